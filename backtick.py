@@ -1,0 +1,1855 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: EPL-1.0+
+#
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["psycopg[binary]>=3.2", "croniter>=6", "PyNaCl>=1.5"]
+# ///
+"""backtick: a background job processor with its queue in PostgreSQL.
+
+A worker is a plain function; a job is a call of it that runs later, elsewhere:
+
+    # myjobs.py
+    from backtick import worker
+
+    @worker
+    def log_sum(a, b):
+        print(f"{a} + {b} = {a + b}")
+
+    if __name__ == "__main__":
+        log_sum.schedule(3, 4)      # queued in PostgreSQL, in a moment
+        log_sum(3, 4)               # still a function like any other
+
+    $ python backtick.py install            # once: tables and functions, from the folder sql/
+    $ python myjobs.py                      # queues a job
+    $ python backtick.py myjobs             # runs jobs, here and on as many machines as you like
+
+From SQL the same job is  SELECT bt_enqueue('myjobs.log_sum', '[3, 4]');
+
+The database is BT_DATABASE_URL, or DATABASE_URL, or else a PostgreSQL of our own beside this file.
+What decides about a job's fate is SQL, in the folder sql/ that belongs beside this file; this file
+holds the decorators, the runner and the command line. A job's effects are at-least-once: a worker
+should be idempotent, since a runner that dies in the middle has its jobs run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import contextvars
+import dataclasses
+import datetime as dt
+import decimal
+import importlib
+import inspect
+import json
+import logging
+import math
+import os
+import queue as queues
+import random
+import re
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+import types
+import uuid
+import zoneinfo
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, overload
+
+import psycopg
+import psycopg.conninfo
+import psycopg.rows
+import psycopg.types.json
+from psycopg import sql
+
+__all__ = [
+    "AlreadyRegistered",
+    "BacktickError",
+    "Config",
+    "ConfigError",
+    "DatabaseUnavailable",
+    "Job",
+    "JobTimeout",
+    "Runner",
+    "UnknownWorker",
+    "UnsupportedArgument",
+    "WrongVersion",
+    "acancel",
+    "aschedule",
+    "aschedule_at",
+    "aschedule_many",
+    "cancel",
+    "cancel_all",
+    "current_job",
+    "install",
+    "pause",
+    "rebuild",
+    "register",
+    "registered_workers",
+    "resume",
+    "schedule",
+    "schedule_at",
+    "schedule_many",
+    "start",
+    "unregister",
+    "worker",
+]
+
+__version__ = "0.1.0"
+
+SQL_VERSION = 1  # what bt_version() must say
+SQL_FOLDER = Path(__file__).resolve().parent / "sql"
+
+log = logging.getLogger("backtick")
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+# ---- Configuration: every knob, its unit, its default -------------------------
+#
+# Config.load() reads the environment once, when a runner starts or the first job
+# is scheduled; nothing later changes it.
+
+
+def _knob(default: Any, meaning: str, low: int = 0, high: int = 2_147_483_647) -> Any:
+    return dataclasses.field(default=default, metadata={"meaning": meaning, "low": low, "high": high})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All settings. Each is also an environment variable, BT_ and its name in capitals, and a keyword of start().
+
+    Raises ConfigError, naming the setting, if a value is not of its kind or out of range.
+    """
+
+    database_url: str = _knob("", "PostgreSQL URL; else DATABASE_URL, else an embedded PostgreSQL")
+    schema: str = _knob("", "schema that holds the bt_ functions; else the first of the search_path")
+    queues: str = _knob("default", "served in this order, `mail,default`, or by weight, `mail:3,default:1`")
+    pool_size: int = _knob(16, "slots: how many jobs run at once", 1, 10_000)
+    poll_ms: int = _knob(1_000, "a sleeping runner looks for jobs at least this often", 10, 3_600_000)
+    retry_ms: int = _knob(10_000, "unit of the back-off: after try n, retry_ms * 2^(n-1) to twice that")
+    max_tries: int = _knob(16, "tries after which a job is exceeded", 1)
+    max_crashes: int = _knob(3, "deaths of its runner after which a job is exceeded", 1)
+    timeout_ms: int = _knob(300_000, "a job may run so long; 0: for ever")
+    lease_ms: int = _knob(30_000, "a runner without a heartbeat for so long is dead", 1_000)
+    shutdown_ms: int = _knob(25_000, "running jobs may finish for so long when a runner stops")
+    max_completed_ms: int = _knob(604_800_000, "done and canceled jobs are kept so long: 7 days", 0, 2**53)
+    max_exceeded_ms: int = _knob(7_776_000_000, "exceeded jobs are kept so long: 90 days", 0, 2**53)
+    log_json: bool = _knob(False, "the command line logs JSON, a line an event")
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Config:
+        """The settings from the environment, with `overrides` (those that are not None) in front."""
+        environment = {f.name: os.environ.get(f"BT_{f.name.upper()}", "") for f in dataclasses.fields(cls)}
+        environment["database_url"] = environment["database_url"] or os.environ.get("DATABASE_URL", "")
+        unknown = overrides.keys() - environment.keys()
+        if unknown:
+            raise ConfigError(f"there is no setting {sorted(unknown)[0]!r}; the settings are {', '.join(environment)}")
+        values: dict[str, Any] = {name: text for name, text in environment.items() if text}
+        values |= {name: value for name, value in overrides.items() if value is not None}
+        return cls(**values)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+        self.queue_weights()
+
+    def queue_weights(self) -> dict[str, int]:
+        """The queues and their weights; all weights 0 means: in this order."""
+        weights = {}
+        for item in self.queues.split(","):
+            name, _, weight = item.strip().partition(":")
+            if not 1 <= len(name) <= 200 or not re.fullmatch(r"[1-9][0-9]{0,4}|", weight):
+                raise ConfigError(
+                    f"queues (BT_QUEUES) is {self.queues!r}: write names of 1 to 200 characters, "
+                    "`mail,default`, or names with weights, `mail:3,default:1`"
+                )
+            weights[name] = int(weight or 0)
+        if 0 in weights.values() and any(weights.values()):
+            raise ConfigError(f"queues (BT_QUEUES) is {self.queues!r}: give every queue a weight, or none")
+        return weights
+
+
+def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
+    """`value` as what the field holds; text, from the environment, is converted. Raises ConfigError."""
+    meaning, low, high = field.metadata["meaning"], field.metadata["low"], field.metadata["high"]
+    if field.type == "str" and isinstance(value, str):
+        return value
+    if field.type == "bool" and str(value).lower() in ("true", "1", "yes", "on", "false", "0", "no", "off"):
+        return str(value).lower() in ("true", "1", "yes", "on")
+    is_whole = not isinstance(value, bool) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", str(value))
+    if field.type == "int" and is_whole and low <= int(value) <= high:
+        return int(value)
+    kind = {"str": "text", "bool": "true or false", "int": f"a whole number from {low} to {high}"}[str(field.type)]
+    raise ConfigError(f"{field.name} (BT_{field.name.upper()}) is {value!r}: it must be {kind} ({meaning})")
+
+
+# ---- Errors: one for each thing that a caller may want to catch ----------------
+
+
+class BacktickError(Exception):
+    """The base of all errors of backtick."""
+
+
+class ConfigError(BacktickError, ValueError):
+    """A setting is not of its kind or out of range."""
+
+
+class DatabaseUnavailable(BacktickError):
+    """The database cannot be reached, or no PostgreSQL could be started."""
+
+
+class WrongVersion(BacktickError):
+    """The database holds no tables and functions of backtick, or those of another version."""
+
+
+class UnknownWorker(BacktickError, LookupError):
+    """A function that is not registered as a worker was to be scheduled."""
+
+
+class AlreadyRegistered(BacktickError, ValueError):
+    """Another function is registered under this name."""
+
+
+class UnsupportedArgument(BacktickError, TypeError):
+    """An argument of a job is of a type that cannot be stored and got back as it was."""
+
+
+class JobTimeout(BacktickError):
+    """A job ran longer than its timeout_ms; raised in its thread."""
+
+
+# ---- Database: connections, and a thin call for each SQL function --------------
+#
+# Nothing here decides anything. A _Database is used by one thread at a time.
+
+Call = tuple[sql.Composed, tuple[Any, ...]]
+
+# What means that a connection is of no more use: it broke, the server goes down, or it
+# became a standby (SQLSTATE 25006), to which only a new connection finds the way round.
+_LOST = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
+
+
+class _Database:
+    """A connection and the schema that the functions are in.
+
+    Raises DatabaseUnavailable if it cannot connect, WrongVersion if the functions are not there.
+    """
+
+    def __init__(self, config: Config, check_version: bool = True) -> None:
+        self.url = database_url(config)
+        self.schema = config.schema
+        self.connection = _connect(self.url)
+        # What json columns hold is decoded by whoever runs the job, not by the thread that fetches it.
+        psycopg.types.json.set_json_loads(lambda data: data, self.connection)
+        self.pooled = _is_pooled(self.connection)
+        if self.pooled:
+            self.connection.prepare_threshold = None
+        if check_version:
+            try:
+                _check_version(self)
+            except BaseException:
+                self.connection.close()
+                raise
+
+    def call(self, function: str, **parameters: Any) -> Call:
+        """A call of a bt_ function, to be run by round_trip()."""
+        return _call(self.schema, function, parameters)
+
+    def run(self, function: str, **parameters: Any) -> list[Any]:
+        """Call one bt_ function, in a transaction of its own; returns its rows."""
+        return self.connection.execute(*self.call(function, **parameters)).fetchall()
+
+    def round_trip(self, *transactions: Sequence[Call]) -> list[list[list[Any]]]:
+        """Run several transactions of several calls each without waiting in between.
+
+        Returns the rows of each call of each transaction. If one raises, those after it did not happen.
+        """
+        cursors = []
+        try:
+            with self.connection.pipeline():
+                for calls in transactions:
+                    self.connection.execute("begin")
+                    cursors.append([self.connection.execute(*call) for call in calls])
+                    self.connection.execute("commit")
+                return [[cursor.fetchall() for cursor in calls] for calls in cursors]
+        except BaseException:
+            if not self.connection.closed:
+                self.connection.rollback()
+            raise
+
+    def close(self) -> None:
+        """Close the connection, whatever state it is in."""
+        with contextlib.suppress(psycopg.Error):
+            self.connection.close()
+
+
+def _call(schema: str, function: str, parameters: Mapping[str, Any]) -> Call:
+    """`select * from function(name => value, …)`; arrays are typed by the values they may hold."""
+    key = (schema, function, tuple(parameters))
+    text = _calls.get(key)
+    if text is None:
+        name = sql.Identifier(schema, function) if schema else sql.Identifier(function)
+        arguments = sql.SQL(", ").join(
+            sql.SQL("{} => {}").format(sql.Identifier(p), sql.SQL("%s" + _CASTS.get(p, ""))) for p in parameters
+        )
+        text = _calls[key] = sql.SQL("select * from {}({})").format(name, arguments)
+    return text, tuple(parameters.values())
+
+
+_calls: dict[tuple[str, str, tuple[str, ...]], sql.Composed] = {}
+_CASTS = {
+    "p_ids": "::bigint[]",
+    "p_names": "::text[]",
+    "p_queues": "::text[]",
+    "p_errors": "::jsonb[]",
+    "p_floor": "::timestamptz[]",
+    "p_run_at": "::timestamptz",
+}
+
+
+def database_url(config: Config | None = None) -> str:
+    """The URL of the database in use; starts the embedded PostgreSQL if no URL is set."""
+    return (config or Config.load()).database_url
+
+
+def _connect(url: str, **options: Any) -> psycopg.Connection[Any]:
+    """A connection in autocommit. Raises DatabaseUnavailable: which URL, what the server said, what to do."""
+    liveness: dict[str, Any] = {
+        "connect_timeout": 10,
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+        "application_name": "backtick",
+        # A standby cannot take what a queue writes: with several hosts, take the one that can.
+        "target_session_attrs": "read-write",
+    }
+    try:
+        given = psycopg.conninfo.conninfo_to_dict(url)
+        return psycopg.connect(url, autocommit=True, **{k: v for k, v in liveness.items() if k not in given}, **options)
+    except psycopg.Error as error:
+        said = " ".join(str(error).split())
+        raise DatabaseUnavailable(
+            f"cannot use the database {hide_password(url)}: {said}; start it, or set BT_DATABASE_URL to another"
+        ) from None
+
+
+def hide_password(url: str) -> str:
+    """`url` for people to read, with *** for a password wherever one may stand."""
+    url = re.sub(r"(?<=://)([^:@/?]*):[^@/]*@", r"\1:***@", url)
+    return re.sub(r"(?i)\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", url)
+
+
+def _is_pooled(connection: psycopg.Connection[Any]) -> bool:
+    """Whether a pooler stands in between, whose connections to the server are not this one's own.
+
+    Then LISTEN hears nothing, session locks are somebody else's, and prepared statements are mixed up.
+    """
+    row = connection.execute("select pg_backend_pid()", prepare=False).fetchone()
+    return row is not None and row[0] != connection.info.backend_pid
+
+
+def _check_version(database: _Database) -> None:
+    """Raises WrongVersion, with the command that helps, if the database is not at SQL_VERSION."""
+    where = hide_password(database.url)
+    try:
+        ((found,),) = database.run("bt_version")
+    except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
+        raise WrongVersion(
+            f"backtick is not installed in {where}: run `make migrate` or `python backtick.py install`"
+        ) from None
+    if found != SQL_VERSION:
+        help_ = (
+            "run `make migrate` or `python backtick.py install`, which upgrades it"
+            if found < SQL_VERSION
+            else "use a backtick.py of that version"
+        )
+        raise WrongVersion(f"{where} holds version {found} of backtick, this program needs {SQL_VERSION}: {help_}")
+
+
+class _Connections:
+    """The connections that scheduling keeps: few, opened when first needed, used by any thread.
+
+    At most `limit` are in use at once; a thread that finds none free waits. A child made by fork()
+    starts with none: the parent's are not its to use or close. One that the server closed while it
+    lay idle is noticed before it is used, so nothing is ever sent twice.
+    """
+
+    def __init__(self, limit: int = 8) -> None:
+        self.limit = limit
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self.config: Config | None = None
+        self.inherited = getattr(self, "idle", None)  # kept, lest the child closes them for the parent
+        self.idle: list[_Database] = []  # guarded by self.lock
+        self.lock = threading.Lock()
+        self.free = threading.BoundedSemaphore(self.limit)
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[_Database]:
+        """A connection for the time of a `with`. Raises as _Database."""
+        with self.free:
+            database = self._take()
+            try:
+                yield database
+            finally:
+                if database.connection.closed or database.connection.info.transaction_status:
+                    database.close()
+                else:
+                    with self.lock:
+                        self.idle.append(database)
+
+    def _take(self) -> _Database:
+        while True:
+            with self.lock:
+                self.config = self.config or Config.load()
+                database = self.idle.pop() if self.idle else None
+            if database is None:
+                return _Database(self.config)
+            if not _is_readable(database.connection):
+                return database
+            database.close()  # an idle connection has something to say: that it was closed
+
+    def schema(self) -> str:
+        """The schema that holds the functions, for calls on connections of others."""
+        with self.lock:
+            self.config = self.config or Config.load()
+            return self.config.schema
+
+
+def _is_readable(connection: psycopg.Connection[Any]) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection.fileno(), selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+_connections = _Connections()
+
+
+def install(config: Config | None = None) -> None:
+    """Install or upgrade tables and functions from sql/, in place; harmless to repeat, also while runners work.
+
+    Raises DatabaseUnavailable, WrongVersion (the database is newer), BacktickError (sql/ is missing, no rights).
+    """
+    config = config or Config.load()
+    connection = _connect(database_url(config))
+    try:
+        if config.schema:
+            schema = sql.Identifier(config.schema)
+            connection.execute(sql.SQL("create schema if not exists {}").format(schema))
+            connection.execute(sql.SQL("set search_path to {}").format(schema))
+        _install_into(connection)
+    finally:
+        connection.close()
+
+
+def _install_into(connection: psycopg.Connection[Any]) -> None:
+    script = _read_sql(SQL_FOLDER / "install.sql")
+    for last in (False, False, True):
+        try:
+            connection.execute(script.encode())
+            return
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+            connection.rollback()  # somebody holds a lock on a table: let others pass, then ask again
+            if last:
+                raise BacktickError(f"cannot install now: {error.diag.message_primary}; try again later") from None
+        except psycopg.errors.ObjectNotInPrerequisiteState as error:
+            raise WrongVersion(f"{error.diag.message_primary}. {error.diag.message_hint}") from None
+        except psycopg.Error as error:
+            raise BacktickError(f"cannot install: {' '.join(str(error).split())}") from None
+
+
+def _read_sql(path: Path) -> str:
+    """The script `path`, with the files that its \\ir lines name in their place."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise BacktickError(f"cannot read {path}: {error.strerror}; copy the folder sql/ beside backtick.py") from None
+    return "\n".join(
+        _read_sql(path.parent / line.split()[1]) if line.startswith("\\ir ") else line
+        for line in lines
+        if not line.startswith("\\set ")
+    )
+
+
+def rebuild(config: Config | None = None, force: bool = False) -> str:
+    """Drop the database, create it anew and install; returns what was destroyed, in words.
+
+    Raises BacktickError, and destroys nothing, if unfinished jobs or tables that are not backtick's
+    would be lost and `force` is not set; DatabaseUnavailable if it cannot be reached.
+    """
+    config = config or Config.load()
+    url = database_url(config)
+    name = psycopg.conninfo.conninfo_to_dict(url).get("dbname") or os.environ.get("PGDATABASE") or ""
+    with _connect(url, dbname="postgres") as server:
+        name = str(name) or server.info.user
+        if name in ("postgres", "template0", "template1"):
+            raise BacktickError(f"{name!r} is a database of the server's own: set BT_DATABASE_URL to another")
+        ((exists,),) = server.execute("select count(*) from pg_database where datname = %s", [name]).fetchall()
+        lost = _what_rebuild_destroys(url, config.schema) if exists else []
+        if lost and not force:
+            raise BacktickError(
+                f"rebuild would destroy database {name!r} of {hide_password(url)} with {' and '.join(lost)}; "
+                "nothing was done. To destroy it say `make rebuild FORCE=1` or `python backtick.py rebuild --force`"
+            )
+        try:
+            server.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+            server.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
+        except psycopg.Error as error:
+            raise BacktickError(f"cannot rebuild {name!r}: {' '.join(str(error).split())}") from None
+    install(config)
+    return f"database {name!r}" + (f" with {' and '.join(lost)}" if lost else "") if exists else "nothing"
+
+
+def _what_rebuild_destroys(url: str, schema: str) -> list[str]:
+    """What somebody may miss afterwards: jobs that have not ended, and tables of others."""
+    lost = []
+    with _connect(url) as connection:
+        queue = sql.Identifier(schema, "backtick_queue") if schema else sql.Identifier("backtick_queue")
+        with contextlib.suppress(psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            ((jobs,),) = connection.execute(sql.SQL("select count(*) from {}").format(queue)).fetchall()
+            if jobs:
+                lost.append(f"{jobs} unfinished job{'s' * (jobs > 1)}")
+        ((tables,),) = connection.execute(
+            "select count(*) from pg_stat_user_tables where relname not like 'backtick\\_%'"
+        ).fetchall()
+        if tables:
+            lost.append(f"{tables} table{'s' * (tables > 1)} that {'are' if tables > 1 else 'is'} not backtick's")
+    return lost
+
+
+# ---- Arguments: JSON, from which everything comes back as what it was ----------
+#
+# What JSON has no word for is an object with one key that starts with "$":
+# {"$decimal": "1.10"}. It stays readable for who looks at the column in SQL.
+
+
+def encode_args(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """The arguments of a call as JSON: [3, 4], {"a": 3}, or {"*": [3], "b": 4} for both at once.
+
+    Raises UnsupportedArgument for what would not come back as what it was, with the place where it stands.
+    """
+    positional = [_encode(value, f"argument {i + 1}") for i, value in enumerate(args)]
+    keywords = {name: _encode(value, f"argument {name!r}") for name, value in kwargs.items()}
+    if any(name == "*" or name.startswith("$") for name in keywords):
+        raise UnsupportedArgument("a keyword argument cannot be named * or start with $")
+    try:
+        if not keywords:
+            return json.dumps(positional)
+        return json.dumps({"*": positional, **keywords} if positional else keywords)
+    except (ValueError, RecursionError) as error:
+        raise UnsupportedArgument(f"the arguments cannot be stored: {error}") from None
+
+
+def decode_args(text: bytes | str) -> tuple[list[Any], dict[str, Any]]:
+    """Positional and keyword arguments from JSON. Raises ValueError if it is not what encode_args makes."""
+    try:
+        value = json.loads(text, object_hook=_decode_object)
+    except (ValueError, TypeError, ArithmeticError, RecursionError, KeyError) as error:
+        raise ValueError(f"the arguments cannot be decoded: {type(error).__name__}: {error}") from error
+    if isinstance(value, list):
+        return value, {}
+    positional = value.pop("*", []) if isinstance(value, dict) else None
+    if not isinstance(positional, list):
+        raise ValueError('the arguments cannot be decoded: neither an array nor an object with an array under "*"')
+    return positional, value
+
+
+def _encode(value: Any, place: str) -> Any:
+    kind = type(value)
+    if value is None or kind is str or kind is int or kind is bool:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else {"$float": repr(value)}
+    try:
+        if kind is list:
+            return [_encode(item, f"{place}[{i}]") for i, item in enumerate(value)]
+        if kind is tuple:
+            return {"$tuple": [_encode(item, f"{place}[{i}]") for i, item in enumerate(value)]}
+        if kind in (set, frozenset):
+            return {f"${kind.__name__}": [_encode(item, f"an element of {place}") for item in value]}
+        if kind is dict:
+            return _encode_dict(value, place)
+    except RecursionError:
+        raise UnsupportedArgument(f"{place.partition('[')[0]} is nested too deep, or contains itself") from None
+    if kind in _ENCODERS:
+        return {f"${kind.__name__.lower()}": _ENCODERS[kind](value, place)}
+    raise UnsupportedArgument(
+        f"{place} is of type {kind.__module__}.{kind.__qualname__}, which cannot be stored; pass str, int, float, "
+        "bool, None, list, dict, tuple, set, frozenset, datetime, date, time, timedelta, Decimal, UUID or bytes "
+        "(not a subclass of theirs), or a key under which the worker finds it"
+    )
+
+
+def _encode_dict(value: dict[Any, Any], place: str) -> Any:
+    if all(type(key) is str and not key.startswith("$") for key in value):
+        return {key: _encode(item, f"{place}[{key!r}]") for key, item in value.items()}
+    return {"$dict": [[_encode(k, f"a key of {place}"), _encode(v, f"{place}[{k!r}]")] for k, v in value.items()]}
+
+
+def _encode_datetime(value: dt.datetime, place: str) -> str:
+    """ISO 8601; a named zone follows in brackets, as in 2024-07-01T12:00:00+02:00[Europe/Paris]."""
+    if value.utcoffset() is None:
+        raise UnsupportedArgument(
+            f"{place} is a datetime without a time zone, {value}; say which, as in datetime.now(timezone.utc)"
+        )
+    key = getattr(value.tzinfo, "key", None)
+    return value.isoformat() + (f"[{key}]" if key else "")
+
+
+def _decode_datetime(text: str) -> dt.datetime:
+    stamp, _, key = text.rstrip("]").partition("[")
+    value = dt.datetime.fromisoformat(stamp)
+    return value.astimezone(zoneinfo.ZoneInfo(key)) if key else value
+
+
+def _encode_time(value: dt.time, place: str) -> str:
+    if value.tzinfo is not None and value.utcoffset() is None:
+        raise UnsupportedArgument(f"{place} is a time in the zone {value.tzinfo}, whose offset depends on the day")
+    return value.isoformat()
+
+
+_ENCODERS: dict[type, Callable[[Any, str], Any]] = {
+    dt.datetime: _encode_datetime,
+    dt.date: lambda value, place: value.isoformat(),
+    dt.time: _encode_time,
+    dt.timedelta: lambda value, place: str(decimal.Decimal(value // dt.timedelta(microseconds=1)).scaleb(-6)),
+    decimal.Decimal: lambda value, place: str(value),
+    uuid.UUID: lambda value, place: str(value),
+    bytes: lambda value, place: base64.b64encode(value).decode(),
+}
+
+_DECODERS: dict[str, Callable[[Any], Any]] = {
+    "$float": float,
+    "$tuple": tuple,
+    "$set": set,
+    "$frozenset": frozenset,
+    "$dict": dict,
+    "$datetime": _decode_datetime,
+    "$date": dt.date.fromisoformat,
+    "$time": dt.time.fromisoformat,
+    "$timedelta": lambda text: dt.timedelta(microseconds=int(decimal.Decimal(text) * 1_000_000)),
+    "$decimal": decimal.Decimal,
+    "$uuid": uuid.UUID,
+    "$bytes": lambda text: base64.b64decode(text, validate=True),
+}
+
+
+def _decode_object(value: dict[str, Any]) -> Any:
+    if len(value) == 1:
+        ((tag, content),) = value.items()
+        if tag in _DECODERS:
+            return _DECODERS[tag](content)
+    return value
+
+
+# ---- Workers: which function runs under which name ------------------------------
+#
+# The registry is written while modules are imported, and only read while jobs run.
+
+
+@dataclasses.dataclass(frozen=True)
+class Worker:
+    """A registered function and what holds for its jobs; None means that Config or SQL decides."""
+
+    name: str
+    function: Callable[..., Any]
+    queue: str | None = None
+    priority: int | None = None
+    max_tries: int | None = None
+    timeout_ms: int | None = None
+    signature: inspect.Signature | None = None
+
+
+class WorkerFunction(Protocol[P, R_co]):
+    """What @worker gives back: the function itself, with ways to schedule calls of it."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+    schedule: Callable[..., int]
+    schedule_at: Callable[..., int]
+    schedule_many: Callable[..., list[int]]
+    aschedule: Callable[..., Any]
+    aschedule_at: Callable[..., Any]
+    aschedule_many: Callable[..., Any]
+    options: Callable[..., Scheduler]
+
+
+_by_name: dict[str, Worker] = {}
+_by_function: dict[Callable[..., Any], Worker] = {}
+
+
+def register(
+    function: Callable[..., Any],
+    name: str | None = None,
+    *,
+    queue: str | None = None,
+    priority: int | None = None,
+    max_tries: int | None = None,
+    timeout_ms: int | None = None,
+) -> Worker:
+    """Make `function` the worker `name`, by default its module and its name: myjobs.log_sum.
+
+    `queue`, `priority` (0 first, to 9) hold for jobs that Python schedules; `max_tries` and `timeout_ms`
+    (milliseconds; 0 for no limit) for all its jobs. Registering a function again, as a reload does,
+    replaces it. Raises AlreadyRegistered if another function has the name; ValueError, TypeError.
+    """
+    if not callable(function):
+        raise TypeError(f"a worker is a function, not {function!r}")
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(
+            f"{function.__qualname__} is async def; a worker is a plain function, which may call asyncio.run"
+        )
+    name = name or _default_name(function)
+    if not 1 <= len(name) <= 200 or "\0" in name:
+        raise ValueError(
+            f"the worker's name {name[:60]!r} has {len(name)} characters: it must have 1 to 200, none of them NUL"
+        )
+    _check_options(name, queue, priority, max_tries, timeout_ms)
+
+    other = _by_name.get(name)
+    if other and _origin(other.function) != _origin(function):
+        raise AlreadyRegistered(
+            f"{name!r} is the worker {_origin(other.function)} already; give one of them another name"
+        )
+    if other:
+        unregister(name)
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):  # some functions in C have none
+        signature = None
+    entry = Worker(name, function, queue, priority, max_tries, timeout_ms, signature)
+    _by_name[name] = _by_function[function] = entry
+    return entry
+
+
+def _default_name(function: Callable[..., Any]) -> str:
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    if not module or not name or "<lambda>" in name:
+        raise ValueError(f"{function!r} has no name of its own; give it one: name='module.function'")
+    return f"{_main_module() if module == '__main__' else module}.{name}"
+
+
+def _main_module() -> str:
+    """The name under which others import the program that runs as __main__."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return str(spec.name).removesuffix(".__main__")
+    return Path(getattr(main, "__file__", None) or "__main__").stem
+
+
+def _origin(function: Callable[..., Any]) -> str:
+    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', repr(function))}"
+
+
+def _check_options(
+    name: str, queue: str | None, priority: int | None, max_tries: int | None, timeout_ms: int | None = None
+) -> None:
+    """Raises ValueError, naming worker, value and rule. The database holds the same rules."""
+    for option, value, low, high in (
+        ("priority", priority, 0, 9),
+        ("max_tries", max_tries, 1, 2_147_483_647),
+        ("timeout_ms", timeout_ms, 0, 2_147_483_647),
+    ):
+        if value is not None and (type(value) is not int or not low <= value <= high):
+            raise ValueError(f"{name}: {option} is {value!r}; it must be a whole number from {low} to {high}")
+    if queue is not None and (type(queue) is not str or not 1 <= len(queue) <= 200 or "\0" in queue):
+        raise ValueError(f"{name}: queue is {queue!r}; it must be text of 1 to 200 characters, none of them NUL")
+
+
+def unregister(worker: str | Callable[..., Any]) -> None:
+    """Forget a worker, by name or function; jobs of it are left to other runners. Raises UnknownWorker."""
+    entry = _find_worker(worker)
+    del _by_name[entry.name]
+    _by_function.pop(entry.function, None)
+
+
+def registered_workers() -> dict[str, Worker]:
+    """The workers by name."""
+    return dict(_by_name)
+
+
+def _find_worker(worker: str | Callable[..., Any]) -> Worker:
+    entry = _by_name.get(worker) if isinstance(worker, str) else _by_function.get(worker)
+    if entry is None:
+        name = worker if isinstance(worker, str) else _origin(worker)
+        raise UnknownWorker(f"no worker is registered as {name!r}; decorate the function with @worker")
+    return entry
+
+
+# ---- Scheduling: a call becomes a job --------------------------------------------
+#
+# Every way in ends in bt_enqueue or bt_enqueue_many, on the caller's connection, inside
+# the caller's transaction, or else on one of _connections, at once.
+
+
+@dataclasses.dataclass(frozen=True)
+class Scheduler:
+    """Schedules calls of one worker, with options that go before those of the worker.
+
+    Each method takes `conn`: a psycopg connection, or any other with a DB-API cursor() and %s
+    placeholders (psycopg 2, Django's connection, SQLAlchemy's driver connection), inside whose
+    transaction the job is queued. Without it the job is queued at once, on a connection of our own.
+    The methods that start with a are for asyncio; their `conn` is a psycopg AsyncConnection.
+
+    Raises TypeError for arguments that the worker's signature does not take, UnsupportedArgument for
+    those that cannot be stored, ValueError for a time without a time zone, DatabaseUnavailable.
+    """
+
+    name: str
+    worker: Worker | None = None
+    queue: str | None = None
+    priority: int | None = None
+    max_tries: int | None = None
+
+    def options(
+        self, *, queue: str | None = None, priority: int | None = None, max_tries: int | None = None
+    ) -> Scheduler:
+        """The same with other options: log_sum.options(priority=0).schedule(3, 4). Raises ValueError."""
+        _check_options(self.name, queue, priority, max_tries)
+        given: dict[str, Any] = {"queue": queue, "priority": priority, "max_tries": max_tries}
+        return dataclasses.replace(self, **{k: v for k, v in given.items() if v is not None})
+
+    def schedule(self, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+        """Queue a call with these arguments, due at once; returns the job's id."""
+        return int(_query(conn, self._call_one(None, args, kwargs))[0])
+
+    def schedule_at(self, when: dt.datetime | dt.timedelta, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+        """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
+        return int(_query(conn, self._call_one(when, args, kwargs))[0])
+
+    def schedule_many(self, calls: Iterable[Any], *, conn: Any = None) -> list[int]:
+        """Queue many calls at once, all or none: each a tuple of arguments or a dict of keyword arguments.
+
+        Returns the jobs' ids, in that order.
+        """
+        return [int(id_) for id_ in _query(conn, self._call_many(calls))]
+
+    async def aschedule(self, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+        """schedule() for asyncio."""
+        return int((await _aquery(conn, self._call_one(None, args, kwargs)))[0])
+
+    async def aschedule_at(self, when: dt.datetime | dt.timedelta, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+        """schedule_at() for asyncio."""
+        return int((await _aquery(conn, self._call_one(when, args, kwargs)))[0])
+
+    async def aschedule_many(self, calls: Iterable[Any], *, conn: Any = None) -> list[int]:
+        """schedule_many() for asyncio."""
+        return [int(id_) for id_ in await _aquery(conn, self._call_many(calls))]
+
+    def _call_one(
+        self, when: dt.datetime | dt.timedelta | None, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[str, dict[str, Any]]:
+        parameters = {"p_name": self.name, "p_args": self._encode(args, kwargs), **self._options()}
+        if when is not None:
+            parameters["p_run_at" if isinstance(when, dt.datetime) else "p_delay"] = _when(when)
+        return "bt_enqueue", parameters
+
+    def _call_many(self, calls: Iterable[Any]) -> tuple[str, dict[str, Any]]:
+        encoded = []
+        for call in calls:
+            if not isinstance(call, (tuple, list, dict)):
+                raise TypeError(
+                    f"{self.name}: a call is a tuple of arguments or a dict of keyword arguments, not {call!r}"
+                )
+            encoded.append(self._encode((), call) if isinstance(call, dict) else self._encode(call, {}))
+        return "bt_enqueue_many", {"p_name": self.name, "p_args": encoded, **self._options()}
+
+    def _encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        try:
+            if self.worker and self.worker.signature:
+                self.worker.signature.bind(*args, **kwargs)
+            return encode_args(args, kwargs)
+        except UnsupportedArgument as error:
+            raise UnsupportedArgument(f"{self.name}: {error}") from None
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
+
+    def _options(self) -> dict[str, Any]:
+        options = {"p_queue": self.queue, "p_priority": self.priority, "p_max_tries": self.max_tries}
+        return {name: value for name, value in options.items() if value is not None}
+
+
+def _when(when: dt.datetime | dt.timedelta) -> str:
+    """A time, or a delay by the database's clock, as SQL reads it."""
+    if isinstance(when, dt.timedelta):
+        return f"{when // dt.timedelta(microseconds=1)} microseconds"
+    if not isinstance(when, dt.datetime):
+        raise TypeError(f"when is {when!r}; it must be a datetime with a time zone, or a timedelta from now")
+    if when.utcoffset() is None:
+        raise ValueError(f"the time {when} has no time zone; say which, as in datetime.now(timezone.utc)")
+    return when.isoformat()
+
+
+def _scheduler(worker: str | Callable[..., Any]) -> Scheduler:
+    """For a function its worker's; a name may be one that only the runners know."""
+    if isinstance(worker, str) and worker not in _by_name:
+        if not 1 <= len(worker) <= 200 or "\0" in worker:
+            raise ValueError(f"the worker's name {worker[:60]!r} has {len(worker)} characters: it must have 1 to 200")
+        return Scheduler(worker)
+    entry = _find_worker(worker)
+    return Scheduler(entry.name, entry, entry.queue, entry.priority)
+
+
+def schedule(worker: str | Callable[..., Any], *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    """Queue a call of a worker, given as function or by name; returns the job's id. See Scheduler."""
+    return _scheduler(worker).schedule(*args, conn=conn, **kwargs)
+
+
+def schedule_at(
+    when: dt.datetime | dt.timedelta, worker: str | Callable[..., Any], *args: Any, conn: Any = None, **kwargs: Any
+) -> int:
+    """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
+    return _scheduler(worker).schedule_at(when, *args, conn=conn, **kwargs)
+
+
+def schedule_many(worker: str | Callable[..., Any], calls: Iterable[Any], *, conn: Any = None) -> list[int]:
+    """Queue many calls at once, all or none; returns their ids in order. See Scheduler.schedule_many."""
+    return _scheduler(worker).schedule_many(calls, conn=conn)
+
+
+async def aschedule(worker: str | Callable[..., Any], *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    """schedule() for asyncio."""
+    return await _scheduler(worker).aschedule(*args, conn=conn, **kwargs)
+
+
+async def aschedule_at(
+    when: dt.datetime | dt.timedelta, worker: str | Callable[..., Any], *args: Any, conn: Any = None, **kwargs: Any
+) -> int:
+    """schedule_at() for asyncio."""
+    return await _scheduler(worker).aschedule_at(when, *args, conn=conn, **kwargs)
+
+
+async def aschedule_many(worker: str | Callable[..., Any], calls: Iterable[Any], *, conn: Any = None) -> list[int]:
+    """schedule_many() for asyncio."""
+    return await _scheduler(worker).aschedule_many(calls, conn=conn)
+
+
+def cancel(job: int, *, conn: Any = None) -> bool:
+    """Withdraw a queued job; False if it runs, has ended, or is not there."""
+    return bool(_query(conn, ("bt_cancel", {"p_id": job}))[0])
+
+
+async def acancel(job: int, *, conn: Any = None) -> bool:
+    """cancel() for asyncio."""
+    return bool((await _aquery(conn, ("bt_cancel", {"p_id": job})))[0])
+
+
+def cancel_all(*, queue: str | None = None, worker: str | None = None, conn: Any = None) -> int:
+    """Withdraw all queued jobs, of one queue or one worker if named; returns how many. Running ones go on."""
+    return int(_query(conn, ("bt_cancel_all", {"p_queue": queue, "p_name": worker}))[0])
+
+
+def pause(queue: str, *, conn: Any = None) -> bool:
+    """Have nothing claimed from a queue until resume(); False if it was paused already."""
+    return bool(_query(conn, ("bt_pause", {"p_queue": queue}))[0])
+
+
+def resume(queue: str, *, conn: Any = None) -> bool:
+    """Have a paused queue served again; False if it was not paused."""
+    return bool(_query(conn, ("bt_resume", {"p_queue": queue}))[0])
+
+
+def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+    """Call a bt_ function on the caller's connection or one of ours; returns its one column."""
+    if conn is None:
+        with _connections.connection() as database:
+            return _fetch(database.connection, _text(database.schema, *call))
+    if isinstance(conn, psycopg.AsyncConnection):
+        raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
+    return _fetch(conn, _text(_connections.schema(), *call))
+
+
+def _fetch(conn: Any, query: tuple[str, list[Any]]) -> list[Any]:
+    with contextlib.closing(conn.cursor()) as cursor:
+        cursor.execute(*query)
+        return [_first_column(row) for row in cursor.fetchall()]
+
+
+async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+    if conn is None:
+        return await asyncio.to_thread(_query, None, call)
+    if not isinstance(conn, psycopg.AsyncConnection):
+        raise TypeError(f"conn is a {type(conn).__name__}; with asyncio it must be a psycopg AsyncConnection")
+    async with conn.cursor() as cursor:
+        await cursor.execute(*_text(_connections.schema(), *call))
+        return [_first_column(row) for row in await cursor.fetchall()]
+
+
+def _first_column(row: Any) -> Any:
+    """Of a row in whatever shape the caller's connection gives rows."""
+    return next(iter(row.values())) if isinstance(row, Mapping) else row[0]
+
+
+def _text(schema: str, function: str, parameters: dict[str, Any]) -> tuple[str, list[Any]]:
+    """A call that any driver with %s placeholders understands: text and numbers, cast by the server."""
+    prefix = '"' + schema.replace('"', '""').replace("%", "%%") + '".' if schema else ""
+    casts = {
+        "p_args": "text[]" if function == "bt_enqueue_many" else "text",
+        "p_run_at": "timestamptz",
+        "p_delay": "interval",
+        "p_id": "bigint",
+        "p_priority": "int",
+        "p_max_tries": "int",
+    }
+    arguments = [
+        f"p_run_at => {prefix}bt_now() + %s::interval"
+        if name == "p_delay"
+        else f"{name} => %s::{casts.get(name, 'text')}"
+        for name in parameters
+    ]
+    text = f"select * from {prefix}{function}({', '.join(arguments)})"  # noqa: S608, all names are our own
+    return text, list(parameters.values())
+
+
+# ---- Decorators -------------------------------------------------------------------
+
+
+@overload
+def worker(function: Callable[P, R_co], /) -> WorkerFunction[P, R_co]: ...
+
+
+@overload
+def worker(
+    *,
+    name: str | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    max_tries: int | None = None,
+    timeout_ms: int | None = None,
+) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]: ...
+
+
+def worker(function: Any = None, /, **options: Any) -> Any:
+    """Make a function a worker: @worker, or @worker(queue="mail", max_tries=3). Options as of register().
+
+    Gives back the function itself, to be called as before, with schedule, schedule_at, schedule_many,
+    aschedule, aschedule_at, aschedule_many and options on it: see Scheduler.
+    """
+    if function is None:
+        return lambda function: worker(function, **options)
+    entry = register(function, **options)
+    scheduler = _scheduler(entry.function)
+    for method in (
+        "schedule",
+        "schedule_at",
+        "schedule_many",
+        "aschedule",
+        "aschedule_at",
+        "aschedule_many",
+        "options",
+    ):
+        setattr(function, method, getattr(scheduler, method))
+    return function
+
+
+# ---- Runner: calls workers ----------------------------------------------------------
+#
+# A slot is one long task on the executor: it takes jobs from a queue, calls their workers
+# and puts the outcomes where the poller finds them. It never touches the database.
+
+
+class Job(NamedTuple):
+    """A claimed job, as current_job() shows it. tries counts this one; times are of the database's clock."""
+
+    claim: int
+    id: int
+    queue: str
+    name: str
+    args: bytes
+    priority: int
+    run_at: dt.datetime
+    tries: int
+    crashes: int
+    max_tries: int | None
+    created_at: dt.datetime
+
+    def __str__(self) -> str:
+        return f"job {self.id} {self.name}"
+
+
+class _Outcome(NamedTuple):
+    """How a job ended: `error` is None, or what bt_fail stores. `ms` is how long the worker ran."""
+
+    job: Job
+    error: dict[str, str] | None
+    ms: float
+
+
+_current_job: contextvars.ContextVar[Job | None] = contextvars.ContextVar("backtick_job", default=None)
+
+
+def current_job() -> Job | None:
+    """The job that is running here, inside a worker; None elsewhere."""
+    return _current_job.get()
+
+
+class _Slot:
+    """Runs jobs in one thread of the executor until it is told to stop or overruns a timeout."""
+
+    def __init__(self, pool: _Pool) -> None:
+        self.pool = pool
+        self.lock = threading.Lock()  # guards job, started and thread against time_out()
+        self.job: Job | None = None
+        self.started = 0.0
+        self.thread = 0
+        self.abandoned = False
+
+    def run(self) -> None:
+        """Take and run jobs, one after the other; ends at a None, or when abandoned."""
+        while not self.abandoned:
+            job = self.pool.work.get()
+            if job is None:
+                return
+            with self.lock:
+                self.job, self.started, self.thread = job, time.monotonic(), threading.get_ident()
+            error = self._call(job)
+            with self.lock:
+                self.job = None
+            self.pool.finish(_Outcome(job, error, (time.monotonic() - self.started) * 1000))
+
+    def _call(self, job: Job) -> dict[str, str] | None:
+        """Call the job's worker; returns None, or what went wrong. Never raises."""
+        token = _current_job.set(job)
+        try:
+            args, kwargs = decode_args(job.args)
+            _by_name[job.name].function(*args, **kwargs)
+            return None
+        except BaseException as error:  # a worker that calls sys.exit() has failed too
+            return describe_error(error)
+        finally:
+            _current_job.reset(token)
+
+    def time_out(self, job: Job) -> bool:
+        """Give up on this slot if it is still at `job`, and raise JobTimeout in its thread, as far as that goes.
+
+        A thread cannot be killed: the exception comes when it next runs Python, not inside a call in C.
+        """
+        import ctypes
+
+        with self.lock:
+            if self.job is not job:
+                return False
+            self.abandoned = True
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread), ctypes.py_object(JobTimeout))
+            return True
+
+
+class _Pool:
+    """The slots, the jobs that wait for one, and the outcomes that wait for the poller."""
+
+    def __init__(self, size: int, wake: Callable[[], None]) -> None:
+        # Room for the slots that replace those that hang; a thread is started only when needed.
+        self.executor = ThreadPoolExecutor(max_workers=size + 10_000, thread_name_prefix="backtick-slot")
+        self.work: queues.SimpleQueue[Job | None] = queues.SimpleQueue()
+        self.outcomes: deque[_Outcome] = deque()
+        self.wake = wake
+        self.slots = [self._new_slot() for _ in range(size)]
+
+    def _new_slot(self) -> _Slot:
+        slot = _Slot(self)
+        self.executor.submit(slot.run)
+        return slot
+
+    def finish(self, outcome: _Outcome) -> None:
+        """Called by a slot, in its thread."""
+        self.outcomes.append(outcome)
+        self.wake()
+
+    def take_outcomes(self) -> list[_Outcome]:
+        """What has finished since the last call."""
+        return [self.outcomes.popleft() for _ in range(len(self.outcomes))]
+
+    def take_waiting(self) -> list[Job]:
+        """Take back the jobs that no slot has begun."""
+        jobs = []
+        with contextlib.suppress(queues.Empty):
+            while True:
+                job = self.work.get_nowait()
+                if job is not None:
+                    jobs.append(job)
+        return jobs
+
+    def is_any_overdue(self, limit_ms: Callable[[Job], int]) -> bool:
+        """Whether take_overdue() would find something."""
+        return any(True for _ in self._overdue(limit_ms))
+
+    def take_overdue(self, limit_ms: Callable[[Job], int]) -> list[_Outcome]:
+        """Give up on slots whose job runs too long, with new ones in their place; returns these jobs as failed."""
+        outcomes = []
+        for place, job, limit, ms in list(self._overdue(limit_ms)):
+            if self.slots[place].time_out(job):
+                self.slots[place] = self._new_slot()
+                error = JobTimeout(f"it ran longer than its timeout_ms, {limit}")
+                outcomes.append(_Outcome(job, describe_error(error), ms))
+        return outcomes
+
+    def _overdue(self, limit_ms: Callable[[Job], int]) -> Iterator[tuple[int, Job, int, float]]:
+        now = time.monotonic()
+        for place, slot in enumerate(self.slots):
+            job, started = slot.job, slot.started
+            limit = limit_ms(job) if job else 0
+            if job and limit and (now - started) * 1000 > limit:
+                yield place, job, limit, (now - started) * 1000
+
+    def close(self) -> None:
+        """Have the slots end, each after the job that it is at."""
+        for _ in self.slots:
+            self.work.put(None)
+        self.executor.shutdown(wait=False)
+
+
+MESSAGE_CHARACTERS, TRACEBACK_CHARACTERS = 10_000, 50_000
+
+
+def describe_error(error: BaseException) -> dict[str, str]:
+    """What bt_fail stores of an exception: class, message (10 000 characters at most), traceback (50 000).
+
+    Longer ones are cut in the middle; what PostgreSQL cannot store is replaced. Never raises.
+    """
+    try:
+        message = str(error)
+    except Exception as second:
+        message = f"<its __str__ raised {type(second).__name__}>"
+    try:
+        frames = error.__traceback__.tb_next if error.__traceback__ else None  # without our own frame
+        text = "".join(traceback.format_exception(type(error), error, frames))
+    except Exception as second:
+        text = f"<formatting the traceback raised {type(second).__name__}>"
+    module = "backtick" if type(error).__module__ == __name__ else type(error).__module__
+    return {
+        "class": _storable(f"{module}.{type(error).__qualname__}".removeprefix("builtins."), 1_000),
+        "message": _storable(message, MESSAGE_CHARACTERS),
+        "traceback": _storable(text, TRACEBACK_CHARACTERS),
+    }
+
+
+def _storable(text: str, limit: int) -> str:
+    if len(text) > limit:
+        half = (limit - 40) // 2
+        text = f"{text[:half]} … {len(text) - 2 * half} characters cut … {text[-half:]}"
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+# ---- Poller: the one thread that turns due jobs into work for the slots ---------------
+#
+# Owns the main connection. Sleeps until a NOTIFY arrives, a job finishes or poll_ms has
+# passed; then reports what finished and claims what the slots can take soon, in one round
+# trip. Never calls a worker.
+
+
+class _Poller:
+    """Serves the queues. All state is the poller thread's own, but for what says otherwise."""
+
+    READ_AHEAD = 500  # jobs claimed beyond the free slots: at most so many,
+    SHORT_MS = 20  # no more than the slots do in this time, and none if one job takes longer
+    OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
+
+    def __init__(self, config: Config, drain: bool = False) -> None:
+        self.config = config
+        self.drain = drain
+        self.weights = config.queue_weights()
+        self.held: dict[int, Job] = {}  # claimed, and not yet reported
+        self.unreported: list[_Outcome] = []
+        self.floors: dict[str, list[dt.datetime | None]] = {}  # see bt_claim
+        self.floors_end = 0.0  # monotonic time at which all queues are looked through from the beginning
+        self.reconcile_at = 0.0
+        self.mean_ms = float(self.SHORT_MS)  # how long jobs run, a moving mean
+        self.sleep_ms = config.poll_ms
+        self.stop_at: float | None = None  # set by any thread: monotonic time at which running jobs are handed back
+        self.given_up = threading.Event()  # set by the keeper: the runner was declared dead
+        self.waiting = False  # read by slots, which wake only a poller that waits
+        self.wake_receiver, self.wake_sender = socket.socketpair()
+        self.wake_receiver.setblocking(False)
+        self.wake_sender.setblocking(False)
+        self.pool = _Pool(config.pool_size, self.wake)
+        self.database = _Database(config)
+        self.runner = 0  # read by the keeper
+        self._register()
+
+    def wake(self, always: bool = False) -> None:
+        """Have the poller look at once; from any thread, and from a signal handler."""
+        if always or self.waiting:
+            with contextlib.suppress(OSError):  # a full buffer wakes too; a closed one has nobody to wake
+                self.wake_sender.send(b"\0")
+
+    def run(self) -> None:
+        """Serve until told to stop, or, with drain, until nothing is due; then hand back and sign out."""
+        delay = 0.05
+        while True:
+            try:
+                if self._turn():
+                    return self._leave()
+                delay = 0.05
+            except Exception as error:
+                if isinstance(error, _LOST):
+                    log.warning("lost the database, trying again: %s", _one_line(error))
+                else:
+                    log.critical("an error in backtick itself, starting afresh", exc_info=True)
+                while not self._reconnect(delay):
+                    if self.stop_at is not None and time.monotonic() > self.stop_at:
+                        return self._leave()
+                    delay = min(delay * 2, 5.0)
+                delay = min(delay * 2, 5.0)  # until a turn succeeds
+
+    def _turn(self) -> bool:
+        """Report, claim, hand out, wait; returns whether it is time to leave."""
+        if self.given_up.is_set():
+            self._start_afresh()
+        finished = self.pool.take_outcomes() + self.pool.take_overdue(self._timeout_ms)
+        self.unreported += [outcome for outcome in finished if self.held.get(outcome.job.id) is outcome.job]
+        if self.stop_at is not None:
+            return self._stopping_turn(self.stop_at)
+        if time.monotonic() > self.reconcile_at:
+            self._reconcile()
+
+        want = self._want()
+        if self._hand_out(self._exchange(want)) == want:
+            if not self._want():
+                self._wait(self.config.poll_ms)
+            return False
+
+        # Nothing more is due. Lie down, and look a last time, from the beginning of the queues.
+        self.floors.clear()
+        if self._hand_out(self._exchange(self._want(), lie_down=True)) == 0:
+            if self.drain and not self.held:
+                return True
+            self._wait(self.sleep_ms)
+        return False
+
+    def _stopping_turn(self, stop_at: float) -> bool:
+        for job in self.pool.take_waiting():
+            self.held.pop(job.id)
+            self.database.run("bt_release", p_claim=job.claim, p_ids=[job.id])
+        self._exchange(0)
+        if self.held and time.monotonic() < stop_at:
+            self._wait(max(1, (stop_at - time.monotonic()) * 1000))
+            return False
+        return True
+
+    def _want(self) -> int:
+        """How many jobs to claim: for the free slots, and a read-ahead that is filled up when half of it is gone."""
+        ahead = 0
+        if self.mean_ms < self.SHORT_MS:
+            ahead = int(min(self.READ_AHEAD, self.config.pool_size * self.SHORT_MS / max(self.mean_ms, 0.01)))
+        free = self.config.pool_size + ahead - (len(self.held) - len(self.unreported))
+        return free if free > ahead // 2 else 0
+
+    def _hand_out(self, jobs: list[Job]) -> int:
+        for job in jobs:
+            self.held[job.id] = job
+            self.pool.work.put(job)
+        return len(jobs)
+
+    def _timeout_ms(self, job: Job) -> int:
+        entry = _by_name.get(job.name)
+        return self.config.timeout_ms if entry is None or entry.timeout_ms is None else entry.timeout_ms
+
+    # Reports and claims
+
+    def _exchange(self, want: int, lie_down: bool = False) -> list[Job]:
+        """Report what has finished, lie down if told to, and claim: a transaction each, in one round trip."""
+        reports = self._reports()
+        transactions = [[call for _, call in reports]] if reports else []
+        if lie_down:
+            transactions.append([self.database.call("bt_sleep", p_runner=self.runner, p_poll_ms=self.config.poll_ms)])
+        order = self._queue_order() if want and _by_name else []
+        if order:
+            transactions.append([self._claim(order[0], want)])
+        if not transactions:
+            return []
+        answers = self.database.round_trip(*transactions)
+
+        if reports:
+            self._reported(reports, answers[0])
+        if lie_down:
+            self.sleep_ms = answers[bool(reports)][0][0][0] or 1  # null, if given up: the keeper tells
+        jobs = self._claimed(order[0], answers[-1][0]) if order else []
+        for queue in order[1:]:
+            if len(jobs) < want:
+                ((rows,),) = self.database.round_trip([self._claim(queue, want - len(jobs))])
+                jobs += self._claimed(queue, rows)
+        return jobs
+
+    def _queue_order(self) -> list[str]:
+        """The queues as they are named; with weights, drawn by lot for this once."""
+        if not any(self.weights.values()):
+            return list(self.weights)
+        return sorted(self.weights, key=lambda queue: random.random() ** (1 / self.weights[queue]), reverse=True)
+
+    def _claim(self, queue: str, limit: int) -> Call:
+        if time.monotonic() > self.floors_end:
+            self.floors.clear()
+            self.floors_end = time.monotonic() + 1
+        return self.database.call(
+            "bt_claim",
+            p_runner=self.runner,
+            p_queue=queue,
+            p_limit=limit,
+            p_names=list(_by_name),
+            p_floor=self.floors.get(queue),
+        )
+
+    def _claimed(self, queue: str, rows: list[Any]) -> list[Job]:
+        jobs = [Job._make(row) for row in rows]
+        floor = self.floors.setdefault(queue, [None] * 10)
+        for job in jobs:
+            floor[job.priority] = job.run_at
+        return jobs
+
+    def _reports(self) -> list[tuple[list[_Outcome], Call]]:
+        """The calls that report all unreported outcomes: one for each claim, and for each way of failing."""
+        groups: dict[tuple[Any, ...], list[_Outcome]] = {}
+        for outcome in self.unreported:
+            entry = _by_name.get(outcome.job.name)
+            tries = (entry and entry.max_tries) or self.config.max_tries
+            groups.setdefault((outcome.job.claim, tries if outcome.error else None), []).append(outcome)
+        reports = []
+        for (claim, tries), outcomes in groups.items():
+            ids = [outcome.job.id for outcome in outcomes]
+            if tries is None:
+                call = self.database.call("bt_complete", p_claim=claim, p_ids=ids)
+            else:
+                call = self.database.call(
+                    "bt_fail",
+                    p_claim=claim,
+                    p_ids=ids,
+                    p_errors=[json.dumps(outcome.error) for outcome in outcomes],
+                    p_retry_ms=self.config.retry_ms,
+                    p_max_tries=tries,
+                )
+            reports.append((outcomes, call))
+        return reports
+
+    def _reported(self, reports: list[tuple[list[_Outcome], Call]], answers: list[list[Any]]) -> None:
+        self.unreported.clear()
+        for (outcomes, _), rows in zip(reports, answers, strict=True):
+            fates = {row[0]: row for row in rows}
+            for outcome in outcomes:
+                self.held.pop(outcome.job.id, None)
+                self.mean_ms += (outcome.ms - self.mean_ms) / 50
+                _log_outcome(outcome, fates.get(outcome.job.id))
+
+    # Waiting
+
+    def _wait(self, ms: float) -> None:
+        """Until a notification, a finished job, a wake(), a job that ran too long, or `ms` milliseconds."""
+        end = time.monotonic() + ms / 1000
+        self.waiting = True
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self.wake_receiver, selectors.EVENT_READ)
+                selector.register(self.database.connection.fileno(), selectors.EVENT_READ)
+                while not self.pool.outcomes and (remaining := end - time.monotonic()) > 0:
+                    if selector.select(min(remaining, self.OVERDUE_S) if self.held else remaining):
+                        break
+                    if self.pool.is_any_overdue(self._timeout_ms):
+                        break
+        finally:
+            self.waiting = False
+        with contextlib.suppress(BlockingIOError):
+            self.wake_receiver.recv(65536)
+        for _ in self.database.connection.notifies(timeout=0):  # raises if the connection was lost
+            pass
+
+    # Signing in and out, and losing the connection
+
+    def _register(self) -> None:
+        """Sign in as a new runner, on the connection that is there."""
+        ((self.runner,),) = self.database.run(
+            "bt_register_runner",
+            p_queues=list(self.weights),
+            p_host=socket.gethostname(),
+            p_pid=os.getpid(),
+            p_lease_ms=self.config.lease_ms,
+            p_lock=not self.database.pooled,
+        )
+        self._listen()
+
+    def _listen(self) -> None:
+        if self.database.pooled:
+            log.warning("a pooler stands before the database: NOTIFY does not get through, polling carries on alone")
+        else:
+            self.database.connection.execute("listen backtick")
+
+    def _start_afresh(self) -> None:
+        """The runner was given up for dead: what it held is no longer its own, and it needs a new name."""
+        log.warning("runner %d was given up for dead; its %d jobs belong to others now", self.runner, len(self.held))
+        self.pool.take_waiting()
+        self.held.clear()
+        self.unreported.clear()
+        self.given_up.clear()
+        self._register()
+
+    def _reconcile(self) -> None:
+        """Hand back what the database says we hold and we do not know: the answer to a claim got lost."""
+        lost = self.database.run("bt_release_except", p_runner=self.runner, p_ids=list(self.held))
+        if lost:
+            log.warning("handed back %d jobs whose claim was answered to nobody", len(lost))
+        self.reconcile_at = time.monotonic() + self.config.lease_ms / 1000
+
+    def _reconnect(self, delay: float) -> bool:
+        """Wait a random time around `delay` seconds, then try once; jobs go on meanwhile. Returns whether it worked."""
+        self.database.close()
+        time.sleep(delay * random.uniform(0.5, 1.5))
+        try:
+            self.database = _Database(self.config)
+            if not self.database.pooled and not self.database.run("bt_attach", p_runner=self.runner)[0][0]:
+                self.given_up.set()
+            self._listen()
+        except (BacktickError, *_LOST) as error:
+            log.warning("still without the database: %s", _one_line(error))
+            return False
+        self.floors.clear()
+        self.reconcile_at = 0
+        log.info("the database is back")
+        return True
+
+    def _leave(self) -> None:
+        self.pool.close()
+        try:
+            handed_back = self.database.run("bt_unregister_runner", p_runner=self.runner)
+        except (psycopg.Error, OSError):
+            log.warning("runner %d could not sign out; others will find that out", self.runner)
+        else:
+            if handed_back:
+                log.warning("handed back %d running jobs, no try used", len(handed_back))
+        self.database.close()
+
+
+def _log_outcome(outcome: _Outcome, fate: Any) -> None:
+    """One line for a job that ended or will be tried again; `fate` is what the database answered."""
+    job, error, ms = outcome
+    extra = {"job": job.id, "worker": job.name, "ms": round(ms, 3), "tries": job.tries}
+    if fate is None:
+        log.warning("%s came too late after %.0f ms: it is not this runner's any more", job, ms, extra=extra)
+    elif error is None:
+        log.info("%s done in %.0f ms", job, ms, extra=extra)
+    elif fate[1] == "exceeded":
+        log.error("%s exceeded: try %d was its last: %s", job, job.tries, error["traceback"].rstrip(), extra=extra)
+    else:
+        what = f"{error['class']}: {error['message']}"
+        log.warning("%s failed in %.0f ms, try %d, again at %s: %s", job, ms, job.tries, fate[2], what, extra=extra)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+# ---- Cleaners: the keeper's thread -------------------------------------------------
+#
+# Owns a connection of its own, so that neither a full pool nor a long claim lets the
+# heartbeat starve. Gives signs of life, revives the jobs of the dead, removes old jobs.
+
+
+class _Keeper:
+    """Keeps a runner alive in the eyes of others, and looks after theirs."""
+
+    LOOK_S = 1.0  # how often it looks for dead runners
+    REMOVE_S = 60.0  # how often it removes old jobs
+
+    def __init__(self, poller: _Poller) -> None:
+        self.poller = poller
+        self.config = poller.config
+        self.stop = threading.Event()
+        self.database: _Database | None = None
+        self.attached = 0  # the runner whose lock this connection holds
+        self.heartbeat_at = 0.0
+        self.remove_at = time.monotonic() + random.uniform(0, self.REMOVE_S)
+        self._look()
+
+    def run(self) -> None:
+        """Look once a second until told to stop; reconnect for ever."""
+        while not self.stop.wait(self.LOOK_S):
+            try:
+                self._look()
+            except Exception as error:
+                log.log(
+                    logging.WARNING if isinstance(error, (BacktickError, *_LOST)) else logging.CRITICAL,
+                    "the keeper lost the database, trying again: %s",
+                    _one_line(error),
+                )
+                self.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next look opens another."""
+        if self.database:
+            self.database.close()
+        self.database, self.attached, self.heartbeat_at = None, 0, 0.0
+
+    def _look(self) -> None:
+        self.database = self.database or _Database(self.config)
+        runner = self.poller.runner
+        if runner != self.attached and not self.database.pooled:
+            self.database.run("bt_attach", p_runner=runner)
+            self.attached = runner
+        if time.monotonic() >= self.heartbeat_at:
+            self._heartbeat(self.database, runner)
+        self._revive(self.database, runner)
+        if time.monotonic() >= self.remove_at:
+            self._remove_old(self.database)
+
+    def _heartbeat(self, database: _Database, runner: int) -> None:
+        ((alive,),) = database.run("bt_heartbeat", p_runner=runner)
+        self.heartbeat_at = time.monotonic() + self.config.lease_ms / 6000
+        if not alive and runner == self.poller.runner:
+            self.poller.given_up.set()
+            self.poller.wake(always=True)
+
+    def _revive(self, database: _Database, runner: int) -> None:
+        for id_, name, dead, state in database.run(
+            "bt_revive", p_runner=runner, p_retry_ms=self.config.retry_ms, p_max_crashes=self.config.max_crashes
+        ):
+            extra = {"job": id_, "worker": name}
+            log.warning("job %d %s is %s: runner %d died while it held it", id_, name, state, dead, extra=extra)
+
+    def _remove_old(self, database: _Database) -> None:
+        limit = 1_000
+        removed = limit
+        while removed == limit and not self.stop.is_set():
+            ((removed,),) = database.run(
+                "bt_remove_old",
+                p_max_completed_ms=self.config.max_completed_ms,
+                p_max_exceeded_ms=self.config.max_exceeded_ms,
+                p_limit=limit,
+            )
+        self.remove_at = time.monotonic() + self.REMOVE_S
+
+
+# ---- Start and command line ----------------------------------------------------------
+
+
+class Runner:
+    """A running runner, as start() returns it; also a context manager that stops it at the end."""
+
+    def __init__(self, config: Config, drain: bool = False) -> None:
+        self._poller = _Poller(config, drain)
+        self._keeper = _Keeper(self._poller)
+        self.id = self._poller.runner
+        self._threads = [
+            threading.Thread(target=self._serve, name="backtick-poller", daemon=True),
+            threading.Thread(target=self._keeper.run, name="backtick-keeper", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _serve(self) -> None:
+        try:
+            self._poller.run()
+        finally:
+            self._keeper.stop.set()
+
+    def stop(self, shutdown_ms: int | None = None, wait: bool = True) -> None:
+        """Claim nothing more, let running jobs finish for `shutdown_ms` (default: as configured), hand the rest back.
+
+        Returns when that is done, or at once if not `wait`. Called again it only shortens the time.
+        """
+        if shutdown_ms is None:
+            shutdown_ms = self._poller.config.shutdown_ms
+        stop_at = time.monotonic() + shutdown_ms / 1000
+        self._poller.stop_at = min(stop_at, self._poller.stop_at or stop_at)
+        self._poller.wake(always=True)
+        if wait:
+            self.join()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended, at most `timeout` seconds; returns whether it has."""
+        for thread in self._threads:
+            thread.join(timeout)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def start(*, drain: bool = False, **settings: Any) -> Runner:
+    """Run a runner inside this program, in threads of its own; returns it, to stop() it.
+
+    `settings` are those of Config: start(queues="mail", pool_size=4). With `drain` it ends by itself
+    when no job is due. Import the modules with the workers before: jobs of others are left alone.
+    Raises ConfigError, DatabaseUnavailable, WrongVersion.
+    """
+    return Runner(Config.load(**settings), drain)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    command = _COMMANDS.get(arguments[0]) if arguments else None
+    try:
+        return command(arguments[1:]) if command else _command_run(arguments)
+    except BacktickError as error:
+        print(f"backtick: {error}", file=sys.stderr)
+        return 1
+
+
+def _command_install(arguments: Sequence[str]) -> int:
+    """Install or upgrade backtick in the database."""
+    parser = argparse.ArgumentParser(prog="python backtick.py install", description=_command_install.__doc__)
+    parser.parse_args(arguments)
+    config = Config.load()
+    _say_database(config)
+    install(config)
+    print(f"backtick: version {SQL_VERSION} is installed")
+    return 0
+
+
+def _command_rebuild(arguments: Sequence[str]) -> int:
+    """Destroy the database, create it anew and install backtick."""
+    parser = argparse.ArgumentParser(prog="python backtick.py rebuild", description=_command_rebuild.__doc__)
+    parser.add_argument("--force", action="store_true", help="also if unfinished jobs or other tables are lost")
+    options = parser.parse_args(arguments)
+    config = Config.load()
+    _say_database(config)
+    print(f"backtick: destroyed {rebuild(config, options.force)}; version {SQL_VERSION} is installed anew")
+    return 0
+
+
+_COMMANDS = {"install": _command_install, "rebuild": _command_rebuild}
+
+
+def _command_run(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python backtick.py",
+        description="Run the jobs of the workers in these modules until SIGTERM or SIGINT: then claim no more, let "
+        "running jobs finish, and hand the rest back; a second signal hands everything back at once.",
+        epilog="Other commands: install (or upgrade the database), rebuild (destroy and create it). "
+        "Each setting is an environment variable too, BT_POLL_MS say.",
+    )
+    parser.add_argument("modules", nargs="+", metavar="module", help="module to import, as in `import myjobs`")
+    parser.add_argument("--drain", action="store_true", help="end when no job is due")
+    for field in dataclasses.fields(Config):
+        flag = "--" + field.name.replace("_", "-")
+        if field.type == "bool":
+            parser.add_argument(flag, action="store_true", default=None, help=field.metadata["meaning"])
+        elif field.name != "database_url":  # a password has no place in the list of processes
+            meaning = field.metadata["meaning"].replace("%", "%%")
+            parser.add_argument(flag, metavar="N" if field.type == "int" else "TEXT", help=meaning)
+    options = vars(parser.parse_args(arguments))
+    modules, drain = options.pop("modules"), options.pop("drain")
+    config = Config.load(**options)
+    _start_logging(config)
+    _import_modules(modules)
+    return (_twin() or sys.modules[__name__])._run_until_signal(config, drain)  # type: ignore[no-any-return]
+
+
+def _run_until_signal(config: Config, drain: bool) -> int:
+    _say_database(config)
+    runner = Runner(config, drain)
+    log.info("runner %d serves %s with %d workers: %s", runner.id, config.queues, len(_by_name), ", ".join(_by_name))
+
+    def handle(number: int, frame: types.FrameType | None) -> None:
+        first = runner._poller.stop_at is None
+        runner.stop(None if first else 0, wait=False)
+        log.info("%s: %s", signal.Signals(number).name, "stopping" if first else "handing everything back")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    while not runner.join(timeout=3600):
+        pass
+    log.info("runner %d has ended", runner.id)
+    _exit_now(0)
+    return 0
+
+
+def _exit_now(status: int) -> None:
+    """Leave although jobs that were handed back may still be running in threads, which nothing can end."""
+    if any(thread.name.startswith("backtick-slot") for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _import_modules(names: Sequence[str]) -> None:
+    """Import the modules of workers. Raises BacktickError, one line, if one cannot be."""
+    sys.path.insert(0, os.getcwd())
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            raise BacktickError(_why_not_imported(name, error)) from None
+    if not _by_name and not getattr(_twin(), "_by_name", None):
+        raise BacktickError(f"{' '.join(names)} registers no worker: decorate a function with @worker")
+
+
+def _why_not_imported(name: str, error: BaseException) -> str:
+    if name.endswith(".py") or os.sep in name:
+        return f"{name!r} is a file: give the module's name, {Path(name).stem!r}, and run in its folder"
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+        return f"there is no module {name!r} in {os.getcwd()} or on PYTHONPATH"
+    if isinstance(error, SyntaxError):
+        where = f"{error.filename}:{error.lineno}"
+    else:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
+        where = f"{frames[-1].filename}:{frames[-1].lineno}"
+    return f"the module {name!r} cannot be imported: {type(error).__name__}: {_one_line(error)} ({where})"
+
+
+def _twin() -> types.ModuleType | None:
+    """This file, if a module has imported it under another name (vendor.backtick): the workers are there."""
+    this = sys.modules[__name__]
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if module is not this and path and os.path.realpath(path) == os.path.realpath(__file__):
+            return module
+    return None
+
+
+def _say_database(config: Config) -> None:
+    which = hide_password(database_url(config))
+    if config.database_url:
+        print(f"backtick: database {which} (set BT_DATABASE_URL for another)", file=sys.stderr)
+    else:
+        print(f"backtick: embedded database {which} (set BT_DATABASE_URL to use your own)", file=sys.stderr)
+
+
+def _start_logging(config: Config) -> None:
+    handler = logging.StreamHandler()
+    if config.log_json:
+        handler.setFormatter(_JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-8s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and for jobs job, worker, ms, tries."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": dt.datetime.fromtimestamp(record.created, dt.timezone.utc).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {key: getattr(record, key) for key in ("job", "worker", "ms", "tries") if hasattr(record, key)}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+if __name__ == "__main__":
+    # The modules with the workers import this file as `backtick`: that must be this very module.
+    sys.modules.setdefault("backtick", sys.modules["__main__"])
+    sys.exit(main())

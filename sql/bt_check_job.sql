@@ -1,0 +1,61 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- bt_check_job: refuse what cannot be a job, naming the value and the rule.
+--
+-- The table's checks hold the same rules for whoever writes to it directly; this gives the words.
+--
+-- raises    22004 null_value_not_allowed, 22023 invalid_parameter_value
+create or replace function bt_check_job(
+    p_name      text,
+    p_args      json,
+    p_queue     text,
+    p_run_at    timestamptz,
+    p_priority  int,
+    p_max_tries int
+)
+    returns void
+    language plpgsql
+    immutable
+    set search_path from current
+as $$
+begin
+    if p_name is null or p_args is null or p_queue is null or p_priority is null then
+        raise exception 'bt_enqueue: % must not be null', case
+                when p_name is null then 'p_name'
+                when p_args is null then 'p_args'
+                when p_queue is null then 'p_queue'
+                else 'p_priority'
+            end
+            using errcode = 'null_value_not_allowed',
+                  hint = 'Leave an argument out to get its default; p_name has none.';
+    end if;
+    if char_length(p_name) not between 1 and 200 then
+        raise exception 'bt_enqueue: the name "%" has % characters', left(p_name, 60), char_length(p_name)
+            using errcode = 'invalid_parameter_value',
+                  hint = 'A worker''s name has 1 to 200 characters: its module and function, as in myjobs.log_sum.';
+    end if;
+    if char_length(p_queue) not between 1 and 200 then
+        raise exception 'bt_enqueue: the queue "%" has % characters', left(p_queue, 60), char_length(p_queue)
+            using errcode = 'invalid_parameter_value', hint = 'A queue''s name has 1 to 200 characters.';
+    end if;
+    if json_typeof(p_args) not in ('array', 'object') then
+        raise exception 'bt_enqueue: args are a JSON %: %', json_typeof(p_args), left(p_args::text, 60)
+            using errcode = 'invalid_parameter_value',
+                  hint = 'Pass an array of positional arguments, [3, 4], or an object of keyword arguments, {"a": 3}; '
+                         'both at once are {"*": [3], "b": 4}.';
+    end if;
+    if p_priority not between 0 and 9 then
+        raise exception 'bt_enqueue: the priority is %', p_priority
+            using errcode = 'invalid_parameter_value', hint = 'A priority is 0 (first) to 9; 5 is the default.';
+    end if;
+    if p_run_at < '0001-01-03 00:00+00' or p_run_at >= '9999-12-30 00:00+00' then
+        raise exception 'bt_enqueue: run_at is %', p_run_at
+            using errcode = 'invalid_parameter_value', hint = 'run_at is a time in the years 1 to 9999, not infinity.';
+    end if;
+    if p_max_tries < 1 then
+        raise exception 'bt_enqueue: max_tries is %', p_max_tries
+            using errcode = 'invalid_parameter_value', hint = 'max_tries is at least 1; null leaves it to the worker.';
+    end if;
+end;
+$$;
+comment on function bt_check_job is 'Raise an error, with value and rule, if this cannot be a job.';

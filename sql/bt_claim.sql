@@ -1,0 +1,174 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- bt_claim: take the jobs of a queue that are due and free, first ones first.
+--
+-- Claims of one queue are serialised by a lock on the queue's name. What is free is read in
+-- statements after the one that got the lock, so each sees every claim that was committed before:
+-- see bt_check_isolation.
+--
+-- Nothing here waits for the disk while it holds that lock: the claim commits asynchronously. If
+-- the server crashes and forgets it, its jobs are queued again and its holder is refused.
+-- So call it in a transaction of its own.
+--
+-- A job's row is read, not written. One that another transaction is about to withdraw (xmax is not
+-- 0) is passed over, unless a look from the beginning proves that it is not locked after all.
+--
+-- p_runner  what bt_register_runner returned
+-- p_queue   the queue
+-- p_limit   how many jobs at most
+-- p_names   the workers that the runner knows; jobs of others are left to others
+-- p_floor   ten times, for priorities 0 to 9: where to start looking, run_at of the last job claimed.
+--           A hint that spares a walk over jobs known to be gone; null looks from the beginning. Pass
+--           null once a second, and when a claim came back short: jobs that were retried, released,
+--           back-dated or committed late lie below the floor.
+-- returns   a row per job, in order; none if nothing is due, or the queue is paused. tries counts this
+--           one. claim is the proof that bt_complete, bt_fail and bt_release ask for
+-- raises    22004 null_value_not_allowed, 22023 invalid_parameter_value, 25000 invalid_transaction_state,
+--           P0002 no_data_found if the runner has been given up for dead: register anew
+create or replace function bt_claim(
+    p_runner bigint,
+    p_queue  text,
+    p_limit  int,
+    p_names  text[],
+    p_floor  timestamptz[] default null
+)
+    returns table (
+        claim      bigint,
+        id         bigint,
+        queue      text,
+        name       text,
+        args       json,
+        priority   smallint,
+        run_at     timestamptz,
+        tries      int,
+        crashes    int,
+        max_tries  int,
+        created_at timestamptz
+    )
+    language plpgsql
+    volatile
+    set search_path from current
+    set plan_cache_mode to force_generic_plan
+    set enable_seqscan to off
+    set enable_bitmapscan to off
+as $$
+#variable_conflict use_column
+declare
+    v_now      timestamptz := bt_now();
+    v_held     bigint[];
+    v_look     int;
+    v_seen     int;
+    v_free     bigint[];
+    v_doubtful bigint[];
+    v_claim    bigint;
+begin
+    if p_runner is null or p_queue is null or p_limit is null or p_names is null then
+        raise exception 'bt_claim: runner %, queue %, limit %, names %', p_runner, p_queue, p_limit, p_names
+            using errcode = 'null_value_not_allowed', hint = 'All but p_floor must be given.';
+    end if;
+    if p_limit not between 1 and 100000 or coalesce(cardinality(p_floor), 10) <> 10 then
+        raise exception 'bt_claim: limit is %, floor has % elements', p_limit, cardinality(p_floor)
+            using errcode = 'invalid_parameter_value', hint = 'A limit is 1 to 100000; a floor has ten elements or is null.';
+    end if;
+    perform bt_check_isolation('bt_claim');
+
+    perform set_config('synchronous_commit', 'off', true);
+    perform pg_advisory_xact_lock('backtick_queue'::regclass::oid::int, hashtext(p_queue));
+
+    if not exists (select from backtick_runner as runner where runner.id = p_runner) then
+        raise exception 'bt_claim: there is no runner %', p_runner
+            using errcode = 'no_data_found', hint = 'It has been given up for dead or signed out; register anew.';
+    end if;
+    if exists (select from backtick_setting as setting where setting.queue = p_queue and setting.paused_at is not null) then
+        return;
+    end if;
+
+    -- Among the first (limit + held) jobs at least limit are free, if all are of known workers.
+    v_held := array(select unnest(held.jobs) from backtick_claim as held where held.queue = p_queue);
+    v_look := p_limit + cardinality(v_held) + 100;
+
+    with due as (
+        select job.*
+        from generate_series(0, 9) as lane (priority)
+        cross join lateral (
+            select job.id, job.priority, job.run_at, job.name, job.xmax = 0 as untouched
+            from backtick_queue as job
+            where job.queue = p_queue
+              and job.priority = lane.priority
+              and job.run_at >= coalesce(p_floor[lane.priority + 1], '-infinity')
+              and job.run_at <= v_now
+            order by job.run_at, job.id
+            limit v_look
+        ) as job
+    )
+    select count(*),
+           array_agg(due.id order by due.priority, due.run_at, due.id)
+               filter (where due.untouched and held.id is null and due.name = any (p_names)),
+           array_agg(due.id)
+               filter (where not due.untouched and held.id is null and due.name = any (p_names) and p_floor is null)
+    into v_seen, v_free, v_doubtful
+    from due
+    left join unnest(v_held) as held (id) on held.id = due.id;
+
+    -- Short, and something was left unseen: jobs of other workers stand before. Look worker by worker.
+    if v_seen >= v_look and coalesce(cardinality(v_free), 0) < p_limit then
+        v_free := array(
+            select due.id
+            from unnest(p_names) as known (name)
+            cross join generate_series(0, 9) as lane (priority)
+            cross join lateral (
+                select job.id, job.priority, job.run_at
+                from backtick_queue as job
+                where job.queue = p_queue
+                  and job.name = known.name
+                  and job.priority = lane.priority
+                  and job.run_at <= v_now
+                  and job.xmax = 0
+                order by job.run_at, job.id
+                limit v_look
+            ) as due
+            left join unnest(v_held) as held (id) on held.id = due.id
+            where held.id is null
+            order by due.priority, due.run_at, due.id
+            limit p_limit
+        );
+    end if;
+
+    if v_doubtful is not null then
+        v_free := v_free || array(
+            select job.id
+            from backtick_queue as job
+            where job.id = any (v_doubtful)
+            for no key update skip locked
+        );
+        v_free := array(
+            select job.id
+            from backtick_queue as job
+            where job.id = any (v_free)
+            order by job.priority, job.run_at, job.id
+        );
+    end if;
+
+    if coalesce(cardinality(v_free), 0) = 0 then
+        return;
+    end if;
+    v_free := v_free[1:p_limit];
+
+    insert into backtick_claim (queue, runner, claimed_at, jobs)
+    values (p_queue, p_runner, v_now, v_free)
+    returning backtick_claim.id into v_claim;
+
+    update backtick_runner as runner
+    set asleep_until = null
+    where runner.id = p_runner
+      and runner.asleep_until is not null;
+
+    return query
+        select v_claim, job.id, job.queue, job.name, job.args, job.priority, job.run_at,
+               job.tries + 1, job.crashes, job.max_tries, job.created_at
+        from unnest(v_free) with ordinality as free (id, place)
+        join backtick_queue as job on job.id = free.id
+        order by free.place;
+end;
+$$;
+comment on function bt_claim is 'Take due jobs of a queue, first ones first; a row per job, all in one claim.';

@@ -1,0 +1,51 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- bt_enqueue: queue a job.
+--
+-- Part of the caller's transaction: the job lives and dies with it, and runners see it at commit.
+--
+-- p_name       the worker to call, as runners know it: myjobs.log_sum
+-- p_args       text, json or jsonb: an array of positional arguments, [3, 4]; an object of keyword
+--              arguments, {"a": 3, "b": 4}; or both at once, the positional ones under "*": {"*": [3], "b": 4}
+-- p_queue      the queue
+-- p_run_at     when the job is due; null: at once
+-- p_priority   0 (first) to 9
+-- p_max_tries  tries after which the job is exceeded; null: what the worker's runner says
+-- returns      the job's id
+-- raises       22004 null_value_not_allowed, 22023 invalid_parameter_value
+create or replace function bt_enqueue(
+    p_name      text,
+    p_args      anycompatible default '[]'::text,
+    p_queue     text default 'default',
+    p_run_at    timestamptz default null,
+    p_priority  int default 5,
+    p_max_tries int default null
+)
+    returns bigint
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+declare
+    v_now  timestamptz := bt_now();
+    v_args json;
+    v_id   bigint;
+begin
+    begin
+        v_args := p_args::text::json;
+    exception when invalid_text_representation then
+        raise exception 'bt_enqueue: args are not JSON: %', left(p_args::text, 60)
+            using errcode = 'invalid_parameter_value',
+                  hint = 'Pass text that is JSON, or json or jsonb: ''[3, 4]'', json_build_array(3, 4).';
+    end;
+    perform bt_check_job(p_name, v_args, p_queue, p_run_at, p_priority, p_max_tries);
+
+    insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at)
+    values (p_queue, p_name, v_args, p_priority, coalesce(p_run_at, v_now), p_max_tries, v_now)
+    returning id into v_id;
+
+    perform bt_wake(p_queue, coalesce(p_run_at, v_now));
+    return v_id;
+end;
+$$;
+comment on function bt_enqueue is 'Queue a job in the caller''s transaction; returns its id.';

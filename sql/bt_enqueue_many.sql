@@ -1,0 +1,61 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- bt_enqueue_many: queue many jobs of one worker at once; all or, on an error, none.
+--
+-- p_args     text[], json[] or jsonb[]: the arguments of one job an element, as bt_enqueue takes them
+-- others     as bt_enqueue; they hold for every job
+-- returns    the jobs' ids, in the order of p_args
+-- raises     22004 null_value_not_allowed, 22023 invalid_parameter_value
+create or replace function bt_enqueue_many(
+    p_name      text,
+    p_args      anycompatiblearray,
+    p_queue     text default 'default',
+    p_run_at    timestamptz default null,
+    p_priority  int default 5,
+    p_max_tries int default null
+)
+    returns setof bigint
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+declare
+    v_now  timestamptz := bt_now();
+    v_args json[];
+    v_bad  json;
+begin
+    if p_args is null then
+        raise exception 'bt_enqueue_many: p_args must not be null'
+            using errcode = 'null_value_not_allowed', hint = 'Pass an array with one element a job.';
+    end if;
+    begin
+        v_args := p_args::text[]::json[];
+    exception when invalid_text_representation then
+        raise exception 'bt_enqueue_many: args are not JSON: %', left(p_args::text, 60)
+            using errcode = 'invalid_parameter_value',
+                  hint = 'Each element is JSON of its own: array[''[1, 2]'', ''[3, 4]''].';
+    end;
+    perform bt_check_job(p_name, '[]', p_queue, p_run_at, p_priority, p_max_tries);
+
+    -- The elements are checked in one pass; the first bad one gets the words of bt_check_job.
+    select args into v_bad
+    from unnest(v_args) with ordinality as item (args, place)
+    where args is null
+       or json_typeof(args) not in ('array', 'object')
+    order by place
+    limit 1;
+    if found then
+        perform bt_check_job(p_name, v_bad, p_queue, p_run_at, p_priority, p_max_tries);
+    end if;
+
+    return query
+        insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at)
+        select p_queue, p_name, item.args, p_priority, coalesce(p_run_at, v_now), p_max_tries, v_now
+        from unnest(v_args) with ordinality as item (args, place)
+        order by item.place
+        returning id;
+
+    perform bt_wake(p_queue, coalesce(p_run_at, v_now));
+end;
+$$;
+comment on function bt_enqueue_many is 'Queue many jobs of one worker in the caller''s transaction; returns their ids in order.';

@@ -1,0 +1,40 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- bt_enqueue_row: a trigger that turns each row's change into a job.
+--
+--   create trigger order_placed after insert on orders
+--       for each row execute function bt_enqueue_row('myjobs.on_order');
+--
+-- The worker is called with keyword arguments: operation ('INSERT', 'UPDATE', 'DELETE'), table
+-- ('public.orders'), new and old (the row as an object; null where there is none).
+--
+-- trigger arguments   the worker's name; optionally the queue; optionally the priority
+-- raises              39P01 trigger_protocol_violated if not called for each row or without a name
+create or replace function bt_enqueue_row()
+    returns trigger
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+begin
+    if tg_level <> 'ROW' or tg_nargs not between 1 and 3 then
+        raise exception 'bt_enqueue_row: trigger % is for each % and has % arguments', tg_name, lower(tg_level), tg_nargs
+            using errcode = 'trigger_protocol_violated',
+                  hint = 'Write: for each row execute function bt_enqueue_row(''module.worker'' [, ''queue'' [, ''priority'']]).';
+    end if;
+
+    perform bt_enqueue(
+        p_name => tg_argv[0],
+        p_args => json_build_object(
+            'operation', tg_op,
+            'table', format('%I.%I', tg_table_schema, tg_table_name),
+            'new', case when tg_op <> 'DELETE' then to_json(new) end,
+            'old', case when tg_op <> 'INSERT' then to_json(old) end
+        ),
+        p_queue => coalesce(tg_argv[1], 'default'),
+        p_priority => coalesce(tg_argv[2]::int, 5)
+    );
+    return coalesce(new, old);
+end;
+$$;
+comment on function bt_enqueue_row is 'Trigger function: queue a job for each row''s change; its argument is the worker''s name.';

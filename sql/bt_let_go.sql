@@ -1,0 +1,47 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- bt_let_go: take jobs out of a claim, whatever then becomes of them; the one place that checks
+-- ownership.
+--
+-- A runner that hung may have been given up for dead and its jobs handed to another. The claim row
+-- is the proof of ownership: bt_revive deletes it under the same lock, so a late runner finds none.
+--
+-- p_claim   the claim that bt_claim returned
+-- p_ids     ids of jobs of that claim
+-- p_caller  the function on whose behalf this is, for the error
+-- returns   the claim, its jobs those that were let go here; null if it is not (or no longer) there
+-- raises    22004 null_value_not_allowed
+create or replace function bt_let_go(p_claim bigint, p_ids bigint[], p_caller text)
+    returns backtick_claim
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+declare
+    v_claim backtick_claim;
+    v_left  bigint[];
+begin
+    if p_claim is null or p_ids is null then
+        raise exception '%: claim is %, ids are %', p_caller, p_claim, p_ids
+            using errcode = 'null_value_not_allowed', hint = 'Pass the claim and the ids that bt_claim returned.';
+    end if;
+
+    select * into v_claim from backtick_claim where id = p_claim for update;
+    if not found then
+        return null;
+    end if;
+
+    v_left := array(select held from unnest(v_claim.jobs) as held where held <> all (p_ids));
+    if v_left = '{}' then
+        delete from backtick_claim where id = p_claim;
+        return v_claim;
+    end if;
+    if cardinality(v_left) < cardinality(v_claim.jobs) then
+        update backtick_claim set jobs = v_left where id = p_claim;
+    end if;
+
+    v_claim.jobs := array(select held from unnest(v_claim.jobs) as held where held = any (p_ids));
+    return v_claim;
+end;
+$$;
+comment on function bt_let_go is 'Take jobs out of a claim; returns the claim with the jobs let go, null if it is gone.';

@@ -1,0 +1,49 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- bt_pause: claim nothing from a queue until bt_resume; what runs goes on, what comes is queued.
+--
+-- p_queue   the queue
+-- returns   whether it was not paused before
+-- raises    22023 invalid_parameter_value
+create or replace function bt_pause(p_queue text)
+    returns boolean
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+begin
+    if p_queue is null or char_length(p_queue) not between 1 and 200 then
+        raise exception 'bt_pause: the queue is "%"', left(p_queue, 60)
+            using errcode = 'invalid_parameter_value', hint = 'A queue''s name has 1 to 200 characters.';
+    end if;
+
+    insert into backtick_setting as setting (queue, paused_at)
+    values (p_queue, bt_now())
+    on conflict (queue) do update
+        set paused_at = excluded.paused_at
+        where setting.paused_at is null;
+    return found;
+end;
+$$;
+comment on function bt_pause is 'Claim nothing from a queue until bt_resume; false if it was paused already.';
+
+-- bt_resume: claim from a paused queue again.
+--
+-- p_queue   the queue
+-- returns   whether it was paused
+create or replace function bt_resume(p_queue text)
+    returns boolean
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+begin
+    update backtick_setting set paused_at = null where queue = p_queue and paused_at is not null;
+    if found then
+        perform bt_wake(p_queue, bt_now());
+        return true;
+    end if;
+    return false;
+end;
+$$;
+comment on function bt_resume is 'Claim from a paused queue again; false if it was not paused.';

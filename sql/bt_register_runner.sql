@@ -1,0 +1,67 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- bt_register_runner: sign a runner in; bt_attach: let a connection vouch for its life.
+--
+-- A runner's connections hold a shared session lock on its id. The server drops it with the last
+-- connection of a process that died, and bt_revive, which asks for it exclusively, gets it.
+-- Registering takes the lock before the row is visible, so a new runner is never found without.
+--
+-- p_queues    the queues it serves
+-- p_host, p_pid  where it runs, for people
+-- p_lease_ms  milliseconds without bt_heartbeat after which it counts as dead
+-- p_lock      false behind a pooler, where a session lock is somebody else's: the lease alone counts
+-- returns     the runner's id, for all other calls
+-- raises      22004 null_value_not_allowed, 22023 invalid_parameter_value
+create or replace function bt_register_runner(
+    p_queues   text[],
+    p_host     text,
+    p_pid      int,
+    p_lease_ms int default 30000,
+    p_lock     boolean default true
+)
+    returns bigint
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+declare
+    v_now    timestamptz := bt_now();
+    v_runner bigint;
+begin
+    if p_queues is null or p_host is null or p_pid is null or p_lease_ms is null or p_lock is null then
+        raise exception 'bt_register_runner: an argument is null'
+            using errcode = 'null_value_not_allowed', hint = 'Pass queues, host and pid; lease_ms and lock have defaults.';
+    end if;
+    if cardinality(p_queues) = 0 or '' = any (p_queues) or array_position(p_queues, null) is not null or p_lease_ms < 1 then
+        raise exception 'bt_register_runner: queues are %, lease_ms is %', p_queues, p_lease_ms
+            using errcode = 'invalid_parameter_value',
+                  hint = 'Name at least one queue, none of them empty; lease_ms is a positive number of milliseconds.';
+    end if;
+
+    insert into backtick_runner (host, pid, queues, lease_ms, locked, started_at, heartbeat_at)
+    values (p_host, p_pid, p_queues, p_lease_ms, p_lock, v_now, v_now)
+    returning id into v_runner;
+
+    if p_lock then
+        perform bt_attach(v_runner);
+    end if;
+    return v_runner;
+end;
+$$;
+comment on function bt_register_runner is 'Sign a runner in; returns its id.';
+
+-- p_runner   what bt_register_runner returned
+-- returns    whether the runner is (still) signed in; if not, its jobs are no longer its own
+create or replace function bt_attach(p_runner bigint)
+    returns boolean
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+begin
+    perform pg_advisory_lock_shared('backtick_runner'::regclass::oid::int, (p_runner % 2147483647)::int);
+    update backtick_runner set unlocked_at = null where id = p_runner and unlocked_at is not null;
+    return exists (select from backtick_runner where id = p_runner);
+end;
+$$;
+comment on function bt_attach is 'Hold a runner''s sign of life, a session lock, with this connection; tells whether the runner is signed in.';

@@ -1,0 +1,55 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- bt_remove_old: delete jobs that ended long ago, oldest first, a batch a call.
+--
+-- p_max_completed_ms  milliseconds that done and canceled jobs are kept
+-- p_max_exceeded_ms   milliseconds that exceeded jobs are kept
+-- p_limit             how many to delete at most; call again while it returns as many
+-- returns             how many were deleted
+-- raises              22023 invalid_parameter_value
+create or replace function bt_remove_old(
+    p_max_completed_ms bigint default 604800000,
+    p_max_exceeded_ms  bigint default 7776000000,
+    p_limit            int default 1000
+)
+    returns bigint
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+declare
+    v_now   timestamptz := bt_now();
+    v_count bigint;
+begin
+    if p_max_completed_ms is null or p_max_completed_ms < 0
+        or p_max_exceeded_ms is null or p_max_exceeded_ms < 0
+        or p_limit is null or p_limit < 1
+    then
+        raise exception 'bt_remove_old: max_completed_ms %, max_exceeded_ms %, limit %',
+                p_max_completed_ms, p_max_exceeded_ms, p_limit
+            using errcode = 'invalid_parameter_value', hint = 'Times are at least 0 milliseconds, the limit at least 1.';
+    end if;
+
+    with old as (
+        select job.id
+        from (values ('done', p_max_completed_ms), ('canceled', p_max_completed_ms), ('exceeded', p_max_exceeded_ms))
+            as kept (state, ms)
+        cross join lateral (
+            select done.id
+            from backtick_done as done
+            where done.state = kept.state
+              and done.finished_at < v_now - kept.ms * interval '1 ms'
+            order by done.finished_at
+            limit p_limit
+            for update skip locked
+        ) as job
+        limit p_limit
+    )
+    delete from backtick_done as done
+    using old
+    where done.id = old.id;
+    get diagnostics v_count = row_count;
+    return v_count;
+end;
+$$;
+comment on function bt_remove_old is 'Delete a batch of jobs that ended long ago; returns how many.';

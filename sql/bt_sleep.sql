@@ -1,0 +1,47 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- bt_sleep: a runner lies down; who enqueues a job that is due before it wakes notifies it.
+--
+-- After this has committed the runner must claim once more, and only then wait: a job may have come
+-- between its last look and now. bt_claim wakes it, in the same row, when it gives it jobs.
+--
+-- p_runner   what bt_register_runner returned
+-- p_poll_ms  milliseconds to sleep at most
+-- returns    milliseconds to sleep: less than p_poll_ms if a job of its queues is due sooner;
+--            null if the runner has been given up for dead
+-- raises     22023 invalid_parameter_value
+create or replace function bt_sleep(p_runner bigint, p_poll_ms int)
+    returns int
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+declare
+    v_now   timestamptz := bt_now();
+    v_until timestamptz := v_now + p_poll_ms * interval '1 ms';
+begin
+    if p_runner is null or p_poll_ms is null or p_poll_ms < 1 then
+        raise exception 'bt_sleep: runner %, poll_ms %', p_runner, p_poll_ms
+            using errcode = 'invalid_parameter_value', hint = 'Pass a runner''s id and a positive number of milliseconds.';
+    end if;
+
+    select least(v_until, min(next.run_at)) into v_until
+    from backtick_runner as runner
+    cross join unnest(runner.queues) as served (queue)
+    cross join generate_series(0, 9) as lane (priority)
+    cross join lateral (
+        select job.run_at
+        from backtick_queue as job
+        where job.queue = served.queue
+          and job.priority = lane.priority
+          and job.run_at > v_now
+        order by job.run_at
+        limit 1
+    ) as next
+    where runner.id = p_runner;
+
+    update backtick_runner set asleep_until = v_until where id = p_runner;
+    return case when found then greatest(1, ceil(extract(epoch from v_until - v_now) * 1000)) end;
+end;
+$$;
+comment on function bt_sleep is 'Mark a runner asleep; returns the milliseconds until it should look again.';

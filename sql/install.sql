@@ -1,0 +1,59 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- install.sql: the table of contents. Installs or upgrades backtick in the first schema of the
+-- search_path; harmless to repeat, also while runners work.
+--
+--   python backtick.py install                       needs no psql
+--   psql --dbname mydb --file sql/install.sql        does the same
+--
+-- python reads this file too: it knows the lines that start with \ir (insert that file here) and
+-- with \set (for psql only), and nothing else of psql.
+
+\set ON_ERROR_STOP on
+
+begin;
+
+-- One installation at a time, and a lock that is not free at once is not waited for at length.
+select pg_advisory_xact_lock(hashtext('backtick install'));
+set local lock_timeout = '3s';
+set local client_min_messages = warning;
+
+-- From here on only this schema is looked into; `set search_path from current` binds the functions to it.
+select set_config('search_path', format('%I, pg_temp', current_schema()), true);
+
+-- Version, clock, data
+\ir bt_version.sql
+\ir bt_now.sql
+\ir schema.sql
+
+-- Jobs come in
+\ir bt_wake.sql
+\ir bt_check_job.sql
+\ir bt_enqueue.sql
+\ir bt_enqueue_many.sql
+\ir bt_enqueue_row.sql
+
+-- Runners come and go
+\ir bt_register_runner.sql
+\ir bt_heartbeat.sql
+\ir bt_sleep.sql
+\ir bt_unregister_runner.sql
+
+-- A job's life
+\ir bt_backoff.sql
+\ir bt_check_isolation.sql
+\ir bt_claim.sql
+\ir bt_let_go.sql
+\ir bt_complete.sql
+\ir bt_fail.sql
+\ir bt_release.sql
+\ir bt_release_except.sql
+\ir bt_revive.sql
+
+-- Jobs and queues are managed
+\ir bt_cancel.sql
+\ir bt_cancel_all.sql
+\ir bt_pause.sql
+\ir bt_remove_old.sql
+
+commit;

@@ -1,0 +1,177 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- schema.sql: the data. A job is written once, to backtick_queue, and deleted once, when it ends;
+-- in between, who runs it is a row of backtick_claim, and the job's own row is left alone.
+--
+-- Repeatable under load: `create table if not exists` takes no lock on a table that is there.
+-- `create index if not exists` does, hence the question before it.
+
+-- ---- backtick_queue: the jobs that have not ended ---------------------------
+
+create table if not exists backtick_queue (
+    id         bigint generated always as identity,
+    queue      text        not null default 'default',
+    name       text        not null,
+    args       json        not null default '[]',
+    priority   smallint    not null default 5,
+    run_at     timestamptz not null default bt_now(),
+    tries      int         not null default 0,
+    crashes    int         not null default 0,
+    max_tries  int,
+    error      jsonb,
+    created_at timestamptz not null default bt_now(),
+    constraint backtick_queue_id primary key (id),
+    constraint backtick_queue_queue_is_short check (char_length(queue) between 1 and 200),
+    constraint backtick_queue_name_is_short check (char_length(name) between 1 and 200),
+    constraint backtick_queue_args_are_array_or_object check (json_typeof(args) in ('array', 'object')),
+    constraint backtick_queue_priority_is_0_to_9 check (priority between 0 and 9),
+    constraint backtick_queue_run_at_has_four_digit_year check (
+        run_at >= '0001-01-03 00:00+00' and run_at < '9999-12-30 00:00+00'),
+    constraint backtick_queue_max_tries_is_positive check (max_tries > 0)
+);
+comment on table backtick_queue is 'Jobs that have not ended: queued, or running if a claim holds their id.';
+comment on column backtick_queue.id is 'Given in order of enqueueing, never used again.';
+comment on column backtick_queue.queue is 'The named stream that a runner serves; 1 to 200 characters.';
+comment on column backtick_queue.name is 'The worker to call, module.function; 1 to 200 characters.';
+comment on column backtick_queue.args is 'Arguments: a JSON array of positional ones, or an object of keyword ones, in which "*" holds an array of positional ones. json, not jsonb: what was sent comes back to the letter.';
+comment on column backtick_queue.priority is '0 (first) to 9.';
+comment on column backtick_queue.run_at is 'When the job is due; among equal priorities the earliest first.';
+comment on column backtick_queue.tries is 'How many tries have failed so far.';
+comment on column backtick_queue.crashes is 'How often a runner died while it held the job.';
+comment on column backtick_queue.max_tries is 'Tries after which a failing job is exceeded; null: what the runner says.';
+comment on column backtick_queue.error is 'The last failure: class, message, traceback; null: none.';
+comment on column backtick_queue.created_at is 'When the job was enqueued.';
+
+-- ---- backtick_claim: who runs what ------------------------------------------
+
+create table if not exists backtick_claim (
+    id         bigint generated always as identity,
+    queue      text        not null,
+    runner     bigint      not null,
+    claimed_at timestamptz not null,
+    jobs       bigint[]    not null,
+    constraint backtick_claim_id primary key (id),
+    constraint backtick_claim_holds_jobs check (cardinality(jobs) > 0)
+);
+comment on table backtick_claim is 'A runner''s hold on a batch of jobs. A job is running if and only if its id is here.';
+comment on column backtick_claim.id is 'The proof of ownership that completing, failing and releasing ask for.';
+comment on column backtick_claim.queue is 'The queue that all jobs of the claim are from.';
+comment on column backtick_claim.runner is 'backtick_runner.id; a claim whose runner is gone is revived.';
+comment on column backtick_claim.claimed_at is 'When the claim was made.';
+comment on column backtick_claim.jobs is 'Ids of the jobs still held; the row goes with the last of them.';
+
+-- ---- backtick_done: the jobs that have ended --------------------------------
+
+create table if not exists backtick_done (
+    id          bigint      not null,
+    queue       text        not null,
+    name        text        not null,
+    args        json        not null,
+    priority    smallint    not null,
+    run_at      timestamptz not null,
+    state       text        not null,
+    tries       int         not null,
+    crashes     int         not null,
+    max_tries   int,
+    error       jsonb,
+    runner      bigint,
+    created_at  timestamptz not null,
+    started_at  timestamptz,
+    finished_at timestamptz not null,
+    constraint backtick_done_id primary key (id),
+    constraint backtick_done_state_is_an_end check (state in ('done', 'exceeded', 'canceled'))
+);
+comment on table backtick_done is 'Jobs that have ended; only added to, and thinned out by bt_remove_old.';
+comment on column backtick_done.state is 'done: the worker returned; exceeded: out of tries or crashes; canceled: withdrawn while queued.';
+comment on column backtick_done.tries is 'Tries used, the last one included.';
+comment on column backtick_done.error is 'The last failure, of a job that then succeeded too; null: none.';
+comment on column backtick_done.runner is 'Who ended the job; null: no runner did.';
+comment on column backtick_done.started_at is 'When its last claim was made; null: never claimed since it was last queued.';
+comment on column backtick_done.finished_at is 'When it ended.';
+
+-- ---- backtick_runner: the living runners ------------------------------------
+
+create table if not exists backtick_runner (
+    id            bigint generated always as identity,
+    host          text        not null,
+    pid           int         not null,
+    queues        text[]      not null,
+    lease_ms      int         not null,
+    locked        boolean     not null,
+    started_at    timestamptz not null,
+    heartbeat_at  timestamptz not null,
+    unlocked_at   timestamptz,
+    asleep_until  timestamptz,
+    constraint backtick_runner_id primary key (id),
+    constraint backtick_runner_lease_is_positive check (lease_ms > 0)
+);
+comment on table backtick_runner is 'Living runners, a row each; bt_revive removes the dead.';
+comment on column backtick_runner.host is 'Name of the machine, for people.';
+comment on column backtick_runner.pid is 'Process id on that machine, for people.';
+comment on column backtick_runner.queues is 'The queues it serves.';
+comment on column backtick_runner.lease_ms is 'Milliseconds without a heartbeat after which it counts as dead.';
+comment on column backtick_runner.locked is 'Whether it holds a session lock as a sign of life; false behind a pooler.';
+comment on column backtick_runner.heartbeat_at is 'Its last sign of life.';
+comment on column backtick_runner.unlocked_at is 'When its session lock was first found free; null: it holds it.';
+comment on column backtick_runner.asleep_until is 'It sleeps, and will look by itself then: a job due sooner must wake it. null: it is awake.';
+
+-- ---- backtick_setting: what holds for a queue -------------------------------
+
+create table if not exists backtick_setting (
+    queue     text not null,
+    paused_at timestamptz,
+    constraint backtick_setting_queue primary key (queue),
+    constraint backtick_setting_queue_is_short check (char_length(queue) between 1 and 200)
+);
+comment on table backtick_setting is 'Settings of queues, a row each; a queue without a row has none.';
+comment on column backtick_setting.paused_at is 'Since when nothing is claimed from the queue; null: it is not paused.';
+
+-- ---- Indexes ----------------------------------------------------------------
+
+do $$
+begin
+    -- bt_claim: the jobs of a queue in the order in which they are due
+    if to_regclass('backtick_queue_due') is null then
+        create index backtick_queue_due on backtick_queue (queue, priority, run_at, id);
+    end if;
+
+    -- bt_claim, when jobs of other workers stand before the runner's own; bt_cancel_all of a worker
+    if to_regclass('backtick_queue_name') is null then
+        create index backtick_queue_name on backtick_queue (queue, name, priority, run_at, id);
+    end if;
+
+    -- bt_remove_old: what ended longest ago, state by state
+    if to_regclass('backtick_done_finished') is null then
+        create index backtick_done_finished on backtick_done (state, finished_at);
+    end if;
+end;
+$$;
+
+-- ---- backtick_job: every job ------------------------------------------------
+
+create or replace view backtick_job as
+    select job.id,
+           job.queue,
+           job.name,
+           job.args,
+           job.priority,
+           job.run_at,
+           case when held.claim is null then 'queued' else 'running' end as state,
+           case when held.claim is null then job.tries else job.tries + 1 end as tries,
+           job.crashes,
+           job.max_tries,
+           job.created_at,
+           held.claimed_at as started_at,
+           null::timestamptz as finished_at,
+           held.runner,
+           job.error
+    from backtick_queue as job
+    left join (
+        select claim.id as claim, claim.runner, claim.claimed_at, unnest(claim.jobs) as job
+        from backtick_claim as claim
+    ) as held on held.job = job.id
+    union all
+    select id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
+           created_at, started_at, finished_at, runner, error
+    from backtick_done;
+comment on view backtick_job is 'Every job: state is queued, running, done, exceeded or canceled; tries counts a running one.';
