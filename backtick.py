@@ -42,6 +42,7 @@ import contextvars
 import dataclasses
 import datetime as dt
 import decimal
+import functools
 import importlib
 import inspect
 import json
@@ -235,7 +236,7 @@ class JobTimeout(BacktickError):
 #
 # Nothing here decides anything. A _Database is used by one thread at a time.
 
-Call = tuple[sql.Composed, tuple[Any, ...]]
+Call = tuple[bytes, tuple[Any, ...]]
 
 # What means that a connection is of no more use: it broke, the server goes down, or it
 # became a standby (SQLSTATE 25006), to which only a new connection finds the way round.
@@ -266,7 +267,7 @@ class _Database:
 
     def call(self, function: str, **parameters: Any) -> Call:
         """A call of a bt_ function, to be run by round_trip()."""
-        return _call(self.schema, function, parameters)
+        return _statement(self.schema, function, tuple(parameters)).encode(), tuple(parameters.values())
 
     def run(self, function: str, **parameters: Any) -> list[Any]:
         """Call one bt_ function, in a transaction of its own; returns its rows."""
@@ -296,26 +297,28 @@ class _Database:
             self.connection.close()
 
 
-def _call(schema: str, function: str, parameters: Mapping[str, Any]) -> Call:
-    """`select * from function(name => value, …)`; arrays are typed by the values they may hold."""
-    key = (schema, function, tuple(parameters))
-    text = _calls.get(key)
-    if text is None:
-        name = sql.Identifier(schema, function) if schema else sql.Identifier(function)
-        arguments = sql.SQL(", ").join(
-            sql.SQL("{} => {}").format(sql.Identifier(p), sql.SQL("%s" + _CASTS.get(p, ""))) for p in parameters
-        )
-        text = _calls[key] = sql.SQL("select * from {}({})").format(name, arguments)
-    return text, tuple(parameters.values())
+@functools.lru_cache(maxsize=256)
+def _statement(schema: str, function: str, parameters: tuple[str, ...]) -> str:
+    """`select * from function(name => %s, …)`, each cast, so that any driver's text or number will do."""
+    prefix = '"' + schema.replace('"', '""').replace("%", "%%") + '".' if schema else ""
+    arguments = [
+        f"p_run_at => {prefix}bt_now() + %s::interval" if name == "p_delay" else f"{name} => %s{_CASTS.get(name, '')}"
+        for name in parameters
+    ]
+    text = f"select * from {prefix}{function}({', '.join(arguments)})"  # noqa: S608, all names are our own
+    return text.replace("::text", "::text[]") if function == "bt_enqueue_many" else text
 
 
-_calls: dict[tuple[str, str, tuple[str, ...]], sql.Composed] = {}
 _CASTS = {
-    "p_ids": "::bigint[]",
-    "p_names": "::text[]",
-    "p_queues": "::text[]",
+    "p_args": "::text",
     "p_errors": "::jsonb[]",
     "p_floor": "::timestamptz[]",
+    "p_id": "::bigint",
+    "p_ids": "::bigint[]",
+    "p_max_tries": "::int",
+    "p_names": "::text[]",
+    "p_priority": "::int",
+    "p_queues": "::text[]",
     "p_run_at": "::timestamptz",
 }
 
@@ -572,8 +575,14 @@ def decode_args(text: bytes | str) -> tuple[list[Any], dict[str, Any]]:
 
 def _encode(value: Any, place: str) -> Any:
     kind = type(value)
-    if value is None or kind is str or kind is int or kind is bool:
+    if value is None or kind is int or kind is bool:
         return value
+    if kind is str:
+        return (
+            value
+            if value.isascii() or _is_unicode(value)
+            else {"$str": _base64(value.encode("utf-8", "surrogatepass"))}
+        )
     if kind is float:
         return value if math.isfinite(value) else {"$float": repr(value)}
     try:
@@ -596,6 +605,19 @@ def _encode(value: Any, place: str) -> Any:
     )
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether it has no surrogates, two of which JSON would join to one character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
 def _encode_dict(value: dict[Any, Any], place: str) -> Any:
     if all(type(key) is str and not key.startswith("$") for key in value):
         return {key: _encode(item, f"{place}[{key!r}]") for key, item in value.items()}
@@ -615,7 +637,11 @@ def _encode_datetime(value: dt.datetime, place: str) -> str:
 def _decode_datetime(text: str) -> dt.datetime:
     stamp, _, key = text.rstrip("]").partition("[")
     value = dt.datetime.fromisoformat(stamp)
-    return value.astimezone(zoneinfo.ZoneInfo(key)) if key else value
+    if not key:
+        return value
+    # The same wall time in the zone; of the two that an overlap (or a gap) has, the one with this offset.
+    zoned = value.replace(tzinfo=zoneinfo.ZoneInfo(key))
+    return zoned if zoned.utcoffset() == value.utcoffset() else zoned.replace(fold=1)
 
 
 def _encode_time(value: dt.time, place: str) -> str:
@@ -631,10 +657,11 @@ _ENCODERS: dict[type, Callable[[Any, str], Any]] = {
     dt.timedelta: lambda value, place: str(decimal.Decimal(value // dt.timedelta(microseconds=1)).scaleb(-6)),
     decimal.Decimal: lambda value, place: str(value),
     uuid.UUID: lambda value, place: str(value),
-    bytes: lambda value, place: base64.b64encode(value).decode(),
+    bytes: lambda value, place: _base64(value),
 }
 
 _DECODERS: dict[str, Callable[[Any], Any]] = {
+    "$str": lambda text: base64.b64decode(text, validate=True).decode("utf-8", "surrogatepass"),
     "$float": float,
     "$tuple": tuple,
     "$set": set,
@@ -970,15 +997,12 @@ def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     """Call a bt_ function on the caller's connection or one of ours; returns its one column."""
     if conn is None:
         with _connections.connection() as database:
-            return _fetch(database.connection, _text(database.schema, *call))
+            return _query(database.connection, call)
     if isinstance(conn, psycopg.AsyncConnection):
         raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
-    return _fetch(conn, _text(_connections.schema(), *call))
-
-
-def _fetch(conn: Any, query: tuple[str, list[Any]]) -> list[Any]:
+    function, parameters = call
     with contextlib.closing(conn.cursor()) as cursor:
-        cursor.execute(*query)
+        cursor.execute(_statement(_connections.schema(), function, tuple(parameters)), list(parameters.values()))
         return [_first_column(row) for row in cursor.fetchall()]
 
 
@@ -987,35 +1011,16 @@ async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
         return await asyncio.to_thread(_query, None, call)
     if not isinstance(conn, psycopg.AsyncConnection):
         raise TypeError(f"conn is a {type(conn).__name__}; with asyncio it must be a psycopg AsyncConnection")
+    function, parameters = call
+    text = _statement(_connections.schema(), function, tuple(parameters))
     async with conn.cursor() as cursor:
-        await cursor.execute(*_text(_connections.schema(), *call))
+        await cursor.execute(text.encode(), list(parameters.values()))
         return [_first_column(row) for row in await cursor.fetchall()]
 
 
 def _first_column(row: Any) -> Any:
     """Of a row in whatever shape the caller's connection gives rows."""
     return next(iter(row.values())) if isinstance(row, Mapping) else row[0]
-
-
-def _text(schema: str, function: str, parameters: dict[str, Any]) -> tuple[str, list[Any]]:
-    """A call that any driver with %s placeholders understands: text and numbers, cast by the server."""
-    prefix = '"' + schema.replace('"', '""').replace("%", "%%") + '".' if schema else ""
-    casts = {
-        "p_args": "text[]" if function == "bt_enqueue_many" else "text",
-        "p_run_at": "timestamptz",
-        "p_delay": "interval",
-        "p_id": "bigint",
-        "p_priority": "int",
-        "p_max_tries": "int",
-    }
-    arguments = [
-        f"p_run_at => {prefix}bt_now() + %s::interval"
-        if name == "p_delay"
-        else f"{name} => %s::{casts.get(name, 'text')}"
-        for name in parameters
-    ]
-    text = f"select * from {prefix}{function}({', '.join(arguments)})"  # noqa: S608, all names are our own
-    return text, list(parameters.values())
 
 
 # ---- Decorators -------------------------------------------------------------------
@@ -1274,14 +1279,15 @@ class _Poller:
         self.sleep_ms = config.poll_ms
         self.stop_at: float | None = None  # set by any thread: monotonic time at which running jobs are handed back
         self.given_up = threading.Event()  # set by the keeper: the runner was declared dead
+        self.notified = False  # a notification has come, and nobody has looked since
         self.waiting = False  # read by slots, which wake only a poller that waits
         self.wake_receiver, self.wake_sender = socket.socketpair()
         self.wake_receiver.setblocking(False)
         self.wake_sender.setblocking(False)
-        self.pool = _Pool(config.pool_size, self.wake)
         self.database = _Database(config)
         self.runner = 0  # read by the keeper
         self._register()
+        self.pool = _Pool(config.pool_size, self.wake)
 
     def wake(self, always: bool = False) -> None:
         """Have the poller look at once; from any thread, and from a signal handler."""
@@ -1289,14 +1295,22 @@ class _Poller:
             with contextlib.suppress(OSError):  # a full buffer wakes too; a closed one has nobody to wake
                 self.wake_sender.send(b"\0")
 
+    def stop(self, shutdown_ms: int | None = None) -> None:
+        """Begin to stop, or shorten the time that is left; from any thread, and from a signal handler."""
+        stop_at = time.monotonic() + (self.config.shutdown_ms if shutdown_ms is None else shutdown_ms) / 1000
+        self.stop_at = min(stop_at, stop_at if self.stop_at is None else self.stop_at)
+        self.wake(always=True)
+
     def run(self) -> None:
         """Serve until told to stop, or, with drain, until nothing is due; then hand back and sign out."""
         delay = 0.05
         while True:
             try:
                 if self._turn():
-                    return self._leave()
+                    return self.leave()
                 delay = 0.05
+            except psycopg.errors.NoDataFound:
+                self.given_up.set()
             except Exception as error:
                 if isinstance(error, _LOST):
                     log.warning("lost the database, trying again: %s", _one_line(error))
@@ -1304,7 +1318,7 @@ class _Poller:
                     log.critical("an error in backtick itself, starting afresh", exc_info=True)
                 while not self._reconnect(delay):
                     if self.stop_at is not None and time.monotonic() > self.stop_at:
-                        return self._leave()
+                        return self.leave()
                     delay = min(delay * 2, 5.0)
                 delay = min(delay * 2, 5.0)  # until a turn succeeds
 
@@ -1314,6 +1328,8 @@ class _Poller:
             self._start_afresh()
         finished = self.pool.take_outcomes() + self.pool.take_overdue(self._timeout_ms)
         self.unreported += [outcome for outcome in finished if self.held.get(outcome.job.id) is outcome.job]
+        if self.stop_at is None and not threading.main_thread().is_alive():
+            self.stop()  # the program ends and has not stopped us
         if self.stop_at is not None:
             return self._stopping_turn(self.stop_at)
         if time.monotonic() > self.reconcile_at:
@@ -1367,7 +1383,7 @@ class _Poller:
         """Report what has finished, lie down if told to, and claim: a transaction each, in one round trip."""
         reports = self._reports()
         transactions = [[call for _, call in reports]] if reports else []
-        if lie_down:
+        if lie_down:  # committed before the claim looks, or an enqueue in between might wake nobody
             transactions.append([self.database.call("bt_sleep", p_runner=self.runner, p_poll_ms=self.config.poll_ms)])
         order = self._queue_order() if want and _by_name else []
         if order:
@@ -1379,7 +1395,7 @@ class _Poller:
         if reports:
             self._reported(reports, answers[0])
         if lie_down:
-            self.sleep_ms = answers[bool(reports)][0][0][0] or 1  # null, if given up: the keeper tells
+            ((self.sleep_ms,),) = answers[bool(reports)][0]
         jobs = self._claimed(order[0], answers[-1][0]) if order else []
         for queue in order[1:]:
             if len(jobs) < want:
@@ -1450,6 +1466,9 @@ class _Poller:
 
     def _wait(self, ms: float) -> None:
         """Until a notification, a finished job, a wake(), a job that ran too long, or `ms` milliseconds."""
+        if self.notified:  # while the last answers were read
+            self.notified = False
+            return
         end = time.monotonic() + ms / 1000
         self.waiting = True
         try:
@@ -1467,6 +1486,7 @@ class _Poller:
             self.wake_receiver.recv(65536)
         for _ in self.database.connection.notifies(timeout=0):  # raises if the connection was lost
             pass
+        self.notified = False
 
     # Signing in and out, and losing the connection
 
@@ -1486,7 +1506,11 @@ class _Poller:
         if self.database.pooled:
             log.warning("a pooler stands before the database: NOTIFY does not get through, polling carries on alone")
         else:
+            self.database.connection.add_notify_handler(self._hear)
             self.database.connection.execute("listen backtick")
+
+    def _hear(self, notification: psycopg.Notify) -> None:
+        self.notified = True
 
     def _start_afresh(self) -> None:
         """The runner was given up for dead: what it held is no longer its own, and it needs a new name."""
@@ -1521,7 +1545,8 @@ class _Poller:
         log.info("the database is back")
         return True
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Hand back what is held and sign out, if the database is there."""
         self.pool.close()
         try:
             handed_back = self.database.run("bt_unregister_runner", p_runner=self.runner)
@@ -1531,6 +1556,8 @@ class _Poller:
             if handed_back:
                 log.warning("handed back %d running jobs, no try used", len(handed_back))
         self.database.close()
+        self.wake_receiver.close()
+        self.wake_sender.close()
 
 
 def _log_outcome(outcome: _Outcome, fate: Any) -> None:
@@ -1641,7 +1668,11 @@ class Runner:
 
     def __init__(self, config: Config, drain: bool = False) -> None:
         self._poller = _Poller(config, drain)
-        self._keeper = _Keeper(self._poller)
+        try:
+            self._keeper = _Keeper(self._poller)
+        except BaseException:
+            self._poller.leave()
+            raise
         self.id = self._poller.runner
         self._threads = [
             threading.Thread(target=self._serve, name="backtick-poller", daemon=True),
@@ -1661,11 +1692,7 @@ class Runner:
 
         Returns when that is done, or at once if not `wait`. Called again it only shortens the time.
         """
-        if shutdown_ms is None:
-            shutdown_ms = self._poller.config.shutdown_ms
-        stop_at = time.monotonic() + shutdown_ms / 1000
-        self._poller.stop_at = min(stop_at, self._poller.stop_at or stop_at)
-        self._poller.wake(always=True)
+        self._poller.stop(shutdown_ms)
         if wait:
             self.join()
 

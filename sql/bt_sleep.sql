@@ -8,8 +8,8 @@
 -- p_runner   what bt_register_runner returned
 -- p_poll_ms  milliseconds to sleep at most
 -- returns    milliseconds to sleep: less than p_poll_ms if a job of its queues is due sooner;
---            null if the runner has been given up for dead
--- raises     22023 invalid_parameter_value
+-- raises     22023 invalid_parameter_value,
+--            P0002 no_data_found if the runner has been given up for dead: register anew
 create or replace function bt_sleep(p_runner bigint, p_poll_ms int)
     returns int
     language plpgsql
@@ -41,7 +41,11 @@ begin
     where runner.id = p_runner;
 
     update backtick_runner set asleep_until = v_until where id = p_runner;
-    return case when found then greatest(1, ceil(extract(epoch from v_until - v_now) * 1000)) end;
+    if not found then
+        raise exception 'bt_sleep: there is no runner %', p_runner
+            using errcode = 'no_data_found', hint = 'It has been given up for dead or signed out; register anew.';
+    end if;
+    return greatest(1, ceil(extract(epoch from v_until - v_now) * 1000));
 end;
 $$;
 comment on function bt_sleep is 'Mark a runner asleep; returns the milliseconds until it should look again.';

@@ -1,0 +1,2124 @@
+# SPDX-License-Identifier: EPL-1.0+
+"""The specification of backtick: what it promises, as tests on a real PostgreSQL.
+
+Names are sentences; blank lines part given, when and then. Each test has a database of its own.
+What must come to be is waited for, never slept for. A race is made certain by a lock that the test holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import decimal
+import itertools
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+import zoneinfo
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from psycopg import errors, sql
+
+import backtick
+from backtick import Config, ConfigError, JobTimeout, UnknownWorker, UnsupportedArgument
+
+HERE = Path(__file__).resolve().parent
+PATIENCE_S = 30.0  # after which what is waited for will not come any more
+NAMES = ["log_sum", "boom", "a", "b", "c"]
+
+# ---- Tools ----------------------------------------------------------------------
+
+
+def wait_until(condition, what="the condition", patience_s=PATIENCE_S):
+    """The first true value that `condition` returns; fails if none comes."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.005)
+    pytest.fail(f"waited {patience_s} s for {what}")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """URL of the server that the tests run on, without a database's name."""
+    given_url = os.environ.get("BT_TEST_DATABASE_URL")
+    if given_url:
+        yield given_url
+        return
+    with backtick.EmbeddedPostgres(
+        tmp_path_factory.mktemp("pg") / "data", settings=["max_connections=200"]
+    ) as postgres:
+        yield postgres.url
+
+
+def url_of(server, database):
+    return psycopg.conninfo.make_conninfo(server, dbname=database)
+
+
+@pytest.fixture(scope="session")
+def template(server):
+    """A database with backtick installed, which every test gets a copy of."""
+    name = f"bt_template_{os.getpid()}"
+    with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
+        admin.execute(f"drop database if exists {name}")
+        admin.execute(f"create database {name}")
+        backtick.install(Config(database_url=url_of(server, name)))
+        yield name
+        admin.execute(f"drop database {name} with (force)")
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def url(server, template, monkeypatch):
+    """URL of a fresh database with backtick in it, which BT_DATABASE_URL names during the test."""
+    name = f"bt_test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
+        admin.execute(f"create database {name} template {template}")
+        for variable in [v for v in os.environ if v.startswith("BT_") and not v.startswith("BT_PG")]:
+            monkeypatch.delenv(variable)
+        monkeypatch.delenv("DATABASE_URL", raising=False)
+        monkeypatch.setenv("BT_DATABASE_URL", url_of(server, name))
+        backtick._connections._reset()
+        yield url_of(server, name)
+        for database in backtick._connections.idle:
+            database.close()
+        admin.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def db(url):
+    """A connection to the test's database."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def connect(url):
+    """A function that opens further connections, which are closed after the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **kw: stack.enter_context(psycopg.connect(url, autocommit=True, **kw))
+
+
+@pytest.fixture
+def clean_registry():
+    """The registry of workers as it is, restored after the test."""
+    before = dict(backtick._by_name), dict(backtick._by_function)
+    backtick._by_name.clear(), backtick._by_function.clear()
+    yield
+    backtick._by_name.clear(), backtick._by_function.clear()
+    backtick._by_name.update(before[0]), backtick._by_function.update(before[1])
+
+
+def call(db, function, **parameters):
+    """Call a bt_ function; returns its rows."""
+    arguments = ", ".join(f"{name} => %({name})s" for name in parameters)
+    return db.execute(f"select * from {function}({arguments})", parameters).fetchall()
+
+
+def enqueue(db, name="log_sum", args="[]", **options):
+    return call(db, "bt_enqueue", p_name=name, p_args=args, **options)[0][0]
+
+
+def register(db, queues=("default",), lock=False, lease_ms=30_000):
+    return call(db, "bt_register_runner", p_queues=list(queues), p_host="h", p_pid=1, p_lock=lock, p_lease_ms=lease_ms)[
+        0
+    ][0]
+
+
+def claim(db, runner, limit=1, queue="default", names=NAMES, floor=None):
+    """Claim; returns rows with claim, id, name …"""
+    with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
+        cursor.execute(
+            "select * from bt_claim(%s, %s, %s, %s, %s::timestamptz[])", (runner, queue, limit, names, floor)
+        )
+        return cursor.fetchall()
+
+
+def complete(db, job):
+    return [id_ for (id_,) in call(db, "bt_complete", p_claim=job.claim, p_ids=[job.id])]
+
+
+def fail(db, job, error='{"message": "no"}', **options):
+    rows = db.execute(
+        "select id, state from bt_fail(%s, %s, array[%s]::jsonb[], p_retry_ms => %s, p_max_tries => %s)",
+        (job.claim, [job.id], error, options.get("retry_ms", 10_000), options.get("max_tries", 16)),
+    ).fetchall()
+    return rows[0][1] if rows else None
+
+
+def job_of(db, id_):
+    """The job as the view backtick_job shows it, None if it is not there."""
+    with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
+        return cursor.execute("select * from backtick_job where id = %s", [id_]).fetchone()
+
+
+def states(db):
+    return dict(db.execute("select state, count(*) from backtick_job group by state").fetchall())
+
+
+def move_clock(db, by):
+    """Have all of backtick go by a clock that is `by`, an interval, ahead of the database's."""
+    db.execute(
+        sql.SQL(
+            "create or replace function bt_now() returns timestamptz language sql volatile"
+            " as 'select pg_catalog.clock_timestamp() + interval ''{}'''"
+        ).format(sql.SQL(by))
+    )
+
+
+def in_thread(function, *args):
+    """Run in a thread at once; returns a future."""
+    executor = ThreadPoolExecutor(1)
+    try:
+        return executor.submit(function, *args)
+    finally:
+        executor.shutdown(wait=False)
+
+
+def wait_until_blocked(db, connection):
+    """Wait until the server says that `connection` waits for a lock."""
+    pid = connection.info.backend_pid
+    wait_until(
+        lambda: db.execute("select 1 from pg_locks where pid = %s and not granted", [pid]).fetchone(),
+        "a session to wait for a lock",
+    )
+
+
+# ---- Enqueueing --------------------------------------------------------------------
+
+
+def test_an_enqueued_job_is_queued_with_the_defaults(db):
+    job = job_of(db, enqueue(db, "log_sum", "[3, 4]"))
+
+    assert (job.queue, job.name, job.args, job.priority, job.state) == ("default", "log_sum", [3, 4], 5, "queued")
+    assert (job.tries, job.crashes, job.started_at, job.finished_at, job.runner, job.error) == (0, 0, *[None] * 4)
+
+
+@pytest.mark.parametrize(
+    "expression", ["'[3, 4]'", "'[3, 4]'::text", "json_build_array(3, 4)", "jsonb_build_array(3, 4)"]
+)
+def test_args_may_be_text_json_or_jsonb(db, expression):
+    ((id_,),) = db.execute(f"select bt_enqueue('log_sum', {expression})").fetchall()
+    ((other,),) = db.execute(f"select bt_enqueue_many('log_sum', array[{expression}])").fetchall()
+
+    assert job_of(db, id_).args == job_of(db, other).args == [3, 4]
+
+
+def test_a_job_lives_and_dies_with_the_transaction_that_enqueued_it(db, connect):
+    other = connect()
+
+    with pytest.raises(ZeroDivisionError), db.transaction():
+        lost = enqueue(db)
+        raise ZeroDivisionError
+    with db.transaction():
+        kept = enqueue(db)
+        assert job_of(other, kept) is None
+
+    assert job_of(other, lost) is None
+    assert job_of(other, kept)
+
+
+def test_many_jobs_get_their_ids_in_the_order_of_their_args(db):
+    ids = [id_ for (id_,) in call(db, "bt_enqueue_many", p_name="a", p_args=[f"[{i}]" for i in range(1000)])]
+
+    assert [args[0] for (args,) in db.execute("select args from backtick_job order by id")] == list(range(1000))
+    assert ids == sorted(ids)
+
+
+BAD_JOBS = {
+    "a null name": ({"p_name": None}, "22004", "p_name"),
+    "an empty name": ({"p_name": ""}, "22023", '""'),
+    "a name of 10 kB": ({"p_name": "x" * 10_000}, "22023", "10000"),
+    "null args": ({"p_args": None}, "22004", "p_args"),
+    "a number as args": ({"p_args": "3"}, "22023", "number: 3"),
+    "args that are no JSON": ({"p_args": "{3"}, "22023", "{3"),
+    "a null queue": ({"p_queue": None}, "22004", "p_queue"),
+    "an empty queue": ({"p_queue": ""}, "22023", '""'),
+    "a priority of 10": ({"p_priority": 10}, "22023", "10"),
+    "a priority of -1": ({"p_priority": -1}, "22023", "-1"),
+    "a null priority": ({"p_priority": None}, "22004", "p_priority"),
+    "an infinite run_at": ({"p_run_at": "infinity"}, "22023", "infinity"),
+    "a run_at before Christ": ({"p_run_at": "-infinity"}, "22023", "-infinity"),
+    "max_tries of 0": ({"p_max_tries": 0}, "22023", "0"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_JOBS)
+@pytest.mark.parametrize("function", ["bt_enqueue", "bt_enqueue_many"])
+def test_what_cannot_be_a_job_is_refused_with_code_value_and_hint_and_nothing_is_written(db, function, bad):
+    parameters, code, value = BAD_JOBS[bad]
+    parameters = {"p_name": "log_sum", "p_args": "[]"} | parameters
+    casts = {"p_args": "::text", "p_priority": "::int", "p_run_at": "::timestamptz", "p_max_tries": "::int"}
+    if function == "bt_enqueue_many" and parameters["p_args"] is not None:
+        parameters["p_args"] = ["[1]", parameters["p_args"]]
+    if function == "bt_enqueue_many":
+        casts["p_args"] = "::text[]"
+    arguments = ", ".join(f"{name} => %({name})s{casts.get(name, '')}" for name in parameters)
+
+    with pytest.raises(psycopg.Error) as raised:
+        db.execute(f"select {function}({arguments})", parameters)
+
+    assert raised.value.sqlstate == code
+    assert value in raised.value.diag.message_primary
+    assert raised.value.diag.message_hint
+    assert states(db) == {}
+
+
+@pytest.mark.parametrize(
+    "column, value", [("priority", 10), ("name", ""), ("queue", ""), ("args", "3"), ("max_tries", 0)]
+)
+def test_the_table_itself_refuses_what_the_functions_refuse(db, column, value):
+    with pytest.raises(errors.CheckViolation):
+        db.execute(
+            f"insert into backtick_queue (name, args, {column}) values ('a', '[]', %s)"
+            if column not in ("name", "args")
+            else f"insert into backtick_queue (name, args) values ({'%s, $$[]$$' if column == 'name' else '$$a$$, %s'})",
+            [value],
+        )
+
+
+def test_a_trigger_turns_each_changed_row_into_a_job(db):
+    db.execute("create table orders (id int, item text)")
+    db.execute(
+        "create trigger placed after insert or update or delete on orders"
+        " for each row execute function bt_enqueue_row('myjobs.on_order', 'mail', '2')"
+    )
+
+    db.execute("insert into orders values (1, 'tea'), (2, 'milk')")
+    db.execute("update orders set item = 'coffee' where id = 1")
+    db.execute("delete from orders where id = 2")
+
+    jobs = db.execute("select name, queue, priority, args from backtick_job order by id").fetchall()
+    assert {(name, queue, priority) for name, queue, priority, _ in jobs} == {("myjobs.on_order", "mail", 2)}
+    tea, milk, coffee = {"id": 1, "item": "tea"}, {"id": 2, "item": "milk"}, {"id": 1, "item": "coffee"}
+    table = "public.orders"
+    assert [args for *_, args in jobs] == [
+        {"operation": "INSERT", "table": table, "new": tea, "old": None},
+        {"operation": "INSERT", "table": table, "new": milk, "old": None},
+        {"operation": "UPDATE", "table": table, "new": coffee, "old": tea},
+        {"operation": "DELETE", "table": table, "new": None, "old": milk},
+    ]
+
+
+def test_a_trigger_without_a_worker_or_for_each_statement_is_refused_with_a_hint(db):
+    db.execute("create table orders (id int)")
+    db.execute("create trigger placed after insert on orders for each row execute function bt_enqueue_row()")
+
+    with pytest.raises(errors.TriggeredActionException.__mro__[1]) as raised:
+        db.execute("insert into orders values (1)")
+
+    assert raised.value.sqlstate == "39P01"
+    assert "bt_enqueue_row(" in raised.value.diag.message_hint
+
+
+# ---- Claiming ------------------------------------------------------------------------
+
+
+def test_jobs_are_claimed_by_priority_then_run_at_then_id(db):
+    late = enqueue(db, p_run_at="2020-01-02")
+    early = enqueue(db, p_run_at="2020-01-01")
+    twin = enqueue(db, p_run_at="2020-01-01")
+    urgent = enqueue(db, p_priority=0)
+    idle = enqueue(db, p_priority=9, p_run_at="2019-01-01")
+
+    jobs = claim(db, register(db), limit=10)
+
+    assert [job.id for job in jobs] == [urgent, early, twin, late, idle]
+    assert {job.tries for job in jobs} == {1}
+
+
+def test_what_is_not_due_paused_of_another_queue_or_of_an_unknown_worker_is_not_claimed(db):
+    runner = register(db)
+    enqueue(db, p_run_at=dt.datetime.now(dt.timezone.utc) + dt.timedelta(hours=1))
+    enqueue(db, p_queue="mail")
+    enqueue(db, "unknown")
+    wanted = enqueue(db)
+
+    ((paused,),) = call(db, "bt_pause", p_queue="default")
+    while_paused = claim(db, runner, 10)
+    ((resumed,),) = call(db, "bt_resume", p_queue="default")
+    jobs = claim(db, runner, 10)
+
+    assert (paused, while_paused, resumed) == (True, [], True)
+    assert [job.id for job in jobs] == [wanted]
+
+
+def test_a_job_whose_time_has_come_is_claimed(db):
+    runner = register(db)
+    id_ = enqueue(db, p_run_at=dt.datetime.now(dt.timezone.utc) + dt.timedelta(hours=1))
+    assert claim(db, runner) == []
+
+    move_clock(db, "61 minutes")
+
+    assert [job.id for job in claim(db, runner)] == [id_]
+
+
+def test_jobs_behind_thousands_of_unknown_workers_are_found_in_order(db):
+    call(db, "bt_enqueue_many", p_name="unknown", p_args=["[]"] * 3000, p_run_at="2020-01-01")
+    wanted = [enqueue(db, name, p_priority=p) for name, p in [("a", 5), ("b", 5), ("a", 1), ("c", 7), ("b", 1)]]
+
+    jobs = claim(db, register(db), limit=4)
+
+    assert [job.id for job in jobs] == [wanted[i] for i in (2, 4, 0, 1)]
+
+
+def test_jobs_behind_hundreds_of_held_ones_are_found(db):
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 1000)
+    runner, other = register(db), register(db)
+
+    first = claim(db, runner, 900)
+    second = claim(db, other, 900)
+
+    assert [job.id for job in first + second] == list(range(1, 1001))
+
+
+def test_a_floor_spares_the_walk_and_never_hides_a_job_from_a_look_without_it(db):
+    runner = register(db)
+    below, above = enqueue(db, p_run_at="2020-01-01"), enqueue(db, p_run_at="2021-01-01")
+    floor = [dt.datetime(2020, 6, 1, tzinfo=dt.timezone.utc)] * 10
+
+    assert [job.id for job in claim(db, runner, 10, floor=floor)] == [above]
+    assert [job.id for job in claim(db, runner, 10)] == [below]
+
+
+def test_two_claimers_at_the_same_moment_never_share_a_job(db, connect):
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 50)
+    claimers = [connect() for _ in range(4)]
+    runners = [register(db) for _ in claimers]
+
+    # All four wait for the queue's lock, which the test holds, and start at once when it lets go.
+    key = db.execute("select 'backtick_queue'::regclass::oid::int, hashtext('default')").fetchone()
+    db.execute("select pg_advisory_lock(%s, %s)", key)
+    futures = [in_thread(claim, c, r, 10) for c, r in zip(claimers, runners, strict=True)]
+    for claimer in claimers:
+        wait_until_blocked(db, claimer)
+    db.execute("select pg_advisory_unlock(%s, %s)", key)
+
+    claimed = [job.id for future in futures for job in future.result(PATIENCE_S)]
+    assert sorted(claimed) == list(range(1, 41))
+
+
+def test_a_claim_sees_the_claim_that_it_waited_for(db, connect):
+    first, second = connect(), connect()
+    for _ in range(2):
+        enqueue(db)
+    runner = register(db)
+
+    with first.transaction():
+        (job,) = claim(first, runner)
+        future = in_thread(claim, second, runner, 10)
+        wait_until_blocked(db, second)
+
+    assert [other.id for other in future.result(PATIENCE_S)] == [3 - job.id]
+
+
+def test_claims_of_different_queues_do_not_wait_for_each_other(db, connect):
+    enqueue(db, p_queue="x"), enqueue(db, p_queue="y")
+    runner = register(db)
+
+    with db.transaction():
+        assert claim(db, runner, queue="x")
+        assert in_thread(claim, connect(), runner, 1, "y").result(PATIENCE_S)
+
+
+@pytest.mark.parametrize("level", [psycopg.IsolationLevel.REPEATABLE_READ, psycopg.IsolationLevel.SERIALIZABLE])
+def test_claiming_and_canceling_are_refused_where_a_snapshot_would_be_stale(db, connect, level):
+    id_, runner = enqueue(db), register(db)
+    strict = connect()
+    strict.isolation_level = level
+
+    for refused in (lambda: claim(strict, runner), lambda: call(strict, "bt_cancel", p_id=id_)):
+        with pytest.raises(errors.InvalidTransactionState, match="isolation level"), strict.transaction():
+            refused()
+
+
+def test_a_claim_does_not_wait_for_the_disk_but_completing_does(db):
+    runner = register(db)
+    enqueue(db)
+    setting = "select current_setting('synchronous_commit')"
+
+    with db.transaction():
+        (job,) = claim(db, runner)
+        during_claim = db.execute(setting).fetchone()
+    with db.transaction():
+        complete(db, job)
+        during_completion = db.execute(setting).fetchone()
+
+    assert (during_claim, during_completion) == (("off",), ("on",))
+
+
+def test_a_claim_writes_no_row_of_the_queue(db):
+    id_, runner = enqueue(db), register(db)
+    before = db.execute("select ctid, xmin, xmax from backtick_queue where id = %s", [id_]).fetchone()
+
+    assert claim(db, runner)
+
+    assert db.execute("select ctid, xmin, xmax from backtick_queue where id = %s", [id_]).fetchone() == before
+
+
+@pytest.mark.parametrize(
+    "parameters, code",
+    [
+        ((1, None, 1, ["a"], None), "22004"),
+        ((1, "default", 0, ["a"], None), "22023"),
+        ((1, "default", 1, ["a"], [None]), "22023"),
+        ((999, "default", 1, ["a"], None), "P0002"),
+    ],
+)
+def test_a_claim_that_makes_no_sense_is_refused(db, parameters, code):
+    with pytest.raises(psycopg.Error) as raised:
+        db.execute("select * from bt_claim(%s, %s, %s, %s, %s::timestamptz[])", parameters)
+
+    assert raised.value.sqlstate == code
+    assert raised.value.diag.message_hint
+
+
+# ---- Ending: complete, fail, release, revive, cancel ------------------------------------
+
+
+def test_a_completed_job_is_done_and_its_claim_is_gone(db):
+    runner, id_ = register(db), enqueue(db)
+    (job,) = claim(db, runner)
+    assert job_of(db, id_).state == "running"
+
+    ended = complete(db, job)
+
+    assert ended == [id_]
+    after = job_of(db, id_)
+    assert (after.state, after.tries, after.runner) == ("done", 1, runner)
+    assert after.created_at <= after.started_at <= after.finished_at
+    assert db.execute("select count(*) from backtick_claim").fetchone() == (0,)
+    assert complete(db, job) == []
+
+
+def test_completing_part_of_a_claim_leaves_the_rest_running(db):
+    runner = register(db)
+    ids = [enqueue(db) for _ in range(3)]
+    jobs = claim(db, runner, 3)
+
+    ended = call(db, "bt_complete", p_claim=jobs[0].claim, p_ids=[ids[1], 999])
+
+    assert ended == [(ids[1],)]
+    assert states(db) == {"running": 2, "done": 1}
+
+
+def test_a_failed_job_is_queued_again_after_a_random_time_within_its_bounds(db):
+    runner = register(db)
+    for n in (1, 2, 3, 4):
+        waits = []
+        for _ in range(40):
+            ((seconds,),) = db.execute("select extract(epoch from bt_backoff(%s, 10000))", [n]).fetchall()
+            waits.append(float(seconds))
+        assert 10 * 2 ** (n - 1) <= min(waits) < max(waits) < 2 * 10 * 2 ** (n - 1)
+
+    id_ = enqueue(db)
+    (job,) = claim(db, runner)
+    state = fail(db, job, '{"class": "ValueError", "message": "no", "traceback": "…"}')
+
+    after = job_of(db, id_)
+    assert (state, after.state, after.tries, after.error["class"]) == ("queued", "queued", 1, "ValueError")
+    assert 9 < (after.run_at - dt.datetime.now(dt.timezone.utc)).total_seconds() < 20
+    assert claim(db, runner) == []
+    move_clock(db, "20 s")
+    assert claim(db, runner)[0].tries == 2
+
+
+def test_the_longest_backoff_is_a_year_and_no_overflow(db):
+    ((wait,),) = db.execute("select bt_backoff(2147483647, 2147483647)").fetchall()
+
+    assert wait == dt.timedelta(days=365)
+
+
+def test_a_job_that_used_its_last_try_is_exceeded_and_not_claimed_again(db):
+    runner, id_ = register(db), enqueue(db, "boom")
+    (job,) = claim(db, runner)
+
+    state = fail(db, job, '{"message": "no"}', max_tries=1)
+
+    move_clock(db, "1 year")
+    assert state == "exceeded"
+    assert claim(db, runner) == []
+    after = job_of(db, id_)
+    assert (after.state, after.tries, after.error) == ("exceeded", 1, {"message": "no"})
+
+
+def test_a_jobs_own_max_tries_goes_before_the_workers(db):
+    runner = register(db)
+    enqueue(db, p_max_tries=1), enqueue(db, p_max_tries=3)
+    first, second = claim(db, runner, 2)
+
+    assert fail(db, first, max_tries=16) == "exceeded"
+    assert fail(db, second, max_tries=1) == "queued"
+
+
+def test_a_released_job_is_queued_as_it_was(db):
+    runner, id_ = register(db), enqueue(db)
+    before = job_of(db, id_)
+    (job,) = claim(db, runner)
+
+    released = call(db, "bt_release", p_claim=job.claim, p_ids=[id_])
+
+    assert released == [(id_,)]
+    assert job_of(db, id_) == before
+
+
+def test_the_jobs_of_a_runner_that_lets_its_lease_pass_are_revived_and_its_late_calls_refused(db):
+    dead, alive = register(db, lease_ms=30_000), register(db)
+    for _ in range(4):
+        enqueue(db)
+    jobs = claim(db, dead, 4)
+
+    move_clock(db, "29 s")
+    assert call(db, "bt_revive", p_runner=alive) == []
+    move_clock(db, "31 s")
+    call(db, "bt_heartbeat", p_runner=alive)
+    revived = call(db, "bt_revive", p_runner=alive)
+
+    assert sorted(revived) == [(job.id, job.name, dead, "queued") for job in jobs]
+    assert [job.crashes for job in claim(db, alive, 4)] == [1] * 4
+    assert complete(db, jobs[0]) == []
+    assert fail(db, jobs[1]) is None
+    assert call(db, "bt_release", p_claim=jobs[2].claim, p_ids=[jobs[2].id]) == []
+    assert call(db, "bt_heartbeat", p_runner=dead) == [(False,)]
+    with pytest.raises(errors.NoDataFound):
+        claim(db, dead)
+    assert states(db) == {"running": 4}
+
+
+def test_a_completion_that_meets_a_revival_waits_for_it_and_is_refused(db, connect):
+    dead = register(db)
+    enqueue(db)
+    (job,) = claim(db, dead)
+    reviver, late = connect(), connect()
+    move_clock(db, "1 hour")
+
+    with reviver.transaction():
+        assert len(call(reviver, "bt_revive")) == 1
+        future = in_thread(complete, late, job)
+        wait_until_blocked(db, late)
+
+    assert future.result(PATIENCE_S) == []
+    assert states(db) == {"queued": 1}
+
+
+def test_a_revival_that_meets_a_completion_leaves_it_alone(db, connect):
+    dead = register(db)
+    enqueue(db)
+    (job,) = claim(db, dead)
+    reviver = connect()
+    move_clock(db, "1 hour")
+
+    with db.transaction():
+        assert complete(db, job) == [job.id]
+        assert call(reviver, "bt_revive") == []
+
+    assert states(db) == {"done": 1}
+
+
+def test_a_runner_is_dead_when_its_connections_are_gone_twice_a_second_apart(db, connect):
+    main, heart = connect(), connect()
+    runner = register(main, lock=True)
+    assert call(heart, "bt_attach", p_runner=runner) == [(True,)]
+    enqueue(db)
+    claim(main, runner)
+
+    main.close()
+    assert call(db, "bt_revive") == []  # one connection still vouches for it
+    heart.close()
+    unlocked = "select unlocked_at is not null from backtick_runner"
+    wait_until(lambda: (call(db, "bt_revive"), db.execute(unlocked).fetchone())[1] == (True,), "the lock to be free")
+    assert states(db) == {"running": 1}
+    move_clock(db, "1 s")
+
+    assert call(db, "bt_revive") == [(1, "log_sum", runner, "queued")]
+
+
+def test_a_runner_whose_connections_were_cut_may_come_back_within_a_second(db, connect):
+    main = connect()
+    runner = register(main, lock=True)
+    main.close()
+    unlocked = "select unlocked_at is not null from backtick_runner"
+    wait_until(lambda: (call(db, "bt_revive"), db.execute(unlocked).fetchone())[1] == (True,), "the lock to be free")
+
+    assert call(connect(), "bt_attach", p_runner=runner) == [(True,)]
+
+    move_clock(db, "5 s")
+    call(db, "bt_revive")
+    assert call(db, "bt_heartbeat", p_runner=runner) == [(True,)]
+
+
+def test_a_job_whose_runners_die_is_due_at_once_then_with_backoff_then_exceeded(db):
+    id_ = enqueue(db)
+    hours = itertools.count(1)
+
+    def die():
+        dead = register(db)
+        assert claim(db, dead)
+        move_clock(db, f"{next(hours)} hours")
+        call(db, "bt_revive")
+        return job_of(db, id_)
+
+    first = die()
+    assert (first.state, first.crashes, first.tries) == ("queued", 1, 0)
+    assert first.run_at == first.created_at
+    second = die()
+    now = db.execute("select bt_now()").fetchone()[0]
+    assert (second.state, second.crashes) == ("queued", 2)
+    assert 9 < (second.run_at - now).total_seconds() < 20
+    move_clock(db, f"{next(hours)} hours")
+    third = die()
+    assert (third.state, third.crashes, third.error["class"]) == ("exceeded", 3, "RunnerDied")
+    assert "3 runners died" in third.error["message"]
+
+
+def test_what_a_runner_holds_without_knowing_is_handed_back(db):
+    runner = register(db)
+    for _ in range(4):
+        enqueue(db)
+    known = claim(db, runner, 2)
+    claim(db, runner, 2)
+
+    handed_back = call(db, "bt_release_except", p_runner=runner, p_ids=[known[0].id])
+
+    assert handed_back == [(2,), (3,), (4,)]
+    assert states(db) == {"running": 1, "queued": 3}
+
+
+def test_a_runner_that_signs_out_hands_back_what_it_holds(db):
+    runner, id_ = register(db, lock=True), enqueue(db)
+    claim(db, runner)
+
+    assert call(db, "bt_unregister_runner", p_runner=runner) == [(id_,)]
+
+    job = job_of(db, id_)
+    assert (job.state, job.tries, job.crashes) == ("queued", 0, 0)
+    assert db.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone() == (0,)
+
+
+def test_a_queued_job_can_be_canceled_a_running_or_ended_one_not(db):
+    runner = register(db)
+    running = enqueue(db, p_priority=0)
+    queued = enqueue(db)
+    claim(db, runner)
+
+    answers = [call(db, "bt_cancel", p_id=id_)[0][0] for id_ in (queued, queued, running, 999)]
+
+    assert answers == [True, False, False, False]
+    assert [job_of(db, id_).state for id_ in (queued, running)] == ["canceled", "running"]
+
+
+def test_claims_pass_over_a_job_that_an_open_transaction_cancels_and_are_not_held_up(db, connect):
+    runner, other = register(db), connect()
+    kept, next_one = enqueue(db), enqueue(db)
+
+    with pytest.raises(ZeroDivisionError), other.transaction():
+        assert call(other, "bt_cancel", p_id=kept) == [(True,)]
+        (job,) = claim(db, runner, 10)
+        assert job.id == next_one
+        raise ZeroDivisionError
+
+    # Its row still bears the mark of the transaction that rolled back; it is free all the same.
+    assert [job.id for job in claim(db, runner, 10)] == [kept]
+
+
+def test_canceling_a_job_that_is_just_being_claimed_waits_and_fails(db, connect):
+    runner, other = register(db), connect()
+    id_ = enqueue(db)
+
+    with db.transaction():
+        assert claim(db, runner)
+        future = in_thread(lambda: call(other, "bt_cancel", p_id=id_))
+        wait_until_blocked(connect(), other)
+
+    assert future.result(PATIENCE_S) == [(False,)]
+    assert job_of(db, id_).state == "running"
+
+
+def test_canceling_that_is_interrupted_leaves_no_lock_behind(db, connect):
+    # A trigger makes the deletion wait for a lock that the test holds; then the call is interrupted.
+    db.execute(
+        "create function slow() returns trigger language plpgsql as $$ begin perform pg_advisory_lock(77); return old; end $$"
+    )
+    db.execute("create trigger slow before delete on backtick_queue for each row execute function slow()")
+    id_, runner, other = enqueue(db), register(db), connect()
+    db.execute("select pg_advisory_lock(77)")
+
+    future = in_thread(lambda: call(other, "bt_cancel", p_id=id_))
+    wait_until_blocked(db, other)
+    other.cancel()
+
+    with pytest.raises(errors.QueryCanceled):
+        future.result(PATIENCE_S)
+    assert claim(db, runner)
+
+
+def test_all_queued_jobs_of_a_queue_or_worker_can_be_canceled(db):
+    runner = register(db)
+    for name, queue in itertools.product(["a", "b"], ["x", "y"]):
+        call(db, "bt_enqueue_many", p_name=name, p_args=["[]"] * 1500, p_queue=queue)
+    claim(db, runner, 10, queue="x")
+
+    assert call(db, "bt_cancel_all", p_queue="x", p_name="a") == [(1490,)]
+    assert call(db, "bt_cancel_all", p_name="b") == [(3000,)]
+    assert call(db, "bt_cancel_all") == [(1500,)]
+    assert states(db) == {"canceled": 5990, "running": 10}
+
+
+def test_what_ended_long_ago_is_removed_exceeded_jobs_later(db):
+    runner = register(db)
+    done, exceeded, canceled, queued = (enqueue(db, p_max_tries=1) for _ in range(4))
+    first, second = claim(db, runner, 2)
+    complete(db, first), fail(db, second), call(db, "bt_cancel", p_id=canceled)
+
+    def left():
+        return {id_ for id_ in (done, exceeded, canceled, queued) if job_of(db, id_)}
+
+    move_clock(db, "6 days 23 hours")
+    assert (call(db, "bt_remove_old"), len(left())) == ([(0,)], 4)
+    move_clock(db, "7 days 1 hour")
+    assert (call(db, "bt_remove_old"), left()) == ([(2,)], {exceeded, queued})
+    move_clock(db, "90 days 1 hour")
+    assert (call(db, "bt_remove_old"), left()) == ([(1,)], {queued})
+
+
+def test_old_jobs_are_removed_batch_by_batch(db):
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 25)
+    call(db, "bt_cancel_all")
+
+    counts = [call(db, "bt_remove_old", p_max_completed_ms=0, p_limit=10)[0][0] for _ in range(4)]
+
+    assert counts == [10, 10, 5, 0]
+
+
+# ---- Waking up -----------------------------------------------------------------------------
+
+
+def notifications(listener):
+    """What the listener has been told so far: all that came before a note of the test's own."""
+    listener.execute("notify backtick, 'the end'")
+    notes = []
+    for note in listener.notifies(timeout=PATIENCE_S):
+        if note.payload == "the end":
+            return notes
+        notes.append(note.payload)
+    pytest.fail("the listener is deaf")
+
+
+def test_a_sleeping_runner_is_notified_and_an_awake_one_is_not(db, connect):
+    runner, listener = register(db, ["mail"]), connect()
+    listener.execute("listen backtick")
+
+    enqueue(db, p_queue="mail")
+    while_awake = notifications(listener)
+    assert call(db, "bt_sleep", p_runner=runner, p_poll_ms=1000) == [(1000,)]
+    enqueue(db, p_queue="other")
+    enqueue(db, p_queue="mail", p_run_at=dt.datetime.now(dt.timezone.utc) + dt.timedelta(minutes=1))
+    for_others = notifications(listener)
+    enqueue(db, p_queue="mail")
+    asleep = notifications(listener)
+    claim(db, runner, queue="mail")
+    enqueue(db, p_queue="mail")
+    awake_again = notifications(listener)
+
+    assert (while_awake, for_others, asleep, awake_again) == ([], [], ["mail"], [])
+
+
+def test_a_runner_sleeps_no_longer_than_until_the_next_job_is_due(db):
+    runner = register(db)
+    enqueue(db, p_priority=9, p_run_at=dt.datetime.now(dt.timezone.utc) + dt.timedelta(milliseconds=400))
+
+    ((ms,),) = call(db, "bt_sleep", p_runner=runner, p_poll_ms=60_000)
+
+    assert 1 <= ms <= 400
+
+
+def test_failing_releasing_and_reviving_wake_the_runners_that_sleep(db, connect):
+    runner, sleeper, listener = register(db), register(db), connect()
+    listener.execute("listen backtick")
+    for _ in range(3):
+        enqueue(db)
+    first, second, _ = (claim(db, runner)[0] for _ in range(3))
+    call(db, "bt_sleep", p_runner=sleeper, p_poll_ms=600_000)
+
+    fail(db, first, retry_ms=1)
+    after_failing = notifications(listener)
+    call(db, "bt_release", p_claim=second.claim, p_ids=[second.id])
+    after_releasing = notifications(listener)
+    db.execute("update backtick_runner set heartbeat_at = bt_now() - interval '1 day' where id = %s", [runner])
+    call(db, "bt_revive")
+    after_reviving = notifications(listener)
+
+    assert (after_failing, after_releasing, after_reviving) == (["default"],) * 3
+
+
+# ---- Every invariant after every random step --------------------------------------------------
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Several clients in random order, and beside them a model in Python of what must be the case."""
+
+    connection: psycopg.Connection
+
+    def __init__(self):
+        super().__init__()
+        self.db = self.connection
+        self.db.execute("truncate backtick_queue, backtick_claim, backtick_done, backtick_runner restart identity")
+        self.minutes = 0
+        move_clock(self.db, "0 s")
+        self.model = {}  # id -> state
+        self.held = {}  # id -> the job as claimed, while its claim is alive
+        self.stale = []  # jobs as claimed, whose claim is gone or whose end was reported
+        self.heartbeats = {}  # runner -> minutes
+
+    @rule(
+        count=st.integers(1, 5),
+        delay=st.sampled_from([-10, 0, 10]),
+        priority=st.integers(0, 9),
+        max_tries=st.integers(1, 3),
+    )
+    def enqueue(self, count, delay, priority, max_tries):
+        ids = self.db.execute(
+            "select bt_enqueue_many('a', array_fill('[]'::text, array[%s]), p_priority => %s,"
+            " p_max_tries => %s, p_run_at => bt_now() + %s * interval '1 min')",
+            (count, priority, max_tries, delay),
+        ).fetchall()
+        self.model |= {id_: "queued" for (id_,) in ids}
+
+    @rule()
+    def start_runner(self):
+        self.heartbeats[register(self.db, lease_ms=600_000)] = self.minutes
+
+    @precondition(lambda self: self.heartbeats)
+    @rule(data=st.data(), limit=st.integers(1, 6))
+    def claim(self, data, limit):
+        runner = data.draw(st.sampled_from(sorted(self.heartbeats)))
+        due = self.db.execute(
+            "select id from backtick_job where state = 'queued' and run_at <= bt_now() order by priority, run_at, id limit %s",
+            [limit],
+        ).fetchall()
+        jobs = claim(self.db, runner, limit, names=["a"])
+        assert [job.id for job in jobs] == [id_ for (id_,) in due]
+        for job in jobs:
+            assert self.model[job.id] == "queued"
+            self.model[job.id] = "running"
+            self.held[job.id] = (runner, job)
+
+    def draw_job(self, data):
+        """A job as some client remembers it: still its own, or not any more."""
+        jobs = [job for _, job in self.held.values()] + self.stale
+        return data.draw(st.sampled_from(jobs))
+
+    def is_own(self, job):
+        return job.id in self.held and self.held[job.id][1] is job
+
+    def let_go(self, job, state):
+        self.model[job.id] = state
+        self.stale.append(self.held.pop(job.id)[1])
+
+    @precondition(lambda self: self.held or self.stale)
+    @rule(data=st.data())
+    def complete(self, data):
+        job = self.draw_job(data)
+        ended = complete(self.db, job)
+        assert ended == ([job.id] if self.is_own(job) else [])
+        if ended:
+            self.let_go(job, "done")
+
+    @precondition(lambda self: self.held or self.stale)
+    @rule(data=st.data())
+    def fail(self, data):
+        job = self.draw_job(data)
+        state = fail(self.db, job, retry_ms=60_000)
+        assert state == (("exceeded" if job.tries >= job.max_tries else "queued") if self.is_own(job) else None)
+        if state:
+            self.let_go(job, state)
+
+    @precondition(lambda self: self.held or self.stale)
+    @rule(data=st.data())
+    def release(self, data):
+        job = self.draw_job(data)
+        released = call(self.db, "bt_release", p_claim=job.claim, p_ids=[job.id])
+        assert released == ([(job.id,)] if self.is_own(job) else [])
+        if released:
+            self.let_go(job, "queued")
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def cancel(self, data):
+        id_ = data.draw(st.sampled_from(sorted(self.model)))
+        ((canceled,),) = call(self.db, "bt_cancel", p_id=id_)
+        assert canceled == (self.model[id_] == "queued")
+        if canceled:
+            self.model[id_] = "canceled"
+
+    @precondition(lambda self: self.heartbeats)
+    @rule(data=st.data())
+    def heartbeat(self, data):
+        runner = data.draw(st.sampled_from(sorted(self.heartbeats)))
+        assert call(self.db, "bt_heartbeat", p_runner=runner) == [(True,)]
+        self.heartbeats[runner] = self.minutes
+
+    @rule(minutes=st.integers(1, 15))
+    def pass_time(self, minutes):
+        self.minutes += minutes
+        move_clock(self.db, f"{self.minutes} min")
+
+    @rule()
+    def revive(self):
+        dead = {runner for runner, minute in self.heartbeats.items() if self.minutes - minute >= 10}
+        lost = {id_: job for id_, (runner, job) in self.held.items() if runner in dead}
+        revived = {id_: state for id_, _, _, state in call(self.db, "bt_revive")}
+        assert revived == {id_: "exceeded" if job.crashes == 2 else "queued" for id_, job in lost.items()}
+        for id_, job in lost.items():
+            self.let_go(job, revived[id_])
+        for runner in dead:
+            del self.heartbeats[runner]
+
+    @precondition(lambda self: self.heartbeats)
+    @rule(data=st.data())
+    def stop_runner(self, data):
+        runner = data.draw(st.sampled_from(sorted(self.heartbeats)))
+        own = [job for owner, job in self.held.values() if owner == runner]
+        assert {id_ for (id_,) in call(self.db, "bt_unregister_runner", p_runner=runner)} == {job.id for job in own}
+        for job in own:
+            self.let_go(job, "queued")
+        del self.heartbeats[runner]
+
+    @invariant()
+    def every_job_is_in_one_place_and_in_the_state_of_the_model(self):
+        assert dict(self.db.execute("select id, state from backtick_job").fetchall()) == self.model
+        assert self.db.execute("select count(*) from backtick_job").fetchone() == (len(self.model),)
+
+    @invariant()
+    def every_held_job_is_in_one_claim_of_its_runner_and_no_claim_is_empty(self):
+        rows = self.db.execute("select unnest(jobs), runner from backtick_claim").fetchall()
+        assert sorted(rows) == sorted((id_, runner) for id_, (runner, _) in self.held.items())
+
+
+def test_the_invariants_of_the_queue_hold_after_every_random_step(db):
+    QueueMachine.connection = db
+
+    run_state_machine_as_test(
+        QueueMachine,
+        settings=settings(
+            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+
+
+# ---- Arguments --------------------------------------------------------------------------------
+
+UTC = dt.timezone.utc
+ZONES = ["Europe/Paris", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"]
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(st.characters()),
+    st.text(st.characters(categories=["Cs", "Cc"])),
+    st.binary(),
+    st.dates(),
+    st.times(),
+    st.times(timezones=st.just(UTC)),
+    st.timedeltas(),
+    st.decimals(),
+    st.uuids(),
+    st.datetimes(timezones=st.just(UTC)),
+    st.datetimes(
+        min_value=dt.datetime(1900, 1, 1),
+        max_value=dt.datetime(2100, 1, 1),
+        timezones=st.sampled_from(ZONES).map(zoneinfo.ZoneInfo),
+    ),
+)
+hashables = st.one_of(st.text(), st.integers(), st.uuids(), st.tuples(st.integers(), st.text()))
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.lists(inner, max_size=4).map(tuple),
+        st.dictionaries(st.one_of(st.text(), st.just("$date"), hashables), inner, max_size=4),
+        st.sets(hashables, max_size=4),
+        st.frozensets(hashables, max_size=4),
+    ),
+    max_leaves=20,
+)
+
+
+def same(a, b):
+    """Equal, of the same type all the way down, and NaN equal to NaN."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict):
+        return len(a) == len(b) and all(same(x, y) and same(a[x], b[y]) for x, y in zip(a, b, strict=True))
+    if isinstance(a, (float, decimal.Decimal)):
+        return repr(a) == repr(b)
+    if isinstance(a, dt.datetime):
+        return (a, a.utcoffset(), str(a.tzinfo)) == (b, b.utcoffset(), str(b.tzinfo))
+    return a == b
+
+
+@settings(max_examples=400, deadline=None)
+@given(args=st.lists(values, max_size=3), kwargs=st.dictionaries(st.from_regex(r"\A[a-z_]{1,5}\Z"), values, max_size=3))
+def test_every_argument_comes_back_as_what_it_was(args, kwargs):
+    back_args, back_kwargs = backtick.decode_args(backtick.encode_args(args, kwargs))
+
+    assert same(args, back_args)
+    assert same(kwargs, back_kwargs)
+
+
+def test_every_argument_survives_the_database(db):
+    args = ["\0", "\ud800", "ü", 10**300, -0.0, 1e22, float("inf"), {"b": 1, "a": 2}, {1: (2, {3})}, b"\0\xff"]
+
+    ((stored,),) = db.execute(
+        "select args::text from backtick_queue where id = %s", [enqueue(db, args=backtick.encode_args(args, {}))]
+    )
+
+    assert same(backtick.decode_args(stored)[0], args)
+
+
+def test_stored_arguments_stay_readable_for_people_with_sql():
+    when = dt.datetime(2024, 7, 1, 12, tzinfo=zoneinfo.ZoneInfo("Europe/Paris"))
+
+    assert backtick.encode_args((3, "x", None), {}) == '[3, "x", null]'
+    assert backtick.encode_args((), {"a": 3}) == '{"a": 3}'
+    assert backtick.encode_args((3,), {"b": 4}) == '{"*": [3], "b": 4}'
+    assert json.loads(backtick.encode_args((decimal.Decimal("1.10"), when, (1, 2), dt.timedelta(minutes=1)), {})) == [
+        {"$decimal": "1.10"},
+        {"$datetime": "2024-07-01T12:00:00+02:00[Europe/Paris]"},
+        {"$tuple": [1, 2]},
+        {"$timedelta": "60.000000"},
+    ]
+
+
+class Subclass(dict):
+    pass
+
+
+recursive: list = []
+recursive.append(recursive)
+
+
+@pytest.mark.parametrize(
+    "value, words",
+    [
+        (object(), "builtins.object"),
+        (Subclass(), "Subclass"),
+        (dt.datetime(2024, 1, 1), "without a time zone"),
+        (dt.time(1, tzinfo=zoneinfo.ZoneInfo("Europe/Paris")), "depends on the day"),
+        ({"deep": [1, (socket.socket,)]}, r"'a'\['deep'\]\[1\]\[0\] is of type builtins.type"),
+        (recursive, "contains itself"),
+    ],
+)
+def test_an_argument_that_cannot_be_stored_is_refused_at_the_call_with_place_and_type(value, words):
+    with pytest.raises(UnsupportedArgument, match=words):
+        backtick.encode_args((), {"a": value})
+
+
+@pytest.mark.parametrize(
+    "text", ["3", "null", '{"*": 3}', '[{"$date": "x"}]', '[{"$bytes": "ä"}]', '[{"$dict": [1]}]', "[" * 100_000]
+)
+def test_args_that_nobody_encoded_are_a_value_error_and_nothing_else(text):
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        backtick.decode_args(text)
+
+
+# ---- Workers and scheduling from Python ------------------------------------------------------------
+
+
+@pytest.fixture
+def add(clean_registry):
+    """A worker, log_sum, as a user would write it."""
+
+    @backtick.worker(name="log_sum")
+    def log_sum(a, b=0, *, c=0):
+        return a + b + c
+
+    return log_sum
+
+
+def test_a_decorated_function_stays_a_function_of_the_same_name(clean_registry):
+    def log_sum(a, b):
+        """Adds."""
+        return a + b
+
+    decorated = backtick.worker(log_sum)
+
+    assert decorated is log_sum
+    assert (log_sum(3, 4), log_sum.__name__, log_sum.__doc__) == (7, "log_sum", "Adds.")
+
+
+def test_a_worker_is_registered_under_module_and_name_or_the_name_given(clean_registry):
+    def plain():
+        pass
+
+    backtick.register(plain, queue="mail", timeout_ms=0)
+    backtick.register(print, "say")
+
+    workers = backtick.registered_workers()
+    name = f"{__name__}.{plain.__qualname__}"
+    assert (list(workers), workers[name].queue, workers["say"].function) == ([name, "say"], "mail", print)
+    backtick.unregister("say"), backtick.unregister(plain)
+    assert backtick.registered_workers() == {}
+
+
+def test_a_name_cannot_be_taken_by_another_function_but_a_reload_replaces(clean_registry):
+    def first():
+        pass
+
+    def second():
+        pass
+
+    backtick.register(first, "a")
+    with pytest.raises(backtick.AlreadyRegistered, match="'a' is the worker .*first"):
+        backtick.register(second, "a")
+
+    reloaded = type(first)(first.__code__, {}, "first")
+    reloaded.__qualname__, reloaded.__module__ = first.__qualname__, first.__module__
+    backtick.register(reloaded, "a")
+    assert backtick.registered_workers()["a"].function is reloaded
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"priority": 10}, "priority is 10"),
+        ({"max_tries": 0}, "max_tries is 0"),
+        ({"timeout_ms": -1}, "timeout_ms is -1"),
+        ({"timeout_ms": True}, "timeout_ms is True"),
+        ({"queue": ""}, "queue is ''"),
+        ({"name": "x" * 201}, "201 characters"),
+    ],
+)
+def test_bad_options_of_a_worker_are_refused_when_the_decorator_runs(clean_registry, options, words):
+    with pytest.raises(ValueError, match=words):
+        backtick.worker(**options)(lambda: None) if "name" in options else backtick.worker(name="a", **options)(
+            lambda: None
+        )
+
+    assert backtick.registered_workers() == {}
+
+
+def test_what_cannot_be_a_worker_is_refused(clean_registry):
+    async def coroutine():
+        pass
+
+    with pytest.raises(TypeError, match="not 3"):
+        backtick.register(3)
+    with pytest.raises(ValueError, match="give it one"):
+        backtick.register(lambda: None)
+    with pytest.raises(TypeError, match="async def"):
+        backtick.register(coroutine)
+
+
+def test_each_way_to_schedule_queues_the_same_call(db, add):
+    later = dt.datetime(2100, 1, 1, tzinfo=UTC)
+
+    ids = [
+        add.schedule(3, 4),
+        backtick.schedule(add, 3, 4),
+        backtick.schedule("log_sum", 3, 4),
+        add.schedule_at(later, 3, 4),
+        backtick.schedule_at(later, add, 3, 4),
+        *add.schedule_many([(3, 4)]),
+        *backtick.schedule_many(add, [(3, 4)]),
+        add.options(priority=5).schedule(3, 4),
+    ]
+
+    assert ids == list(range(1, 9))
+    assert set(db.execute("select name, args::text from backtick_job")) == {("log_sum", "[3, 4]")}
+    assert [i for (i,) in db.execute("select id from backtick_job where run_at = %s order by id", [later])] == [4, 5]
+
+
+def test_a_delay_counts_from_the_databases_clock(db, add):
+    move_clock(db, "10 days")
+
+    id_ = add.schedule_at(dt.timedelta(hours=1), 3)
+
+    job = job_of(db, id_)
+    assert abs(job.run_at - job.created_at - dt.timedelta(hours=1)) < dt.timedelta(seconds=5)
+
+
+def test_options_of_the_worker_hold_and_options_of_the_call_go_before_them(db, clean_registry):
+    @backtick.worker(name="a", queue="mail", priority=1, max_tries=3)
+    def a():
+        pass
+
+    a.schedule()
+    a.options(queue="slow", priority=9, max_tries=7).schedule()
+
+    rows = db.execute("select queue, priority, max_tries from backtick_job order by id").fetchall()
+    assert rows == [("mail", 1, None), ("slow", 9, 7)]  # null: decided by the runner that fails it
+
+
+def test_calls_that_cannot_work_fail_at_the_call_and_queue_nothing(db, add):
+    for error, words, call_ in [
+        (TypeError, "log_sum: missing a required argument: 'a'", lambda: add.schedule()),
+        (TypeError, "log_sum: got an unexpected keyword argument 'x'", lambda: add.schedule(1, x=2)),
+        (UnsupportedArgument, r"log_sum: argument 2 is of type builtins.object", lambda: add.schedule(1, object())),
+        (
+            UnsupportedArgument,
+            r"argument 'b'\[0\] is a datetime without",
+            lambda: add.schedule(1, b=[dt.datetime.now()]),
+        ),
+        (UnknownWorker, "builtins.print.*@worker", lambda: backtick.schedule(print, 1)),
+        (ValueError, "no time zone", lambda: add.schedule_at(dt.datetime(2100, 1, 1), 1)),
+        (TypeError, "when is 3", lambda: add.schedule_at(3, 1)),
+        (TypeError, "a call is a tuple", lambda: add.schedule_many([(1,), 2])),
+        (ValueError, "priority is 11", lambda: add.options(priority=11)),
+        (ValueError, "has 0 characters", lambda: backtick.schedule("", 1)),
+    ]:
+        with pytest.raises(error, match=words):
+            call_()
+
+    assert states(db) == {}
+
+
+def test_a_job_is_queued_inside_the_transaction_of_any_dbapi_connection(url, db, add):
+    psycopg2 = pytest.importorskip("psycopg2")
+    sqlalchemy = pytest.importorskip("sqlalchemy.orm") and sys.modules["sqlalchemy"]
+    django_conf = pytest.importorskip("django.conf")
+    parts = psycopg.conninfo.conninfo_to_dict(url)
+    keys = {"dbname": "NAME", "user": "USER", "host": "HOST", "port": "PORT", "password": "PASSWORD"}
+    engine = sqlalchemy.create_engine("postgresql+psycopg2://", creator=lambda: psycopg2.connect(url))
+    if not django_conf.settings.configured:
+        django_conf.settings.configure()
+        pytest.importorskip("django").setup()
+    from django.db.backends.postgresql.base import DatabaseWrapper
+
+    django = DatabaseWrapper(
+        {
+            **{django: parts.get(key) or "" for key, django in keys.items()},
+            **{"OPTIONS": {}, "TIME_ZONE": None, "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False, "AUTOCOMMIT": False},
+        }
+    )
+    with (
+        psycopg.connect(url) as plain,
+        psycopg.connect(url, row_factory=psycopg.rows.dict_row) as dicts,
+        contextlib.closing(psycopg2.connect(url)) as two,
+        sqlalchemy.orm.Session(engine) as session,
+        contextlib.closing(django),
+    ):
+        for owner in (plain, dicts, two, session, django):
+
+            def conn(owner=owner):
+                return owner.connection().connection.driver_connection if owner is session else owner
+
+            rolled_back = add.schedule(1, conn=conn())
+            owner.rollback()
+            committed = add.schedule(2, conn=conn())
+            many = add.schedule_many([(3,), {"a": 4}], conn=conn())
+            owner.commit()
+
+            assert job_of(db, rolled_back) is None
+            assert job_of(db, committed).args == [2]
+            assert [job_of(db, id_).args for id_ in many] == [[3], {"a": 4}]
+            assert backtick.cancel(committed, conn=conn())
+            owner.commit()
+            assert job_of(db, committed).state == "canceled"
+    engine.dispose()
+
+
+def test_the_async_twins_queue_jobs_alone_and_inside_an_async_transaction(url, db, add):
+    async def main():
+        first = await add.aschedule(1)
+        second = await backtick.aschedule_at(dt.timedelta(hours=1), add, 2)
+        many = await add.aschedule_many([(3,), (4,)])
+        assert await backtick.acancel(second)
+        async with await psycopg.AsyncConnection.connect(url) as connection:
+            lost = await add.aschedule(5, conn=connection)
+            await connection.rollback()
+            kept = await add.aschedule(6, conn=connection)
+            with pytest.raises(TypeError, match="aschedule"):
+                add.schedule(7, conn=connection)
+        with pytest.raises(TypeError, match="AsyncConnection"):
+            await add.aschedule(8, conn=db)
+        return [first, second, *many, kept], lost
+
+    kept, lost = asyncio.run(main())
+
+    assert [job_of(db, id_).args for id_ in kept] == [[1], [2], [3], [4], [6]]
+    assert job_of(db, lost) is None
+
+
+def test_scheduling_from_many_threads_keeps_few_connections(db, add):
+    with ThreadPoolExecutor(32) as threads:
+        ids = list(threads.map(add.schedule, range(500)))
+
+    assert sorted(args[0] for (args,) in db.execute("select args from backtick_job")) == list(range(500))
+    assert len(set(ids)) == 500
+    assert len(backtick._connections.idle) <= backtick._connections.limit
+
+
+def test_scheduling_goes_on_after_the_server_dropped_the_connections(db, add):
+    add.schedule(1)
+    (idle,) = backtick._connections.idle
+
+    db.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'backtick'")
+    wait_until(lambda: backtick._is_readable(idle.connection), "the connection to hear of its end")
+    add.schedule(2)
+
+    assert states(db) == {"queued": 2}
+
+
+def test_scheduling_after_a_fork_uses_connections_of_its_own(db, add):
+    add.schedule(0)
+    (parents,) = [d.connection.info.backend_pid for d in backtick._connections.idle]
+
+    child = os.fork()
+    if child == 0:
+        status = 1
+        with contextlib.suppress(BaseException):
+            add.schedule(1)
+            (own,) = [d.connection.info.backend_pid for d in backtick._connections.idle]
+            status = 0 if own != parents else 2
+        os._exit(status)
+    _, status = os.waitpid(child, 0)
+    add.schedule(2)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert [d.connection.info.backend_pid for d in backtick._connections.idle] == [parents]
+    assert sorted(args[0] for (args,) in db.execute("select args from backtick_job")) == [0, 1, 2]
+
+
+def test_a_database_that_is_not_there_is_one_clear_error_without_the_password(monkeypatch, add):
+    monkeypatch.setenv("BT_DATABASE_URL", "postgresql://me:secret@127.0.0.1:1/x?password=secret")
+    backtick._connections._reset()
+
+    with pytest.raises(backtick.DatabaseUnavailable) as raised:
+        add.schedule(1)
+
+    text = str(raised.value)
+    assert "\n" not in text and "secret" not in text
+    assert "postgresql://me:***@127.0.0.1:1/x?password=***" in text
+    assert "refused" in text and "BT_DATABASE_URL" in text
+
+
+def test_canceling_and_pausing_from_python(db, add):
+    first, second = add.schedule(1), add.options(queue="mail").schedule(2)
+    add.schedule(3)
+
+    assert (backtick.cancel(first), backtick.cancel(first)) == (True, False)
+    assert (backtick.cancel_all(queue="mail"), backtick.cancel_all(worker="log_sum")) == (1, 1)
+    assert (backtick.pause("mail"), backtick.pause("mail"), backtick.resume("mail"), backtick.resume("mail")) == (
+        *(True, False),
+        *(True, False),
+    )
+    assert job_of(db, second).state == "canceled"
+
+
+# ---- Configuration ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "setting, value, words",
+    [
+        ("poll_ms", "fast", "poll_ms (BT_POLL_MS) is 'fast': it must be a whole number from 10"),
+        ("poll_ms", "5", "is '5': it must be a whole number from 10 to 3600000"),
+        ("pool_size", "0", "pool_size (BT_POOL_SIZE) is '0'"),
+        ("max_tries", "1.5", "max_tries (BT_MAX_TRIES) is '1.5'"),
+        ("log_json", "maybe", "must be true or false"),
+        ("queues", "a,,b", "write names of 1 to 200 characters"),
+        ("queues", "a:0", "write names"),
+        ("queues", "a:3,b", "give every queue a weight, or none"),
+    ],
+)
+def test_a_bad_setting_is_refused_by_name_from_the_environment_and_as_keyword(monkeypatch, setting, value, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        Config.load(**{setting: value})
+    monkeypatch.setenv(f"BT_{setting.upper()}", value)
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        Config.load()
+
+
+def test_a_setting_that_does_not_exist_is_refused_with_those_that_do():
+    with pytest.raises(ConfigError, match="no setting 'pol_ms'; the settings are .*poll_ms"):
+        backtick.start(pol_ms=3)
+
+
+def test_keywords_go_before_the_environment_and_bt_database_url_before_database_url(monkeypatch):
+    monkeypatch.setenv("BT_POLL_MS", "20")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://other")
+    monkeypatch.delenv("BT_DATABASE_URL", raising=False)
+    assert (Config.load().poll_ms, Config.load(poll_ms=30).poll_ms, Config.load().database_url) == (
+        20,
+        30,
+        "postgresql://other",
+    )
+
+    monkeypatch.setenv("BT_DATABASE_URL", "postgresql://mine")
+    assert Config.load().database_url == "postgresql://mine"
+
+
+# ---- A runner inside a program ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def runner(url):
+    """A function that starts a runner, which is stopped after the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(
+            backtick.start(**{"pool_size": 4, "poll_ms": 50, "retry_ms": 1, "shutdown_ms": 5000} | settings)
+        )
+
+
+def wait_for_states(db, expected):
+    wait_until(lambda: states(db) == expected, f"{expected}; it is {states(db)}")
+
+
+def test_a_scheduled_job_is_run_with_its_arguments_and_done(db, clean_registry, runner):
+    seen = []
+    backtick.register(lambda *args, **kwargs: seen.append((args, kwargs)), "a")
+    runner()
+
+    backtick.schedule("a", 1, (2, 3), c={4})
+    backtick.schedule("a", when=dt.date(2024, 1, 1))
+    enqueue(db, "a", '{"*": [1], "b": 2}')
+
+    wait_for_states(db, {"done": 3})
+    assert sorted(seen, key=str) == sorted(
+        [((1, (2, 3)), {"c": {4}}), ((), {"when": dt.date(2024, 1, 1)}), ((1,), {"b": 2})], key=str
+    )
+
+
+def test_a_failing_job_is_tried_again_until_its_tries_are_used_up_and_keeps_its_error(db, clean_registry, runner):
+    tries = []
+
+    @backtick.worker(name="a", max_tries=3)
+    def a():
+        tries.append(backtick.current_job().tries)
+        raise ValueError("no \0 and \ud800")
+
+    runner()
+
+    id_ = a.schedule()
+
+    wait_for_states(db, {"exceeded": 1})
+    error = job_of(db, id_).error
+    assert tries == [1, 2, 3]
+    assert (error["class"], error["message"]) == ("ValueError", "no \ufffd and ?")
+    assert "raise ValueError" in error["traceback"]
+    assert "/backtick.py" not in error["traceback"]
+
+
+def test_a_worker_sees_its_job_and_nobody_else_does(db, clean_registry, runner):
+    seen = []
+    backtick.register(lambda: seen.append(backtick.current_job()), "a")
+    runner(queues="mail")
+
+    id_ = enqueue(db, "a", p_queue="mail", p_priority=3, p_max_tries=9)
+
+    wait_for_states(db, {"done": 1})
+    (job,) = seen
+    assert (job.id, job.name, job.queue, job.priority, job.tries, job.max_tries) == (id_, "a", "mail", 3, 1, 9)
+    assert job.run_at == job.created_at == job_of(db, id_).created_at
+    assert backtick.current_job() is None
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    "error, text",
+    [
+        (SystemExit(3), "SystemExit"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (ValueError("x" * 50_000_000), "characters cut"),
+        (Unprintable(), "<its __str__ raised RuntimeError>"),
+        (ExceptionGroup("many", [ValueError("one")]) if sys.version_info >= (3, 11) else ValueError("one"), "one"),
+    ],
+)
+def test_whatever_a_worker_raises_fails_that_job_alone(db, clean_registry, runner, error, text):
+    def a():
+        raise error
+
+    backtick.register(a, "a", max_tries=1)
+    backtick.register(print, "b")
+    runner(pool_size=1)
+
+    id_ = backtick.schedule("a")
+    backtick.schedule("b")
+
+    wait_for_states(db, {"exceeded": 1, "done": 1})
+    stored = job_of(db, id_).error
+    assert text in json.dumps(stored)
+    assert len(stored["message"]) <= backtick.MESSAGE_CHARACTERS
+    assert len(stored["traceback"]) <= backtick.TRACEBACK_CHARACTERS
+
+
+@pytest.mark.parametrize("args", ['[{"$date": "x"}]', '{"*": 3}', "[1, 2, 3]", "[" * 5000 + "]" * 5000])
+def test_args_that_do_not_fit_fail_that_job_alone(db, clean_registry, runner, args):
+    backtick.register(lambda a: None, "a", max_tries=1)
+    runner(pool_size=1)
+
+    enqueue(db, "a", args), enqueue(db, "a", "[1]")
+
+    wait_for_states(db, {"exceeded": 1, "done": 1})
+
+
+def test_a_job_of_an_unknown_worker_is_left_to_others(db, clean_registry, runner, add):
+    backtick.register(print, "b")
+    backtick.unregister(add)
+    left = enqueue(db, "log_sum", "[3]")
+    runner(drain=True).join()
+    assert (job_of(db, left).state, job_of(db, left).tries) == ("queued", 0)
+
+    backtick.register(add, "log_sum")
+    runner()
+
+    wait_for_states(db, {"done": 1})
+
+
+def test_a_job_that_overruns_its_timeout_fails_and_its_slot_is_replaced(db, clean_registry, runner):
+    raised = []
+
+    @backtick.worker(name="a", timeout_ms=50, max_tries=1)
+    def a():
+        try:
+            threading.Event().wait(0.1)
+            while True:
+                time.sleep(0.001)
+        except JobTimeout as error:
+            raised.append(error)
+            raise
+
+    backtick.register(print, "b")
+    runner(pool_size=1)
+
+    slow, next_one = a.schedule(), backtick.schedule("b")
+
+    wait_for_states(db, {"exceeded": 1, "done": 1})
+    assert job_of(db, slow).error["class"] == "backtick.JobTimeout"
+    assert "timeout_ms, 50" in job_of(db, slow).error["message"]
+    assert job_of(db, next_one).state == "done"
+    wait_until(lambda: raised, "the exception in the thread")
+
+
+def test_a_notification_wakes_a_runner_that_would_sleep_for_an_hour(db, clean_registry, runner):
+    backtick.register(print, "a")
+    runner(poll_ms=3_600_000)
+    asleep = "select asleep_until from backtick_runner"
+    for n in range(1, 4):
+        wait_until(lambda: db.execute(asleep).fetchone()[0], "the runner to lie down")
+
+        enqueue(db, "a")
+
+        wait_for_states(db, {"done": n})
+
+
+def test_polling_finds_what_no_notification_told(db, clean_registry, runner):
+    backtick.register(print, "a")
+    runner(poll_ms=20)
+    wait_until(lambda: db.execute("select asleep_until from backtick_runner").fetchone()[0], "the runner to lie down")
+
+    db.execute("insert into backtick_queue (name) values ('a')")
+
+    wait_for_states(db, {"done": 1})
+
+
+def test_a_job_due_soon_runs_on_time_although_the_runner_would_sleep_for_an_hour(db, clean_registry, runner):
+    backtick.register(print, "a")
+    runner(poll_ms=3_600_000)
+
+    backtick.schedule_at(dt.timedelta(milliseconds=300), "a")
+
+    wait_for_states(db, {"done": 1})
+
+
+def test_queues_are_served_in_order_or_by_weight(db, clean_registry, runner):
+    order = []
+    backtick.register(lambda: order.append(backtick.current_job().queue), "a")
+    for queue in "xyz":
+        call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 20, p_queue=queue)
+
+    runner(queues="y,x", pool_size=1, drain=True).join()
+    assert order == ["y"] * 20 + ["x"] * 20
+    assert states(db) == {"done": 40, "queued": 20}
+
+    order.clear()
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 20, p_queue="x")
+    runner(queues="x:1,z:1000", pool_size=1, drain=True).join()
+    assert sorted(order) == ["x"] * 20 + ["z"] * 20
+
+
+def test_weights_are_the_odds_of_being_looked_at_first(url, clean_registry):
+    poller = backtick._Poller(Config.load(queues="a:3,b:1"))
+    firsts = [poller._queue_order()[0] for _ in range(4000)]
+    poller.leave()
+
+    assert 0.70 < firsts.count("a") / len(firsts) < 0.80
+
+
+def test_two_runners_share_long_jobs_although_one_of_them_came_first(db, clean_registry, runner):
+    barrier = threading.Barrier(4, timeout=PATIENCE_S)  # opens only if all four run at the same time
+    backtick.register(barrier.wait, "a", max_tries=1)
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 4)
+
+    runner(pool_size=2), runner(pool_size=2)
+
+    wait_for_states(db, {"done": 4})
+
+
+def test_stopping_lets_running_jobs_finish_and_hands_back_the_others_unused(db, clean_registry, runner):
+    started, go_on = threading.Event(), threading.Event()
+
+    def a():
+        started.set()
+        assert go_on.wait(PATIENCE_S)
+
+    backtick.register(a, "a")
+    ids = [enqueue(db, "a") for _ in range(3)]
+    handle = runner(pool_size=1)
+    assert started.wait(PATIENCE_S)
+
+    handle.stop(wait=False)
+    go_on.set()
+    assert handle.join(PATIENCE_S)
+
+    assert [(job_of(db, i).state, job_of(db, i).tries) for i in ids] == [("done", 1), ("queued", 0), ("queued", 0)]
+    assert db.execute("select count(*) from backtick_runner").fetchone() == (0,)
+
+
+def test_what_does_not_finish_in_time_is_handed_back_unused_and_its_late_end_changes_nothing(
+    db, clean_registry, runner
+):
+    started, go_on = threading.Event(), threading.Event()
+    backtick.register(lambda: (started.set(), go_on.wait(PATIENCE_S)), "a")
+    id_ = enqueue(db, "a")
+    handle = runner(shutdown_ms=10)
+    assert started.wait(PATIENCE_S)
+
+    handle.stop()
+    job = job_of(db, id_)
+    go_on.set()
+
+    assert (job.state, job.tries, job.crashes) == ("queued", 0, 0)
+    assert job_of(db, id_) == job
+
+
+def test_a_runner_that_was_given_up_for_dead_starts_afresh(db, clean_registry, runner, caplog):
+    started, go_on, late = threading.Event(), threading.Event(), threading.Event()
+
+    def a():
+        if not started.is_set():
+            started.set()
+            assert go_on.wait(PATIENCE_S)
+            late.set()
+
+    backtick.register(a, "a")
+    id_ = enqueue(db, "a")
+    handle = runner(lease_ms=1000)
+    assert started.wait(PATIENCE_S)
+
+    with db.transaction():
+        db.execute("delete from backtick_runner")
+        assert call(db, "bt_revive") == [(id_, "a", handle.id, "queued")]
+    wait_for_states(db, {"done": 1})
+    go_on.set()
+    assert late.wait(PATIENCE_S)
+
+    assert (job_of(db, id_).tries, job_of(db, id_).crashes) == (1, 1)
+    assert job_of(db, id_).runner != handle.id
+    assert "given up for dead" in caplog.text
+
+
+def test_a_runner_comes_back_after_its_connections_were_cut_and_keeps_its_jobs(db, clean_registry, runner):
+    started, go_on = threading.Event(), threading.Event()
+    backtick.register(lambda: (started.set(), go_on.wait(PATIENCE_S)), "a")
+    id_ = enqueue(db, "a")
+    handle = runner()
+    assert started.wait(PATIENCE_S)
+    pids = "select pid from pg_stat_activity where application_name = 'backtick' and datname = current_database()"
+    before = set(db.execute(pids).fetchall())
+
+    db.execute(f"select pg_terminate_backend(pid) from ({pids}) as ours")
+    wait_until(lambda: len(set(db.execute(pids).fetchall()) - before) == 2, "both connections to be back")
+    go_on.set()
+
+    wait_for_states(db, {"done": 1})
+    assert (job_of(db, id_).tries, job_of(db, id_).crashes, job_of(db, id_).runner) == (1, 0, handle.id)
+
+
+def test_a_runner_refuses_a_database_of_another_version_and_names_the_command(db):
+    db.execute("create or replace function bt_version() returns int language sql immutable as 'select 0'")
+    with pytest.raises(backtick.WrongVersion, match=r"version 0 .* needs 1: run `make migrate`"):
+        backtick.start()
+
+    db.execute("create or replace function bt_version() returns int language sql immutable as 'select 99'")
+    with pytest.raises(backtick.WrongVersion, match="version 99 .* use a backtick.py of that version"):
+        backtick.start()
+    with pytest.raises(backtick.WrongVersion, match=r"version 99.*at least as new"):
+        backtick.install()
+
+    db.execute("drop function bt_version()")
+    with pytest.raises(backtick.WrongVersion, match="not installed in .*`make migrate`"):
+        backtick.start()
+
+
+def test_every_event_of_a_job_is_one_line_with_id_worker_and_level(db, clean_registry, runner, caplog):
+    caplog.set_level(logging.INFO, logger="backtick")
+    backtick.register(print, "good")
+    backtick.register(lambda: 1 / 0, "bad", max_tries=2)
+    runner()
+
+    good, bad = backtick.schedule("good"), backtick.schedule("bad")
+    wait_for_states(db, {"done": 1, "exceeded": 1})
+
+    lines = wait_until(lambda: [r for r in caplog.records if hasattr(r, "job")] if len(caplog.records) > 2 else None)
+    events = {(r.levelname, r.job, r.worker, r.tries): r.getMessage() for r in lines}
+    assert events.keys() == {("INFO", good, "good", 1), ("WARNING", bad, "bad", 1), ("ERROR", bad, "bad", 2)}
+    assert re.fullmatch(rf"job {good} good done in \d+ ms", events["INFO", good, "good", 1])
+    assert "ZeroDivisionError: division by zero" in events["WARNING", bad, "bad", 1]
+
+
+# ---- Runner processes, the command line ------------------------------------------------------------------
+
+
+JOBS = '''
+import os, time, sys
+from backtick import worker
+
+LOG = os.open(os.environ["RAN"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+@worker
+def note(*what):
+    """Append a line to the log, which several processes may do at once."""
+    os.write(LOG, (" ".join(map(str, what)) + "\\n").encode())
+
+@worker
+def nap(seconds, *what):
+    note("began", *what)
+    time.sleep(seconds)
+    note("ended", *what)
+
+@worker
+def die_once(path):
+    note("die_once")
+    if not os.path.exists(path):
+        open(path, "w").close()
+        os._exit(1)
+'''
+
+
+@pytest.fixture
+def project(tmp_path, url, monkeypatch):
+    """A user's project: backtick.py and sql/ vendored, and a module myjobs; `ran` is the log of its workers."""
+
+    class Project:
+        path = tmp_path
+        ran = tmp_path / "ran.log"
+        running: list[subprocess.Popen] = []
+
+        def lines(self):
+            return self.ran.read_text().splitlines() if self.ran.exists() else []
+
+        def python(self, *arguments, **options):
+            """Run to the end; returns status, standard output and error."""
+            done = subprocess.run(
+                [sys.executable, *arguments], cwd=self.path, capture_output=True, text=True, timeout=60, **options
+            )
+            return done.returncode, done.stdout, done.stderr
+
+        def start(self, *arguments):
+            """Start a runner process; it is killed after the test if it is still there."""
+            with open(self.path / f"runner{len(self.running)}.log", "w") as log:
+                self.running.append(
+                    subprocess.Popen([sys.executable, "backtick.py", *arguments], cwd=self.path, stderr=log, stdout=log)
+                )
+            return self.running[-1]
+
+        def logged(self):
+            return "".join(path.read_text() for path in sorted(self.path.glob("runner*.log")))
+
+    for name in ("backtick.py", "sql"):
+        (tmp_path / name).symlink_to(HERE / name) if name == "sql" else shutil.copy(HERE / name, tmp_path)
+    (tmp_path / "myjobs.py").write_text(JOBS)
+    monkeypatch.setenv("RAN", str(Project.ran))
+    project = Project()
+    project.running = []
+    yield project
+    for process in project.running:
+        process.kill()
+        process.wait()
+
+
+def test_ten_thousand_jobs_on_two_runner_processes_run_once_each_and_none_is_left(db, project):
+    call(db, "bt_enqueue_many", p_name="myjobs.note", p_args=[f"[{i}]" for i in range(10_000)])
+
+    runners = [project.start("myjobs", "--drain", "--pool-size", "8") for _ in range(2)]
+    statuses = [runner.wait(120) for runner in runners]
+
+    assert statuses == [0, 0]
+    assert sorted(map(int, project.lines())) == list(range(10_000))
+    assert states(db) == {"done": 10_000}
+    both = db.execute("select count(distinct runner) from backtick_job").fetchone()[0]
+    assert both in (1, 2)
+
+
+def test_a_job_enqueued_by_a_trigger_of_another_client_is_run_by_the_command_line(db, project):
+    (project.path / "shop.py").write_text(
+        "from backtick import worker\nfrom myjobs import note\n\n"
+        "@worker\ndef on_order(operation, table, new, old):\n    note(operation, table, new['item'], old)\n"
+    )
+    db.execute("create table orders (id int, item text)")
+    db.execute("create trigger t after insert on orders for each row execute function bt_enqueue_row('shop.on_order')")
+    project.start("myjobs", "shop")
+
+    db.execute("insert into orders values (1, 'tea')")
+
+    wait_for_states(db, {"done": 1})
+    assert project.lines() == ["INSERT public.orders tea None"]
+
+
+def test_sigterm_lets_a_running_job_finish_hands_the_rest_back_and_leaves_with_0(db, project):
+    ids = [enqueue(db, "myjobs.nap", f"[0.5, {i}]") for i in range(3)]
+    process = project.start("myjobs", "--pool-size", "1")
+    wait_until(lambda: "began 0" in project.lines(), "the first job to begin")
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(PATIENCE_S) == 0
+    assert project.lines() == ["began 0", "ended 0"]
+    assert [job_of(db, i).state for i in ids] == ["done", "queued", "queued"]
+    assert {job_of(db, i).tries for i in ids[1:]} == {0}
+
+
+def test_a_second_signal_hands_everything_back_at_once(db, project):
+    id_ = enqueue(db, "myjobs.nap", "[600, 0]")
+    process = project.start("myjobs")
+    wait_until(lambda: "began 0" in project.lines(), "the job to begin")
+
+    process.send_signal(signal.SIGINT)
+    wait_until(lambda: "SIGINT: stopping" in project.logged(), "the first signal to be heard")
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(PATIENCE_S) == 0
+    job = job_of(db, id_)
+    assert (job.state, job.tries, job.crashes) == ("queued", 0, 0)
+
+
+def test_the_jobs_of_a_killed_runner_are_run_by_another(db, project):
+    id_ = enqueue(db, "myjobs.die_once", json.dumps([str(project.path / "died")]))
+
+    first = project.start("myjobs")
+    assert first.wait(PATIENCE_S) == 1
+    project.start("myjobs")
+
+    wait_for_states(db, {"done": 1})
+    assert (job_of(db, id_).tries, job_of(db, id_).crashes) == (1, 1)
+    assert project.lines() == ["die_once"] * 2
+
+
+def test_a_module_run_as_a_program_schedules_under_the_name_that_runners_import(db, project):
+    (project.path / "own.py").write_text(
+        "from backtick import worker\nfrom myjobs import note\n\n@worker\ndef hello(x):\n    note(x)\n\n"
+        "if __name__ == '__main__':\n    hello.schedule('from main')\n"
+    )
+
+    assert project.python("own.py")[0] == project.python("-m", "own")[0] == 0
+    assert project.python("backtick.py", "own", "--drain")[0] == 0
+
+    assert project.lines() == ["from main"] * 2
+
+
+def test_a_runner_works_when_modules_import_backtick_under_another_name(db, project):
+    vendor = project.path / "vendor"
+    vendor.mkdir()
+    (vendor / "__init__.py").touch()
+    shutil.copy(project.path / "backtick.py", vendor)
+    (vendor / "sql").symlink_to(HERE / "sql")
+    (project.path / "own.py").write_text(
+        "from vendor.backtick import worker, current_job\nfrom myjobs import note\n\n"
+        "@worker\ndef hello():\n    note(current_job().name)\n"
+    )
+    enqueue(db, "own.hello")
+
+    status, _, said = project.python("vendor/backtick.py", "own", "--drain")
+
+    assert (status, project.lines()) == (0, ["own.hello"]), said
+
+
+def test_json_logs_are_one_object_a_line(db, project):
+    id_ = enqueue(db, "myjobs.note", '["x"]')
+
+    status, _, said = project.python("backtick.py", "myjobs", "--drain", "--log-json")
+
+    assert status == 0
+    lines = [json.loads(line) for line in said.splitlines() if not line.startswith("backtick: ")]
+    (done,) = [line for line in lines if line.get("job") == id_]
+    assert (done["level"], done["worker"], done["tries"]) == ("INFO", "myjobs.note", 1)
+    assert done.keys() == {"time", "level", "logger", "message", "job", "worker", "ms", "tries"}
+
+
+MISTAKES = {
+    "a module that is not there": (["nojobs"], "there is no module 'nojobs' in"),
+    "a file instead of a module": (["myjobs.py"], "give the module's name, 'myjobs'"),
+    "a module that is not Python": (["broken"], "'broken' cannot be imported: SyntaxError: "),
+    "a module that raises": (["raises"], "ZeroDivisionError: division by zero ("),
+    "a module that imports one that is not there": (["needs"], "No module named 'nowhere' ("),
+    "a module without workers": (["empty"], "empty registers no worker"),
+    "a bad setting": (["myjobs", "--poll-ms", "x"], "poll_ms (BT_POLL_MS) is 'x'"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_on_the_command_line_is_one_clear_line_and_no_traceback(project, mistake):
+    arguments, words = MISTAKES[mistake]
+    (project.path / "broken.py").write_text("this is no Python\n")
+    (project.path / "raises.py").write_text("1 / 0\n")
+    (project.path / "needs.py").write_text("import nowhere\n")
+    (project.path / "empty.py").write_text("")
+
+    status, _, said = project.python("backtick.py", *arguments)
+
+    assert status == 1
+    assert words in said
+    assert len(said.splitlines()) == 1
+
+
+def test_help_names_every_setting(project):
+    status, said, _ = project.python("backtick.py", "--help")
+
+    assert status == 0
+    for setting in backtick.dataclasses.fields(Config):
+        assert setting.name == "database_url" or f"--{setting.name.replace('_', '-')}" in said
+    assert project.python("backtick.py")[0] == 2
+
+
+# ---- Installing ---------------------------------------------------------------------------------------------
+
+
+def test_installing_again_under_load_changes_nothing_and_holds_nobody_up(db, connect, clean_registry, runner):
+    backtick.register(print, "a")
+    open_transaction = connect()
+    runner()
+    with open_transaction.transaction():
+        enqueue(open_transaction, "a")  # a writer that stays for as long as it likes
+
+        for _ in range(3):
+            backtick.install()
+        id_ = enqueue(db, "a")
+        wait_until(lambda: job_of(db, id_).state == "done", "the runner to go on")
+
+    wait_for_states(db, {"done": 2})
+
+
+def test_two_installations_at_once_both_succeed(server):
+    name = f"bt_install_{os.getpid()}"
+    with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
+        admin.execute(f"create database {name}")
+        config = Config(database_url=url_of(server, name))
+        with ThreadPoolExecutor(4) as threads:
+            for future in [threads.submit(backtick.install, config) for _ in range(4)]:
+                future.result(PATIENCE_S)
+        admin.execute(f"drop database {name} with (force)")
+
+
+def test_psql_installs_the_same(url, server):
+    psql = shutil.which("psql")
+    if not psql:
+        pytest.skip("there is no psql on this machine")
+    name = f"bt_psql_{os.getpid()}"
+    functions = (
+        "select proname, md5(prosrc), obj_description(oid) from pg_proc"
+        " where pronamespace = 'public'::regnamespace order by 1"
+    )
+    with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
+        admin.execute(f"create database {name}")
+
+        for _ in range(2):
+            subprocess.run(
+                [psql, "-q", "-f", HERE / "sql" / "install.sql", url_of(server, name)], check=True, capture_output=True
+            )
+
+        with psycopg.connect(url_of(server, name)) as by_psql, psycopg.connect(url) as by_python:
+            assert by_psql.execute(functions).fetchall() == by_python.execute(functions).fetchall()
+        admin.execute(f"drop database {name} with (force)")
+
+
+def test_backtick_lives_in_a_schema_of_its_own_if_told(db, clean_registry, runner, monkeypatch):
+    monkeypatch.setenv("BT_SCHEMA", 'my "jobs" 100%')
+    backtick._connections._reset()
+    db.execute("drop function bt_version() cascade")
+    seen = []
+    backtick.register(seen.append, "a")
+
+    backtick.install()
+    runner()
+    backtick.schedule("a", 1), backtick.schedule_at(dt.timedelta(0), "a", 2)
+    with psycopg.connect(os.environ["BT_DATABASE_URL"]) as other:
+        backtick.schedule("a", 3, conn=other)
+
+    wait_until(lambda: sorted(seen) == [1, 2, 3], "the jobs of the schema to run")
+    assert states(db) == {}
+
+
+def test_every_function_is_documented_and_bound_to_its_schema(db):
+    functions = db.execute(
+        "select proname, obj_description(oid), proconfig, prolang = (select oid from pg_language where lanname = 'sql')"
+        " from pg_proc where pronamespace = 'public'::regnamespace"
+    ).fetchall()
+
+    assert len(functions) > 20
+    for name, comment, config, is_sql in functions:
+        assert comment, name
+        assert is_sql or "search_path=public, pg_temp" in config, name
+    undescribed = db.execute(
+        "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v')"
+        " and obj_description(oid) is null"
+    ).fetchall()
+    assert undescribed == []
+
+
+def test_rebuild_stops_where_jobs_would_be_lost_unless_forced_and_says_what_it_destroys(url, db, project):
+    enqueue(db), enqueue(db)
+    db.execute("create table orders ()")
+
+    status, _, said = project.python("backtick.py", "rebuild")
+    assert status == 1
+    assert "2 unfinished jobs and 1 table that is not backtick's" in said
+    assert "FORCE=1" in said
+    assert states(db) == {"queued": 2}
+
+    status, said, _ = project.python("backtick.py", "rebuild", "--force")
+    assert status == 0
+    assert "destroyed database" in said
+    with psycopg.connect(url) as anew:
+        assert states(anew) == {}
+        assert anew.execute("select to_regclass('orders')").fetchone() == (None,)
+
+
+def test_rebuild_makes_a_database_that_is_not_there_and_spares_the_servers_own(server, url, project, monkeypatch):
+    name = f"bt_new_{os.getpid()}"
+    monkeypatch.setenv("BT_DATABASE_URL", url_of(server, name))
+    status, said, _ = project.python("backtick.py", "rebuild")
+    assert (status, "destroyed nothing" in said) == (0, True)
+    with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
+        admin.execute(f"drop database {name} with (force)")
+
+    monkeypatch.setenv("BT_DATABASE_URL", url_of(server, "postgres"))
+    assert "of the server's own" in project.python("backtick.py", "rebuild", "--force")[2]
