@@ -3,7 +3,7 @@
 #
 # /// script
 # requires-python = ">=3.10"
-# dependencies = ["psycopg[binary]>=3.2", "croniter>=6", "PyNaCl>=1.5"]
+# dependencies = ["psycopg[binary]>=3.2.4", "croniter>=6", "PyNaCl>=1.5"]
 # ///
 """backtick: a background job processor with its queue in PostgreSQL.
 
@@ -1304,7 +1304,6 @@ class _Poller:
         self.given_up = threading.Event()  # set by the keeper: the runner was declared dead
         self.database = _Database(config)
         self.runner = 0  # read by the keeper
-        self.notified = False  # a notification has come, and nobody has looked since
         self._register()
         self.waiting = False  # read by slots, which wake only a poller that waits
         self.wake_receiver, self.wake_sender = socket.socketpair()
@@ -1489,8 +1488,7 @@ class _Poller:
 
     def _wait(self, ms: float) -> None:
         """Until a notification, a finished job, a wake(), a job that ran too long, or `ms` milliseconds."""
-        if self.notified:  # while the last answers were read
-            self.notified = False
+        if self._hear():  # something came while the last answers were read
             return
         end = time.monotonic() + ms / 1000
         self.waiting = True
@@ -1507,9 +1505,11 @@ class _Poller:
             self.waiting = False
         with contextlib.suppress(BlockingIOError):
             self.wake_receiver.recv(65536)
-        for _ in self.database.connection.notifies(timeout=0):  # raises if the connection was lost
-            pass
-        self.notified = False
+        self._hear()
+
+    def _hear(self) -> bool:
+        """Whether notifications have come since the last time; raises if the connection was lost."""
+        return bool([*self.database.connection.notifies(timeout=0)])
 
     # Signing in and out, and losing the connection
 
@@ -1529,11 +1529,7 @@ class _Poller:
         if self.database.pooled:
             log.warning("a pooler stands before the database: NOTIFY does not get through, polling carries on alone")
         else:
-            self.database.connection.add_notify_handler(self._hear)
             self.database.connection.execute("listen backtick")
-
-    def _hear(self, notification: psycopg.Notify) -> None:
-        self.notified = True
 
     def _start_afresh(self) -> None:
         """The runner was given up for dead: what it held is no longer its own, and it needs a new name."""

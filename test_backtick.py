@@ -69,6 +69,13 @@ def server(tmp_path_factory):
     shutil.rmtree(folder)
 
 
+@pytest.fixture(autouse=True)
+def no_error_in_backtick_itself(caplog):
+    """Whatever a test does, a runner must not stumble over itself."""
+    yield
+    assert [r.getMessage() for r in caplog.get_records("call") if r.levelno == logging.CRITICAL] == []
+
+
 def url_of(server, database):
     return psycopg.conninfo.make_conninfo(server, dbname=database)
 
@@ -1969,7 +1976,7 @@ def test_json_logs_are_one_object_a_line(db, project):
     status, _, said = project.python("backtick.py", "myjobs", "--drain", "--log-json")
 
     assert status == 0
-    lines = [json.loads(line) for line in said.splitlines() if not line.startswith("backtick: ")]
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     (done,) = [line for line in lines if line.get("job") == id_]
     assert (done["level"], done["worker"], done["tries"]) == ("INFO", "myjobs.note", 1)
     assert done.keys() == {"time", "level", "logger", "message", "job", "worker", "ms", "tries"}
