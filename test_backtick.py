@@ -2166,7 +2166,7 @@ def test_the_tables_of_the_readme_say_what_is_so(db, tag, table):
     readme = (HERE / "README.md").read_text()
     said = re.search(rf"<!-- {tag} -->\n\n((?:\|.*\n)*)", readme)
 
-    if os.environ.get("BT_WRITE_README"):  # BT_WRITE_README=1 make test ARGS="-k readme" brings them up to date
+    if os.environ.get("WRITE_README"):  # WRITE_README=1 make test ARGS="-k readme" brings them up to date
         (HERE / "README.md").write_text(readme.replace(said[0], f"<!-- {tag} -->\n\n{table(db)}\n"))
 
     else:
