@@ -78,7 +78,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast, overload
 
 import psycopg
 import psycopg.conninfo
@@ -104,18 +104,23 @@ __all__ = [
     "aschedule_many",
     "cancel",
     "cancel_all",
+    "cron",
     "current_job",
     "install",
     "pause",
     "rebuild",
+    "recurring",
     "register",
     "registered_workers",
     "resume",
     "schedule",
     "schedule_at",
+    "schedule_cron",
     "schedule_many",
+    "schedule_recurring",
     "start",
     "unregister",
+    "unschedule",
     "worker",
 ]
 
@@ -160,6 +165,9 @@ class Config:
     shutdown_ms: int = _knob(25_000, "running jobs may finish for so long when a runner stops")
     max_completed_ms: int = _knob(604_800_000, "done and canceled jobs are kept so long: 7 days", 0, 2**53)
     max_exceeded_ms: int = _knob(7_776_000_000, "exceeded jobs are kept so long: 90 days", 0, 2**53)
+    max_undeclared_ms: int = _knob(
+        86_400_000, "a schedule that no code declares is switched off after so long", 0, 2**53
+    )
     log_json: bool = _knob(False, "the command line logs JSON, a line an event")
 
     @classmethod
@@ -324,10 +332,12 @@ def _statement(schema: str, function: str, parameters: tuple[str, ...]) -> str:
 
 _CASTS = {
     "p_args": "::text",
+    "p_catch_up": "::text",
     "p_errors": "::jsonb[]",
     "p_floor": "::timestamptz[]",
     "p_id": "::bigint",
     "p_ids": "::bigint[]",
+    "p_interval_ms": "::bigint",
     "p_max_tries": "::int",
     "p_names": "::text[]",
     "p_priority": "::int",
@@ -906,7 +916,7 @@ class Scheduler:
     def _call_one(
         self, when: dt.datetime | dt.timedelta | None, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[str, dict[str, Any]]:
-        parameters = {"p_name": self.name, "p_args": self._encode(args, kwargs), **self._options()}
+        parameters = {"p_name": self.name, "p_args": self.encode(args, kwargs), **self.sql_options()}
         if when is not None:
             parameters["p_run_at" if isinstance(when, dt.datetime) else "p_delay"] = _when(when)
         return "bt_enqueue", parameters
@@ -918,10 +928,11 @@ class Scheduler:
                 raise TypeError(
                     f"{self.name}: a call is a tuple of arguments or a dict of keyword arguments, not {call!r}"
                 )
-            encoded.append(self._encode((), call) if isinstance(call, dict) else self._encode(call, {}))
-        return "bt_enqueue_many", {"p_name": self.name, "p_args": encoded, **self._options()}
+            encoded.append(self.encode((), call) if isinstance(call, dict) else self.encode(call, {}))
+        return "bt_enqueue_many", {"p_name": self.name, "p_args": encoded, **self.sql_options()}
 
-    def _encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    def encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """The arguments as stored. Raises TypeError if the worker does not take them, UnsupportedArgument."""
         try:
             if self.worker and self.worker.signature:
                 self.worker.signature.bind(*args, **kwargs)
@@ -931,7 +942,8 @@ class Scheduler:
         except TypeError as error:
             raise TypeError(f"{self.name}: {error}") from None
 
-    def _options(self) -> dict[str, Any]:
+    def sql_options(self) -> dict[str, Any]:
+        """Those options that are set, as parameters of bt_ functions."""
         options = {"p_queue": self.queue, "p_priority": self.priority, "p_max_tries": self.max_tries}
         return {name: value for name, value in options.items() if value is not None}
 
@@ -991,6 +1003,95 @@ async def aschedule_many(worker: str | Callable[..., Any], calls: Iterable[Any],
     return await _scheduler(worker).aschedule_many(calls, conn=conn)
 
 
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """A recurring or cron job: `call` is the bt_ function that stores it, and its parameters."""
+
+    name: str
+    call: tuple[str, dict[str, Any]]
+
+
+_schedules: dict[str, Schedule] = {}  # those that decorators declared; a runner stores them when it starts
+
+
+def schedule_recurring(
+    interval: dt.timedelta | int, worker: str | Callable[..., Any], *args: Any, conn: Any = None, **options: Any
+) -> None:
+    """Run a worker every `interval`, a timedelta or milliseconds, first one interval from now.
+
+    Less than a second is raised to one; 0 removes the schedule. Asking again for what is stored leaves
+    its next run alone. Options: name (default: the worker's; one schedule a name), kwargs (a dict), queue,
+    priority, max_tries, catch_up (of runs that nobody was there for: "once", the default, runs one for
+    all, "all" each, "skip" none), overlap (while the last job has not ended: "skip", the default, leaves a
+    run out, "queue" has it wait, "allow" runs both). Raises ValueError, and what Scheduler raises.
+    Source: sql/bt_schedule.sql decides; this passes it on.
+    """
+    _query(conn, _recurring(interval, worker, args, **options).call)
+
+
+def schedule_cron(
+    spec: str, worker: str | Callable[..., Any], *args: Any, tz: str = "UTC", conn: Any = None, **options: Any
+) -> None:
+    """Run a worker by clock and calendar in the zone `tz`: "0 30 9 * * MON-FRI", seconds first.
+
+    Options as of schedule_recurring. Raises ValueError for a spec outside the grammar, an unknown zone,
+    or a spec that never fires. Source: sql/CRON.md has the rules.
+    """
+    try:
+        _query(conn, _cron(spec, worker, args, tz=tz, **options).call)
+    except psycopg.errors.InvalidParameterValue as error:
+        raise ValueError(error.diag.message_primary) from None
+
+
+def unschedule(name: str, *, conn: Any = None) -> bool:
+    """Remove a schedule, by its name; False if there is none. What it has fired goes on."""
+    return bool(_query(conn, ("bt_unschedule", {"p_name": name}))[0])
+
+
+def _recurring(
+    interval: dt.timedelta | int, worker: str | Callable[..., Any], args: Sequence[Any], **options: Any
+) -> Schedule:
+    if isinstance(interval, dt.timedelta):
+        interval = interval // dt.timedelta(milliseconds=1)
+    if type(interval) is not int or not 0 <= interval <= 3_155_760_000_000:
+        raise ValueError(
+            f"the interval is {interval!r}; it must be a timedelta or milliseconds, from 0 to a hundred years"
+        )
+    return _schedule("bt_schedule_recurring", worker, args, {"p_interval_ms": interval}, **options)
+
+
+def _cron(spec: str, worker: str | Callable[..., Any], args: Sequence[Any], tz: str, **options: Any) -> Schedule:
+    check_cron(spec)
+    check_zone(tz)
+    return _schedule("bt_schedule_cron", worker, args, {"p_spec": spec, "p_tz": tz}, **options)
+
+
+def _schedule(
+    function: str,
+    worker: str | Callable[..., Any],
+    args: Sequence[Any],
+    when: dict[str, Any],
+    *,
+    name: str | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    max_tries: int | None = None,
+    catch_up: str = "once",
+    overlap: str = "skip",
+) -> Schedule:
+    scheduler = _scheduler(worker).options(queue=queue, priority=priority, max_tries=max_tries)
+    name = name or scheduler.name
+    if catch_up not in ("once", "all", "skip") or overlap not in ("skip", "queue", "allow"):
+        raise ValueError(
+            f"{name}: catch_up is {catch_up!r}, which is one of once, all, skip; "
+            f"overlap is {overlap!r}, which is one of skip, queue, allow"
+        )
+    what = {"p_name": name, "p_worker": scheduler.name, "p_args": scheduler.encode(args, kwargs or {})}
+    how = {"p_catch_up": catch_up, "p_overlap": overlap}
+    return Schedule(name, (function, what | when | scheduler.sql_options() | how))
+
+
 def cancel(job: int, *, conn: Any = None) -> bool:
     """Withdraw a queued job; False if it runs, has ended, or is not there."""
     return bool(_query(conn, ("bt_cancel", {"p_id": job}))[0])
@@ -1046,6 +1147,91 @@ def _first_column(row: Any) -> Any:
     return next(iter(row.values())) if isinstance(row, Mapping) else row[0]
 
 
+# ---- Cron: specs are checked where they are written ------------------------------------
+#
+# The grammar of sql/CRON.md, so that a mistake shows at import, without a database. When a
+# spec fires is for bt_next_cron alone to know.
+
+_CRON_ALIASES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+_ASCII = re.ASCII | re.IGNORECASE  # case never matters, and a letter is an ASCII letter: a long s is no S
+
+
+def check_cron(spec: str) -> None:
+    """Raise ValueError if `spec` is outside the grammar; bt_next_cron refuses the same specs.
+
+    The message names the spec, the field, the item and what the field takes. That a spec
+    never fires (31 February) is not seen here; the database refuses it.
+    Source: sql/CRON.md, Grammar.
+    """
+    if not isinstance(spec, str):
+        raise ValueError(f"a cron spec is text, not {spec!r}")
+    # Blanks are spaces and tabs: str.split() alone would also take newlines and more.
+    fields = [field for field in spec.replace("\t", " ").split(" ") if field] if len(spec) <= 2000 else []
+    if len(fields) == 1 and re.fullmatch("|".join(_CRON_ALIASES), fields[0], _ASCII):
+        return
+    if len(fields) != 6:
+        raise ValueError(
+            f'cron spec "{spec[:100]}" is neither six fields nor an alias. A spec is second minute hour day month '
+            f"weekday, apart by blanks, at most 2000 characters, or one of {' '.join(_CRON_ALIASES)}."
+        )
+    for text, field in zip(fields, _CRON_FIELDS, strict=True):
+        for item in text.split(",") if text not in field.open else ():
+            if not field.item.fullmatch(item):
+                raise ValueError(
+                    f'cron spec "{spec[:100]}": the {field.name} field does not take "{item[:20]}". '
+                    f"The {field.name} field takes * alone, or a list of: {field.takes}."
+                )
+
+
+def check_zone(tz: str) -> None:
+    """Raise ValueError if `tz` is no time zone, as far as this machine knows any; the database has the last word."""
+    if not isinstance(tz, str) or (tz not in zoneinfo.available_timezones() and zoneinfo.available_timezones()):
+        raise ValueError(f"time zone {tz!r} is unknown; take a name such as Europe/London or UTC")
+
+
+class _CronField(NamedTuple):
+    name: str
+    open: tuple[str, ...]  # what means "any"
+    item: re.Pattern[str]
+    takes: str  # for people
+
+
+def _values(low: int, high: int) -> str:
+    return "|".join(f"0?{n}" if n < 10 else str(n) for n in range(low, high + 1))
+
+
+def _cron_field(
+    name: str, low: int, high: int, size: int, *, names: Sequence[str] = (), special: str = "", special_takes: str = ""
+) -> _CronField:
+    value, step = "|".join([_values(low, high), *names]), _values(1, size)
+    item = rf"(?:{value})(?:-(?:{value}))?(?:/(?:{step}))?|\*/(?:{step})" + special.replace("VALUE", f"(?:{value})")
+    values = f"{low}-{high}" + (f" or {names[0]}-{names[-1]}" if names else "")
+    takes = f"values {values}, ranges a-b, steps */n, a/n and a-b/n with n 1-{size}{special_takes}"
+    return _CronField(name, ("*", "?") if special else ("*",), re.compile(item, _ASCII), takes)
+
+
+_DAY_TAKES = ", L, L-n with n 1-30, LW, W, nW; ? is another *"
+_WEEKDAY_TAKES = ", W, vL, v#k with k 1-5; ? is another *"
+_CRON_FIELDS = [
+    _cron_field("second", 0, 59, 60),
+    _cron_field("minute", 0, 59, 60),
+    _cron_field("hour", 0, 23, 24),
+    _cron_field("day", 1, 31, 31, special=rf"|L|L-(?:{_values(1, 30)})|LW|W|VALUEW", special_takes=_DAY_TAKES),
+    _cron_field("month", 1, 12, 12, names=_MONTHS),
+    _cron_field(
+        "weekday",
+        0,
+        7,
+        7,
+        names=_WEEKDAYS,
+        special=rf"|W|VALUE(?:L|#(?:{_values(1, 5)}))",
+        special_takes=_WEEKDAY_TAKES,
+    ),
+]
+
+
 # ---- Decorators -------------------------------------------------------------------
 
 
@@ -1087,6 +1273,70 @@ def worker(function: Any = None, /, **options: Any) -> Any:
     return function
 
 
+def recurring(
+    interval: dt.timedelta | int | None = None,
+    *,
+    name: str | None = None,
+    args: Sequence[Any] = (),
+    timeout_ms: int | None = None,
+    hours: float | None = None,
+    minutes: float | None = None,
+    seconds: float | None = None,
+    **options: Any,
+) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
+    """Make a function a worker that runs every `interval`: @recurring(timedelta(minutes=5)) or @recurring(minutes=5).
+
+    `name`, `timeout_ms` are the worker's as of @worker; other options as of schedule_recurring(). Runners
+    store the schedule when they start; no database is needed before. Raises ValueError.
+    """
+    if interval is None:
+        if hours is minutes is seconds is None:
+            raise ValueError("@recurring needs an interval: a timedelta, milliseconds, or hours, minutes, seconds")
+        interval = dt.timedelta(hours=hours or 0, minutes=minutes or 0, seconds=seconds or 0)
+
+    def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
+        decorated = _as_worker(function, name, timeout_ms)
+        return _declare(decorated, _recurring(interval, decorated, args, **options))
+
+    return decorate
+
+
+def cron(
+    spec: str,
+    *,
+    tz: str = "UTC",
+    name: str | None = None,
+    args: Sequence[Any] = (),
+    timeout_ms: int | None = None,
+    **options: Any,
+) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
+    """Make a function a worker that runs by clock and calendar: @cron("0 0 14,16 * * *", tz="America/Los_Angeles").
+
+    `name`, `timeout_ms` are the worker's as of @worker; other options as of schedule_recurring(). Raises
+    ValueError at once, and without a database, for a spec outside the grammar or an unknown zone.
+    """
+    check_cron(spec)
+    check_zone(tz)
+
+    def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
+        decorated = _as_worker(function, name, timeout_ms)
+        return _declare(decorated, _cron(spec, decorated, args, tz, **options))
+
+    return decorate
+
+
+def _as_worker(function: Callable[P, R_co], name: str | None, timeout_ms: int | None) -> WorkerFunction[P, R_co]:
+    """The function as a worker, which it may be already: decorators can be stacked."""
+    if function in _by_function:
+        return cast("WorkerFunction[P, R_co]", function)
+    return worker(name=name, timeout_ms=timeout_ms)(function)
+
+
+def _declare(function: WorkerFunction[P, R_co], schedule: Schedule) -> WorkerFunction[P, R_co]:
+    _schedules[schedule.name] = schedule
+    return function
+
+
 # ---- Runner: calls workers ----------------------------------------------------------
 #
 # A slot is one long task on the executor: it takes jobs from a queue, calls their workers
@@ -1107,6 +1357,7 @@ class Job(NamedTuple):
     crashes: int
     max_tries: int | None
     created_at: dt.datetime
+    scheduled_for: dt.datetime | None  # the fire time, if a schedule fired it
 
     def __str__(self) -> str:
         return f"job {self.id} {self.name}"
@@ -1287,6 +1538,8 @@ class _Poller:
 
     READ_AHEAD = 500  # jobs claimed beyond the free slots: at most so many,
     SHORT_MS = 20  # no more than the slots do in this time, and none if one job takes longer
+    FIRE_S = 1.0  # how often a runner that never sleeps looks for schedules that are due
+    NEVER_S = 3600.0
     OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
 
     def __init__(self, config: Config, drain: bool = False) -> None:
@@ -1300,6 +1553,7 @@ class _Poller:
         self.reconcile_at = 0.0
         self.mean_ms = float(self.SHORT_MS)  # how long jobs run, a moving mean
         self.sleep_ms = config.poll_ms
+        self.fire_at = 0.0  # monotonic time at which a schedule is due, as far as is known
         self.stop_at: float | None = None  # set by any thread: monotonic time at which running jobs are handed back
         self.given_up = threading.Event()  # set by the keeper: the runner was declared dead
         self.database = _Database(config)
@@ -1402,9 +1656,13 @@ class _Poller:
     # Reports and claims
 
     def _exchange(self, want: int, lie_down: bool = False) -> list[Job]:
-        """Report what has finished, lie down if told to, and claim: a transaction each, in one round trip."""
+        """Report what finished, fire, lie down if told to, and claim: a transaction each, in one round trip."""
         reports = self._reports()
         transactions = [[call for _, call in reports]] if reports else []
+        fire = time.monotonic() >= self.fire_at
+        if fire:
+            transactions.append([self.database.call("bt_run_due")])
+            self.fire_at = time.monotonic() + self.FIRE_S
         if lie_down:  # committed before the claim looks, or an enqueue in between might wake nobody
             transactions.append([self.database.call("bt_sleep", p_runner=self.runner, p_poll_ms=self.config.poll_ms)])
         order = self._queue_order() if want and _by_name else []
@@ -1416,8 +1674,11 @@ class _Poller:
 
         if reports:
             self._reported(reports, answers[0])
+        if fire:
+            _log_fires(answers[bool(reports)][0])
         if lie_down:
-            ((self.sleep_ms,),) = answers[bool(reports)][0]
+            ((self.sleep_ms, fire_ms),) = answers[bool(reports) + fire][0]
+            self.fire_at = time.monotonic() + (self.NEVER_S if fire_ms is None else fire_ms / 1000)
         jobs = self._claimed(order[0], answers[-1][0]) if order else []
         for queue in order[1:]:
             if len(jobs) < want:
@@ -1520,6 +1781,7 @@ class _Poller:
             p_queues=list(self.weights),
             p_host=socket.gethostname(),
             p_pid=os.getpid(),
+            p_names=list(_by_name),
             p_lease_ms=self.config.lease_ms,
             p_lock=not self.database.pooled,
         )
@@ -1594,6 +1856,16 @@ def _log_outcome(outcome: _Outcome, fate: Any) -> None:
         log.warning("%s failed in %.0f ms, try %d, again at %s: %s", job, ms, job.tries, fate[2], what, extra=extra)
 
 
+def _log_fires(rows: list[Any]) -> None:
+    for name, time_, job, late_ms, note in rows:
+        if note:
+            log.error("schedule %s is switched off: %s", name, note)
+        elif job:
+            log.info("schedule %s fired job %d for %s, %d ms late", name, job, time_, late_ms, extra={"job": job})
+        else:
+            log.warning("schedule %s left out %s: its last job has not ended", name, time_)
+
+
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -1609,6 +1881,7 @@ class _Keeper:
 
     LOOK_S = 1.0  # how often it looks for dead runners
     REMOVE_S = 60.0  # how often it removes old jobs
+    DECLARE_S = 600.0  # how often it says which schedules its code wants
 
     def __init__(self, poller: _Poller) -> None:
         self.poller = poller
@@ -1618,6 +1891,9 @@ class _Keeper:
         self.attached = 0  # the runner whose lock this connection holds
         self.heartbeat_at = 0.0
         self.remove_at = time.monotonic() + random.uniform(0, self.REMOVE_S)
+        self.declare_at = 0.0
+        self.told: set[str] = set()  # schedules without a worker that were logged
+        self._store_schedules()
         self._look()
 
     def run(self) -> None:
@@ -1651,6 +1927,8 @@ class _Keeper:
         self._revive(self.database, runner)
         if time.monotonic() >= self.remove_at:
             self._remove_old(self.database)
+        if time.monotonic() >= self.declare_at:
+            self._declare(self.database)
 
     def _heartbeat(self, database: _Database, runner: int) -> None:
         ((alive,),) = database.run("bt_heartbeat", p_runner=runner)
@@ -1665,6 +1943,28 @@ class _Keeper:
         ):
             extra = {"job": id_, "worker": name}
             log.warning("job %d %s is %s: runner %d died while it held it", id_, name, state, dead, extra=extra)
+
+    def _store_schedules(self) -> None:
+        """Store what decorators declared. Raises BacktickError if the database refuses one."""
+        self.database = _Database(self.config)
+        for schedule in list(_schedules.values()):
+            function, parameters = schedule.call
+            try:
+                self.database.run(function, **parameters, p_declared=True)
+            except psycopg.errors.InvalidParameterValue as error:
+                self.close()
+                raise BacktickError(f"schedule {schedule.name}: {error.diag.message_primary}") from None
+
+    def _declare(self, database: _Database) -> None:
+        for name, worker_, is_off in database.run(
+            "bt_declare", p_names=list(_schedules), p_max_undeclared_ms=self.config.max_undeclared_ms
+        ):
+            if is_off:
+                log.warning("schedule %s is switched off: no code has declared it for long", name)
+            elif name not in self.told:
+                self.told.add(name)
+                log.warning("schedule %s has no worker: no runner knows %s", name, worker_)
+        self.declare_at = time.monotonic() + min(self.DECLARE_S, self.config.max_undeclared_ms / 4000)
 
     def _remove_old(self, database: _Database) -> None:
         limit = 1_000
@@ -1736,23 +2036,14 @@ class EmbeddedPostgres:
         return f"postgresql://backtick@/backtick?host={host}&port=5432"  # without it $PGPORT would count
 
     def leave(self) -> None:
-        """Cease to be a user of the server; the last one stops it. Without having joined, a no-op."""
+        """Cease to be a user of the server; the last one stops it. Does nothing before start_or_join()."""
         if self._users is None:
             return
         self._drop_users_lock()
-        with (
-            contextlib.suppress(FileNotFoundError, DatabaseUnavailable),
-            self._start_lock(),
-        ):  # all may be deleted
-            users = self._open("users.lock")
-            try:
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        gone = (FileNotFoundError, DatabaseUnavailable)  # somebody has deleted the folder or the programs
+        with contextlib.suppress(*gone), self._start_lock(), self._last_one() as last:
+            if last:
                 self._stop()
-                fcntl.flock(users, fcntl.LOCK_UN)
-            except BlockingIOError:
-                pass  # there are other users
-            finally:
-                os.close(users)
 
     def stop(self) -> None:
         """Stop the server, whoever uses it, and cease to be a user of it."""
@@ -1778,7 +2069,8 @@ class EmbeddedPostgres:
         if any(self.folder.iterdir()) and not (self.folder / "start.lock").exists():
             raise DatabaseUnavailable(f"{self.folder} holds other things; set BT_PG_DATA to a folder of its own")
         self._socket = self.folder / _SOCKET
-        if len(os.fsencode(self._socket)) > _SOCKET_BYTES or "," in str(self.folder):  # libpq splits hosts at ","
+        # libpq takes a comma for the end of a host
+        if len(os.fsencode(self._socket)) > _SOCKET_BYTES or "," in str(self.folder):
             # not $TMPDIR: every process must come to the same place
             short = Path(f"/tmp/backtick-{self._user.pw_uid}-{_digest(str(self.folder))}")  # noqa: S108
             _make_private(short, self._user)
@@ -1800,6 +2092,21 @@ class EmbeddedPostgres:
         finally:
             fcntl.flock(lock, fcntl.LOCK_UN)  # closing is not enough: a child may have been forked meanwhile
             os.close(lock)
+
+    @contextlib.contextmanager
+    def _last_one(self) -> Iterator[bool]:
+        """Tell whether the server has no users left; keeps new ones waiting meanwhile."""
+        users = self._open("users.lock")
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            last = True
+        except BlockingIOError:
+            last = False
+        try:
+            yield last
+        finally:
+            fcntl.flock(users, fcntl.LOCK_UN)
+            os.close(users)
 
     def _drop_users_lock(self) -> None:
         atexit.unregister(self.leave)
@@ -1844,12 +2151,11 @@ class EmbeddedPostgres:
         place = f'unix_socket_directories="{self._socket.parent}"'
         settings = ["listen_addresses=", place, "unix_socket_permissions=0700", "port=5432", *self._settings]
         options = " ".join("-c " + shlex.quote(setting) for setting in settings)
-        wait = ("-w", "-t", str(_WAIT_S))
+        where = ("-D", data, "-l", self._log, "-o", options)
         deadline = time.monotonic() + 10
         while True:
             seen = self._log.stat().st_size if self._log.exists() else 0
-            # no pipes: the server would inherit them, and reading from them would never end
-            if self._run(programs / "pg_ctl", "-D", data, "-l", self._log, "-o", options, *wait, "start") == 0:
+            if self._pg_ctl(programs, *where, "start") == 0:
                 return
             said = self._log.read_bytes()[seen:].decode(errors="replace") if self._log.exists() else ""
             if "pre-existing shared memory block" not in said or time.monotonic() > deadline:
@@ -1881,7 +2187,7 @@ class EmbeddedPostgres:
             )
 
     def _remove_stale_pid(self) -> None:
-        """Remove lock files of a server that is dead, even if its pid, in a new container, is a stranger's."""
+        """Remove the lock files of a dead server, even if a stranger has its pid, as in a new container."""
         pid = next(iter(self._pid_file()), "")
         if not pid.isdigit() or not _is_server(int(pid), self.folder / "data"):
             for lock in (self.folder / "data" / "postmaster.pid", self._socket.with_name(_SOCKET + ".lock")):
@@ -1889,8 +2195,7 @@ class EmbeddedPostgres:
 
     def _stop(self) -> None:
         if self._status():
-            command = ("-D", self.folder / "data", "-m", "fast", "-w", "-t", str(_WAIT_S), "stop")
-            self._run(self._programs() / "pg_ctl", *command)
+            self._pg_ctl(self._programs(), "-D", self.folder / "data", "-m", "fast", "stop")
 
     def _programs(self) -> Path:
         """The folder of the programs, or of a copy if the server's user cannot reach it."""
@@ -1903,15 +2208,16 @@ class EmbeddedPostgres:
             programs = _copy_out(programs)
         return programs
 
-    def _run(self, program: Path, *arguments: str | Path) -> int:
-        null = subprocess.DEVNULL
-        command = [program, *arguments]
-        return subprocess.run(command, stdin=null, stdout=null, stderr=null, check=False, **self._as_user()).returncode
+    def _pg_ctl(self, programs: Path, *arguments: str | Path) -> int:
+        command = [programs / "pg_ctl", "-w", "-t", str(_WAIT_S), *arguments]
+        # no pipes: the server would inherit them, and reading from them would never end
+        null: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        return int(subprocess.run(command, check=False, **null, **self._as_user()).returncode)
 
     def _output(self, program: Path, *arguments: str | Path, said: str = "") -> str:
         """What `program` prints when told `said`. Raises DatabaseUnavailable, with its words, if it fails."""
-        command = [program, *arguments]
-        done = subprocess.run(command, input=said, text=True, capture_output=True, check=False, **self._as_user())
+        pipes: dict[str, Any] = {"input": said, "capture_output": True, "text": True}
+        done = subprocess.run([program, *arguments], check=False, **pipes, **self._as_user())
         if done.returncode:
             raise DatabaseUnavailable(f"{program} failed: {_worst_line(done.stderr)}; mend that {_OR_A_URL}")
         return str(done.stdout)
@@ -2226,7 +2532,8 @@ def _why_not_imported(name: str, error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         where = f"{error.filename}:{error.lineno}"
     else:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
+        ours = ("<frozen", __file__)
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
         where = f"{frames[-1].filename}:{frames[-1].lineno}"
     return f"the module {name!r} cannot be imported: {type(error).__name__}: {_one_line(error)} ({where})"
 

@@ -10,6 +10,8 @@
 -- the server crashes and forgets it, its jobs are queued again and its holder is refused.
 -- So call it in a transaction of its own.
 --
+-- A job that comes after another (after_job) is passed over until that one has ended.
+--
 -- A job's row is read, not written. One that another transaction is about to withdraw (xmax is not
 -- 0) is passed over, unless a look from the beginning proves that it is not locked after all.
 --
@@ -43,7 +45,8 @@ create or replace function bt_claim(
         tries      int,
         crashes    int,
         max_tries  int,
-        created_at timestamptz
+        created_at timestamptz,
+        scheduled_for timestamptz
     )
     language plpgsql
     volatile
@@ -91,7 +94,7 @@ begin
         select job.*
         from generate_series(0, 9) as lane (priority)
         cross join lateral (
-            select job.id, job.priority, job.run_at, job.name, job.xmax = 0 as untouched
+            select job.id, job.priority, job.run_at, job.name, job.after_job, job.xmax = 0 as untouched
             from backtick_queue as job
             where job.queue = p_queue
               and job.priority = lane.priority
@@ -103,14 +106,16 @@ begin
     )
     select count(*),
            array_agg(due.id order by due.priority, due.run_at, due.id)
-               filter (where due.untouched and held.id is null and due.name = any (p_names)),
+               filter (where held.id is null and previous.id is null and due.name = any (p_names) and due.untouched),
            array_agg(due.id)
-               filter (where not due.untouched and held.id is null and due.name = any (p_names) and p_floor is null)
+               filter (where held.id is null and previous.id is null and due.name = any (p_names) and not due.untouched
+                         and p_floor is null)
     into v_seen, v_free, v_doubtful
     from due
-    left join unnest(v_held) as held (id) on held.id = due.id;
+    left join unnest(v_held) as held (id) on held.id = due.id
+    left join backtick_queue as previous on previous.id = due.after_job;
 
-    -- Short, and something was left unseen: jobs of other workers stand before. Look worker by worker.
+    -- Short, and something was left unseen: jobs that are not for this runner stand before. Look worker by worker.
     if v_seen >= v_look and coalesce(cardinality(v_free), 0) < p_limit then
         v_free := array(
             select due.id
@@ -124,6 +129,7 @@ begin
                   and job.priority = lane.priority
                   and job.run_at <= v_now
                   and job.xmax = 0
+                  and not exists (select from backtick_queue as previous where previous.id = job.after_job)
                 order by job.run_at, job.id
                 limit v_look
             ) as due
@@ -165,7 +171,7 @@ begin
 
     return query
         select v_claim, job.id, job.queue, job.name, job.args, job.priority, job.run_at,
-               job.tries + 1, job.crashes, job.max_tries, job.created_at
+               job.tries + 1, job.crashes, job.max_tries, job.created_at, job.scheduled_for
         from unnest(v_free) with ordinality as free (id, place)
         join backtick_queue as job on job.id = free.id
         order by free.place;

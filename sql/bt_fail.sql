@@ -61,9 +61,9 @@ begin
         ), exceeded as (
             insert into backtick_done (
                 id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
-                error, runner, created_at, started_at, finished_at)
+                error, runner, created_at, started_at, finished_at, schedule, scheduled_for)
             select id, queue, name, args, priority, run_at, 'exceeded', tries + 1, crashes, max_tries,
-                   last_error, v_claim.runner, created_at, v_claim.claimed_at, v_now
+                   last_error, v_claim.runner, created_at, v_claim.claimed_at, v_now, schedule, scheduled_for
             from ended
             returning id
         ), woken as (

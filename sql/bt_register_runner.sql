@@ -8,6 +8,7 @@
 --
 -- p_queues    the queues it serves
 -- p_host, p_pid  where it runs, for people
+-- p_names     the workers that it knows, for backtick_recurring to tell
 -- p_lease_ms  milliseconds without bt_heartbeat after which it counts as dead
 -- p_lock      false behind a pooler, where a session lock is somebody else's: the lease alone counts
 -- returns     the runner's id, for all other calls
@@ -16,6 +17,7 @@ create or replace function bt_register_runner(
     p_queues   text[],
     p_host     text,
     p_pid      int,
+    p_names    text[] default '{}',
     p_lease_ms int default 30000,
     p_lock     boolean default true
 )
@@ -28,9 +30,10 @@ declare
     v_now    timestamptz := bt_now();
     v_runner bigint;
 begin
-    if p_queues is null or p_host is null or p_pid is null or p_lease_ms is null or p_lock is null then
+    if p_queues is null or p_host is null or p_pid is null or p_names is null
+        or p_lease_ms is null or p_lock is null then
         raise exception 'bt_register_runner: an argument is null'
-            using errcode = 'null_value_not_allowed', hint = 'Pass queues, host and pid; lease_ms and lock have defaults.';
+            using errcode = 'null_value_not_allowed', hint = 'Pass queues, host and pid; the others have defaults.';
     end if;
     if cardinality(p_queues) = 0 or '' = any (p_queues) or array_position(p_queues, null) is not null or p_lease_ms < 1 then
         raise exception 'bt_register_runner: queues are %, lease_ms is %', p_queues, p_lease_ms
@@ -38,8 +41,8 @@ begin
                   hint = 'Name at least one queue, none of them empty; lease_ms is a positive number of milliseconds.';
     end if;
 
-    insert into backtick_runner (host, pid, queues, lease_ms, locked, started_at, heartbeat_at)
-    values (p_host, p_pid, p_queues, p_lease_ms, p_lock, v_now, v_now)
+    insert into backtick_runner (host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at)
+    values (p_host, p_pid, p_queues, p_names, p_lease_ms, p_lock, v_now, v_now)
     returning id into v_runner;
 
     if p_lock then

@@ -50,6 +50,14 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_release_except.sql
 \ir bt_revive.sql
 
+-- Schedules: jobs that fire by themselves
+\ir bt_next_cron.sql
+\ir bt_next_fire.sql
+\ir bt_run_due.sql
+\ir bt_schedule.sql
+\ir bt_unschedule.sql
+\ir bt_declare.sql
+
 -- Jobs and queues are managed
 \ir bt_cancel.sql
 \ir bt_cancel_all.sql

@@ -20,6 +20,9 @@ create table if not exists backtick_queue (
     max_tries  int,
     error      jsonb,
     created_at timestamptz not null default bt_now(),
+    schedule   text,
+    scheduled_for timestamptz,
+    after_job  bigint,
     constraint backtick_queue_id primary key (id),
     constraint backtick_queue_queue_is_short check (char_length(queue) between 1 and 200),
     constraint backtick_queue_name_is_short check (char_length(name) between 1 and 200),
@@ -41,6 +44,9 @@ comment on column backtick_queue.crashes is 'How often a runner died while it he
 comment on column backtick_queue.max_tries is 'Tries after which a failing job is exceeded; null: what the runner says.';
 comment on column backtick_queue.error is 'The last failure: class, message, traceback; null: none.';
 comment on column backtick_queue.created_at is 'When the job was enqueued.';
+comment on column backtick_queue.schedule is 'backtick_schedule.name, if a schedule fired it; null: none did.';
+comment on column backtick_queue.scheduled_for is 'The time for which the schedule fired it.';
+comment on column backtick_queue.after_job is 'A job that must have ended before this one is claimed; null: none.';
 
 -- ---- backtick_claim: who runs what ------------------------------------------
 
@@ -78,6 +84,8 @@ create table if not exists backtick_done (
     created_at  timestamptz not null,
     started_at  timestamptz,
     finished_at timestamptz not null,
+    schedule    text,
+    scheduled_for timestamptz,
     constraint backtick_done_id primary key (id),
     constraint backtick_done_state_is_an_end check (state in ('done', 'exceeded', 'canceled'))
 );
@@ -96,6 +104,7 @@ create table if not exists backtick_runner (
     host          text        not null,
     pid           int         not null,
     queues        text[]      not null,
+    names         text[]      not null,
     lease_ms      int         not null,
     locked        boolean     not null,
     started_at    timestamptz not null,
@@ -109,11 +118,58 @@ comment on table backtick_runner is 'Living runners, a row each; bt_revive remov
 comment on column backtick_runner.host is 'Name of the machine, for people.';
 comment on column backtick_runner.pid is 'Process id on that machine, for people.';
 comment on column backtick_runner.queues is 'The queues it serves.';
+comment on column backtick_runner.names is 'The workers that it knows.';
 comment on column backtick_runner.lease_ms is 'Milliseconds without a heartbeat after which it counts as dead.';
 comment on column backtick_runner.locked is 'Whether it holds a session lock as a sign of life; false behind a pooler.';
 comment on column backtick_runner.heartbeat_at is 'Its last sign of life.';
 comment on column backtick_runner.unlocked_at is 'When its session lock was first found free; null: it holds it.';
 comment on column backtick_runner.asleep_until is 'It sleeps, and will look by itself then: a job due sooner must wake it. null: it is awake.';
+
+-- ---- backtick_schedule: what fires by itself --------------------------------
+
+create table if not exists backtick_schedule (
+    name         text        not null,
+    worker       text        not null,
+    interval_ms  bigint,
+    spec         text,
+    tz           text,
+    args         json        not null,
+    queue        text        not null,
+    priority     smallint    not null,
+    max_tries    int,
+    catch_up     text        not null,
+    overlap      text        not null,
+    next_run_at  timestamptz,
+    last_run_at  timestamptz,
+    last_late    interval,
+    last_job     bigint,
+    skipped      bigint      not null default 0,
+    declared_at  timestamptz,
+    error        text,
+    constraint backtick_schedule_name primary key (name),
+    constraint backtick_schedule_name_is_short check (char_length(name) between 1 and 200),
+    constraint backtick_schedule_is_interval_or_cron check (
+        (interval_ms is null) = (spec is not null) and (spec is null) = (tz is null)),
+    constraint backtick_schedule_interval_is_a_second check (interval_ms >= 1000),
+    constraint backtick_schedule_catch_up_is_known check (catch_up in ('once', 'all', 'skip')),
+    constraint backtick_schedule_overlap_is_known check (overlap in ('skip', 'queue', 'allow')),
+    constraint backtick_schedule_never_fires_a_time_twice check (next_run_at > last_run_at)
+);
+comment on table backtick_schedule is 'Recurring and cron jobs: a row for each schedule. Look at it through the view backtick_recurring.';
+comment on column backtick_schedule.name is 'The worker''s, unless it was given another.';
+comment on column backtick_schedule.worker is 'The worker to call.';
+comment on column backtick_schedule.interval_ms is 'Milliseconds from fire to fire; null: it goes by spec.';
+comment on column backtick_schedule.spec is 'Cron spec, by the rules of CRON.md; null: it goes by interval_ms.';
+comment on column backtick_schedule.tz is 'The time zone whose wall clock the spec means.';
+comment on column backtick_schedule.catch_up is 'Of fires that nobody was there for: once fires one job for all, all fires each, skip none.';
+comment on column backtick_schedule.overlap is 'While the last job has not ended: skip fires none, queue fires one that waits, allow does not care.';
+comment on column backtick_schedule.next_run_at is 'When it fires next; null: it is switched off.';
+comment on column backtick_schedule.last_run_at is 'The latest time for which it fired or was skipped; fire times only ever grow.';
+comment on column backtick_schedule.last_late is 'How long after its time the last job was enqueued.';
+comment on column backtick_schedule.last_job is 'The last job that it fired.';
+comment on column backtick_schedule.skipped is 'How many fires were left out because of overlap.';
+comment on column backtick_schedule.declared_at is 'When code last said that it wants it; null: it was made from SQL, and no code is asked.';
+comment on column backtick_schedule.error is 'Why it was switched off; null: it was not.';
 
 -- ---- backtick_setting: what holds for a queue -------------------------------
 
@@ -140,6 +196,11 @@ begin
         create index backtick_queue_name on backtick_queue (queue, name, priority, run_at, id);
     end if;
 
+    -- a schedule fires each time once, whatever happens
+    if to_regclass('backtick_queue_fire') is null then
+        create unique index backtick_queue_fire on backtick_queue (schedule, scheduled_for) where schedule is not null;
+    end if;
+
     -- bt_remove_old: what ended longest ago, state by state
     if to_regclass('backtick_done_finished') is null then
         create index backtick_done_finished on backtick_done (state, finished_at);
@@ -164,7 +225,9 @@ create or replace view backtick_job as
            held.claimed_at as started_at,
            null::timestamptz as finished_at,
            held.runner,
-           job.error
+           job.error,
+           job.schedule,
+           job.scheduled_for
     from backtick_queue as job
     left join (
         select claim.id as claim, claim.runner, claim.claimed_at, unnest(claim.jobs) as job
@@ -172,6 +235,38 @@ create or replace view backtick_job as
     ) as held on held.job = job.id
     union all
     select id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
-           created_at, started_at, finished_at, runner, error
+           created_at, started_at, finished_at, runner, error, schedule, scheduled_for
     from backtick_done;
 comment on view backtick_job is 'Every job: state is queued, running, done, exceeded or canceled; tries counts a running one.';
+
+-- ---- backtick_recurring: every schedule -------------------------------------
+
+create or replace view backtick_recurring as
+    select schedule.name,
+           schedule.worker,
+           schedule.interval_ms,
+           schedule.spec,
+           schedule.tz,
+           schedule.args,
+           schedule.queue,
+           schedule.priority,
+           schedule.max_tries,
+           schedule.catch_up,
+           schedule.overlap,
+           schedule.next_run_at,
+           schedule.last_run_at,
+           schedule.last_late as lateness,
+           schedule.last_job,
+           job.state as last_state,
+           job.error as last_error,
+           schedule.skipped,
+           schedule.declared_at,
+           exists (
+               select from backtick_runner as runner
+               where schedule.worker = any (runner.names)
+                 and schedule.queue = any (runner.queues)
+           ) as has_worker,
+           schedule.error
+    from backtick_schedule as schedule
+    left join backtick_job as job on job.id = schedule.last_job;
+comment on view backtick_recurring is 'Every schedule: when it fires, what became of its last job, how late that was, whether a living runner knows its worker.';

@@ -1,0 +1,46 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- bt_declare: code says which schedules it still wants; those that no code has wanted for long are
+-- switched off. Never deleted, since a rolling deploy goes back and forth, and never one made from SQL.
+--
+-- p_names             names of the schedules that the caller's code declares
+-- p_max_undeclared_ms milliseconds without a declaration after which one is switched off
+-- returns             a row for each that was switched off now, and for each whose worker no living runner
+--                     knows: name, worker, and whether it is off
+-- raises              22004 null_value_not_allowed
+create or replace function bt_declare(p_names text[], p_max_undeclared_ms bigint default 86400000)
+    returns table (name text, worker text, is_off boolean)
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz := bt_now();
+begin
+    if p_names is null or p_max_undeclared_ms is null then
+        raise exception 'bt_declare: names are %, max_undeclared_ms is %', p_names, p_max_undeclared_ms
+            using errcode = 'null_value_not_allowed', hint = 'Pass the names of the schedules, an empty array if none.';
+    end if;
+
+    update backtick_schedule as schedule
+    set declared_at = v_now
+    where schedule.name = any (p_names)
+      and schedule.declared_at is not null;
+
+    return query
+        update backtick_schedule as schedule
+        set next_run_at = null,
+            error = 'no code has declared it since ' || schedule.declared_at
+        where schedule.declared_at < v_now - p_max_undeclared_ms * interval '1 ms'
+          and schedule.next_run_at is not null
+        returning schedule.name, schedule.worker, true;
+
+    return query
+        select schedule.name, schedule.worker, false
+        from backtick_schedule as schedule
+        where schedule.next_run_at is not null
+          and not exists (select from backtick_runner as runner where schedule.worker = any (runner.names));
+end;
+$$;
+comment on function bt_declare is 'Say which schedules code wants; returns those switched off for want of it, or without a worker.';

@@ -1,0 +1,165 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- bt_schedule_recurring: fire a job every so many milliseconds, first one interval from now.
+-- bt_schedule_cron: fire a job by clock and calendar.
+--
+-- Asking again for what is stored leaves the next fire alone, so it may be asked at every start; a
+-- changed interval, spec or zone computes it anew, and never for a time that has been fired.
+--
+-- p_name         the schedule's name; asking again under it changes the schedule
+-- p_worker       the worker to call
+-- p_interval_ms  milliseconds; less than 1000 is raised to it, 0 removes the schedule
+-- p_spec, p_tz   by the rules of CRON.md
+-- p_args, p_queue, p_priority, p_max_tries  as bt_enqueue
+-- p_catch_up     of fires that nobody was there for: once, all, skip; see bt_run_due
+-- p_overlap      while the last job has not ended: skip (and count) the fire; queue a job that waits for it; allow both
+-- p_declared     true if code asks, which will ask again: see bt_declare
+-- returns        when it fires next; null if it was removed
+-- raises         22004 null_value_not_allowed, 22023 invalid_parameter_value
+create or replace function bt_schedule_recurring(
+    p_name        text,
+    p_worker      text,
+    p_interval_ms bigint,
+    p_args        anycompatible default '[]'::text,
+    p_queue       text default 'default',
+    p_priority    int default 5,
+    p_max_tries   int default null,
+    p_catch_up    text default 'once',
+    p_overlap     text default 'skip',
+    p_declared    boolean default false
+)
+    returns timestamptz
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+begin
+    if p_interval_ms is null or p_interval_ms not between 0 and 3155760000000 then
+        raise exception 'bt_schedule_recurring: the interval is % ms', p_interval_ms
+            using errcode = 'invalid_parameter_value',
+                  hint = 'An interval is 1000 ms to a hundred years; 0 removes the schedule.';
+    end if;
+    if p_interval_ms = 0 then
+        perform bt_unschedule(p_name);
+        return null;
+    end if;
+    return bt_put_schedule(
+        p_name, p_worker, greatest(1000, p_interval_ms), null, null, p_args::text, p_queue, p_priority, p_max_tries,
+        p_catch_up, p_overlap, p_declared);
+end;
+$$;
+comment on function bt_schedule_recurring is 'Fire a job every so many milliseconds; returns when next. 0 removes the schedule.';
+
+create or replace function bt_schedule_cron(
+    p_name      text,
+    p_worker    text,
+    p_spec      text,
+    p_tz        text default 'UTC',
+    p_args      anycompatible default '[]'::text,
+    p_queue     text default 'default',
+    p_priority  int default 5,
+    p_max_tries int default null,
+    p_catch_up  text default 'once',
+    p_overlap   text default 'skip',
+    p_declared  boolean default false
+)
+    returns timestamptz
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+declare
+    v_wrong text;
+begin
+    -- Reading the zones takes a while; a spec that is stored has been through it.
+    if not exists (select from backtick_schedule where name = p_name and spec = p_spec and tz = p_tz) then
+        v_wrong := bt_check_cron(p_spec, p_tz);
+    end if;
+    if v_wrong is not null then
+        raise exception 'bt_schedule_cron: %', v_wrong
+            using errcode = 'invalid_parameter_value', hint = 'The rules are in sql/CRON.md; bt_cron_times shows when a spec fires.';
+    end if;
+    return bt_put_schedule(
+        p_name, p_worker, null, p_spec, p_tz, p_args::text, p_queue, p_priority, p_max_tries, p_catch_up, p_overlap, p_declared);
+end;
+$$;
+comment on function bt_schedule_cron is 'Fire a job by clock and calendar; returns when next.';
+
+-- bt_put_schedule: store a schedule, for the two above; parameters as theirs.
+create or replace function bt_put_schedule(
+    p_name        text,
+    p_worker      text,
+    p_interval_ms bigint,
+    p_spec        text,
+    p_tz          text,
+    p_args        text,
+    p_queue       text,
+    p_priority    int,
+    p_max_tries   int,
+    p_catch_up    text,
+    p_overlap     text,
+    p_declared    boolean
+)
+    returns timestamptz
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+declare
+    v_now  timestamptz := bt_now();
+    v_args json;
+    v_next timestamptz;
+begin
+    begin
+        v_args := p_args::json;
+    exception when invalid_text_representation then
+        raise exception 'bt_schedule: args are not JSON: %', left(p_args, 60)
+            using errcode = 'invalid_parameter_value', hint = 'Pass text that is JSON, or json or jsonb.';
+    end;
+    perform bt_check_job(p_worker, v_args, p_queue, null, p_priority, p_max_tries);
+    if p_name is null or char_length(p_name) not between 1 and 200 then
+        raise exception 'bt_schedule: the schedule''s name is "%"', left(p_name, 60)
+            using errcode = 'invalid_parameter_value', hint = 'A schedule''s name has 1 to 200 characters.';
+    end if;
+    if p_catch_up is null or p_catch_up not in ('once', 'all', 'skip')
+        or p_overlap is null or p_overlap not in ('skip', 'queue', 'allow')
+    then
+        raise exception 'bt_schedule: catch_up is "%", overlap is "%"', p_catch_up, p_overlap
+            using errcode = 'invalid_parameter_value',
+                  hint = 'catch_up is once, all or skip; overlap is skip, queue or allow.';
+    end if;
+
+    insert into backtick_schedule as stored (
+        name, worker, interval_ms, spec, tz, args, queue, priority, max_tries, catch_up, overlap, next_run_at, declared_at)
+    values (
+        p_name, p_worker, p_interval_ms, p_spec, p_tz, v_args, p_queue, p_priority, p_max_tries, p_catch_up, p_overlap,
+        bt_next_fire(p_interval_ms, p_spec, p_tz, v_now, v_now), case when p_declared then v_now end)
+    on conflict (name) do update
+        set worker = excluded.worker,
+            interval_ms = excluded.interval_ms,
+            spec = excluded.spec,
+            tz = excluded.tz,
+            args = excluded.args,
+            queue = excluded.queue,
+            priority = excluded.priority,
+            max_tries = excluded.max_tries,
+            catch_up = excluded.catch_up,
+            overlap = excluded.overlap,
+            declared_at = excluded.declared_at,
+            error = null,
+            next_run_at = case
+                when stored.next_run_at is not null
+                    and (stored.interval_ms, stored.spec, stored.tz)
+                        is not distinct from (excluded.interval_ms, excluded.spec, excluded.tz)
+                then stored.next_run_at
+                when excluded.next_run_at > stored.last_run_at or stored.last_run_at is null
+                then excluded.next_run_at
+                else bt_next_fire(p_interval_ms, p_spec, p_tz, stored.last_run_at, stored.last_run_at)
+            end
+    returning next_run_at into v_next;
+
+    perform bt_wake(p_queue, v_next);
+    return v_next;
+end;
+$$;
+comment on function bt_put_schedule is 'Store a schedule; returns when it fires next.';
