@@ -1258,6 +1258,8 @@ def worker(function: Any = None, /, **options: Any) -> Any:
     """
     if function is None:
         return lambda function: worker(function, **options)
+    if not hasattr(function, "__dict__"):
+        raise TypeError(f"{function!r} cannot be decorated, it is not written in Python; use register()")
     entry = register(function, **options)
     scheduler = _scheduler(entry.function)
     for method in (
@@ -1538,7 +1540,7 @@ class _Poller:
 
     READ_AHEAD = 500  # jobs claimed beyond the free slots: at most so many,
     SHORT_MS = 20  # no more than the slots do in this time, and none if one job takes longer
-    FIRE_S = 1.0  # how often a runner that never sleeps looks for schedules that are due
+    FIRE_S = 1.0  # how often a runner that never lies down looks for schedules that are due
     NEVER_S = 3600.0
     OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
 
@@ -1659,10 +1661,11 @@ class _Poller:
         """Report what finished, fire, lie down if told to, and claim: a transaction each, in one round trip."""
         reports = self._reports()
         transactions = [[call for _, call in reports]] if reports else []
-        fire = time.monotonic() >= self.fire_at
+        now = time.monotonic()
+        fire = now >= self.fire_at
         if fire:
             transactions.append([self.database.call("bt_run_due")])
-            self.fire_at = time.monotonic() + self.FIRE_S
+        self.fire_at = now + self.FIRE_S if fire else min(self.fire_at, now + self.FIRE_S)
         if lie_down:  # committed before the claim looks, or an enqueue in between might wake nobody
             transactions.append([self.database.call("bt_sleep", p_runner=self.runner, p_poll_ms=self.config.poll_ms)])
         order = self._queue_order() if want and _by_name else []
@@ -1678,7 +1681,8 @@ class _Poller:
             _log_fires(answers[bool(reports)][0])
         if lie_down:
             ((self.sleep_ms, fire_ms),) = answers[bool(reports) + fire][0]
-            self.fire_at = time.monotonic() + (self.NEVER_S if fire_ms is None else fire_ms / 1000)
+            # One that was due and did not fire is in the hands of somebody else: no hurry.
+            self.fire_at = now + (self.NEVER_S if fire_ms is None else max(fire_ms / 1000, self.FIRE_S * fire / 10))
         jobs = self._claimed(order[0], answers[-1][0]) if order else []
         for queue in order[1:]:
             if len(jobs) < want:
@@ -1751,7 +1755,7 @@ class _Poller:
         """Until a notification, a finished job, a wake(), a job that ran too long, or `ms` milliseconds."""
         if self._hear():  # something came while the last answers were read
             return
-        end = time.monotonic() + ms / 1000
+        end = min(time.monotonic() + ms / 1000, self.fire_at)
         self.waiting = True
         try:
             with selectors.DefaultSelector() as selector:

@@ -16,6 +16,7 @@ import itertools
 import json
 import logging
 import os
+import random
 import re
 import shutil
 import signal
@@ -1237,6 +1238,8 @@ def test_what_cannot_be_a_worker_is_refused(clean_registry):
 
     with pytest.raises(TypeError, match="not 3"):
         backtick.register(3)
+    with pytest.raises(TypeError, match="not written in Python; use register"):
+        backtick.worker(print)
     with pytest.raises(ValueError, match="give it one"):
         backtick.register(lambda: None)
     with pytest.raises(TypeError, match="async def"):
@@ -2133,6 +2136,578 @@ def test_rebuild_makes_a_database_that_is_not_there_and_spares_the_servers_own(s
 
     monkeypatch.setenv("BT_DATABASE_URL", url_of(server, "postgres"))
     assert "of the server's own" in project.python("backtick.py", "rebuild", "--force")[2]
+
+
+# ---- Schedules ---------------------------------------------------------------------------------------------
+
+
+def every(db, ms, name="tick", **options):
+    return call(db, "bt_schedule_recurring", p_name=name, p_worker="a", p_interval_ms=ms, **options)[0][0]
+
+
+def at_cron(db, spec, tz="UTC", name="tick", **options):
+    return call(db, "bt_schedule_cron", p_name=name, p_worker="a", p_spec=spec, p_tz=tz, **options)[0][0]
+
+
+def run_due(db):
+    """What fired: schedule, fire time and job."""
+    return [row[:3] for row in call(db, "bt_run_due")]
+
+
+def set_clock(db, text):
+    """Stop backtick's clock at a time."""
+    db.execute(
+        "create or replace function bt_now() returns timestamptz language sql volatile"
+        f" as 'select timestamptz ''{text}'''"
+    )
+
+
+def utc(text):
+    return dt.datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def fires(db, name="tick"):
+    """The fire times of a schedule's jobs, in order of enqueueing."""
+    return [t for (t,) in db.execute("select scheduled_for from backtick_job where schedule = %s order by id", [name])]
+
+
+def schedule_of(db, name="tick"):
+    with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
+        return cursor.execute("select * from backtick_recurring where name = %s", [name]).fetchone()
+
+
+def test_a_recurring_job_fires_first_one_interval_from_now_and_then_in_even_steps(db):
+    set_clock(db, "2024-01-01 00:00:00+00")
+    assert every(db, 60_000, p_args="[1]", p_queue="mail", p_priority=2) == utc("2024-01-01 00:01:00")
+    assert run_due(db) == []
+
+    for minute in (1, 2, 3):
+        set_clock(db, f"2024-01-01 00:0{minute}:00.5+00")  # half a second late, which is not added up
+        ((name, time_, job),) = run_due(db)
+        complete(db, claim(db, register(db, ["mail"]), queue="mail")[0])
+        assert (name, time_, run_due(db)) == ("tick", utc(f"2024-01-01 00:0{minute}:00"), [])
+
+    ended = job_of(db, job)
+    assert (ended.name, ended.args, ended.queue, ended.priority) == ("a", [1], "mail", 2)
+    shown = schedule_of(db)
+    assert (shown.next_run_at, shown.last_run_at) == (utc("2024-01-01 00:04:00"), utc("2024-01-01 00:03:00"))
+    assert (shown.last_job, shown.last_state, shown.lateness) == (job, "done", dt.timedelta(milliseconds=500))
+
+
+def test_asking_again_leaves_the_next_fire_alone_and_a_change_computes_it_anew(db):
+    set_clock(db, "2024-01-01 00:00:00+00")
+    first = every(db, 60_000)
+    set_clock(db, "2024-01-01 00:00:40+00")
+
+    assert every(db, 60_000, p_args="[7]", p_priority=1) == first
+    assert schedule_of(db).args == [7]
+    assert every(db, 30_000) == utc("2024-01-01 00:01:10")
+    assert at_cron(db, "0 30 9 * * *", "Europe/Paris") == utc("2024-01-01 08:30:00")
+    assert at_cron(db, "0 30 9 * * *", "Europe/London") == utc("2024-01-01 09:30:00")
+    assert at_cron(db, "0 30 9 * * *", "Europe/London") == utc("2024-01-01 09:30:00")
+
+
+def test_an_interval_of_zero_removes_the_schedule_and_a_short_one_is_raised_to_a_second(db):
+    set_clock(db, "2024-01-01 00:00:00+00")
+    assert every(db, 1) == utc("2024-01-01 00:00:01")
+
+    assert every(db, 0) is None
+
+    assert schedule_of(db) is None
+    every(db, 1000)
+    assert call(db, "bt_unschedule", p_name="tick") == [(True,)]
+    assert call(db, "bt_unschedule", p_name="tick") == [(False,)]
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda db: at_cron(db, "0 */90 * * * *"), 'the minute field does not take "*/90"'),
+        (lambda db: at_cron(db, "0 0 0 31 2 *"), "never fires"),
+        (lambda db: at_cron(db, "0 0 0 * * *", "Mars/Olympus"), 'time zone "Mars/Olympus" is unknown'),
+        (lambda db: at_cron(db, None), "No cron spec"),
+        (lambda db: every(db, -1), "the interval is -1 ms"),
+        (lambda db: every(db, 1000, p_args="3"), "args are a JSON number"),
+        (lambda db: every(db, 1000, p_args="{3"), "args are not JSON"),
+        (lambda db: every(db, 1000, name=""), "the schedule's name is"),
+        (lambda db: every(db, 1000, p_catch_up="often"), 'catch_up is "often"'),
+        (lambda db: every(db, 1000, p_overlap="no"), 'overlap is "no"'),
+    ],
+)
+def test_what_cannot_be_a_schedule_is_refused_with_a_hint_and_not_stored(db, make, words):
+    with pytest.raises(errors.InvalidParameterValue) as raised:
+        make(db)
+
+    assert words in raised.value.diag.message_primary
+    assert raised.value.diag.message_hint
+    assert db.execute("select count(*) from backtick_schedule").fetchone() == (0,)
+
+
+def test_of_two_callers_at_once_one_fires_and_the_other_passes_it_over(db, connect):
+    every(db, 60_000)
+    move_clock(db, "1 min")
+    other = connect()
+
+    with db.transaction():
+        assert len(run_due(db)) == 1
+        assert run_due(other) == []
+
+    assert run_due(other) == []
+    assert len(fires(db)) == 1
+
+
+def test_a_caller_that_waited_with_an_old_snapshot_does_not_fire_again(db, connect):
+    # It has read the schedule as due; another fires it meanwhile; then it asks for the row.
+    every(db, 60_000)
+    move_clock(db, "1 min")
+    first, second = connect(), connect()
+    db.execute("select pg_advisory_lock(77)")
+    db.execute(
+        "create function hold() returns trigger language plpgsql as"
+        " $$ begin perform pg_advisory_xact_lock(77); return new; end $$"
+    )
+    db.execute("create trigger hold before insert on backtick_queue for each row execute function hold()")
+
+    future = in_thread(run_due, first)
+    wait_until_blocked(db, first)
+    while_it_fires = run_due(second)
+    db.execute("select pg_advisory_unlock(77)")
+
+    assert (len(future.result(PATIENCE_S)), while_it_fires, run_due(second)) == (1, [], [])
+
+
+def test_a_time_that_was_fired_never_fires_again_whatever_the_clock_does(db):
+    set_clock(db, "2024-01-01 00:00:00+00")
+    at_cron(db, "0 * * * * *")
+    set_clock(db, "2024-01-01 00:01:00+00")
+    assert len(run_due(db)) == 1
+
+    set_clock(db, "2023-12-31 23:30:00+00")
+    at_cron(db, "0 */2 * * * *")
+    at_cron(db, "0 * * * * *")
+
+    assert schedule_of(db).next_run_at == utc("2024-01-01 00:02:00")
+    with pytest.raises(errors.CheckViolation):
+        db.execute("update backtick_schedule set next_run_at = last_run_at")
+
+
+@pytest.mark.parametrize("kind", ["interval", "cron"])
+@pytest.mark.parametrize("catch_up, minutes", [("once", [1]), ("all", [1, 2, 3, 4, 5]), ("skip", [5])])
+def test_catch_up_decides_what_becomes_of_missed_fires(db, kind, catch_up, minutes):
+    set_clock(db, "2024-01-01 00:00:00+00")
+    options = {"p_catch_up": catch_up, "p_overlap": "allow"}
+    every(db, 60_000, **options) if kind == "interval" else at_cron(db, "0 * * * * *", **options)
+
+    set_clock(db, "2024-01-01 00:05:02+00")
+    run_due(db)
+
+    assert fires(db) == [utc(f"2024-01-01 00:0{m}:00") for m in minutes]
+    assert schedule_of(db).next_run_at == utc("2024-01-01 00:06:00")
+    assert run_due(db) == []
+
+
+def test_skip_leaves_out_a_fire_that_is_more_than_ten_seconds_late_and_no_other(db):
+    set_clock(db, "2024-01-01 00:00:00+00")
+    at_cron(db, "0 0 3 * * *", p_catch_up="skip")
+
+    set_clock(db, "2024-01-01 03:00:09+00")
+    run_due(db)
+    set_clock(db, "2024-01-02 03:00:11+00")
+    run_due(db)
+
+    assert fires(db) == [utc("2024-01-01 03:00:00")]
+    assert schedule_of(db).next_run_at == utc("2024-01-03 03:00:00")
+
+
+def test_all_is_bounded_to_a_thousand_fires_oldest_first(db):
+    set_clock(db, "2024-01-01 00:00:00+00")
+    every(db, 1000, p_catch_up="all", p_overlap="allow")
+
+    set_clock(db, "2024-01-02 00:00:00+00")
+    run_due(db)
+
+    assert fires(db) == [utc("2024-01-01 00:00:00") + dt.timedelta(seconds=n) for n in range(1, 1001)]
+    assert schedule_of(db).next_run_at == utc("2024-01-02 00:00:01")
+
+
+def test_overlap_skip_leaves_fires_out_while_the_last_job_has_not_ended_and_counts_them(db):
+    set_clock(db, "2024-01-01 00:00:00+00")
+    runner = register(db)
+    every(db, 60_000)
+    set_clock(db, "2024-01-01 00:01:00+00")
+    run_due(db)
+    (job,) = claim(db, runner)
+
+    for minute in (2, 3):
+        set_clock(db, f"2024-01-01 00:0{minute}:00+00")
+        assert run_due(db) == [("tick", utc(f"2024-01-01 00:0{minute}:00"), None)]
+    complete(db, job)
+    set_clock(db, "2024-01-01 00:04:00+00")
+    run_due(db)
+
+    assert fires(db) == [utc("2024-01-01 00:01:00"), utc("2024-01-01 00:04:00")]
+    assert schedule_of(db).skipped == 2
+
+
+def test_overlap_queue_has_each_fire_wait_for_the_one_before(db):
+    set_clock(db, "2024-01-01 00:00:00+00")
+    runner = register(db)
+    every(db, 60_000, p_overlap="queue")
+    for minute in (1, 2, 3):
+        set_clock(db, f"2024-01-01 00:0{minute}:00+00")
+        run_due(db)
+    other = enqueue(db)
+
+    order = []
+    first, beside = claim(db, runner, 10)
+    assert (first.scheduled_for, beside.id) == (utc("2024-01-01 00:01:00"), other)
+    fail(db, first)
+    assert claim(db, runner, 10) == []
+    set_clock(db, "2024-01-01 00:03:59+00")
+    for _ in range(3):
+        (job,) = claim(db, runner, 10)
+        order.append(job.scheduled_for)
+        complete(db, job)
+
+    assert order == [utc(f"2024-01-01 00:0{m}:00") for m in (1, 2, 3)]
+
+
+def test_overlap_allow_does_not_care(db):
+    every(db, 60_000, p_overlap="allow")
+    for minute in (1, 2):
+        move_clock(db, f"{minute} min 1 s")
+        run_due(db)
+
+    assert len(claim(db, register(db), 10)) == 2
+
+
+def test_a_schedule_that_fails_is_switched_off_with_the_reason_and_the_others_fire(db):
+    every(db, 60_000, name="bad"), every(db, 60_000, name="good")
+    db.execute("update backtick_schedule set args = '3' where name = 'bad'")
+    move_clock(db, "1 min 1 s")
+
+    rows = {row[0]: row for row in call(db, "bt_run_due")}
+
+    assert rows["good"][2] and "JSON number" in rows["bad"][4]
+    assert (schedule_of(db, "bad").next_run_at, schedule_of(db, "good").error) == (None, None)
+    assert "JSON number" in schedule_of(db, "bad").error
+    assert run_due(db) == []
+
+
+NIGHTS = {
+    # spec, zone, from, to, fires in UTC
+    "New York, the gap": (
+        "0 30 2 * * *", "America/New_York", "2021-03-13 12:00", "2021-03-15 12:00", ["2021-03-14 07:00", "2021-03-15 06:30"]
+    ),
+    "New York, the overlap": (
+        "0 30 1 * * *", "America/New_York", "2021-11-06 12:00", "2021-11-08 12:00", ["2021-11-07 05:30", "2021-11-08 06:30"]
+    ),
+    "New York, the overlap by interval": (
+        "0 */30 1 * * *", "America/New_York", "2021-11-07 00:00", "2021-11-07 12:00",
+        ["2021-11-07 05:00", "2021-11-07 05:30", "2021-11-07 06:00", "2021-11-07 06:30"],
+    ),
+    "London, the gap": (
+        "0 30 1 * * *", "Europe/London", "2026-03-27 12:00", "2026-03-30 12:00",
+        ["2026-03-28 01:30", "2026-03-29 01:00", "2026-03-30 00:30"],
+    ),
+    "London, the overlap": (
+        "0 30 1 * * *", "Europe/London", "2026-10-23 12:00", "2026-10-26 12:00",
+        ["2026-10-24 00:30", "2026-10-25 00:30", "2026-10-26 01:30"],
+    ),
+    "Lord Howe, a gap of half an hour": (
+        "0 15 2 * * *", "Australia/Lord_Howe", "2026-10-02 12:00", "2026-10-05 00:00",
+        ["2026-10-02 15:45", "2026-10-03 15:30", "2026-10-04 15:15"],
+    ),
+    "Lord Howe, an overlap of half an hour": (
+        "0 45 1 * * *", "Australia/Lord_Howe", "2026-04-03 12:00", "2026-04-06 00:00",
+        ["2026-04-03 14:45", "2026-04-04 14:45", "2026-04-05 15:15"],
+    ),
+    "Casablanca, as Ramadan begins": (
+        "0 30 2 * * *", "Africa/Casablanca", "2024-03-08 12:00", "2024-03-11 12:00",
+        ["2024-03-09 01:30", "2024-03-10 01:30", "2024-03-11 02:30"],
+    ),
+    "Casablanca, as Ramadan ends": (
+        "0 30 2 * * *", "Africa/Casablanca", "2024-04-12 12:00", "2024-04-15 12:00",
+        ["2024-04-13 02:30", "2024-04-14 02:00", "2024-04-15 01:30"],
+    ),
+    "a leap day": ("0 0 12 29 2 *", "UTC", "2024-02-28 00:00", "2024-03-02 00:00", ["2024-02-29 12:00"]),
+    "the last day of February": ("0 0 12 L 2 *", "UTC", "2023-02-27 00:00", "2023-03-02 00:00", ["2023-02-28 12:00"]),
+    "the end of the year": (
+        "59 59 23 * * *", "Asia/Kathmandu", "2023-12-30 18:15", "2024-01-01 18:15",
+        ["2023-12-31 18:14:59", "2024-01-01 18:14:59"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("night", NIGHTS)
+def test_what_was_enqueued_after_a_night_is_what_the_rules_say(db, night):
+    spec, tz, start, end, expected = NIGHTS[night]
+    set_clock(db, start + "+00")
+    at_cron(db, spec, tz, p_overlap="allow")
+
+    now = utc(start)
+    while now < utc(end):  # some runner looks every quarter of an hour
+        now += dt.timedelta(minutes=15)
+        set_clock(db, now.isoformat())
+        run_due(db)
+
+    assert fires(db) == [utc(time_) for time_ in expected]
+
+
+def test_a_declared_schedule_that_no_code_wants_is_switched_off_after_a_day_never_one_from_sql(db):
+    every(db, 3_600_000, name="gone", p_declared=True, p_catch_up="skip")
+    every(db, 3_600_000, name="kept", p_declared=True, p_catch_up="skip")
+    every(db, 3_600_000, name="by hand", p_catch_up="skip")
+
+    move_clock(db, "23 hours")
+    assert {row[0] for row in call(db, "bt_declare", p_names=["kept"]) if row[2]} == set()
+    move_clock(db, "25 hours")
+    assert {row[0] for row in call(db, "bt_declare", p_names=["kept"]) if row[2]} == {"gone"}
+
+    off = schedule_of(db, "gone")
+    assert (off.next_run_at, "no code has declared it" in off.error) == (None, True)
+    assert schedule_of(db, "kept").next_run_at and schedule_of(db, "by hand").next_run_at
+    assert every(db, 3_600_000, name="gone", p_declared=True)  # code that comes back switches it on
+    assert schedule_of(db, "gone").error is None
+
+
+def test_a_schedule_is_shown_as_having_no_worker_until_a_living_runner_knows_it(db):
+    every(db, 60_000)
+    before = schedule_of(db).has_worker, call(db, "bt_declare", p_names=[])
+    call(db, "bt_register_runner", p_queues=["default"], p_host="h", p_pid=1, p_names=["a"], p_lock=False)
+
+    assert before == (False, [("tick", "a", False)])
+    assert (schedule_of(db).has_worker, call(db, "bt_declare", p_names=[])) == (True, [])
+
+
+# Schedules from Python
+
+
+def test_a_decorated_function_stays_a_function_and_its_schedule_is_stored_when_a_runner_starts(
+    db, clean_registry, runner
+):
+    @backtick.recurring(minutes=5, args=[3], queue="mail", priority=1, catch_up="all", overlap="allow")
+    def five(x=0):
+        return x + 1
+
+    @backtick.cron("0 0 14,16 * * *", tz="America/Los_Angeles")
+    @backtick.worker(name="at two and four")
+    def los_angeles():
+        pass
+
+    backtick.recurring(dt.timedelta(hours=1), name="hourly")(lambda: None)
+    backtick.recurring(90_000, name="ninety")(lambda: None)
+    assert (five(1), five.schedule.__name__, db.execute("select count(*) from backtick_schedule").fetchone()) == (
+        *(2, "schedule"),
+        (0,),
+    )
+
+    runner()
+
+    name = f"{__name__}.{five.__qualname__}"
+    shown = schedule_of(db, name)
+    assert (shown.worker, shown.interval_ms, shown.args, shown.queue, shown.priority) == (name, 300_000, [3], "mail", 1)
+    assert (shown.catch_up, shown.overlap, shown.has_worker) == ("all", "allow", False)  # nobody serves mail
+    la = schedule_of(db, "at two and four")
+    assert (la.spec, la.tz, la.has_worker) == ("0 0 14,16 * * *", "America/Los_Angeles", True)
+    assert (schedule_of(db, "hourly").interval_ms, schedule_of(db, "ninety").interval_ms) == (3_600_000, 90_000)
+
+
+def test_schedules_can_be_made_and_removed_by_calls_also_inside_a_transaction(url, db, add):
+    backtick.schedule_recurring(dt.timedelta(minutes=1), add, 3, kwargs={"c": 4})
+    backtick.schedule_cron("@daily", "elsewhere.job", tz="Europe/Paris", name="nightly", overlap="queue")
+    with psycopg.connect(url) as other:
+        backtick.schedule_recurring(60_000, add, 1, name="lost", conn=other)
+        other.rollback()
+
+    assert (schedule_of(db, "log_sum").args, schedule_of(db, "log_sum").declared_at) == ({"*": [3], "c": 4}, None)
+    assert (schedule_of(db, "nightly").worker, schedule_of(db, "nightly").overlap) == ("elsewhere.job", "queue")
+    assert schedule_of(db, "lost") is None
+    backtick.schedule_recurring(0, add, 3)
+    assert schedule_of(db, "log_sum") is None
+    assert (backtick.unschedule("nightly"), backtick.unschedule("nightly")) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: backtick.cron("0 61 * * * *"), 'the minute field does not take "61"'),
+        (lambda: backtick.cron("* * * *"), "neither six fields nor an alias"),
+        (lambda: backtick.cron(3), "a cron spec is text, not 3"),
+        (lambda: backtick.cron("@daily", tz="Mars/Olympus"), "time zone 'Mars/Olympus' is unknown"),
+        (lambda: backtick.recurring(), "needs an interval"),
+        (lambda: backtick.recurring(-1, name="a")(lambda: 1), "the interval is -1"),
+        (lambda: backtick.recurring(1000, name="a", catch_up="no")(lambda: 1), "catch_up is 'no'"),
+        (lambda: backtick.recurring(1000, name="a", args=[3])(lambda: 1), "a: too many positional arguments"),
+    ],
+)
+def test_a_mistake_in_a_schedule_fails_when_the_decorator_runs_without_a_database(
+    clean_registry, monkeypatch, make, words
+):
+    monkeypatch.setenv("BT_DATABASE_URL", "postgresql://127.0.0.1:1/none")
+
+    with pytest.raises((ValueError, TypeError), match=re.escape(words)):
+        make()
+
+
+def test_a_mistake_in_a_spec_is_shown_with_file_and_line_of_the_module(project):
+    (project.path / "crons.py").write_text(
+        "from backtick import cron\n\n\n@cron('0 0 25 * * *')\ndef never():\n    pass\n"
+    )
+
+    status, _, said = project.python("backtick.py", "crons")
+
+    assert status == 1
+    assert 'the hour field does not take "25"' in said
+    assert f"{project.path / 'crons.py'}:4" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_spec_that_never_fires_is_refused_when_the_runner_starts(url, clean_registry):
+    backtick.cron("0 0 0 31 2 *", name="a")(lambda: None)
+
+    with pytest.raises(backtick.BacktickError, match='schedule a: .*"0 0 0 31 2 .*" never fires'):
+        backtick.start()
+
+
+def test_jobs_know_their_fire_time_and_an_idle_runner_fires_without_polling(db, clean_registry, runner):
+    seen = []
+    backtick.recurring(1000, name="a", overlap="allow")(lambda: seen.append(backtick.current_job().scheduled_for))
+
+    runner(poll_ms=3_600_000)
+
+    wait_until(lambda: len(seen) >= 3, "three fires")
+    assert seen == fires(db, "a")[: len(seen)]
+    assert seen[1] - seen[0] == dt.timedelta(seconds=1)
+
+
+def test_a_schedule_made_elsewhere_is_fired_by_a_runner_that_sleeps(db, clean_registry, runner):
+    backtick.register(lambda: None, "a")
+    runner(poll_ms=3_600_000)
+    wait_until(lambda: db.execute("select asleep_until from backtick_runner").fetchone()[0], "the runner to lie down")
+
+    every(db, 1000)
+
+    wait_until(lambda: fires(db), "the first fire")
+
+
+def test_a_runner_whose_slots_are_all_taken_fires_all_the_same(db, clean_registry, runner):
+    started, go_on = threading.Event(), threading.Event()
+    backtick.register(lambda: (started.set(), go_on.wait(PATIENCE_S)), "a")
+    enqueue(db, "a")
+    runner(pool_size=1, poll_ms=3_600_000)
+    assert started.wait(PATIENCE_S)
+
+    every(db, 1000, p_overlap="allow")
+
+    wait_until(lambda: len(fires(db)) >= 2, "two fires")
+    go_on.set()
+
+
+def gapless(times, step=dt.timedelta(seconds=1)):
+    return all(b - a == step for a, b in itertools.pairwise(times))
+
+
+def test_catch_up_does_what_it_says_when_postgresql_was_away(clean_registry, monkeypatch):
+    folder = Path(tempfile.mkdtemp(prefix="backtick-test-"))
+    postgres = backtick.EmbeddedPostgres(folder)
+    url = postgres.start_or_join()
+    backtick.install(Config(database_url=url))
+    for catch_up in ("once", "all", "skip"):
+        backtick.recurring(1000, name=catch_up, catch_up=catch_up, overlap="allow")(lambda: None)
+
+    def latest():
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(url) as db:
+            return {name: fires(db, name) for name in ("once", "all", "skip")}
+
+    with backtick.start(database_url=url, poll_ms=200, shutdown_ms=1000):
+        wait_until(lambda: min(map(len, latest().values())) >= 2, "the first fires")
+        postgres.stop()
+        down = dt.datetime.now(UTC)
+        wait_until(lambda: dt.datetime.now(UTC) - down > dt.timedelta(seconds=4), "four seconds to pass")
+        up = dt.datetime.now(UTC)
+        postgres.start_or_join()
+        after = up + dt.timedelta(seconds=4)
+        wait_until(lambda: (got := latest()) and min(times[-1] for times in got.values()) > after, "fires after it")
+        got = latest()
+    postgres.stop()
+    shutil.rmtree(folder)
+
+    def missed(name):
+        return [time_ for time_ in got[name] if down < time_ < up]
+
+    assert gapless(got["all"])
+    assert len(missed("all")) >= 3
+    assert len(missed("once")) == 1
+    assert len(missed("skip")) <= 1  # the last one, if it was the latest that was due
+    assert all(len(set(times)) == len(times) for times in got.values())
+
+
+SCHEDULES = """
+from backtick import current_job, recurring
+from myjobs import note
+
+
+def declare(name):
+    @recurring(seconds=1, name=name, overlap="allow", catch_up="all")
+    def fire():
+        note(name, current_job().scheduled_for.isoformat())
+"""
+
+
+def noted(project):
+    """By schedule, the fire times that its worker was called for."""
+    times = {}
+    for line in project.lines():
+        name, time_ = line.split()
+        times.setdefault(name, []).append(dt.datetime.fromisoformat(time_))
+    return times
+
+
+def test_two_versions_of_the_code_with_different_schedules_lose_and_double_nothing(db, project):
+    (project.path / "common.py").write_text(SCHEDULES)
+    (project.path / "v1.py").write_text("from common import declare\ndeclare('old'), declare('both')\n")
+    (project.path / "v2.py").write_text("from common import declare\ndeclare('both'), declare('new')\n")
+    old, _ = project.start("v1"), project.start("v2")
+    wait_until(
+        lambda: min((len(t) for t in noted(project).values()), default=0) >= 4 and len(noted(project)) == 3, "fires"
+    )
+
+    old.send_signal(signal.SIGTERM)
+    assert old.wait(PATIENCE_S) == 0
+
+    wait_until(lambda: not schedule_of(db, "old").has_worker, "the worker to be missed")
+    enough = len(noted(project)["both"]) + 3
+    wait_until(lambda: len(noted(project)["both"]) >= enough, "the others to go on")
+    for name in ("old", "both", "new"):
+        times = fires(db, name)
+        assert gapless(times), name
+        assert len(set(noted(project)[name])) == len(noted(project)[name]), name
+    assert schedule_of(db, "old").next_run_at  # not deleted: its code may come back
+    assert len(fires(db, "old")) > len(noted(project)["old"])  # what fired meanwhile waits for it
+
+
+def test_ten_runners_that_are_killed_and_restarted_at_random_fire_each_second_of_a_minute_once(db, project):
+    (project.path / "common.py").write_text(SCHEDULES)
+    (project.path / "v1.py").write_text("from common import declare\ndeclare('tick')\n")
+    runners = [project.start("v1", "--pool-size", "2") for _ in range(10)]
+    wait_until(lambda: fires(db), "the first fire")
+    first = fires(db)[0]
+    dice = random.Random(7)
+
+    def killed_for_a_minute():
+        victim = dice.randrange(10)
+        runners[victim].kill()
+        runners[victim].wait()
+        runners[victim] = project.start("v1", "--pool-size", "2")
+        return fires(db)[-1] - first >= dt.timedelta(seconds=60)
+
+    wait_until(killed_for_a_minute, "a minute to pass", 120)
+    minute = [time_ for time_ in fires(db) if time_ < first + dt.timedelta(seconds=60)]
+    wait_until(lambda: set(minute) <= set(noted(project)["tick"]), "all jobs to have run")
+
+    assert len(minute) == len(set(minute)) == 60
+    assert gapless(fires(db))
 
 
 # ---- What the project says of itself ---------------------------------------------------------------------------

@@ -44,7 +44,7 @@ begin
     where runner.id = p_runner;
 
     select min(next_run_at) into v_fire from backtick_schedule;
-    v_until := least(v_until, v_fire);
+    v_until := least(v_until, case when v_fire > v_now then v_fire end);
 
     update backtick_runner set asleep_until = v_until where id = p_runner;
     if not found then
