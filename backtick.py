@@ -1541,7 +1541,7 @@ class _Poller:
     READ_AHEAD = 500  # jobs claimed beyond the free slots: at most so many,
     SHORT_MS = 20  # no more than the slots do in this time, and none if one job takes longer
     FIRE_S = 1.0  # how often a runner that never lies down looks for schedules that are due
-    NEVER_S = 3600.0
+    NEVER_MS = 3_600_000
     OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
 
     def __init__(self, config: Config, drain: bool = False) -> None:
@@ -1681,8 +1681,11 @@ class _Poller:
             _log_fires(answers[bool(reports)][0])
         if lie_down:
             ((self.sleep_ms, fire_ms),) = answers[bool(reports) + fire][0]
-            # One that was due and did not fire is in the hands of somebody else: no hurry.
-            self.fire_at = now + (self.NEVER_S if fire_ms is None else max(fire_ms / 1000, self.FIRE_S * fire / 10))
+            if fire_ms is None:
+                fire_ms = self.NEVER_MS
+            elif fire and fire_ms <= 0:  # due, and did not fire: it is in the hands of somebody else
+                fire_ms = 100
+            self.fire_at = time.monotonic() + fire_ms / 1000
         jobs = self._claimed(order[0], answers[-1][0]) if order else []
         for queue in order[1:]:
             if len(jobs) < want:
@@ -2368,6 +2371,109 @@ def _digest(text: str) -> str:
     return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
 
 
+# ---- Benchmarks: measure, on the user's own database ------------------------------------
+#
+# Each works in a scratch schema of the configured database, never in the live queue, and
+# returns its figures by name. Nothing here is a test: machines are noisy.
+
+
+def _command_bench(arguments: Sequence[str]) -> int:
+    """Measure backtick on the configured database, in a scratch schema of its own."""
+    parser = argparse.ArgumentParser(prog="python backtick.py bench", description=_command_bench.__doc__)
+    parser.add_argument("workloads", nargs="*", metavar="workload", help=f"{', '.join(_BENCHES)}, or all (the default)")
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+    options = parser.parse_args(arguments)
+    names = list(_BENCHES) if not options.workloads or "all" in options.workloads else options.workloads
+    for name in names:
+        if name not in _BENCHES:
+            raise BacktickError(f"there is no workload {name!r}; the workloads are {', '.join(_BENCHES)}, all")
+    config = Config.load()
+    _say_database(config)
+    url = database_url(config)
+    scratch = dataclasses.replace(config, database_url=url, schema=f"backtick_bench_{os.getpid()}")
+    results: dict[str, Any] = {}
+    with _connect(url) as connection:
+        ((version,),) = connection.execute("show server_version").fetchall()
+        results["conditions"] = {"PostgreSQL": version, "Python": sys.version.split()[0], "cores": os.cpu_count()}
+        try:
+            install(scratch)
+            for name in names:
+                results[name] = _BENCHES[name](scratch)
+        finally:
+            drop = sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(scratch.schema))
+            connection.execute(drop)
+    if options.json:
+        print(json.dumps(results))
+        return 0
+    for name, figures in results.items():
+        print(f"\n{name}")
+        for what, figure in figures.items():
+            print(f"  {what:<48} {figure:>12.4g}" if isinstance(figure, float) else f"  {what:<48} {figure:>12}")
+    return 0
+
+
+def _quantiles(samples: list[float]) -> dict[str, float]:
+    ordered = sorted(samples)
+    return {f"p{p}": ordered[min(len(ordered) - 1, len(ordered) * p // 100)] for p in (50, 90, 99)} | {
+        "max": ordered[-1]
+    }
+
+
+def _bench_cron(config: Config) -> dict[str, Any]:
+    """The server's time for bt_next_cron, over all vectors; croniter beside it on those that it understands."""
+    import croniter
+
+    lines = (SQL_FOLDER / "cron_vectors.jsonl").read_text().splitlines()
+    vectors = [vector for vector in map(json.loads, lines) if "next" in vector]
+    schema = sql.Identifier(config.schema)
+    measure = sql.SQL(
+        "create function {0}.measure(p_spec text, p_tz text, p_after timestamptz) returns float8 language plpgsql as $$"
+        " declare v_start timestamptz := clock_timestamp(); begin"
+        " for i in 1 .. 20 loop perform {0}.bt_next_cron(p_spec, p_tz, p_after); end loop;"
+        " return extract(epoch from clock_timestamp() - v_start) * 1e6 / 20; end $$"
+    ).format(schema)
+    samples, ratios = [], []
+    with _connect(config.database_url) as connection:
+        connection.execute(measure)
+        ask = sql.SQL("select {}.measure(%s, %s, %s)").format(schema)
+        for vector in vectors:
+            ((us,),) = connection.execute(ask, [vector["spec"], vector["tz"], vector["after"]]).fetchall()
+            samples.append(us)
+            if "basic" in vector["tags"]:
+                start = time.perf_counter()
+                after = dt.datetime.fromisoformat(vector["after"].replace("Z", "+00:00"))
+                with contextlib.suppress(croniter.CroniterError):
+                    croniter.croniter(vector["spec"], after, second_at_beginning=True).get_next(dt.datetime)
+                    ratios.append((time.perf_counter() - start) * 1e6 / us)
+    figures: dict[str, Any] = {"vectors": len(samples)}
+    figures |= {f"bt_next_cron with parse, us, {name}": us for name, us in _quantiles(samples).items()}
+    return figures | {"croniter took so many times as long, median": _quantiles(ratios)["p50"]}
+
+
+def _bench_fire(config: Config) -> dict[str, Any]:
+    """How long after its second a job of a schedule starts, on an idle runner: three schedules for 30 seconds."""
+    late: list[float] = []
+
+    def note() -> None:
+        job = current_job()
+        if job and job.scheduled_for:
+            late.append((time.time() - job.scheduled_for.timestamp()) * 1000)
+
+    entry = register(note, "backtick.bench")
+    with start(**dataclasses.asdict(config)) as runner:
+        for n in range(3):
+            time.sleep(0.33)
+            parameters = {"p_name": f"bench {n}", "p_worker": entry.name, "p_interval_ms": 1000, "p_overlap": "allow"}
+            with contextlib.closing(_Database(config)) as database:
+                database.run("bt_schedule_recurring", **parameters)
+        runner.join(timeout=30)
+    unregister(entry.name)
+    return {"fires": len(late)} | {f"from the second to the start, ms, {n}": ms for n, ms in _quantiles(late).items()}
+
+
+_BENCHES: dict[str, Callable[[Config], dict[str, Any]]] = {"cron": _bench_cron, "fire": _bench_fire}
+
+
 # ---- Start and command line ----------------------------------------------------------
 
 
@@ -2406,8 +2512,9 @@ class Runner:
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until it has ended, at most `timeout` seconds; returns whether it has."""
+        end = time.monotonic() + (timeout or 0)
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join(None if timeout is None else max(0.0, end - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def __enter__(self) -> Runner:
@@ -2460,7 +2567,7 @@ def _command_rebuild(arguments: Sequence[str]) -> int:
     return 0
 
 
-_COMMANDS = {"install": _command_install, "rebuild": _command_rebuild}
+_COMMANDS = {"bench": _command_bench, "install": _command_install, "rebuild": _command_rebuild}
 
 
 def _command_run(arguments: Sequence[str]) -> int:
@@ -2468,7 +2575,7 @@ def _command_run(arguments: Sequence[str]) -> int:
         prog="python backtick.py",
         description="Run the jobs of the workers in these modules until SIGTERM or SIGINT: then claim no more, let "
         "running jobs finish, and hand the rest back; a second signal hands everything back at once.",
-        epilog="Other commands: install (or upgrade the database), rebuild (destroy and create it). "
+        epilog="Other commands: install (or upgrade the database), rebuild (destroy and create it), bench. "
         "Each setting is an environment variable too, BT_POLL_MS say.",
     )
     parser.add_argument("modules", nargs="+", metavar="module", help="module to import, as in `import myjobs`")

@@ -6,6 +6,9 @@
 -- row; another caller meanwhile passes it over. Fire times only grow, so none is fired twice, whoever
 -- is killed when. Any number of runners may call this; one is enough.
 --
+-- It commits asynchronously: a fire that the server forgets in a crash was told to nobody, and is
+-- due again afterwards. So call it in a transaction of its own.
+--
 -- A fire is missed if it is more than ten seconds late, or a later one is due as well. Then catch_up
 -- decides: 'once' fires one job for all that were missed, for the time of the first; 'all' fires each,
 -- oldest first, at most a thousand at a go and a thousand for one outage; 'skip' fires only one that
@@ -30,6 +33,8 @@ declare
     v_job  bigint;
     v_busy boolean;
 begin
+    perform set_config('synchronous_commit', 'off', true);
+
     for v_due in
         select due.*
         from backtick_schedule as due

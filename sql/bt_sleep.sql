@@ -16,6 +16,7 @@ create or replace function bt_sleep(p_runner bigint, p_poll_ms int)
     language plpgsql
     volatile
     set search_path from current
+    set jit to off
 as $$
 #variable_conflict use_column
 declare
