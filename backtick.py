@@ -40,6 +40,7 @@ import atexit
 import base64
 import contextlib
 import contextvars
+import ctypes
 import dataclasses
 import datetime as dt
 import decimal
@@ -50,6 +51,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import itertools
 import json
 import logging
 import math
@@ -73,6 +75,7 @@ import traceback
 import types
 import urllib.parse
 import uuid
+import weakref
 import zoneinfo
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -141,6 +144,9 @@ R_co = TypeVar("R_co", covariant=True)
 # is scheduled; nothing later changes it.
 
 
+CENTURY_MS = 3_155_760_000_000
+
+
 def _knob(default: Any, meaning: str, low: int = 0, high: int = 2_147_483_647) -> Any:
     return dataclasses.field(default=default, metadata={"meaning": meaning, "low": low, "high": high})
 
@@ -163,8 +169,8 @@ class Config:
     timeout_ms: int = _knob(300_000, "a job may run so long; 0: for ever")
     lease_ms: int = _knob(30_000, "a runner without a heartbeat for so long is dead", 1_000)
     shutdown_ms: int = _knob(25_000, "running jobs may finish for so long when a runner stops")
-    max_completed_ms: int = _knob(604_800_000, "done and canceled jobs are kept so long: 7 days", 0, 2**53)
-    max_exceeded_ms: int = _knob(7_776_000_000, "exceeded jobs are kept so long: 90 days", 0, 2**53)
+    max_completed_ms: int = _knob(604_800_000, "done and canceled jobs are kept so long: 7 days", 0, CENTURY_MS)
+    max_exceeded_ms: int = _knob(7_776_000_000, "exceeded jobs are kept so long: 90 days", 0, CENTURY_MS)
     max_undeclared_ms: int = _knob(
         86_400_000, "a schedule that no code declares is switched off after so long", 0, 2**53
     )
@@ -278,6 +284,9 @@ class _Database:
         self.pooled = _is_pooled(self.connection)
         if self.pooled:
             self.connection.prepare_threshold = None
+        else:  # whatever the database's or the role's own defaults are
+            self.connection.execute("set datestyle to iso")
+            self.connection.execute("set default_transaction_isolation to 'read committed'")
         try:
             if not config.database_url and not _is_installed(self):
                 install(config)
@@ -303,7 +312,7 @@ class _Database:
         try:
             with self.connection.pipeline():
                 for calls in transactions:
-                    self.connection.execute("begin")
+                    self.connection.execute("begin isolation level read committed")
                     cursors.append([self.connection.execute(*call) for call in calls])
                     self.connection.execute("commit")
                 return [[cursor.fetchall() for cursor in calls] for calls in cursors]
@@ -365,23 +374,29 @@ def _connect(url: str, **options: Any) -> psycopg.Connection[Any]:
         "keepalives_count": 3,
         "tcp_user_timeout": 30_000,
         "application_name": "backtick",
+        "client_encoding": "utf8",
         # A standby cannot take what a queue writes: with several hosts, take the one that can.
         "target_session_attrs": "read-write",
     }
     try:
+        if re.match(r"\w+://[^?]*@[^/?]*@", url):  # a password with an @, whose rest would be taken for a host
+            raise ValueError
         given = psycopg.conninfo.conninfo_to_dict(url)
         return psycopg.connect(url, autocommit=True, **{k: v for k, v in liveness.items() if k not in given}, **options)
-    except psycopg.Error as error:
-        said = " ".join(str(error).split())
+    except (psycopg.ProgrammingError, ValueError):
         raise DatabaseUnavailable(
-            f"cannot use the database {hide_password(url)}: {said}; start it, or set BT_DATABASE_URL to another"
+            f"{hide_password(url)} is no URL of PostgreSQL: write postgresql://user:password@host/database, "
+            "with % @ : / in a password as %25 %40 %3A %2F"
         ) from None
+    except psycopg.Error as error:
+        said = f"cannot use the database {url}: {_one_line(error)}; start it, or set BT_DATABASE_URL to another"
+        raise DatabaseUnavailable(hide_password(said)) from None
 
 
-def hide_password(url: str) -> str:
-    """`url` for people to read, with *** for a password wherever one may stand."""
-    url = re.sub(r"(?<=://)([^:@/?]*):[^@/]*@", r"\1:***@", url)
-    return re.sub(r"(?i)\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", url)
+def hide_password(text: str) -> str:
+    """`text` for people to read, with *** for a password wherever a URL or keyword in it may have one."""
+    text = re.sub(r"(?<=://)([^:@/?\s]*):\S*@", r"\1:***@", text)
+    return re.sub(r"(?i)\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", text)
 
 
 def _is_pooled(connection: psycopg.Connection[Any]) -> bool:
@@ -460,6 +475,11 @@ class _Connections:
             if not _is_readable(database.connection):
                 return database
             database.close()  # an idle connection has something to say: that it was closed
+
+    def use(self, config: Config) -> None:
+        """Schedule where a runner of this process runs, unless something was scheduled before."""
+        with self.lock:
+            self.config = self.config or config
 
     def schema(self) -> str:
         """The schema that holds the functions, for calls on connections of others."""
@@ -1053,7 +1073,7 @@ def _recurring(
 ) -> Schedule:
     if isinstance(interval, dt.timedelta):
         interval = interval // dt.timedelta(milliseconds=1)
-    if type(interval) is not int or not 0 <= interval <= 3_155_760_000_000:
+    if type(interval) is not int or not 0 <= interval <= CENTURY_MS:
         raise ValueError(
             f"the interval is {interval!r}; it must be a timedelta or milliseconds, from 0 to a hundred years"
         )
@@ -1366,11 +1386,12 @@ class Job(NamedTuple):
 
 
 class _Outcome(NamedTuple):
-    """How a job ended: `error` is None, or what bt_fail stores. `ms` is how long the worker ran."""
+    """How a job ended: `error` is None, or what bt_fail stores; `release` if it was not run after all."""
 
     job: Job
     error: dict[str, str] | None
-    ms: float
+    ms: float  # how long the worker ran
+    release: bool = False
 
 
 _current_job: contextvars.ContextVar[Job | None] = contextvars.ContextVar("backtick_job", default=None)
@@ -1400,30 +1421,30 @@ class _Slot:
                 return
             with self.lock:
                 self.job, self.started, self.thread = job, time.monotonic(), threading.get_ident()
-            error = self._call(job)
+            outcome = contextvars.copy_context().run(self._call, job)  # what one job sets, the next does not see
             with self.lock:
                 self.job = None
-            self.pool.finish(_Outcome(job, error, (time.monotonic() - self.started) * 1000))
+            self.pool.finish(outcome)
 
-    def _call(self, job: Job) -> dict[str, str] | None:
-        """Call the job's worker; returns None, or what went wrong. Never raises."""
-        token = _current_job.set(job)
+    def _call(self, job: Job) -> _Outcome:
+        """Call the job's worker. Never raises."""
+        _current_job.set(job)
+        entry = _by_name.get(job.name)
+        if entry is None:  # unregistered since the claim
+            return _Outcome(job, None, 0.0, release=True)
+        error = None
         try:
             args, kwargs = decode_args(job.args)
-            _by_name[job.name].function(*args, **kwargs)
-            return None
-        except BaseException as error:  # a worker that calls sys.exit() has failed too
-            return describe_error(error)
-        finally:
-            _current_job.reset(token)
+            entry.function(*args, **kwargs)
+        except BaseException as raised:  # a worker that calls sys.exit() has failed too
+            error = describe_error(raised)
+        return _Outcome(job, error, (time.monotonic() - self.started) * 1000)
 
     def time_out(self, job: Job) -> bool:
         """Give up on this slot if it is still at `job`, and raise JobTimeout in its thread, as far as that goes.
 
         A thread cannot be killed: the exception comes when it next runs Python, not inside a call in C.
         """
-        import ctypes
-
         with self.lock:
             if self.job is not job:
                 return False
@@ -1489,6 +1510,10 @@ class _Pool:
             if job and limit and (now - started) * 1000 > limit:
                 yield place, job, limit, (now - started) * 1000
 
+    def is_busy(self) -> bool:
+        """Whether some job is running."""
+        return any(slot.job for slot in self.slots)
+
     def close(self) -> None:
         """Have the slots end, each after the job that it is at."""
         for _ in self.slots:
@@ -1504,21 +1529,22 @@ def describe_error(error: BaseException) -> dict[str, str]:
 
     Longer ones are cut in the middle; what PostgreSQL cannot store is replaced. Never raises.
     """
-    try:
-        message = str(error)
-    except Exception as second:
-        message = f"<its __str__ raised {type(second).__name__}>"
-    try:
-        frames = error.__traceback__.tb_next if error.__traceback__ else None  # without our own frame
-        text = "".join(traceback.format_exception(type(error), error, frames))
-    except Exception as second:
-        text = f"<formatting the traceback raised {type(second).__name__}>"
-    module = "backtick" if type(error).__module__ == __name__ else type(error).__module__
+    kind = type(error)
+    module = "backtick" if kind.__module__ == __name__ else kind.__module__
+    frames = error.__traceback__.tb_next if error.__traceback__ else None  # without our own frame
+    trace = _or_why_not(lambda: "".join(traceback.format_exception(kind, error, frames)))
     return {
-        "class": _storable(f"{module}.{type(error).__qualname__}".removeprefix("builtins."), 1_000),
-        "message": _storable(message, MESSAGE_CHARACTERS),
-        "traceback": _storable(text, TRACEBACK_CHARACTERS),
+        "class": _storable(f"{module}.{kind.__qualname__}".removeprefix("builtins."), 1_000),
+        "message": _storable(_or_why_not(lambda: str(error)), MESSAGE_CHARACTERS),
+        "traceback": _storable(trace, TRACEBACK_CHARACTERS),
     }
+
+
+def _or_why_not(make: Callable[[], str]) -> str:
+    try:
+        return make()
+    except BaseException as second:
+        return f"<describing it raised {type(second).__name__}>"
 
 
 def _storable(text: str, limit: int) -> str:
@@ -1542,6 +1568,7 @@ class _Poller:
     SHORT_MS = 20  # no more than the slots do in this time, and none if one job takes longer
     FIRE_S = 1.0  # how often a runner that never lies down looks for schedules that are due
     NEVER_MS = 3_600_000
+    STUCK_S = 0.25  # jobs claimed ahead are handed back when none has finished for so long
     OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
 
     def __init__(self, config: Config, drain: bool = False) -> None:
@@ -1554,10 +1581,13 @@ class _Poller:
         self.floors_end = 0.0  # monotonic time at which all queues are looked through from the beginning
         self.reconcile_at = 0.0
         self.mean_ms = float(self.SHORT_MS)  # how long jobs run, a moving mean
+        self.finished_at = time.monotonic()  # when a job finished last, or none waited for a slot
+        self.single_reports = False  # after an error: one outcome may be what the database refuses
         self.sleep_ms = config.poll_ms
         self.fire_at = 0.0  # monotonic time at which a schedule is due, as far as is known
         self.stop_at: float | None = None  # set by any thread: monotonic time at which running jobs are handed back
-        self.given_up = threading.Event()  # set by the keeper: the runner was declared dead
+        self.given_up = 0  # set by the keeper: the runner that was declared dead
+        self.failed = False  # read by the command line once it has ended
         self.database = _Database(config)
         self.runner = 0  # read by the keeper
         self._register()
@@ -1587,31 +1617,57 @@ class _Poller:
                 if self._turn():
                     return self.leave()
                 delay = 0.05
+                continue
             except psycopg.errors.NoDataFound:
-                self.given_up.set()
-            except Exception as error:
-                if isinstance(error, _LOST):
-                    log.warning("lost the database, trying again: %s", _one_line(error))
-                else:
-                    log.critical("an error in backtick itself, starting afresh", exc_info=True)
-                while not self._reconnect(delay):
-                    if self.stop_at is not None and time.monotonic() > self.stop_at:
-                        return self.leave()
-                    delay = min(delay * 2, 5.0)
-                delay = min(delay * 2, 5.0)  # until a turn succeeds
+                self.given_up = self.runner
+            except WrongVersion as error:
+                log.critical("%s", error)
+                self.failed = True
+                return self.leave()
+            except _LOST as error:
+                log.warning("lost the database, trying again: %s", _one_line(error))
+                self.database.close()
+            except Exception:
+                log.critical("an error in backtick itself", exc_info=True)
+                self.single_reports = True
+            if self._is_time_to_give_up():
+                return self.leave()
+            self._pause(delay)
+            delay = min(delay * 2, 5.0)
+
+    def _is_time_to_give_up(self) -> bool:
+        return self.stop_at is not None and (time.monotonic() > self.stop_at or not self.pool.is_busy())
+
+    def _pause(self, seconds: float) -> None:
+        """Wait a random time around `seconds`, or until a wake()."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.wake_receiver, selectors.EVENT_READ)
+            selector.select(seconds * random.uniform(0.5, 1.5))
+        self._drain_wakes()
+
+    def _drain_wakes(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self.wake_receiver.recv(65536)
 
     def _turn(self) -> bool:
         """Report, claim, hand out, wait; returns whether it is time to leave."""
-        if self.given_up.is_set():
+        if self.database.connection.closed:
+            self._reconnect()
+        if self.given_up == self.runner:
             self._start_afresh()
         finished = self.pool.take_outcomes() + self.pool.take_overdue(self._timeout_ms)
+        if finished or self.pool.work.empty():
+            self.finished_at = time.monotonic()
         self.unreported += [outcome for outcome in finished if self.held.get(outcome.job.id) is outcome.job]
-        if self.stop_at is None and not threading.main_thread().is_alive():
-            self.stop()  # the program ends and has not stopped us
         if self.stop_at is not None:
             return self._stopping_turn(self.stop_at)
+        if self.single_reports:
+            self._report_one_by_one()
         if time.monotonic() > self.reconcile_at:
             self._reconcile()
+        if self._is_stuck():
+            self._release(self.pool.take_waiting())
+            self.mean_ms = float(self.SHORT_MS)
 
         want = self._want()
         if self._hand_out(self._exchange(want)) == want:
@@ -1628,9 +1684,9 @@ class _Poller:
         return False
 
     def _stopping_turn(self, stop_at: float) -> bool:
-        for job in self.pool.take_waiting():
-            self.held.pop(job.id)
-            self.database.run("bt_release", p_claim=job.claim, p_ids=[job.id])
+        if self.single_reports:
+            self._report_one_by_one()
+        self._release(self.pool.take_waiting())
         self._exchange(0)
         if self.held and time.monotonic() < stop_at:
             self._wait(max(1, (stop_at - time.monotonic()) * 1000))
@@ -1642,8 +1698,22 @@ class _Poller:
         ahead = 0
         if self.mean_ms < self.SHORT_MS:
             ahead = int(min(self.READ_AHEAD, self.config.pool_size * self.SHORT_MS / max(self.mean_ms, 0.01)))
-        free = self.config.pool_size + ahead - (len(self.held) - len(self.unreported))
+        # Slots may still be at jobs that this runner lost when it was given up for dead.
+        zombies = sum(1 for slot in self.pool.slots if (job := slot.job) and self.held.get(job.id) is not job)
+        free = self.config.pool_size - zombies + ahead - (len(self.held) - len(self.unreported))
         return free if free > ahead // 2 else 0
+
+    def _is_stuck(self) -> bool:
+        """Whether jobs that were claimed ahead wait behind long ones, while another runner might be idle."""
+        return time.monotonic() - self.finished_at > self.STUCK_S and not self.pool.work.empty() and bool(self.held)
+
+    def _release(self, jobs: list[Job]) -> None:
+        """Hand jobs back that no slot has begun."""
+        for claim, group in itertools.groupby(jobs, key=lambda job: job.claim):
+            ids = [job.id for job in group]
+            self.database.run("bt_release", p_claim=claim, p_ids=ids)
+            for id_ in ids:
+                self.held.pop(id_, None)
 
     def _hand_out(self, jobs: list[Job]) -> int:
         for job in jobs:
@@ -1725,31 +1795,53 @@ class _Poller:
         for outcome in self.unreported:
             entry = _by_name.get(outcome.job.name)
             tries = (entry and entry.max_tries) or self.config.max_tries
-            groups.setdefault((outcome.job.claim, tries if outcome.error else None), []).append(outcome)
+            how = "bt_release" if outcome.release else "bt_fail" if outcome.error else "bt_complete"
+            groups.setdefault((how, outcome.job.claim, tries if outcome.error else 0), []).append(outcome)
         reports = []
-        for (claim, tries), outcomes in groups.items():
-            ids = [outcome.job.id for outcome in outcomes]
-            if tries is None:
-                call = self.database.call("bt_complete", p_claim=claim, p_ids=ids)
-            else:
-                call = self.database.call(
-                    "bt_fail",
-                    p_claim=claim,
-                    p_ids=ids,
-                    p_errors=[json.dumps(outcome.error) for outcome in outcomes],
-                    p_retry_ms=self.config.retry_ms,
-                    p_max_tries=tries,
-                )
-            reports.append((outcomes, call))
+        for (how, claim, tries), outcomes in groups.items():
+            parameters = {"p_claim": claim, "p_ids": [outcome.job.id for outcome in outcomes]}
+            if how == "bt_fail":
+                parameters["p_errors"] = [json.dumps(outcome.error) for outcome in outcomes]
+                parameters |= {"p_retry_ms": self.config.retry_ms, "p_max_tries": tries}
+            reports.append((outcomes, self.database.call(how, **parameters)))
         return reports
+
+    def _report_one_by_one(self) -> None:
+        """Report each outcome by itself, so that one which the database refuses holds up no other."""
+        waiting, self.unreported = self.unreported, []
+        try:
+            while waiting:
+                self._report_one(waiting[0])
+                waiting.pop(0)
+            self.single_reports = False
+        finally:
+            self.unreported += waiting
+
+    def _report_one(self, outcome: _Outcome) -> None:
+        job = outcome.job
+        refused = {"class": "backtick.NotStored", "message": "the outcome could not be stored", "traceback": ""}
+        for attempt in (outcome, outcome._replace(error=refused), outcome._replace(error=None, release=True)):
+            self.unreported = [attempt]
+            try:
+                self._exchange(0)
+                return
+            except _LOST:
+                self.unreported = []
+                raise
+            except psycopg.Error as error:
+                log.critical("%s: the database refuses its outcome: %s", job, _one_line(error), extra={"job": job.id})
+        self.unreported = []
+        self.held.pop(job.id, None)
 
     def _reported(self, reports: list[tuple[list[_Outcome], Call]], answers: list[list[Any]]) -> None:
         self.unreported.clear()
-        for (outcomes, _), rows in zip(reports, answers, strict=True):
-            fates = {row[0]: row for row in rows}
+        for outcomes, _ in reports:
             for outcome in outcomes:
                 self.held.pop(outcome.job.id, None)
                 self.mean_ms += (outcome.ms - self.mean_ms) / 50
+        for (outcomes, _), rows in zip(reports, answers, strict=True):
+            fates = {row[0]: row for row in rows}
+            for outcome in outcomes:
                 _log_outcome(outcome, fates.get(outcome.job.id))
 
     # Waiting
@@ -1767,12 +1859,11 @@ class _Poller:
                 while not self.pool.outcomes and (remaining := end - time.monotonic()) > 0:
                     if selector.select(min(remaining, self.OVERDUE_S) if self.held else remaining):
                         break
-                    if self.pool.is_any_overdue(self._timeout_ms):
+                    if self.pool.is_any_overdue(self._timeout_ms) or self._is_stuck():
                         break
         finally:
             self.waiting = False
-        with contextlib.suppress(BlockingIOError):
-            self.wake_receiver.recv(65536)
+        self._drain_wakes()
         self._hear()
 
     def _hear(self) -> bool:
@@ -1806,7 +1897,6 @@ class _Poller:
         self.pool.take_waiting()
         self.held.clear()
         self.unreported.clear()
-        self.given_up.clear()
         self._register()
 
     def _reconcile(self) -> None:
@@ -1816,22 +1906,18 @@ class _Poller:
             log.warning("handed back %d jobs whose claim was answered to nobody", len(lost))
         self.reconcile_at = time.monotonic() + self.config.lease_ms / 1000
 
-    def _reconnect(self, delay: float) -> bool:
-        """Wait a random time around `delay` seconds, then try once; jobs go on meanwhile. Returns whether it worked."""
-        self.database.close()
-        time.sleep(delay * random.uniform(0.5, 1.5))
+    def _reconnect(self) -> None:
+        """Connect again; jobs run on meanwhile. Raises as _Database."""
         try:
             self.database = _Database(self.config)
-            if not self.database.pooled and not self.database.run("bt_attach", p_runner=self.runner)[0][0]:
-                self.given_up.set()
-            self._listen()
-        except (BacktickError, *_LOST) as error:
-            log.warning("still without the database: %s", _one_line(error))
-            return False
+        except DatabaseUnavailable as error:
+            raise psycopg.OperationalError(str(error)) from None
+        if not self.database.pooled and not self.database.run("bt_attach", p_runner=self.runner)[0][0]:
+            self.given_up = self.runner
+        self._listen()
         self.floors.clear()
         self.reconcile_at = 0
         log.info("the database is back")
-        return True
 
     def leave(self) -> None:
         """Hand back what is held and sign out, if the database is there."""
@@ -1850,17 +1936,21 @@ class _Poller:
 
 def _log_outcome(outcome: _Outcome, fate: Any) -> None:
     """One line for a job that ended or will be tried again; `fate` is what the database answered."""
-    job, error, ms = outcome
-    extra = {"job": job.id, "worker": job.name, "ms": round(ms, 3), "tries": job.tries}
+    job, error, ms = outcome[:3]
+    extra: dict[str, Any] = {"job": job.id, "worker": job.name, "ms": round(ms, 3), "tries": job.tries}
     if fate is None:
-        log.warning("%s came too late after %.0f ms: it is not this runner's any more", job, ms, extra=extra)
+        log.warning("%s: reported already, or not this runner's any more, after %.0f ms", job, ms, extra=extra)
+    elif outcome.release:
+        log.warning("%s handed back: its worker is not registered any more", job, extra=extra)
     elif error is None:
         log.info("%s done in %.0f ms", job, ms, extra=extra)
-    elif fate[1] == "exceeded":
-        log.error("%s exceeded: try %d was its last: %s", job, job.tries, error["traceback"].rstrip(), extra=extra)
     else:
-        what = f"{error['class']}: {error['message']}"
-        log.warning("%s failed in %.0f ms, try %d, again at %s: %s", job, ms, job.tries, fate[2], what, extra=extra)
+        what = f"{error['class']}: {' '.join(error['message'][:300].split())}"
+        extra["traceback"] = error["traceback"]
+        if fate[1] == "exceeded":
+            log.error("%s exceeded after %.0f ms, try %d was its last: %s", job, ms, job.tries, what, extra=extra)
+        else:
+            log.warning("%s failed in %.0f ms, try %d, again at %s: %s", job, ms, job.tries, fate[2], what, extra=extra)
 
 
 def _log_fires(rows: list[Any]) -> None:
@@ -1940,8 +2030,8 @@ class _Keeper:
     def _heartbeat(self, database: _Database, runner: int) -> None:
         ((alive,),) = database.run("bt_heartbeat", p_runner=runner)
         self.heartbeat_at = time.monotonic() + self.config.lease_ms / 6000
-        if not alive and runner == self.poller.runner:
-            self.poller.given_up.set()
+        if not alive:
+            self.poller.given_up = runner
             self.poller.wake(always=True)
 
     def _revive(self, database: _Database, runner: int) -> None:
@@ -2481,6 +2571,7 @@ class Runner:
     """A running runner, as start() returns it; also a context manager that stops it at the end."""
 
     def __init__(self, config: Config, drain: bool = False) -> None:
+        _connections.use(config)
         self._poller = _Poller(config, drain)
         try:
             self._keeper = _Keeper(self._poller)
@@ -2494,6 +2585,9 @@ class Runner:
         ]
         for thread in self._threads:
             thread.start()
+        # A program that ends and has not stopped its runner: before the executor waits for its threads, which
+        # atexit comes too late for. concurrent.futures itself has no other hook.
+        getattr(threading, "_register_atexit", atexit.register)(_stop_if_there, weakref.ref(self))
 
     def _serve(self) -> None:
         try:
@@ -2517,11 +2611,21 @@ class Runner:
             thread.join(None if timeout is None else max(0.0, end - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
+    @property
+    def failed(self) -> bool:
+        """Whether it ended because the database came to hold another version."""
+        return self._poller.failed
+
     def __enter__(self) -> Runner:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _stop_if_there(reference: weakref.ref[Runner]) -> None:
+    if runner := reference():
+        runner.stop()
 
 
 def start(*, drain: bool = False, **settings: Any) -> Runner:
@@ -2543,6 +2647,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BacktickError as error:
         print(f"backtick: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _command_install(arguments: Sequence[str]) -> int:
@@ -2596,31 +2702,42 @@ def _command_run(arguments: Sequence[str]) -> int:
 
 
 def _run_until_signal(config: Config, drain: bool) -> int:
-    _say_database(config)
-    runner = Runner(config, drain)
-    log.info("runner %d serves %s with %d workers: %s", runner.id, config.queues, len(_by_name), ", ".join(_by_name))
+    signals: list[int] = []
+    runner: Runner | None = None
 
-    def handle(number: int, frame: types.FrameType | None) -> None:
-        first = runner._poller.stop_at is None
-        runner.stop(None if first else 0, wait=False)
-        log.info("%s: %s", signal.Signals(number).name, "stopping" if first else "handing everything back")
+    def handle(number: int, frame: types.FrameType | None = None) -> None:
+        signals.append(number)
+        if runner:
+            runner.stop(None if len(signals) == 1 else 0, wait=False)
+            log.info(
+                "%s: %s", signal.Signals(number).name, "stopping" if len(signals) == 1 else "handing everything back"
+            )
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
+    _say_database(config)
+    runner = Runner(config, drain)
+    log.info("runner %d serves %s with %d workers: %s", runner.id, config.queues, len(_by_name), ", ".join(_by_name))
+    if signals:  # while it was starting
+        handle(signals.pop())
     while not runner.join(timeout=3600):
         pass
     log.info("runner %d has ended", runner.id)
-    _exit_now(0)
-    return 0
+    _leave_stuck_threads(int(runner.failed))
+    return int(runner.failed)
 
 
-def _exit_now(status: int) -> None:
-    """Leave although jobs that were handed back may still be running in threads, which nothing can end."""
-    if any(thread.name.startswith("backtick-slot") for thread in threading.enumerate()):
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+def _leave_stuck_threads(status: int) -> None:
+    """Exit although jobs that were handed back still run in threads, which nothing can end, if there are any."""
+    end = time.monotonic() + 1
+    for thread in threading.enumerate():
+        if thread.name.startswith("backtick-slot"):
+            thread.join(max(0.0, end - time.monotonic()))
+            if thread.is_alive():
+                logging.shutdown()
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
 
 
 def _import_modules(names: Sequence[str]) -> None:
@@ -2686,7 +2803,9 @@ class _JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= {key: getattr(record, key) for key in ("job", "worker", "ms", "tries") if hasattr(record, key)}
+        line |= {
+            key: getattr(record, key) for key in ("job", "worker", "ms", "tries", "traceback") if hasattr(record, key)
+        }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
+import contextvars
 import datetime as dt
 import decimal
 import itertools
@@ -782,6 +783,62 @@ def test_canceling_that_is_interrupted_leaves_no_lock_behind(db, connect):
     assert claim(db, runner)
 
 
+def test_a_job_whose_cancellation_was_rolled_back_is_found_behind_thousands_of_unknown_workers(db, connect):
+    call(db, "bt_enqueue_many", p_name="unknown", p_args=["[]"] * 1000, p_run_at="2020-01-01")
+    ids, other, runner = [enqueue(db), enqueue(db)], connect(), register(db)
+
+    with pytest.raises(ZeroDivisionError), other.transaction():
+        call(other, "bt_cancel", p_id=ids[0])
+        assert [job.id for job in claim(db, runner)] == [ids[1]]
+        raise ZeroDivisionError
+
+    assert [job.id for job in claim(db, runner)] == [ids[0]]
+
+
+@pytest.mark.parametrize("ids", [[None], [1, None]])
+def test_a_null_among_the_ids_is_refused_and_lets_nothing_go(db, ids):
+    runner = register(db)
+    for _ in range(3):
+        enqueue(db)
+    claim_ = claim(db, runner, 3)[0].claim
+
+    for refused in (
+        lambda: db.execute("select * from bt_complete(%s, %s::bigint[])", (claim_, ids)),
+        lambda: db.execute("select * from bt_release(%s, %s::bigint[])", (claim_, ids)),
+        lambda: db.execute("select * from bt_fail(%s, %s::bigint[], %s::jsonb[])", (claim_, ids, ["{}"] * len(ids))),
+        lambda: db.execute("select * from bt_release_except(%s, %s::bigint[])", (runner, ids)),
+    ):
+        with pytest.raises(errors.NullValueNotAllowed):
+            refused()
+
+    assert states(db) == {"running": 3}
+
+
+def test_what_makes_no_sense_is_refused_by_the_other_functions_too(db):
+    for text in (
+        "bt_heartbeat(null)",
+        "bt_attach(null)",
+        "bt_cancel(null)",
+        "bt_pause('')",
+        "bt_resume('')",
+        "bt_cancel_all('')",
+        "bt_sleep(1, 0)",
+        "bt_sleep(999, 1000)",
+        "bt_revive(p_max_crashes => 0)",
+        "bt_remove_old(-1)",
+        "bt_remove_old(9007199254740992)",
+        "bt_register_runner(array['']::text[], 'h', 1)",
+        "bt_register_runner(null, 'h', 1)",
+        "bt_fail(1, array[1], array[]::jsonb[])",
+        "bt_declare(null)",
+    ):
+        with pytest.raises(psycopg.Error) as raised:
+            db.execute(f"select * from {text}")
+
+        assert raised.value.sqlstate in ("22004", "22023", "P0002"), text
+        assert raised.value.diag.message_hint, text
+
+
 def test_all_queued_jobs_of_a_queue_or_worker_can_be_canceled(db):
     runner = register(db)
     for name, queue in itertools.product(["a", "b"], ["x", "y"]):
@@ -1429,6 +1486,25 @@ def test_a_database_that_is_not_there_is_one_clear_error_without_the_password(mo
     assert "refused" in text and "BT_DATABASE_URL" in text
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://me:secret@127.0.0.1/x",
+        "postgresql://me:se/cret@127.0.0.1:1/x",
+        "postgresql://me:p@secret@127.0.0.1:1/x",
+        "host=127.0.0.1 port=1 password=secret",
+        "host=127.0.0.1 port=1 password='my secret'",
+        "postgresql://127.0.0.1:1/x?user=me&password=secret&sslpassword=secret",
+    ],
+)
+def test_no_error_shows_a_password(monkeypatch, url):
+    with pytest.raises(backtick.DatabaseUnavailable) as raised:
+        backtick.install(Config(database_url=url))
+
+    assert "secret" not in str(raised.value)
+    assert "cret@" not in str(raised.value)
+
+
 def test_canceling_and_pausing_from_python(db, add):
     first, second = add.schedule(1), add.options(queue="mail").schedule(2)
     add.schedule(3)
@@ -1555,13 +1631,19 @@ class Unprintable(Exception):
         raise RuntimeError("no")
 
 
+class Exiting(Exception):
+    def __str__(self):
+        raise SystemExit
+
+
 @pytest.mark.parametrize(
     "error, text",
     [
         (SystemExit(3), "SystemExit"),
         (KeyboardInterrupt(), "KeyboardInterrupt"),
         (ValueError("x" * 50_000_000), "characters cut"),
-        (Unprintable(), "<its __str__ raised RuntimeError>"),
+        (Unprintable(), "<describing it raised RuntimeError>"),
+        (Exiting(), "<describing it raised SystemExit>"),
         (getattr(builtins, "ExceptionGroup", lambda _, errors: errors[0])("many", [ValueError("one")]), "one"),
     ],
 )
@@ -1776,6 +1858,133 @@ def test_a_runner_comes_back_after_its_connections_were_cut_and_keeps_its_jobs(d
     assert (job_of(db, id_).tries, job_of(db, id_).crashes, job_of(db, id_).runner) == (1, 0, handle.id)
 
 
+def test_an_outcome_that_the_database_refuses_holds_up_no_other_job_and_no_shutdown(db, clean_registry, runner, caplog):
+    db.execute(
+        "create function refuse() returns trigger language plpgsql as"
+        " $$ begin if new.name = 'bad' then raise 'no'; end if; return new; end $$"
+    )
+    db.execute("create trigger refuse before insert on backtick_done for each row execute function refuse()")
+    backtick.register(lambda: None, "bad", max_tries=1)
+    backtick.register(lambda: None, "good")
+    handle = runner(pool_size=1)
+
+    bad, good = enqueue(db, "bad"), enqueue(db, "good")
+
+    wait_until(lambda: job_of(db, good).state == "done", "the good job to be done")
+    handle.stop()
+    assert handle.join(PATIENCE_S)
+    assert "the database refuses its outcome" in caplog.text
+    assert job_of(db, bad).state == "queued"
+    caplog.clear()
+
+
+def test_an_error_that_the_databases_encoding_cannot_hold_is_stored_as_such(server, clean_registry, caplog):
+    name = f"bt_latin_{os.getpid()}"
+    with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
+        admin.execute(f"create database {name} encoding latin1 template template0 locale 'C'")
+        backtick.install(Config(database_url=url_of(server, name)))
+
+        def a():
+            raise ValueError("\N{EURO SIGN}")
+
+        backtick.register(a, "a", max_tries=1)
+        with psycopg.connect(url_of(server, name), autocommit=True) as db:
+            enqueue(db, "a")
+            with backtick.start(database_url=url_of(server, name), poll_ms=50):
+                wait_for_states(db, {"exceeded": 1})
+            assert job_of(db, 1).error["message"] == "the outcome could not be stored"
+        admin.execute(f"drop database {name} with (force)")
+    caplog.clear()
+
+
+def test_a_program_that_ends_without_stopping_its_runner_ends(db, project):
+    (project.path / "program.py").write_text(
+        "import backtick, myjobs, time\nrunner = backtick.start()\nmyjobs.note.schedule('x')\n"
+        "import os\nwhile not os.path.exists(os.environ['RAN']) or not os.path.getsize(os.environ['RAN']): time.sleep(0.01)\n"
+    )
+
+    status, _, said = project.python("program.py")
+
+    assert (status, project.lines()) == (0, ["x"]), said
+    wait_for_states(db, {"done": 1})
+    assert db.execute("select count(*) from backtick_runner").fetchone() == (0,)
+
+
+def test_jobs_claimed_ahead_do_not_wait_behind_long_ones_while_another_runner_is_idle(db, clean_registry, runner):
+    go_on, ran = threading.Event(), []
+    backtick.register(lambda: go_on.wait(PATIENCE_S), "long")
+    backtick.register(lambda: ran.append(1), "short")
+    handle = runner(pool_size=2)
+    call(db, "bt_enqueue_many", p_name="short", p_args=["[]"] * 3000)
+    wait_until(lambda: len(ran) == 3000, "the read-ahead to grow")
+
+    call(db, "bt_enqueue_many", p_name="long", p_args=["[]"] * 2, p_priority=0)
+    call(db, "bt_enqueue_many", p_name="short", p_args=["[]"] * 100)
+    wait_until(
+        lambda: handle._poller.pool.is_busy() and not handle._poller.pool.work.qsize(), "the others to be handed back"
+    )
+    runner(pool_size=2)
+
+    wait_until(lambda: len(ran) == 3100, "the other runner to run them")
+    go_on.set()
+
+
+def test_a_runner_works_whatever_the_databases_defaults_are(db, clean_registry, runner):
+    name = db.info.dbname
+    db.execute(f"alter database {name} set default_transaction_isolation to 'repeatable read'")
+    db.execute(f"alter database {name} set datestyle to 'SQL, DMY'")
+    db.execute(f"alter database {name} set timezone to 'Asia/Kathmandu'")
+    backtick.register(lambda: None, "a")
+    runner()
+
+    backtick.schedule("a")
+    canceled = backtick.schedule_at(dt.timedelta(hours=1), "a")
+
+    assert backtick.cancel(canceled)
+    wait_for_states(db, {"done": 1, "canceled": 1})
+
+
+def test_a_worker_schedules_where_its_runner_runs(db, clean_registry, runner):
+    config = Config.load(schema="elsewhere")
+    backtick.install(config)
+    backtick.register(lambda: backtick.schedule("b"), "a")
+    backtick.register(lambda: None, "b")
+    runner(schema="elsewhere")
+
+    db.execute("select elsewhere.bt_enqueue('a')")
+
+    done = "select count(*) from elsewhere.backtick_done where state = 'done'"
+    wait_until(lambda: db.execute(done).fetchone() == (2,), "both jobs to be done")
+
+
+def test_what_one_job_leaves_in_its_context_the_next_does_not_see(db, clean_registry, runner):
+    variable, seen = contextvars.ContextVar("variable", default="clean"), []
+    backtick.register(lambda: (seen.append(variable.get()), variable.set("dirty")), "a")
+    runner(pool_size=1)
+
+    backtick.schedule_many("a", [()] * 3)
+
+    wait_for_states(db, {"done": 3})
+    assert seen == ["clean"] * 3
+
+
+def test_a_job_whose_worker_is_unregistered_after_the_claim_is_handed_back_unused(db, clean_registry, runner):
+    started, go_on = threading.Event(), threading.Event()
+    backtick.register(lambda: (started.set(), go_on.wait(PATIENCE_S)), "a")
+    backtick.register(lambda: None, "b")
+    runner(pool_size=1)
+    enqueue(db, "b"), wait_for_states(db, {"done": 1})  # b is short: the next one is claimed ahead
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"], p_priority=0)
+    id_ = enqueue(db, "b")
+    assert started.wait(PATIENCE_S)
+
+    backtick.unregister("b")
+    go_on.set()
+
+    wait_for_states(db, {"done": 2, "queued": 1})
+    assert job_of(db, id_).tries == 0
+
+
 def test_a_runner_refuses_a_database_of_another_version_and_names_the_command(db):
     db.execute("create or replace function bt_version() returns int language sql immutable as 'select 0'")
     with pytest.raises(backtick.WrongVersion, match=r"version 0 .* needs 1: run `make migrate`"):
@@ -1932,6 +2141,28 @@ def test_a_second_signal_hands_everything_back_at_once(db, project):
     assert process.wait(PATIENCE_S) == 0
     job = job_of(db, id_)
     assert (job.state, job.tries, job.crashes) == ("queued", 0, 0)
+
+
+def test_a_runner_without_a_database_and_without_running_jobs_stops_at_once(server, db, project):
+    process = project.start("myjobs")
+    wait_until(lambda: db.execute("select asleep_until from backtick_runner").fetchone(), "the runner to start")
+    with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
+        admin.execute(f"alter database {db.info.dbname} allow_connections false")
+        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [db.info.dbname])
+    wait_until(lambda: "lost the database" in project.logged(), "the runner to notice")
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(10) == 0  # shutdown_ms is 25 s
+
+
+def test_a_clean_end_runs_the_programs_exit_handlers(db, project):
+    (project.path / "own.py").write_text("import atexit\nfrom myjobs import note\natexit.register(note, 'bye')\n")
+
+    for n in range(3):
+        enqueue(db, "myjobs.note", '["job"]')
+        assert project.python("backtick.py", "own", "--drain")[0] == 0
+        assert project.lines() == ["job", "bye"] * (n + 1)
 
 
 def test_the_jobs_of_a_killed_runner_are_run_by_another(db, project):

@@ -7,6 +7,7 @@
 -- p_queue   the queue; null: every queue
 -- p_name    the worker; null: every worker
 -- returns   how many jobs are canceled now
+-- raises    22023 invalid_parameter_value, 25000 invalid_transaction_state
 create or replace function bt_cancel_all(p_queue text default null, p_name text default null)
     returns bigint
     language plpgsql
@@ -18,6 +19,11 @@ declare
     v_ids   bigint[];
     v_count bigint := 0;
 begin
+    if p_queue = '' or p_name = '' then
+        raise exception 'bt_cancel_all: queue is "%", name is "%"', p_queue, p_name
+            using errcode = 'invalid_parameter_value', hint = 'Names are never empty; null means every one.';
+    end if;
+
     for v_queue, v_ids in
         select listed.queue, array_agg(listed.id)
         from (

@@ -121,27 +121,24 @@ begin
 
     -- Short, and something was left unseen: jobs that are not for this runner stand before. Look worker by worker.
     if v_seen >= v_look and coalesce(cardinality(v_free), 0) < p_limit then
-        v_free := array(
-            select due.id
-            from unnest(p_names) as known (name)
-            cross join generate_series(0, 9) as lane (priority)
-            cross join lateral (
-                select job.id, job.priority, job.run_at
-                from backtick_queue as job
-                where job.queue = p_queue
-                  and job.name = known.name
-                  and job.priority = lane.priority
-                  and job.run_at <= v_now
-                  and job.xmax = 0
-                  and not exists (select from backtick_queue as previous where previous.id = job.after_job)
-                order by job.run_at, job.id
-                limit v_look
-            ) as due
-            left join unnest(v_held) as held (id) on held.id = due.id
-            where held.id is null
-            order by due.priority, due.run_at, due.id
-            limit p_limit
-        );
+        select array_agg(due.id order by due.priority, due.run_at, due.id) filter (where due.untouched),
+               array_agg(due.id) filter (where not due.untouched)
+        into v_free, v_doubtful
+        from unnest(p_names) as known (name)
+        cross join generate_series(0, 9) as lane (priority)
+        cross join lateral (
+            select job.id, job.priority, job.run_at, job.xmax = 0 as untouched
+            from backtick_queue as job
+            where job.queue = p_queue
+              and job.name = known.name
+              and job.priority = lane.priority
+              and job.run_at <= v_now
+              and not exists (select from backtick_queue as previous where previous.id = job.after_job)
+            order by job.run_at, job.id
+            limit v_look
+        ) as due
+        left join unnest(v_held) as held (id) on held.id = due.id
+        where held.id is null;
     end if;
 
     if v_doubtful is not null then

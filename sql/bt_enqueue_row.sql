@@ -17,8 +17,8 @@ create or replace function bt_enqueue_row()
     set search_path from current
 as $$
 begin
-    if tg_level <> 'ROW' or tg_nargs not between 1 and 3 then
-        raise exception 'bt_enqueue_row: trigger % is for each % and has % arguments', tg_name, lower(tg_level), tg_nargs
+    if tg_level <> 'ROW' or tg_nargs not between 1 and 3 or tg_argv[2] !~ '^[0-9]$' then
+        raise exception 'bt_enqueue_row: trigger % is for each % and has the arguments %', tg_name, lower(tg_level), tg_argv
             using errcode = 'trigger_protocol_violated',
                   hint = 'Write: for each row execute function bt_enqueue_row(''module.worker'' [, ''queue'' [, ''priority'']]).';
     end if;

@@ -3,6 +3,7 @@
 -- bt_heartbeat: a runner's sign of life, wanted several times within its lease_ms.
 --
 -- p_runner   what bt_register_runner returned
+-- raises     22004 null_value_not_allowed
 -- returns    false if the runner has been given up for dead: its claims are void, it must register anew
 create or replace function bt_heartbeat(p_runner bigint)
     returns boolean
@@ -11,6 +12,11 @@ create or replace function bt_heartbeat(p_runner bigint)
     set search_path from current
 as $$
 begin
+    if p_runner is null then
+        raise exception 'bt_heartbeat: p_runner must not be null'
+            using errcode = 'null_value_not_allowed', hint = 'Pass what bt_register_runner returned.';
+    end if;
+
     update backtick_runner set heartbeat_at = bt_now() where id = p_runner;
     return found;
 end;

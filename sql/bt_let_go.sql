@@ -21,7 +21,7 @@ declare
     v_claim backtick_claim;
     v_left  bigint[];
 begin
-    if p_claim is null or p_ids is null then
+    if p_claim is null or p_ids is null or array_position(p_ids, null) is not null then
         raise exception '%: claim is %, ids are %', p_caller, p_claim, p_ids
             using errcode = 'null_value_not_allowed', hint = 'Pass the claim and the ids that bt_claim returned.';
     end if;

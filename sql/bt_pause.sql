@@ -38,6 +38,11 @@ create or replace function bt_resume(p_queue text)
     set search_path from current
 as $$
 begin
+    if p_queue is null or char_length(p_queue) not between 1 and 200 then
+        raise exception 'bt_resume: the queue is "%"', left(p_queue, 60)
+            using errcode = 'invalid_parameter_value', hint = 'A queue''s name has 1 to 200 characters.';
+    end if;
+
     update backtick_setting set paused_at = null where queue = p_queue and paused_at is not null;
     if found then
         perform bt_wake(p_queue, bt_now());

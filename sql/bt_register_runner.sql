@@ -62,6 +62,11 @@ create or replace function bt_attach(p_runner bigint)
     set search_path from current
 as $$
 begin
+    if p_runner is null then
+        raise exception 'bt_attach: p_runner must not be null'
+            using errcode = 'null_value_not_allowed', hint = 'Pass what bt_register_runner returned.';
+    end if;
+
     perform pg_advisory_lock_shared('backtick_runner'::regclass::oid::int, (p_runner % 2147483647)::int);
     update backtick_runner set unlocked_at = null where id = p_runner and unlocked_at is not null;
     return exists (select from backtick_runner where id = p_runner);

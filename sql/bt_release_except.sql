@@ -18,7 +18,7 @@ as $$
 declare
     v_claim backtick_claim;
 begin
-    if p_runner is null or p_ids is null then
+    if p_runner is null or p_ids is null or array_position(p_ids, null) is not null then
         raise exception 'bt_release_except: runner is %, ids are %', p_runner, p_ids
             using errcode = 'null_value_not_allowed', hint = 'Pass the runner and the ids that it holds, an empty array if none.';
     end if;

@@ -21,13 +21,13 @@ declare
     v_now   timestamptz := bt_now();
     v_count bigint;
 begin
-    if p_max_completed_ms is null or p_max_completed_ms < 0
-        or p_max_exceeded_ms is null or p_max_exceeded_ms < 0
+    if p_max_completed_ms is null or p_max_completed_ms not between 0 and 3155760000000
+        or p_max_exceeded_ms is null or p_max_exceeded_ms not between 0 and 3155760000000
         or p_limit is null or p_limit < 1
     then
         raise exception 'bt_remove_old: max_completed_ms %, max_exceeded_ms %, limit %',
                 p_max_completed_ms, p_max_exceeded_ms, p_limit
-            using errcode = 'invalid_parameter_value', hint = 'Times are at least 0 milliseconds, the limit at least 1.';
+            using errcode = 'invalid_parameter_value', hint = 'Times are 0 milliseconds to a hundred years, the limit is at least 1.';
     end if;
 
     with old as (
