@@ -971,7 +971,10 @@ class Scheduler:
 def _when(when: dt.datetime | dt.timedelta) -> str:
     """A time, or a delay by the database's clock, as SQL reads it."""
     if isinstance(when, dt.timedelta):
-        return f"{when // dt.timedelta(microseconds=1)} microseconds"
+        if abs(when) > dt.timedelta(milliseconds=CENTURY_MS):
+            raise ValueError(f"when is {when} from now; it must be less than a hundred years")
+        # Hours, not days: a day is not always 24 hours. Each number is small enough for PostgreSQL 14.
+        return f"{when.days * 24} hours {when.seconds} seconds {when.microseconds} microseconds"
     if not isinstance(when, dt.datetime):
         raise TypeError(f"when is {when!r}; it must be a datetime with a time zone, or a timedelta from now")
     if when.utcoffset() is None:

@@ -1329,6 +1329,8 @@ def test_a_delay_counts_from_the_databases_clock(db, add):
 
     job = job_of(db, id_)
     assert abs(job.run_at - job.created_at - dt.timedelta(hours=1)) < dt.timedelta(seconds=5)
+    past = job_of(db, add.schedule_at(-dt.timedelta(days=400, microseconds=1), 3))
+    assert abs(past.created_at - past.run_at - dt.timedelta(days=400)) < dt.timedelta(seconds=5)
 
 
 def test_options_of_the_worker_hold_and_options_of_the_call_go_before_them(db, clean_registry):
@@ -1355,6 +1357,7 @@ def test_calls_that_cannot_work_fail_at_the_call_and_queue_nothing(db, add):
         ),
         (UnknownWorker, "builtins.print.*@worker", lambda: backtick.schedule(print, 1)),
         (ValueError, "no time zone", lambda: add.schedule_at(dt.datetime(2100, 1, 1), 1)),
+        (ValueError, "less than a hundred years", lambda: add.schedule_at(dt.timedelta.max, 1)),
         (TypeError, "when is 3", lambda: add.schedule_at(3, 1)),
         (TypeError, "a call is a tuple", lambda: add.schedule_many([(1,), 2])),
         (ValueError, "priority is 11", lambda: add.options(priority=11)),
