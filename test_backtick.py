@@ -2148,7 +2148,8 @@ def test_a_second_signal_hands_everything_back_at_once(db, project):
 
 def test_a_runner_without_a_database_and_without_running_jobs_stops_at_once(server, db, project):
     process = project.start("myjobs")
-    wait_until(lambda: db.execute("select asleep_until from backtick_runner").fetchone(), "the runner to start")
+    asleep = "select 1 from backtick_runner where asleep_until is not null"
+    wait_until(lambda: db.execute(asleep).fetchone(), "the runner to lie down")
     with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
         admin.execute(f"alter database {db.info.dbname} allow_connections false")
         admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [db.info.dbname])
