@@ -2248,6 +2248,18 @@ def test_a_mistake_on_the_command_line_is_one_clear_line_and_no_traceback(projec
     assert len(said.splitlines()) == 1
 
 
+def test_a_benchmark_works_in_a_scratch_schema_and_leaves_nothing_behind(db, project):
+    enqueue(db)
+
+    status, said, _ = project.python("backtick.py", "bench", "cron", "--json")
+
+    figures = json.loads(said)
+    assert (status, figures.keys(), figures["cron"]["vectors"]) == (0, {"conditions", "cron"}, 553)
+    assert states(db) == {"queued": 1}
+    assert db.execute("select count(*) from pg_namespace where nspname like 'backtick%'").fetchone() == (0,)
+    assert "the workloads are claim, cron, fire, all" in project.python("backtick.py", "bench", "fast")[2]
+
+
 def test_help_names_every_setting(project):
     status, said, _ = project.python("backtick.py", "--help")
 
@@ -2339,6 +2351,12 @@ def test_every_function_is_documented_and_bound_to_its_schema(db):
     undescribed = db.execute(
         "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v')"
         " and obj_description(oid) is null"
+    ).fetchall()
+    assert undescribed == []
+    undescribed = db.execute(
+        "select relname, attname from pg_class join pg_attribute on attrelid = pg_class.oid"
+        " where relnamespace = 'public'::regnamespace and relkind = 'r' and attnum > 0"
+        " and col_description(attrelid, attnum) is null"
     ).fetchall()
     assert undescribed == []
 

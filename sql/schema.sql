@@ -90,12 +90,23 @@ create table if not exists backtick_done (
     constraint backtick_done_state_is_an_end check (state in ('done', 'exceeded', 'canceled'))
 );
 comment on table backtick_done is 'Jobs that have ended; only added to, and thinned out by bt_remove_old.';
+comment on column backtick_done.id is 'As it was in backtick_queue; so are queue to created_at, schedule and scheduled_for.';
+comment on column backtick_done.queue is 'The queue it was in.';
+comment on column backtick_done.name is 'The worker that was called.';
+comment on column backtick_done.args is 'The arguments that it was called with.';
+comment on column backtick_done.priority is '0 (first) to 9.';
+comment on column backtick_done.run_at is 'When it was due, for its last try.';
 comment on column backtick_done.state is 'done: the worker returned; exceeded: out of tries or crashes; canceled: withdrawn while queued.';
 comment on column backtick_done.tries is 'Tries used, the last one included.';
+comment on column backtick_done.crashes is 'How often a runner died while it held the job.';
+comment on column backtick_done.max_tries is 'Tries that it was given; null: as many as the runner said.';
 comment on column backtick_done.error is 'The last failure, of a job that then succeeded too; null: none.';
 comment on column backtick_done.runner is 'Who ended the job; null: no runner did.';
+comment on column backtick_done.created_at is 'When it was enqueued.';
 comment on column backtick_done.started_at is 'When its last claim was made; null: never claimed since it was last queued.';
 comment on column backtick_done.finished_at is 'When it ended.';
+comment on column backtick_done.schedule is 'The schedule that fired it; null: none did.';
+comment on column backtick_done.scheduled_for is 'The time for which the schedule fired it.';
 
 -- ---- backtick_runner: the living runners ------------------------------------
 
@@ -115,12 +126,14 @@ create table if not exists backtick_runner (
     constraint backtick_runner_lease_is_positive check (lease_ms > 0)
 );
 comment on table backtick_runner is 'Living runners, a row each; bt_revive removes the dead.';
+comment on column backtick_runner.id is 'Given in order of registration, never used again.';
 comment on column backtick_runner.host is 'Name of the machine, for people.';
 comment on column backtick_runner.pid is 'Process id on that machine, for people.';
 comment on column backtick_runner.queues is 'The queues it serves.';
 comment on column backtick_runner.names is 'The workers that it knows.';
 comment on column backtick_runner.lease_ms is 'Milliseconds without a heartbeat after which it counts as dead.';
 comment on column backtick_runner.locked is 'Whether it holds a session lock as a sign of life; false behind a pooler.';
+comment on column backtick_runner.started_at is 'When it registered.';
 comment on column backtick_runner.heartbeat_at is 'Its last sign of life.';
 comment on column backtick_runner.unlocked_at is 'When its session lock was first found free; null: it holds it.';
 comment on column backtick_runner.asleep_until is 'It sleeps, and will look by itself then: a job due sooner must wake it. null: it is awake.';
@@ -161,6 +174,10 @@ comment on column backtick_schedule.worker is 'The worker to call.';
 comment on column backtick_schedule.interval_ms is 'Milliseconds from fire to fire; null: it goes by spec.';
 comment on column backtick_schedule.spec is 'Cron spec, by the rules of CRON.md; null: it goes by interval_ms.';
 comment on column backtick_schedule.tz is 'The time zone whose wall clock the spec means.';
+comment on column backtick_schedule.args is 'Arguments of each job, as in backtick_queue.';
+comment on column backtick_schedule.queue is 'The queue of its jobs.';
+comment on column backtick_schedule.priority is 'The priority of its jobs, 0 (first) to 9.';
+comment on column backtick_schedule.max_tries is 'Tries that each job is given; null: as many as the runner says.';
 comment on column backtick_schedule.catch_up is 'Of fires that nobody was there for: once fires one job for all, all fires each, skip none.';
 comment on column backtick_schedule.overlap is 'While the last job has not ended: skip fires none, queue fires one that waits, allow does not care.';
 comment on column backtick_schedule.next_run_at is 'When it fires next; null: it is switched off.';
@@ -180,6 +197,7 @@ create table if not exists backtick_setting (
     constraint backtick_setting_queue_is_short check (char_length(queue) between 1 and 200)
 );
 comment on table backtick_setting is 'Settings of queues, a row each; a queue without a row has none.';
+comment on column backtick_setting.queue is 'The queue that they hold for.';
 comment on column backtick_setting.paused_at is 'Since when nothing is claimed from the queue; null: it is not paused.';
 
 -- ---- Indexes ----------------------------------------------------------------
