@@ -1570,7 +1570,7 @@ class _Poller:
     READ_AHEAD = 500  # jobs claimed beyond the free slots: at most so many,
     SHORT_MS = 20  # no more than the slots do in this time, and none if one job takes longer
     FIRE_S = 1.0  # how often a runner that never lies down looks for schedules that are due
-    NEVER_MS = 3_600_000
+    NEVER_MS = 3_600_000  # how long it does not look for schedules if there are none
     STUCK_S = 0.25  # jobs claimed ahead are handed back when none has finished for so long
     OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
 
@@ -1711,12 +1711,11 @@ class _Poller:
         return time.monotonic() - self.finished_at > self.STUCK_S and not self.pool.work.empty() and bool(self.held)
 
     def _release(self, jobs: list[Job]) -> None:
-        """Hand jobs back that no slot has begun."""
+        """Hand jobs back that no slot has begun; if the database is lost meanwhile, _reconcile() does it later."""
+        for job in jobs:
+            self.held.pop(job.id, None)
         for claim, group in itertools.groupby(jobs, key=lambda job: job.claim):
-            ids = [job.id for job in group]
-            self.database.run("bt_release", p_claim=claim, p_ids=ids)
-            for id_ in ids:
-                self.held.pop(id_, None)
+            self.database.run("bt_release", p_claim=claim, p_ids=[job.id for job in group])
 
     def _hand_out(self, jobs: list[Job]) -> int:
         for job in jobs:

@@ -1932,6 +1932,23 @@ def test_jobs_claimed_ahead_do_not_wait_behind_long_ones_while_another_runner_is
     go_on.set()
 
 
+def test_jobs_that_were_to_be_handed_back_as_the_database_went_away_are_handed_back_later(db, clean_registry):
+    backtick.register(lambda: None, "a")
+    enqueue(db, "a")
+    poller = backtick._Poller(Config.load())
+    jobs = poller._exchange(1)
+    poller.held |= {job.id: job for job in jobs}
+    poller.database.close()
+
+    with pytest.raises(psycopg.OperationalError):
+        poller._release(jobs)
+    poller._reconnect()
+    poller._reconcile()
+
+    assert states(db) == {"queued": 1}
+    poller.leave()
+
+
 def test_a_runner_works_whatever_the_databases_defaults_are(db, clean_registry, runner):
     name = db.info.dbname
     db.execute(f"alter database {name} set default_transaction_isolation to 'repeatable read'")
