@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import calendar
 import contextlib
 import contextvars
 import datetime as dt
 import decimal
+import functools
 import itertools
 import json
 import logging
@@ -33,6 +35,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from croniter import croniter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -2406,6 +2409,801 @@ def test_rebuild_makes_a_database_that_is_not_there_and_spares_the_servers_own(s
 
     monkeypatch.setenv("BT_DATABASE_URL", url_of(server, "postgres"))
     assert "of the server's own" in project.python("backtick.py", "rebuild", "--force")[2]
+
+
+# ---- Cron: bt_next_cron against the vectors, a walk over seconds, and croniter ------------------------------------
+
+VECTORS = [json.loads(line) for line in (HERE / "sql" / "cron_vectors.jsonl").read_text().splitlines()]
+CRON_ZONES = [
+    "UTC",
+    "America/New_York",
+    "Europe/London",
+    "Australia/Lord_Howe",
+    "Africa/Casablanca",
+    "Pacific/Apia",
+    "Asia/Kathmandu",
+    "America/Sao_Paulo",
+    "Asia/Tehran",
+    "America/St_Johns",
+    "Africa/Monrovia",
+    "Asia/Gaza",
+    "Antarctica/Troll",
+    "America/Caracas",
+    "Pacific/Kwajalein",
+    "Europe/Dublin",
+    "Asia/Pyongyang",
+]
+SECOND, HOUR, DAY = dt.timedelta(seconds=1), dt.timedelta(hours=1), dt.timedelta(days=1)
+cron_settings = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module")
+def cron_db(server, template):
+    """One database for all tests of cron, since they write nothing."""
+    name = f"bt_cron_{os.getpid()}"
+    with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
+        admin.execute(f"create database {name} template {template}")
+        with psycopg.connect(url_of(server, name), autocommit=True) as connection:
+            connection.execute("set time zone 'UTC'")
+            connection.execute(
+                """create function pg_temp.takes(p_spec text) returns boolean language plpgsql as $$
+                   begin
+                       perform bt_cron_parse(p_spec);
+                       return true;
+                   exception when invalid_parameter_value then
+                       return false;
+                   end $$"""
+            )
+            yield connection
+        admin.execute(f"drop database {name} with (force)")
+
+
+def next_cron(cron_db, spec, tz, after):
+    return cron_db.execute("select bt_next_cron(%s, %s, %s)", (spec, tz, after)).fetchone()[0]
+
+
+def next_three(cron_db, spec, tz, after):
+    fires = []
+    while len(fires) < 3 and (after := next_cron(cron_db, spec, tz, after)) is not None:
+        fires.append(after)
+    return fires
+
+
+def refusal(cron_db, spec, tz="UTC"):
+    with pytest.raises(psycopg.Error) as caught:
+        next_cron(cron_db, spec, tz, dt.datetime(2024, 1, 1, tzinfo=UTC))
+    return caught.value
+
+
+def instant_of(text):
+    return dt.datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda v: f"{v['id']} {v['spec'][:40]!r} {v['tz']}")
+def test_a_vector_is_answered_as_written(cron_db, vector):
+    if "error" in vector:
+        assert refusal(cron_db, vector["spec"], vector["tz"]).sqlstate == "22023"
+    else:
+        fires = next_three(cron_db, vector["spec"], vector["tz"], instant_of(vector["after"]))
+        assert fires == [instant_of(text) for text in vector["next"]]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda v: f"{v['id']} {v['spec'][:40]!r}")
+def test_a_vector_is_taken_by_check_cron_if_and_only_if_it_is_a_spec(vector):
+    if vector.get("error") == "bad_spec":
+        with pytest.raises(ValueError):
+            backtick.check_cron(vector["spec"])
+    else:
+        backtick.check_cron(vector["spec"])
+
+
+# ---- The oracle: RULES.md read aloud, no bit sets and no search ---------------
+#
+# Takes good specs only. Looks at each day, and on a day that fires at each second.
+
+MONTH_NAMES = {
+    name: n
+    for n, name in enumerate(["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"], 1)
+}
+WEEKDAY_NAMES = {name: n for n, name in enumerate(["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"])}
+ALIASES = {
+    "@YEARLY": "0 0 0 1 1 *",
+    "@ANNUALLY": "0 0 0 1 1 *",
+    "@MONTHLY": "0 0 0 1 * *",
+    "@WEEKLY": "0 0 0 * * 0",
+    "@DAILY": "0 0 0 * * *",
+    "@MIDNIGHT": "0 0 0 * * *",
+    "@HOURLY": "0 0 * * * *",
+}
+
+
+def walk(item, low, high, names={}):
+    """The values of a plain item, in the order in which its range goes through them."""
+    base, slash, step = item.partition("/")
+    number = lambda text: names[text] if text in names else int(text)
+    if base == "*":
+        values = list(range(low, high + 1))
+    elif "-" not in base:
+        values = list(range(number(base), high + 1)) if slash else [number(base)]
+    else:
+        a, b = map(number, base.split("-"))
+        values = [a]
+        while values[-1] != b:
+            values.append(values[-1] + 1 if values[-1] < high else low)
+    return values[:: int(step or 1)]
+
+
+def walk_weekdays(item):
+    """As walk, where 7 is a 0 unless it ends a range that begins elsewhere."""
+    base, slash, step = item.partition("/")
+    number = lambda text: WEEKDAY_NAMES[text] if text in WEEKDAY_NAMES else int(text)
+    if "-" not in base:
+        if base != "*":
+            item = f"{number(base) % 7}" + slash + step
+        return walk(item, 0, 6)
+    a, b = map(number, base.split("-"))
+    if a == b:
+        return [a % 7]
+    if b == 7 and a != 7:
+        return [*range(a, 7), 0][:: int(step or 1)]
+    return walk(f"{a % 7}-{b % 7}{slash}{step}", 0, 6)
+
+
+def cron_weekday(day):
+    return (day.weekday() + 1) % 7
+
+
+def is_workday(day):
+    return day.weekday() < 5
+
+
+def day_item_fires(item, day):
+    length = calendar.monthrange(day.year, day.month)[1]
+    last = day.replace(day=length)
+    if item == "W":
+        return is_workday(day)
+    if item == "LW":
+        return day == max(d for n in range(1, length + 1) if is_workday(d := day.replace(day=n)))
+    if item == "L":
+        return day == last
+    if item.startswith("L-"):
+        return day == last - DAY * int(item[2:])
+    if item.endswith("W"):
+        n = int(item[:-1])
+        workdays = [d for k in range(1, length + 1) if is_workday(d := day.replace(day=k))]
+        return n <= length and day == min(workdays, key=lambda d: abs(d.day - n))
+    return day.day in walk(item, 1, 31)
+
+
+def weekday_item_fires(item, day):
+    length = calendar.monthrange(day.year, day.month)[1]
+    if item == "W":
+        return is_workday(day)
+    if item.endswith("L"):
+        return cron_weekday(day) in walk_weekdays(item[:-1]) and day.day + 7 > length
+    if "#" in item:
+        value, k = item.split("#")
+        before = sum(1 for n in range(1, day.day + 1) if day.replace(day=n).weekday() == day.weekday())
+        return cron_weekday(day) in walk_weekdays(value) and before == int(k)
+    return cron_weekday(day) in walk_weekdays(item)
+
+
+class Spec:
+    def __init__(self, text):
+        text = text.upper().strip(" \t")
+        fields = re.split("[ \t]+", ALIASES.get(text, text))
+        self.seconds, self.minutes, self.hours = (
+            list(range(high + 1))
+            if field == "*"
+            else sorted({value for item in field.split(",") for value in walk(item, 0, high)})
+            for field, high in zip(fields, (59, 59, 23))
+        )
+        self.day, self.month, self.weekday = fields[3:]
+        self.interval = any(sign in field for field in fields[:3] for sign in "*/")
+        self.known = {}
+
+    def fires_on(self, day):
+        if day not in self.known:
+            self.known[day] = self._fires_on(day)
+        return self.known[day]
+
+    def _fires_on(self, day):
+        if self.month != "*" and not any(day.month in walk(i, 1, 12, MONTH_NAMES) for i in self.month.split(",")):
+            return False
+        by_day = lambda: any(day_item_fires(item, day) for item in self.day.split(","))
+        by_weekday = lambda: any(weekday_item_fires(item, day) for item in self.weekday.split(","))
+        if self.day in "*?":
+            return self.weekday in "*?" or by_weekday()
+        return by_day() or (self.weekday not in "*?" and by_weekday())
+
+    def fires_at(self, wall):
+        return (
+            wall.hour in self.hours
+            and wall.minute in self.minutes
+            and wall.second in self.seconds
+            and self.fires_on(wall.date())
+        )
+
+
+@functools.lru_cache(maxsize=1_000_000)
+def offset(tz, instant):
+    """Offset of a zone at a naive instant in UTC."""
+    return instant.replace(tzinfo=UTC).astimezone(zoneinfo.ZoneInfo(tz)).utcoffset()
+
+
+@functools.lru_cache(maxsize=100_000)
+def offsets_about(tz, hour):
+    """All offsets that may be on within 27 hours of an instant."""
+    ends = [offset(tz, hour + HOUR * h) for h in range(-27, 28)]
+    return sorted(set(ends))
+
+
+def showing(tz, wall):
+    """The instants at which a wall time is shown."""
+    about = offsets_about(tz, wall.replace(minute=0, second=0))
+    return sorted(wall - o for o in about if offset(tz, wall - o) == o)
+
+
+def end_of_gap(tz, wall):
+    """The first instant that shows a later wall time: by hours, minutes and seconds from two days before."""
+    instant = wall - 2 * DAY
+    for step in (HOUR, dt.timedelta(minutes=1), SECOND):
+        while instant + step + offset(tz, instant + step) < wall:
+            instant += step
+    return instant + SECOND
+
+
+def oracle(spec, tz, after, count=3, years=9):
+    """Up to `count` fires after a naive instant, looking no further than `years`; with whether it gave up."""
+    spec, fires = Spec(spec), []
+    find = interval_fires if spec.interval else fixed_fires
+    for instant in find(spec, tz, after, after + 366 * years * DAY):
+        if instant is None:
+            return fires, True
+        if instant > after and instant not in fires:
+            fires.append(instant)
+        if len(fires) == count:
+            return fires, False
+    raise AssertionError
+
+
+def fixed_fires(spec, tz, after, until):
+    day = (after - 2 * DAY).date()
+    while day < until.date():
+        if spec.fires_on(day):
+            for hour in spec.hours:
+                start = dt.datetime(day.year, day.month, day.day, hour)
+                if start + HOUR + 26 * HOUR < after:
+                    continue
+                about = offsets_about(tz, start)
+                if len(about) == 1 and start - about[0] + HOUR <= after:
+                    continue
+                for minute in spec.minutes:
+                    for second in spec.seconds:
+                        wall = start.replace(minute=minute, second=second)
+                        shown = showing(tz, wall)
+                        yield shown[0] if shown else end_of_gap(tz, wall)
+        day += DAY
+    yield None
+
+
+def interval_fires(spec, tz, after, until):
+    instant = after.replace(microsecond=0) + SECOND
+    while instant < until:
+        if not any(spec.fires_on((instant + DAY * n).date()) for n in (-1, 0, 1, 2)):
+            instant += DAY
+            continue
+        end = instant.replace(minute=0, second=0) + HOUR
+        one = offset(tz, instant) if offset(tz, instant) == offset(tz, end) else None
+        if one is not None and not any(
+            (w := t + one).hour in spec.hours and spec.fires_on(w.date()) for t in (instant, end - SECOND)
+        ):
+            instant = end
+            continue
+        while instant < end:
+            o = one if one is not None else offset(tz, instant)
+            if spec.fires_at(instant + o):
+                yield instant
+            instant += SECOND
+    yield None
+
+
+# ---- Random specs, zones and starts --------------------------------------------
+
+
+@functools.cache
+def changes(tz):
+    """The instants from 1970 to 2060 at which the offset of a zone changes."""
+    found, instant = [], dt.datetime(1970, 1, 2)
+    while instant < dt.datetime(2060, 1, 1):
+        if offset.__wrapped__(tz, instant) != offset.__wrapped__(tz, instant + DAY / 2):
+            low, high = instant, instant + DAY / 2
+            while high - low > SECOND:
+                middle = (low + (high - low) / 2).replace(microsecond=0)
+                if offset(tz, middle) == offset(tz, low):
+                    low = middle
+                else:
+                    high = middle
+            found.append(high)
+        instant += DAY / 2
+    return found
+
+
+def numbers(low, high):
+    return st.integers(low, high).flatmap(lambda n: st.sampled_from([str(n), f"{n:02}"]))
+
+
+def cron_values(low, high, names):
+    return st.one_of(numbers(low, high), st.sampled_from(names)) if names else numbers(low, high)
+
+
+def items(low, high, names=(), size=None):
+    value, size = cron_values(low, high, names), size or high - low + 1
+    step = st.one_of(st.integers(1, min(size, 9)), st.integers(1, size)).map(lambda n: f"/{n}")
+    return st.one_of(
+        value,
+        st.builds("{}-{}".format, value, value),
+        st.builds("*{}".format, step),
+        st.builds("{}{}".format, value, step),
+        st.builds("{}-{}{}".format, value, value, step),
+    )
+
+
+def fields(item, opens=("*",), weight=2):
+    lists = st.lists(item, min_size=1, max_size=3).map(",".join)
+    return st.one_of(*[st.sampled_from(opens)] * weight, lists)
+
+
+MONTHS, WEEKDAYS = list(MONTH_NAMES), list(WEEKDAY_NAMES)
+DAY_ITEMS = st.one_of(
+    items(1, 31),
+    st.sampled_from(["L", "LW", "W"]),
+    st.builds("L-{}".format, numbers(1, 30)),
+    st.builds("{}W".format, numbers(1, 31)),
+)
+WEEKDAY_ITEMS = st.one_of(
+    items(0, 7, WEEKDAYS, 7),
+    st.just("W"),
+    st.builds("{}L".format, cron_values(0, 7, WEEKDAYS)),
+    st.builds("{}#{}".format, cron_values(0, 7, WEEKDAYS), st.integers(1, 5)),
+)
+CLOCKS = st.one_of(
+    st.tuples(fields(items(0, 59)), fields(items(0, 59)), fields(items(0, 23))),
+    st.tuples(st.sampled_from(["0", "30", "0,59", "*/30"]), fields(items(0, 59)), fields(items(0, 3))),
+    st.tuples(
+        numbers(0, 59),
+        st.sampled_from(["0", "1", "15,45", "30", "0,30", "44"]),
+        st.sampled_from(["0", "1", "2", "3", "23", "0-23", "1,2", "23-1"]),
+    ),
+)
+CALENDARS = st.one_of(
+    st.just(("*", "*", "*")),
+    st.tuples(fields(DAY_ITEMS, "*?"), fields(items(1, 12, MONTHS), weight=5), fields(WEEKDAY_ITEMS, "*?")),
+)
+
+
+@st.composite
+def specs(draw):
+    spec = draw(st.sampled_from([" ", "\t", "  "])).join(draw(CLOCKS) + draw(CALENDARS))
+    return draw(st.sampled_from([spec, spec, spec.lower(), f" {spec}\t"]))
+
+
+@st.composite
+def starts(draw, tz):
+    if changes(tz) and draw(st.integers(0, 3)):
+        near = draw(st.sampled_from(changes(tz)))
+        return (
+            near
+            + draw(
+                st.one_of(
+                    st.integers(-3 * 3600, 3 * 3600),
+                    st.integers(-2, 2),
+                    st.integers(-50 * 3600, 30 * 3600),
+                )
+            )
+            * SECOND
+        )
+    return dt.datetime(1970, 1, 3) + draw(st.integers(0, 110 * 366 * 86400)) * SECOND
+
+
+@cron_settings
+@given(data=st.data(), spec=specs(), tz=st.sampled_from(CRON_ZONES))
+def test_random_specs_fire_as_a_walk_over_days_and_seconds_says(cron_db, data, spec, tz):
+    after = data.draw(starts(tz))
+
+    expected, gave_up = oracle(spec, tz, after)
+
+    fires = [fire.replace(tzinfo=None) for fire in next_three(cron_db, spec, tz, after.replace(tzinfo=UTC))]
+    assert fires[: len(expected)] == expected
+    if gave_up:
+        assert all(fire > after + 366 * 9 * DAY - 2 * DAY for fire in fires[len(expected) :])
+
+
+@cron_settings
+@given(calendar_fields=CALENDARS, start=st.integers(0, 130 * 366))
+def test_random_days_fire_as_a_walk_over_forty_one_years_says(cron_db, calendar_fields, start):
+    spec, after = " ".join(("0", "0", "0", *calendar_fields)), dt.datetime(1970, 1, 1) + start * DAY
+
+    expected, _ = oracle(spec, "UTC", after, count=3, years=41)
+
+    fires = next_three(cron_db, spec, "UTC", after.replace(tzinfo=UTC))
+    assert [fire.replace(tzinfo=None) for fire in fires][: len(expected)] == expected
+    assert fires or not expected
+
+
+def test_every_special_item_fires_on_the_days_that_the_rules_name_in_months_of_every_shape(cron_db):
+    shapes = {}
+    for number in range(28 * 12):
+        month = dt.date(2001 + number // 12, number % 12 + 1, 1)
+        shapes.setdefault((calendar.monthrange(month.year, month.month)), month)
+    assert len(shapes) == 28  # four lengths, seven weekdays of the 1st
+    days = ["W", "L", "LW", *(f"L-{n}" for n in range(1, 31)), *(f"{n}W" for n in range(1, 32))]
+    weekdays = ["W", *(f"{v}L" for v in range(8)), *(f"{v}#{k}" for v in range(8) for k in range(1, 6))]
+
+    for item, fires, spec in [
+        *((item, day_item_fires, f"0 0 0 {item} * *") for item in days),
+        *((item, weekday_item_fires, f"0 0 0 * * {item}") for item in weekdays),
+    ]:
+        for (_, length), month in shapes.items():
+            expected = [n for n in range(1, length + 1) if fires(item, month.replace(day=n))]
+            got = cron_db.execute("select bt_cron_days(bt_cron_parse(%s), %s)", (spec, month)).fetchone()[0]
+            assert [n for n in range(64) if got >> n & 1] == expected, (spec, month)
+
+
+# ---- croniter as an independent judge --------------------------------------------
+#
+# croniter 7.0.0 never decides when a job fires, for where it differs from CRON.md, and why CRON.md wins:
+#
+# W as a weekday, L-n, LW          unknown to it; the original has W, and others' crons the rest
+# 5L                               it writes L5; here the value stands first, as in v#k
+# fixed specs in an overlap        it fires twice; a job at 01:30 is meant once a night
+# ranges with steps that go round  it starts anew at the lowest value; here they go on
+# 7-7                              it takes every day; both ends are Sunday
+# v#k and a day of the month       it joins them with "and"; here, as with all days, either
+# v#k beside plain weekdays        it refuses or misreads the list
+# 1-31, 0-6, L,2-31                it takes a full list for a *; only * and ? leave the other field alone
+# a day that a zone has not        it did not answer within minutes (Apia, 30 December 2011)
+
+
+def up(low, high):
+    return st.tuples(st.integers(low, high), st.integers(low, high)).filter(lambda ab: ab[0] < ab[1])
+
+
+def common_items(low, high):
+    return st.one_of(
+        st.integers(low, high).map(str),
+        up(low, high).map(lambda ab: f"{ab[0]}-{ab[1]}"),
+        st.builds(lambda ab, n: f"{ab[0]}-{ab[1]}/{n}", up(low, high), st.integers(1, 5)),
+    )
+
+
+def is_all(field, low, high):
+    return field != "*" and len({v for item in field.split(",") for v in walk(item, low, high)}) == high - low + 1
+
+
+COMMON = st.builds(
+    lambda clock, calendar: clock + calendar,
+    st.tuples(
+        fields(st.one_of(common_items(0, 59), st.integers(1, 59).map("*/{}".format))),
+        fields(st.one_of(common_items(0, 59), st.integers(1, 59).map("*/{}".format))),
+        fields(st.one_of(common_items(0, 23), st.integers(1, 23).map("*/{}".format))),
+    ),
+    st.one_of(
+        st.tuples(  # croniter counts an L as a day, and takes a list of all days for a *
+            st.one_of(st.just("L"), fields(common_items(1, 31)).filter(lambda field: not is_all(field, 1, 31))),
+            fields(st.one_of(common_items(1, 12), st.sampled_from(MONTHS))),
+            fields(common_items(0, 6)).filter(lambda field: not is_all(field, 0, 6)),
+        ),
+        st.tuples(  # croniter joins v#k with a day of the month by "and", and does not take it beside plain weekdays
+            st.just("*"),
+            fields(common_items(1, 12)),
+            st.lists(st.builds("{}#{}".format, st.integers(0, 6), st.integers(1, 5)), min_size=1).map(",".join),
+        ),
+    ),
+)
+
+
+@cron_settings
+@given(spec=COMMON, start=st.integers(0, 130 * 366 * 86400), tz=st.sampled_from(["UTC", "Asia/Kolkata", "Asia/Tokyo"]))
+def test_croniter_agrees_where_both_understand_a_spec_and_clocks_do_not_change(cron_db, spec, start, tz):
+    spec, after = " ".join(spec), dt.datetime(1970, 1, 1, tzinfo=UTC) + start * SECOND
+    judge = croniter(
+        spec, after.astimezone(zoneinfo.ZoneInfo(tz)), second_at_beginning=True, max_years_between_matches=9
+    )
+    expected = []
+    try:
+        while len(expected) < 3:
+            expected.append(judge.get_next(dt.datetime).astimezone(UTC))
+    except Exception as gave_up:
+        assert type(gave_up).__name__ == "CroniterBadDateError"
+
+    assert next_three(cron_db, spec, tz, after)[: len(expected)] == expected
+
+
+# ---- What is refused -----------------------------------------------------------------
+
+
+@st.composite
+def near_misses(draw):
+    spec = list(draw(specs()))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(spec)))
+        letter = draw(
+            st.one_of(
+                st.sampled_from("0123456789*/,-?LW#@ \tSUNMOJAFEBl67"),
+                st.sampled_from("\n\r\x0b\u00a0\u0663\u017f\u0131\u00df+;.H~\u2028\u0130"),
+            )
+        )
+        spec[at : at + draw(st.integers(0, 2))] = draw(st.sampled_from([letter, letter, ""]))
+    return "".join(spec)
+
+
+@cron_settings
+@given(
+    strings=st.lists(
+        st.one_of(
+            near_misses(),
+            near_misses(),
+            st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30),
+        ),
+        min_size=10,
+        max_size=30,
+    )
+)
+def test_sql_and_python_take_and_refuse_the_same_strings(cron_db, strings):
+    by_sql = [
+        row[0]
+        for row in cron_db.execute(
+            "select pg_temp.takes(s) from unnest(%s::text[]) with ordinality as u(s, n) order by n", (strings,)
+        )
+    ]
+
+    by_python = [takes(string) for string in strings]
+
+    assert list(zip(strings, by_sql)) == list(zip(strings, by_python))
+
+
+def takes(string):
+    try:
+        backtick.check_cron(string)
+        return True
+    except ValueError:
+        return False
+
+
+def test_sql_and_python_take_the_same_short_items_of_each_field(cron_db):
+    alphabet = ["0", "1", "5", "7", "8", "31", "32", "00", "*", "?", "/", "-", ",", "L", "W", "#", "SUN", "FEB", "@"]
+    for place in range(6):
+        fields = ["0", "0", "0", "1", "1", "0"]
+        strings = []
+        for count in (1, 2, 3):
+            for number in range(len(alphabet) ** count):
+                fields[place] = "".join(alphabet[number // len(alphabet) ** k % len(alphabet)] for k in range(count))
+                strings.append(" ".join(fields))
+        by_sql = [
+            row[0]
+            for row in cron_db.execute(
+                "select pg_temp.takes(s) from unnest(%s::text[]) with ordinality as u(s, n) order by n", (strings,)
+            )
+        ]
+        assert [s for s, good in zip(strings, by_sql) if good != takes(s)] == []
+        assert 0 < sum(by_sql) < len(strings)
+
+
+@pytest.mark.parametrize(
+    "spec, field, item",
+    [
+        ("0 */90 * * * *", "minute", "*/90"),
+        ("0 0 0 1,15x,3 * *", "day", "15x"),
+        ("0 0 0 * JANUARY *", "month", "JANUARY"),
+        ("0 0 0 * * 5#6", "weekday", "5#6"),
+        ("1,,2 * * * * *", "second", ""),
+        ("0 0 24 * * *", "hour", "24"),
+    ],
+)
+def test_a_refusal_names_spec_field_and_item_and_says_what_the_field_takes(cron_db, spec, field, item):
+    by_sql = refusal(cron_db, spec)
+    with pytest.raises(ValueError) as by_python:
+        backtick.check_cron(spec)
+
+    wrong = f'cron spec "{spec}": the {field} field does not take "{item}"'
+    assert by_sql.diag.message_primary.lower() == wrong.lower()
+    assert by_sql.diag.message_hint.startswith(f"The {field} field takes ")
+    assert str(by_python.value) == wrong + ". " + by_sql.diag.message_hint
+
+
+def test_a_hostile_spec_of_a_megabyte_is_refused_fast_and_not_repeated_in_full(cron_db):
+    for spec in ("0," * 500_000, "*/" * 500_000, "5" * 1_000_000, " " * 1_000_000, "0-59," * 200_000 + "0 * * * * *"):
+        began = time.monotonic()
+        error = refusal(cron_db, spec)
+        assert time.monotonic() - began < 0.2
+        assert error.sqlstate == "22023" and len(str(error)) < 1500
+        with pytest.raises(ValueError) as by_python:
+            backtick.check_cron(spec)
+        assert len(str(by_python.value)) < 1000
+
+
+def test_the_longest_spec_that_is_taken_is_parsed_within_milliseconds(cron_db):
+    spec = "0-59," * 397 + "1 * * * * *"
+    assert len(spec) <= 2000
+    began = time.monotonic()
+    assert next_cron(cron_db, spec, "UTC", instant_of("2024-01-01T00:00:00Z")) == instant_of("2024-01-01T00:00:01Z")
+    assert time.monotonic() - began < 0.1
+
+
+def test_every_value_of_every_field_fits_into_the_longest_spec(cron_db):
+    spec = " ".join(
+        [
+            ",".join(map(str, range(60))),
+            ",".join(map(str, range(60))),
+            ",".join(map(str, range(24))),
+            ",".join(
+                [
+                    *map(str, range(1, 32)),
+                    "L",
+                    "W",
+                    "LW",
+                    *(f"L-{n}" for n in range(1, 31)),
+                    *(f"{n}W" for n in range(1, 32)),
+                ]
+            ),
+            ",".join(MONTHS),
+            ",".join([*WEEKDAYS, *(f"{d}L" for d in WEEKDAYS), *(f"{d}#{k}" for d in WEEKDAYS for k in range(1, 6))]),
+        ]
+    )
+    assert 900 < len(spec) < 2000
+    backtick.check_cron(spec)
+    assert next_cron(cron_db, spec, "UTC", instant_of("2024-01-01T00:00:00Z")) == instant_of("2024-01-01T00:00:01Z")
+
+
+# ---- Null, never, infinite -------------------------------------------------------------
+
+
+def test_a_null_argument_gives_null(cron_db):
+    after = instant_of("2024-01-01T00:00:00Z")
+    assert next_cron(cron_db, None, "UTC", after) is None
+    assert next_cron(cron_db, "* * * * * *", None, after) is None
+    assert next_cron(cron_db, "* * * * * *", "UTC", None) is None
+
+
+@pytest.mark.parametrize("after", ["infinity", "-infinity"])
+@pytest.mark.parametrize("spec", ["* * * * * *", "0 0 0 * * *"])
+def test_an_infinite_after_gives_null(cron_db, spec, after):
+    assert cron_db.execute("select bt_next_cron(%s, 'UTC', %s::timestamptz)", (spec, after)).fetchone()[0] is None
+
+
+def test_instants_up_to_9900_are_answered(cron_db):
+    for spec in ("0 0 0 29 2 *", "0 0 0 * 2 0#5", "*/7 * * * * *"):
+        text = cron_db.execute("select bt_next_cron(%s, 'America/New_York', '9899-12-31 23:59:59Z')::text", (spec,))
+        assert text.fetchone()[0].startswith("99")
+
+
+def test_a_spec_whose_every_wall_time_is_skipped_gives_null_and_soon(cron_db):
+    zone = "FOO0BAR,J60/0,J300/0"  # clocks go forward each 1 March at 00:00
+    began = time.monotonic()
+    assert next_cron(cron_db, "0 */20 0 1 3 *", zone, instant_of("2024-06-01T00:00:00Z")) is None
+    assert time.monotonic() - began < 0.1
+    assert next_cron(cron_db, "0 20 0 1 3 *", zone, instant_of("2024-06-01T00:00:00Z")) == instant_of(
+        "2025-03-01T00:00:00Z"
+    )
+
+
+# ---- Sessions of all kinds -----------------------------------------------------------------
+
+
+def test_session_settings_change_no_answer(url):
+    some = [v for v in VECTORS if "next" in v][::3]
+    for setup in (
+        "set time zone 'Asia/Kathmandu'; set datestyle to 'SQL, DMY'; set intervalstyle to 'sql_standard'",
+        "set time zone 'America/New_York'; set datestyle to 'German'; set intervalstyle to 'iso_8601'",
+        "set time zone '+05:30'; set lc_time to 'C'; set lc_numeric to 'C'; set extra_float_digits to -15",
+        "set time zone 'Australia/Lord_Howe'; set standard_conforming_strings to off; set enable_seqscan to off; "
+        "set plan_cache_mode to force_generic_plan; set array_nulls to off",
+    ):
+        with psycopg.connect(url, autocommit=True) as session:
+            session.execute(setup)
+            for vector in some:
+                after = vector["after"]
+                for expected in vector["next"]:
+                    after = session.execute(
+                        "select to_char(bt_next_cron(%s, %s, %s) at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
+                        (vector["spec"], vector["tz"], after),
+                    ).fetchone()[0]
+                    assert after == expected, (setup, vector)
+
+
+def test_a_hostile_search_path_and_temporary_objects_change_no_answer(url):
+    with psycopg.connect(url, autocommit=True) as session:
+        session.execute("""
+            drop schema if exists evil cascade;
+            create schema evil;
+            create function evil.bt_cron_parse(text) returns bigint[] language sql as 'select null::bigint[]';
+            create function evil.upper(text) returns text language sql as $$ select 'evil' $$;
+            create function evil.left(text, int) returns text language sql as $$ select 'evil' $$;
+            create function evil.bit_count(bit) returns bigint language sql as 'select 1::bigint';
+            create function evil.isfinite(timestamptz) returns boolean language sql as 'select false';
+            set search_path to evil, public, pg_catalog;
+        """)
+        got = session.execute("select public.bt_next_cron('0 30 9 * * MON', 'UTC', '2024-01-01Z') at time zone 'UTC'")
+        assert got.fetchone()[0] == dt.datetime(2024, 1, 1, 9, 30)
+        assert session.execute("select public.bt_check_cron('0 30 9 * * MON', 'UTC')").fetchone()[0] is None
+        session.execute("set search_path to ''; drop schema evil cascade")
+        got = session.execute(
+            "select count(*) from public.bt_cron_times('@hourly', 'UTC', '2024-01-01Z', '2024-01-02Z')"
+        )
+        assert got.fetchone()[0] == 24
+
+
+def test_specs_from_columns_of_any_collation_are_read_the_same(cron_db):
+    try:
+        cron_db.execute(
+            "create collation pg_temp.ci (provider = icu, locale = 'und-u-ka-shifted-ks-level1', deterministic = false)"
+        )
+    except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedObject):
+        pytest.skip("no ICU")
+    cron_db.execute('create temp table odd (spec text collate pg_temp.ci, tz text collate "C")')
+    cron_db.execute(
+        "insert into odd values ('0 0 0 * jan mon#1', 'UTC'), ('@Daily', 'UTC'), (E'0\t0 0 ? * friL,w', 'UTC')"
+    )
+    rows = cron_db.execute(
+        "select spec, bt_next_cron(spec, tz, '2024-01-01Z'), bt_check_cron(spec, tz) from odd"
+    ).fetchall()
+    for spec, fire, wrong in rows:
+        assert fire == next_cron(cron_db, spec, "UTC", instant_of("2024-01-01T00:00:00Z"))
+        assert wrong is None
+
+
+# ---- Previews and checks -----------------------------------------------------------------
+
+
+def test_cron_times_are_the_fires_after_the_first_instant_up_to_and_with_the_second(cron_db):
+    times = cron_db.execute(
+        "select * from bt_cron_times('0 30 1 * * *', 'America/New_York', '2021-11-06 05:30Z', '2021-11-08 06:30Z')"
+    ).fetchall()
+
+    assert [t for (t,) in times] == [instant_of("2021-11-07T05:30:00Z"), instant_of("2021-11-08T06:30:00Z")]
+
+
+def test_cron_times_are_what_asking_again_and_again_gives(cron_db):
+    for vector in VECTORS:
+        if vector.get("next"):
+            times = cron_db.execute(
+                "select array(select bt_cron_times(%s, %s, %s, %s))",
+                (vector["spec"], vector["tz"], instant_of(vector["after"]), instant_of(vector["next"][-1])),
+            ).fetchone()[0]
+            assert times == [instant_of(text) for text in vector["next"]]
+
+
+def test_cron_times_never_fire_for_a_spec_that_never_does_and_refuse_an_endless_preview(cron_db):
+    never = cron_db.execute(
+        "select * from bt_cron_times('0 0 0 31 2 *', 'UTC', '2024-01-01Z', '2124-01-01Z')"
+    ).fetchall()
+    assert never == []
+    with pytest.raises(psycopg.Error) as caught:
+        cron_db.execute("select * from bt_cron_times('0 0 0 * * *', 'UTC', '2024-01-01Z', 'infinity')")
+    assert caught.value.sqlstate == "22023"
+
+
+@pytest.mark.parametrize(
+    "spec, tz, says",
+    [
+        ("0 0 0 * * *", "UTC", None),
+        ("@daily", "Europe/London", None),
+        ("0 0 0 29 2 *", "Pacific/Apia", None),
+        ("0 */90 * * * *", "UTC", r'.*"0 \*/90 .*": the minute field does not take "\*/90"\. The minute field takes'),
+        ("* * * * *", "UTC", ".*neither six fields nor an alias. A spec is second minute hour"),
+        ("0 0 0 31 2 *", "UTC", ".*never fires"),
+        ("0 0 0 * * *", "Foo5", 'time zone "Foo5" is unknown'),
+        ("0 0 0 * * *", "europe/london", ".*Europe/London"),
+        ("0 0 0 * * *", "", 'time zone "" is unknown'),
+        (None, "UTC", "No cron spec"),
+        ("0 0 0 * * *", None, "No cron spec"),
+    ],
+)
+def test_check_cron_says_what_is_wrong_and_nothing_if_all_is_well(cron_db, spec, tz, says):
+    text = cron_db.execute("select bt_check_cron(%s, %s)", (spec, tz)).fetchone()[0]
+
+    assert text is None if says is None else re.match(says, text)
 
 
 # ---- Schedules ---------------------------------------------------------------------------------------------
