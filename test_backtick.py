@@ -949,11 +949,16 @@ def test_failing_releasing_and_reviving_wake_the_runners_that_sleep(db, connect)
 class QueueMachine(RuleBasedStateMachine):
     """Several clients in random order, and beside them a model in Python of what must be the case."""
 
-    connection: psycopg.Connection
+    clients: list[psycopg.Connection]
+
+    @property
+    def db(self):
+        """Each call comes from the next client."""
+        return next(self.turns)
 
     def __init__(self):
         super().__init__()
-        self.db = self.connection
+        self.turns = itertools.cycle(self.clients)
         self.db.execute("truncate backtick_queue, backtick_claim, backtick_done, backtick_runner restart identity")
         self.minutes = 0
         move_clock(self.db, "0 s")
@@ -1087,8 +1092,8 @@ class QueueMachine(RuleBasedStateMachine):
         assert sorted(rows) == sorted((id_, runner) for id_, (runner, _) in self.held.items())
 
 
-def test_the_invariants_of_the_queue_hold_after_every_random_step(db):
-    QueueMachine.connection = db
+def test_the_invariants_of_the_queue_hold_after_every_random_step(connect):
+    QueueMachine.clients = [connect() for _ in range(3)]
 
     run_state_machine_as_test(
         QueueMachine,
@@ -3548,6 +3553,19 @@ def test_a_schedule_is_shown_as_having_no_worker_until_a_living_runner_knows_it(
 
     assert before == (False, [("tick", "a", False)])
     assert (schedule_of(db).has_worker, call(db, "bt_declare", p_names=[])) == (True, [])
+
+
+def test_a_schedule_without_a_worker_is_logged_once(db, clean_registry, runner, caplog, monkeypatch):
+    monkeypatch.setattr(backtick._Keeper, "DECLARE_S", 0.0)
+    monkeypatch.setattr(backtick._Keeper, "LOOK_S", 0.01)
+    every(db, 60_000)
+    handle = runner()
+    seen = []
+    monkeypatch.setattr(handle._keeper, "_declare", lambda db, real=handle._keeper._declare: seen.append(real(db)))
+
+    wait_until(lambda: len(seen) >= 3, "three looks at the schedules")
+
+    assert caplog.text.count("schedule tick has no worker: no runner knows a") == 1
 
 
 # Schedules from Python
