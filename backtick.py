@@ -1175,7 +1175,15 @@ def _first_column(row: Any) -> Any:
 # The grammar of sql/CRON.md, so that a mistake shows at import, without a database. When a
 # spec fires is for bt_next_cron alone to know.
 
-_CRON_ALIASES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
+_CRON_ALIASES = {
+    "@yearly": "0 0 0 1 1 *",
+    "@annually": "0 0 0 1 1 *",
+    "@monthly": "0 0 0 1 * *",
+    "@weekly": "0 0 0 * * 0",
+    "@daily": "0 0 0 * * *",
+    "@midnight": "0 0 0 * * *",
+    "@hourly": "0 0 * * * *",
+}
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _ASCII = re.ASCII | re.IGNORECASE  # case never matters, and a letter is an ASCII letter: a long s is no S
@@ -1253,6 +1261,123 @@ _CRON_FIELDS = [
         special_takes=_WEEKDAY_TAKES,
     ),
 ]
+
+
+class _CronPart(NamedTuple):
+    values: set[int]  # a Sunday is 0; empty for a day or weekday that is * or ?
+    special: list[str]  # L, L-3, LW, 15W for days, 5L, 1#2 for weekdays: numbers only, no leading zeros
+
+
+_CRON_RANGES = (("second", 0, 59), ("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("day", 0, 6))
+_MONTH_NAMES = [dt.date(2023, month, 1).strftime("%B") for month in range(1, 13)]
+_DAY_NAMES = [dt.date(2023, 1, day).strftime("%A") for day in range(1, 8)]  # from Sunday
+_NTH = ("", "first", "second", "third", "fourth", "fifth")
+
+
+def describe_cron(spec: str) -> str:
+    """`spec` in English, one line without a full stop. Raises ValueError as check_cron does."""
+    parts = _read_cron(spec)
+    second, minute, hour, day, month, weekday = (sorted(part.values) for part in parts)
+    if len(hour) * len(minute) * len(second) <= 4:
+        text = "at " + _listed([f"{h:02}:{m:02}:{s:02}" for h in hour for m in minute for s in second])
+    else:
+        said = [_value_words(values, field) for field, values in enumerate((second, minute, hour))]
+        # What is "every" after another "every" says nothing: every second of [every minute of] hour 5.
+        useful = [said[0]] + [b for a, b in itertools.pairwise(said) if not a[:6] == b[:6] == "every "]
+        text = ("" if useful[0].startswith("every ") else "at ") + " of ".join(useful)
+    days = [f"on {_value_words(day, 3)} of the month"] * bool(day) + [f"on {_day_words(d)}" for d in parts[3].special]
+    weekdays = [f"on {_value_words(weekday, 5)}"] * bool(weekday) + [f"on {_day_words(d)}" for d in parts[5].special]
+    text += f", {' or '.join(dict.fromkeys(days + weekdays)) or 'every day'}"
+    text += " (either is enough)" if days and weekdays else ""
+    return text + (f", in {_value_words(month, 4)}" if len(month) < 12 else "")
+
+
+def _value_words(values: list[int], field: int) -> str:
+    """Sorted values of one field: `every hour`, `minutes 0 to 55 (in steps of 5)`, `Friday to Sunday`."""
+    unit, low, high = _CRON_RANGES[field]
+    if len(values) > high - low or not values:
+        return f"every {unit}"
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    if runs[0][0] == low and runs[-1][-1] == high and len(runs[0] + runs[-1]) > 2:
+        runs[0] = runs.pop() + runs[0]  # goes round: 22 to 2
+    names = {4: ["", *_MONTH_NAMES], 5: _DAY_NAMES}.get(field) or list(map(str, range(60)))
+    steps = {b - a for a, b in itertools.pairwise(values)}
+    if len(values) > 3 and len(steps) == 1 and steps != {1}:
+        text = f"{names[values[0]]} to {names[values[-1]]} (in steps of {steps.pop()})"
+    else:
+        ranges = [[f"{names[r[0]]} to {names[r[-1]]}"] if len(r) > 2 else [names[v] for v in r] for r in runs]
+        text = _listed([name for group in ranges for name in group])
+    return text if field >= 4 else f"{unit}{'s' if len(values) > 1 else ''} {text}"
+
+
+def _day_words(special: str) -> str:
+    if special.endswith("W"):
+        which = "the last Monday-to-Friday day" if special == "LW" else "the Monday-to-Friday day nearest to day "
+        return f"{which}{special[:-1].lstrip('L')} of the month"
+    if special.startswith("L-"):
+        return f"the day {special[2:]} day{'s' if special != 'L-1' else ''} before the last of the month"
+    which = _NTH[int(special[2])] if "#" in special else "last"
+    return f"the {which} {'day' if special == 'L' else _DAY_NAMES[int(special[0])]} of the month"
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return " and ".join([*[", ".join(texts[:-1])] * (len(texts) > 1), *texts[-1:]])
+
+
+def _split_cron(spec: str) -> list[str]:
+    """The six fields of a spec or an alias, in capitals. Raises ValueError as check_cron does."""
+    check_cron(spec)
+    return _CRON_ALIASES.get(spec.strip(" \t").lower(), spec).upper().split()
+
+
+def _read_cron(spec: str) -> list[_CronPart]:
+    """The six fields of a spec as values, and what depends on the month. Raises ValueError as check_cron does."""
+    parts = [_CronPart(set(), []) for _ in _CRON_RANGES]
+    for field, text in enumerate(_split_cron(spec)):
+        _, low, high = _CRON_RANGES[field]
+        number = {name: str(n) for n, name in (enumerate(_MONTHS, 1) if field == 4 else enumerate(_WEEKDAYS))}
+        if text in ("*", "?"):
+            parts[field].values.update(range(low, high + 1) if field not in (3, 5) else ())
+            continue
+        for name in text.split(","):
+            item = re.sub(r"\b0(?=[0-9])|[A-Z]{3}", lambda match: number.get(match[0], ""), name)  # noqa: B023
+            if item == "W":
+                parts[5].values.update(range(1, 6))  # also for a day: a day fires when either field matches
+            elif re.search("[LW#]", item):
+                parts[field].special.append(f"0{item[1:]}" if field == 5 and item[0] == "7" else item)
+            else:
+                parts[field].values.update(_item_values(item, field, low, high))
+    return parts
+
+
+def _item_values(item: str, field: int, low: int, high: int) -> Iterator[int]:
+    size = high - low + 1
+    body, _, step = item.partition("/")
+    first, _, last = body.partition("-")
+    start = low if first == "*" else int(first)
+    end = int(last) if last else high if step else start
+    if start == 7 and field == 5:  # a Sunday; as the end of a range 7 stays: 5-7 does not go round
+        start, end = 0, end % 7
+    end += size if end < start else 0
+    return (low + (value - low) % size for value in range(start, end + 1, int(step or 1)))
+
+
+def _plain_cron(spec: str) -> str | None:
+    """The spec in lists of numbers, which croniter reads as we do; None if it cannot be told without L-n, LW, nW …"""
+    parts = _read_cron(spec)
+    day, weekday = parts[3], parts[5]
+    if len(day.values) == 31 or len(weekday.values) == 7:  # either is enough, so each day fires
+        day = weekday = _CronPart(set(), [])
+    if set(day.special) - {"L"} or (weekday.special and (day.values or day.special or weekday.values)):
+        return None
+    special = [f"L{item[0]}" if item.endswith("L") else item for item in weekday.special]
+    parts = [*parts[:3], day, parts[4], _CronPart(weekday.values, special)]
+    return " ".join(",".join([*map(str, sorted(part.values)), *part.special]) or "*" for part in parts)
 
 
 # ---- Decorators -------------------------------------------------------------------
@@ -2709,7 +2834,116 @@ def _command_rebuild(arguments: Sequence[str]) -> int:
     return 0
 
 
-_COMMANDS = {"bench": _command_bench, "install": _command_install, "rebuild": _command_rebuild}
+def _command_cron(arguments: Sequence[str]) -> int:
+    """Say in words when a cron spec fires, and the next times, as bt_next_cron in the database computes them."""
+    parser = argparse.ArgumentParser(prog="python backtick.py cron", description=_command_cron.__doc__)
+    parser.add_argument("spec", help="in quotes: second minute hour day month weekday, or an alias such as @daily")
+    parser.add_argument("--tz", default="UTC", help="time zone whose clock the spec means, such as Europe/London")
+    parser.add_argument("--after", type=_instant, metavar="TIME", help="such as 2026-03-28T00:00:00Z; default: now")
+    parser.add_argument("--count", type=int, default=10, metavar="N", help="how many times, default 10")
+    options = parser.parse_args(arguments)
+    if options.count < 1:
+        parser.error(f"--count is {options.count}; give a number from 1")
+    config = Config.load()
+    try:
+        words = describe_cron(options.spec)
+        check_zone(options.tz)
+        before = (options.after or dt.datetime.now(dt.timezone.utc)).astimezone(zoneinfo.ZoneInfo(options.tz))
+    except (ValueError, zoneinfo.ZoneInfoNotFoundError) as error:
+        raise BacktickError(_one_line(error)) from None
+    print(words, flush=True)
+    try:
+        fires = _database_fires(_Database(config), options.spec, before)
+    except (DatabaseUnavailable, WrongVersion) as error:
+        print(
+            f"No database: {_one_line(error)}.\nAny times below are croniter's, and end where the clocks change.",
+            flush=True,
+        )
+        fires = _croniter_fires(options.spec, before)
+    try:
+        for fire, skipped in itertools.islice(fires, options.count):
+            local, utc = f"{fire:%a} {fire.isoformat(' ')} {fire.tzname()}", fire.astimezone(dt.timezone.utc)
+            print(f"{local:<35} {utc:%Y-%m-%dT%H:%M:%SZ}  {_mark(before, fire, skipped)}".rstrip())
+            before = fire
+    except psycopg.Error as error:  # the server knows no such zone, or went away
+        raise BacktickError(_one_line(error)) from None
+    return 0
+
+
+def _instant(text: str) -> dt.datetime:
+    """An instant in ISO 8601, UTC if no offset is given; years that bt_next_cron and datetime both know."""
+    with contextlib.suppress(ValueError):
+        instant = dt.datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
+        if 1970 < instant.year < 9900:
+            return instant if instant.tzinfo else instant.replace(tzinfo=dt.timezone.utc)
+    raise argparse.ArgumentTypeError(f"{text!r} is no time from 1971 to 9899; write 2026-03-28T00:00:00Z")
+
+
+_Fires = Iterator[tuple[dt.datetime, dt.datetime | None]]  # a fire, and the first skipped wall time that it stands for
+
+
+def _database_fires(database: _Database, spec: str, after: dt.datetime) -> _Fires:
+    """The fires of `spec` after `after`, in its time zone. Raises BacktickError if there is none."""
+    fixed = not re.search("[*/]", " ".join(_split_cron(spec)[:3]))
+    utc, second = dt.timezone.utc, dt.timedelta(seconds=1)
+
+    def next_fire(tz: str, instant: dt.datetime) -> dt.datetime | None:
+        return cast("dt.datetime | None", database.run("bt_next_cron", p_spec=spec, p_tz=tz, p_after=instant)[0][0])
+
+    with contextlib.closing(database):
+        fire = next_fire(str(after.tzinfo), after)
+        if not fire:
+            raise BacktickError(f'cron spec "{spec}" never fires: no month it names has such a day')
+        while fire:
+            here, earlier = fire.astimezone(after.tzinfo), (fire.astimezone(utc) - second).astimezone(after.tzinfo)
+            skipped = None
+            if fixed and _offset(earlier) < _offset(here):
+                # Read in UTC, which skips nothing, the spec matches this wall time first.
+                skipped = next_fire("UTC", earlier.replace(tzinfo=utc))
+            yield here, skipped if skipped and skipped < here.replace(tzinfo=utc) else None
+            fire = next_fire(str(after.tzinfo), fire)
+
+
+def _croniter_fires(spec: str, after: dt.datetime) -> _Fires:
+    """The same without a database, up to the first wall time that is skipped or shown twice: croniter errs there.
+
+    It reads a plain wall clock, and lists of numbers in place of what it takes otherwise. Raises BacktickError.
+    """
+    plain = _plain_cron(spec)
+    what_to_do = f"only the database knows when it fires: start it, {_OR_A_URL}"
+    if not plain:
+        raise BacktickError(f'croniter does not understand "{spec}"; {what_to_do}')
+    try:
+        croniter = importlib.import_module("croniter").croniter
+        search = croniter(plain, after.replace(tzinfo=None, microsecond=0), dt.datetime, second_at_beginning=True)
+        wall = after
+        while _offset(wall) == _offset(wall.replace(fold=1 - wall.fold)):
+            if wall is not after:
+                yield wall, None
+            wall = search.get_next().replace(tzinfo=after.tzinfo)
+    except ImportError:
+        raise BacktickError(f"croniter is not installed; {what_to_do}") from None
+    except (ValueError, OverflowError):
+        raise BacktickError(f'croniter finds no time in the next 50 years at which "{spec}" fires') from None
+    raise BacktickError(f"the clocks change around {wall:%Y-%m-%d %H:%M:%S}, and croniter is wrong there; {what_to_do}")
+
+
+def _offset(instant: dt.datetime) -> dt.timedelta:
+    return instant.utcoffset() or dt.timedelta()
+
+
+def _mark(before: dt.datetime, fire: dt.datetime, skipped: dt.datetime | None) -> str:
+    """What the clocks did from one fire to the next."""
+    if skipped:
+        return f"clocks went forward over {skipped:%H:%M:%S}" + f" of {skipped:%Y-%m-%d}" * (
+            skipped.date() != fire.date()
+        )
+    if _offset(before) == _offset(fire):
+        return ""
+    return "clocks went forward" if _offset(before) < _offset(fire) else "clocks went back"
+
+
+_COMMANDS = {"bench": _command_bench, "cron": _command_cron, "install": _command_install, "rebuild": _command_rebuild}
 
 
 def _command_run(arguments: Sequence[str]) -> int:
@@ -2717,7 +2951,8 @@ def _command_run(arguments: Sequence[str]) -> int:
         prog="python backtick.py",
         description="Run the jobs of the workers in these modules until SIGTERM or SIGINT: then claim no more, let "
         "running jobs finish, and hand the rest back; a second signal hands everything back at once.",
-        epilog="Other commands: install (or upgrade the database), rebuild (destroy and create it), bench. "
+        epilog="Other commands: install (or upgrade the database), rebuild (destroy and create it), bench, "
+        "cron (when a spec fires, in words and times). "
         "Each setting is an environment variable too, BT_POLL_MS say.",
     )
     parser.add_argument("modules", nargs="+", metavar="module", help="module to import, as in `import myjobs`")

@@ -4375,6 +4375,249 @@ def ordinary_python():
     return pytest.skip("there is no Python with psycopg here that nobody can run")
 
 
+# ---- Cron in words, and its next fires on the command line ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spec, words",
+    [
+        ("0 30 2 * * *", "at 02:30:00, every day"),
+        ("* * * * * *", "every second, every day"),
+        ("0 * * ? * ?", "at second 0 of every minute, every day"),
+        ("* * 5 * * *", "every second of hour 5, every day"),
+        ("* 5 * * * *", "every second of minute 5 of every hour, every day"),
+        ("0 0 14,16 * * *", "at 14:00:00 and 16:00:00, every day"),
+        (
+            "0 */5 9-17 * * MON-FRI",
+            "at second 0 of minutes 0 to 55 (in steps of 5) of hours 9 to 17, on Monday to Friday",
+        ),
+        ("0 0 22-2 * * *", "at second 0 of minute 0 of hours 22 to 2, every day"),
+        ("0 0 22-4/3 * * *", "at 01:00:00, 04:00:00 and 22:00:00, every day"),
+        ("0 5/20 1 * * *", "at 01:05:00, 01:25:00 and 01:45:00, every day"),
+        ("0 0 12 28-3 NOV-FEB *", "at 12:00:00, on days 28 to 3 of the month, in November to February"),
+        ("0 0 12 L feb,4 ?", "at 12:00:00, on the last day of the month, in February and April"),
+        ("0 0 12 L-03 * *", "at 12:00:00, on the day 3 days before the last of the month"),
+        ("0 0 12 LW * *", "at 12:00:00, on the last Monday-to-Friday day of the month"),
+        ("0 0 12 01W * *", "at 12:00:00, on the Monday-to-Friday day nearest to day 1 of the month"),
+        ("0 0 12 W * *", "at 12:00:00, on Monday to Friday"),
+        ("0 0 12 * * W,6", "at 12:00:00, on Monday to Saturday"),
+        ("0 0 12 * * 5-7", "at 12:00:00, on Friday to Sunday"),
+        ("0 0 12 * * 7-7", "at 12:00:00, on Sunday"),
+        ("0 0 12 * * 7L", "at 12:00:00, on the last Sunday of the month"),
+        (
+            "0 0 12 * * mon#1,3#5",
+            "at 12:00:00, on the first Monday of the month or on the fifth Wednesday of the month",
+        ),
+        ("0 0 12 13 * FRI", "at 12:00:00, on day 13 of the month or on Friday (either is enough)"),
+        ("0 0 12 */1 * 1", "at 12:00:00, on every day of the month or on Monday (either is enough)"),
+        (" @Weekly\t", "at 00:00:00, on Sunday"),
+        ("@hourly", "at second 0 of minute 0 of every hour, every day"),
+    ],
+)
+def test_a_cron_spec_is_said_in_words(spec, words):
+    assert backtick.describe_cron(spec) == words
+
+
+def test_the_words_are_of_the_values_that_the_database_reads(db):
+    vectors = [json.loads(line) for line in (HERE / "sql" / "cron_vectors.jsonl").read_text().splitlines()]
+
+    for spec in {vector["spec"] for vector in vectors if "next" in vector}:
+        ((sets,),) = db.execute("select bt_cron_parse(%s)", [spec]).fetchall()
+        read = [sum(1 << value for value in part.values) for part in backtick._read_cron(spec)]
+        every_day = "every day" in backtick.describe_cron(spec).split(", ")
+        weeks, days = 0b1111111, 0 if every_day else 0b11111111111111111111111111111110
+        masks = [-1, -1, -1, days, -1, weeks]  # what else the database keeps in these sets is L and #
+        assert [s & m for s, m in zip(sets, masks, strict=False)] == [
+            r & m for r, m in zip(read, masks, strict=True)
+        ], spec
+
+
+def cron_lines(capsys, *arguments, status=0):
+    """The lines that `python backtick.py cron` prints, those of errors last, blanks reduced to one."""
+    assert backtick.main(["cron", *arguments]) == status
+    printed = capsys.readouterr()
+    return [" ".join(line.split()) for line in (printed.out + printed.err).splitlines()]
+
+
+LONDON = ("--tz", "Europe/London", "--count")
+
+
+@pytest.mark.parametrize(
+    "spec, after, count, fires",
+    [
+        (
+            "0 30 1 * * *", "2026-03-28T00:00:00Z", 3,
+            [
+                "Sat 2026-03-28 01:30:00+00:00 GMT 2026-03-28T01:30:00Z",
+                "Sun 2026-03-29 02:00:00+01:00 BST 2026-03-29T01:00:00Z clocks went forward over 01:30:00",
+                "Mon 2026-03-30 01:30:00+01:00 BST 2026-03-30T00:30:00Z",
+            ],
+        ),
+        (
+            "0 0 2 * * *", "2026-03-28T12:00:00Z", 1,
+            ["Sun 2026-03-29 02:00:00+01:00 BST 2026-03-29T01:00:00Z clocks went forward"],
+        ),
+        (
+            "0 30 1 * 3 0L", "2026-03-29T00:00:00Z", 2,
+            [
+                "Sun 2026-03-29 02:00:00+01:00 BST 2026-03-29T01:00:00Z clocks went forward over 01:30:00",
+                "Sun 2027-03-28 02:00:00+01:00 BST 2027-03-28T01:00:00Z clocks went forward over 01:30:00",
+            ],
+        ),
+        (
+            "0 */30 * * * *", "2026-03-29T00:00:00Z", 3,
+            [
+                "Sun 2026-03-29 00:30:00+00:00 GMT 2026-03-29T00:30:00Z",
+                "Sun 2026-03-29 02:00:00+01:00 BST 2026-03-29T01:00:00Z clocks went forward",
+                "Sun 2026-03-29 02:30:00+01:00 BST 2026-03-29T01:30:00Z",
+            ],
+        ),
+        (
+            "0 30 1 * * *", "2026-10-25T00:00:00", 2,
+            [
+                "Sun 2026-10-25 01:30:00+01:00 BST 2026-10-25T00:30:00Z",
+                "Mon 2026-10-26 01:30:00+00:00 GMT 2026-10-26T01:30:00Z clocks went back",
+            ],
+        ),
+        (
+            "0 30 * * * *", "2026-10-25T01:00:00+01:00", 3,
+            [
+                "Sun 2026-10-25 01:30:00+01:00 BST 2026-10-25T00:30:00Z",
+                "Sun 2026-10-25 01:30:00+00:00 GMT 2026-10-25T01:30:00Z clocks went back",
+                "Sun 2026-10-25 02:30:00+00:00 GMT 2026-10-25T02:30:00Z",
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_the_next_fires_are_shown_in_the_zone_and_in_utc_with_a_mark_where_the_clocks_change(
+    url, capsys, spec, after, count, fires
+):
+    words, *lines = cron_lines(capsys, spec, *LONDON, str(count), "--after", after)
+
+    assert words == backtick.describe_cron(spec)
+    assert lines == fires
+
+
+def test_a_fire_that_stands_for_a_skipped_day_names_that_day(url, capsys):
+    lines = cron_lines(
+        capsys, "0 0 12 * * *", "--tz", "Pacific/Apia", "--after", "2011-12-30T00:00:00Z", "--count", "1"
+    )
+
+    assert lines[1].endswith("2011-12-30T10:00:00Z clocks went forward over 12:00:00 of 2011-12-30")
+
+
+def test_ten_fires_from_now_on_are_shown_by_the_command_line(project):
+    status, printed, said = project.python("backtick.py", "cron", "@daily")
+
+    assert (status, said) == (0, "")
+    assert len(printed.splitlines()) == 11
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["0 61 * * * *"], 'the minute field does not take "61"'),
+        (["0 0 0 * * *\n"], "the weekday field does not take"),
+        (["* * *"], "neither six fields nor an alias"),
+        (["@daily", "--tz", "Mars/Olympus"], "time zone 'Mars/Olympus' is unknown"),
+    ],
+)
+def test_a_bad_spec_or_zone_gives_one_line_and_status_1(url, capsys, monkeypatch, reachable, arguments, words):
+    if not reachable:
+        monkeypatch.setenv("BT_DATABASE_URL", "postgresql://127.0.0.1:1/none")
+
+    (line,) = cron_lines(capsys, *arguments, status=1)
+
+    assert line.startswith("backtick: ")
+    assert words in line
+
+
+@pytest.mark.parametrize("option", [["--after", "yesterday"], ["--after", "0001-01-01"], ["--count", "0"]])
+def test_an_option_of_cron_that_cannot_be_is_refused(capsys, option):
+    with pytest.raises(SystemExit, match="2"):
+        backtick.main(["cron", "@daily", *option])
+
+    assert option[0] in capsys.readouterr().err
+
+
+def test_a_spec_that_never_fires_says_so(url, capsys):
+    words, line = cron_lines(capsys, "0 0 0 31 2 *", status=1)
+
+    assert words == "at 00:00:00, on day 31 of the month, in February"
+    assert line == 'backtick: cron spec "0 0 0 31 2 *" never fires: no month it names has such a day'
+
+
+@pytest.fixture
+def no_database(monkeypatch):
+    monkeypatch.setenv("BT_DATABASE_URL", "postgresql://127.0.0.1:1/none")
+
+
+def test_without_a_database_the_times_are_croniters_and_it_says_so(no_database, capsys):
+    lines = cron_lines(capsys, "0 0 22-4/3 * * 5-7", *LONDON, "2", "--after", "2026-06-05T12:00:00Z")
+
+    assert lines[1].startswith("No database: cannot use the database postgresql://127.0.0.1:1/none")
+    assert "croniter's" in lines[2]
+    assert lines[3:] == [
+        "Fri 2026-06-05 22:00:00+01:00 BST 2026-06-05T21:00:00Z",
+        "Sat 2026-06-06 01:00:00+01:00 BST 2026-06-06T00:00:00Z",
+    ]
+
+
+@pytest.mark.parametrize(
+    "after, wall", [("2026-03-28T02:00:00Z", "2026-03-29"), ("2026-10-24T02:00:00Z", "2026-10-25")]
+)
+@pytest.mark.parametrize("spec", ["0 30 1 * * *", "0 30 * * * *"])
+def test_without_a_database_the_times_end_where_the_clocks_change(no_database, capsys, spec, after, wall):
+    *lines, end = cron_lines(capsys, spec, *LONDON, "40", "--after", after, status=1)
+
+    assert all("clocks went" not in line for line in lines)
+    assert f"the clocks change around {wall} 01:30:00" in end
+    assert "set BT_DATABASE_URL" in end
+
+
+@pytest.mark.parametrize(
+    "spec", ["0 0 0 L-3 * *", "0 0 0 LW * *", "0 0 0 15W * *", "0 0 0 1 * MON#1", "0 0 0 * * 1,5L"]
+)
+def test_without_a_database_a_spec_that_croniter_does_not_understand_is_only_said_in_words(no_database, capsys, spec):
+    words, *_, line = cron_lines(capsys, spec, status=1)
+
+    assert words == backtick.describe_cron(spec)
+    assert "croniter does not understand" in line
+    assert "set BT_DATABASE_URL" in line
+
+
+def test_without_a_database_a_spec_that_croniter_finds_no_time_for_says_so(no_database, capsys):
+    assert "croniter finds no time in the next 50 years" in cron_lines(capsys, "0 0 0 31 2 *", status=1)[-1]
+
+
+def test_without_croniter_too_the_words_are_said(no_database, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "croniter", None)
+
+    words, *_, line = cron_lines(capsys, "@daily", status=1)
+
+    assert words == "at 00:00:00, every day"
+    assert "croniter is not installed" in line
+
+
+def test_what_croniter_says_without_a_database_is_what_the_database_says(url):
+    database = backtick._Database(Config(database_url=url))
+    vectors = [json.loads(line) for line in (HERE / "sql" / "cron_vectors.jsonl").read_text().splitlines()]
+    compared = 0
+
+    for vector in vectors:
+        if "error" in vector or vector["tz"] not in zoneinfo.available_timezones():
+            continue
+        after = backtick._instant(vector["after"]).astimezone(zoneinfo.ZoneInfo(vector["tz"]))
+        with contextlib.suppress(backtick.BacktickError):
+            for (fire, _), exact in zip(backtick._croniter_fires(vector["spec"], after), vector["next"], strict=False):
+                assert fire.astimezone(dt.timezone.utc) == backtick._instant(exact), vector
+                compared += 1
+
+    database.close()
+    assert compared > 300
+
+
 # ---- What the project says of itself ---------------------------------------------------------------------------
 
 
