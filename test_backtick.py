@@ -4659,6 +4659,52 @@ def test_the_tables_of_the_readme_say_what_is_so(db, tag, table):
         assert said[1].strip() == table(db)
 
 
+def readme_blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", (HERE / "README.md").read_text(), re.M | re.S)
+
+
+def test_the_first_example_of_the_readme_works_as_printed(db, project):
+    (project.path / "myjobs.py").write_text(readme_blocks("python")[0])
+
+    assert project.python("myjobs.py")[0] == 0
+    status, _, said = project.python("backtick.py", "myjobs", "--drain")
+
+    assert status == 0
+    assert "3 + 4 = 7" in said
+    assert re.search(r"job 1 myjobs\.log_sum done in \d+ ms", said)
+    assert states(db) == {"done": 1}
+
+
+def test_the_other_python_examples_of_the_readme_work_too(db, clean_registry, monkeypatch):
+    for block in readme_blocks("python")[1:]:
+        exec(compile(block, "README.md", "exec"), {"__name__": "myjobs"})
+
+    assert {"myjobs.send", "myjobs.sweep", "myjobs.report", "myjobs.standup"} <= backtick.registered_workers().keys()
+    assert schedule_of(db, "billing.jobs.close").spec == "@daily"
+    assert db.execute("select count(*) from backtick_job where name = 'myjobs.send'").fetchone()[0] >= 7
+
+
+def test_the_sql_examples_of_the_readme_work(db):
+    db.execute("create table orders (id int)")
+
+    for block in readme_blocks("sql"):
+        db.execute(block)
+    db.execute("insert into orders values (1)")
+
+    names = db.execute("select name, count(*) from backtick_job group by name order by name").fetchall()
+    assert names == [("myjobs.log_sum", 5), ("myjobs.on_order", 1)]
+    assert [name for (name,) in db.execute("select name from backtick_recurring")] == ["sweep"]
+
+
+def test_what_the_readme_prints_of_the_cron_command_is_what_it_prints(url, capsys):
+    (block,) = [block for block in readme_blocks("console") if "backtick.py cron" in block]
+    command, *lines = block.splitlines()
+
+    backtick.main(shlex.split(command.removeprefix("$ python backtick.py ")))
+
+    assert capsys.readouterr().out.splitlines() == lines
+
+
 def test_the_inline_metadata_and_the_makefile_name_the_same_packages():
     inline = re.search(r"^# dependencies = \[(.*)\]$", (HERE / "backtick.py").read_text(), re.M)[1]
     makefile = re.search(r"^PACKAGES := (.*)$", (HERE / "Makefile").read_text(), re.M)[1]
