@@ -1857,38 +1857,43 @@ class _Poller:
     def _exchange(self, want: int, lie_down: bool = False) -> list[Job]:
         """Report what finished, fire, lie down if told to, and claim: a transaction each, in one round trip."""
         reports = self._reports()
-        transactions = [[call for _, call in reports]] if reports else []
-        now = time.monotonic()
-        fire = now >= self.fire_at
-        if fire:
-            transactions.append([self.database.call("bt_run_due")])
-        self.fire_at = now + self.FIRE_S if fire else min(self.fire_at, now + self.FIRE_S)
-        if lie_down:  # committed before the claim looks, or an enqueue in between might wake nobody
-            transactions.append([self.database.call("bt_sleep", p_runner=self.runner, p_poll_ms=self.config.poll_ms)])
         order = self._queue_order() if want and _by_name else []
+        now = time.monotonic()
+        trip: dict[str, list[Call]] = {}
+        if reports:
+            trip["report"] = [call for _, call in reports]
+        if now >= self.fire_at:
+            trip["fire"] = [self.database.call("bt_run_due")]
+        if lie_down:  # committed before the claim looks, or an enqueue in between might wake nobody
+            trip["sleep"] = [self.database.call("bt_sleep", p_runner=self.runner, p_poll_ms=self.config.poll_ms)]
         if order:
-            transactions.append([self._claim(order[0], want)])
-        if not transactions:
+            trip["claim"] = [self._claim(order[0], want)]
+        if not trip:
             return []
-        answers = self.database.round_trip(*transactions)
+        answers = dict(zip(trip, self.database.round_trip(*trip.values()), strict=True))
 
         if reports:
-            self._reported(reports, answers[0])
-        if fire:
-            _log_fires(answers[bool(reports)][0])
+            self._reported(reports, answers["report"])
+        if "fire" in answers:
+            _log_fires(answers["fire"][0])
         if lie_down:
-            ((self.sleep_ms, fire_ms),) = answers[bool(reports) + fire][0]
-            if fire_ms is None:
-                fire_ms = self.NEVER_MS
-            elif fire and fire_ms <= 0:  # due, and did not fire: it is in the hands of somebody else
-                fire_ms = 100
-            self.fire_at = time.monotonic() + fire_ms / 1000
-        jobs = self._claimed(order[0], answers[-1][0]) if order else []
+            ((self.sleep_ms, fire_ms),) = answers["sleep"][0]
+            self._plan_fire(fire_ms, "fire" in answers)
+        else:
+            self.fire_at = now + self.FIRE_S if "fire" in answers else min(self.fire_at, now + self.FIRE_S)
+        jobs = self._claimed(order[0], answers["claim"][0]) if order else []
         for queue in order[1:]:
             if len(jobs) < want:
                 ((rows,),) = self.database.round_trip([self._claim(queue, want - len(jobs))])
                 jobs += self._claimed(queue, rows)
         return jobs
+
+    def _plan_fire(self, fire_ms: int | None, just_fired: bool) -> None:
+        if fire_ms is None:
+            fire_ms = self.NEVER_MS
+        elif just_fired and fire_ms <= 0:  # due, and did not fire: it is in the hands of somebody else
+            fire_ms = 100
+        self.fire_at = time.monotonic() + fire_ms / 1000
 
     def _queue_order(self) -> list[str]:
         """The queues as they are named; with weights, drawn by lot for this once."""
