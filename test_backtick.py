@@ -2857,19 +2857,30 @@ def test_every_special_item_fires_on_the_days_that_the_rules_name_in_months_of_e
             assert [n for n in range(64) if got >> n & 1] == expected, (spec, month)
 
 
-# ---- croniter as an independent judge --------------------------------------------
+# ---- Cron: croniter as an independent judge ------------------------------------------------------------------------
 #
-# croniter 7.0.0 never decides when a job fires, for where it differs from CRON.md, and why CRON.md wins:
+# Where croniter 7.0.0 differs from CRON.md, and why CRON.md wins. Each line was seen by asking both.
 #
-# W as a weekday, L-n, LW          unknown to it; the original has W, and others' crons the rest
-# 5L                               it writes L5; here the value stands first, as in v#k
-# fixed specs in an overlap        it fires twice; a job at 01:30 is meant once a night
-# ranges with steps that go round  it starts anew at the lowest value; here they go on
-# 7-7                              it takes every day; both ends are Sunday
-# v#k and a day of the month       it joins them with "and"; here, as with all days, either
-# v#k beside plain weekdays        it refuses or misreads the list
-# 1-31, 0-6, L,2-31                it takes a full list for a *; only * and ? leave the other field alone
-# a day that a zone has not        it did not answer within minutes (Apia, 30 December 2011)
+# spec                        croniter                             here, and why
+# L-n, LW, W (day, weekday)   refuses                              taken: "the last workday" has no other spelling
+# 5L                          refuses; writes L5                   the value stands first, as in v#k
+# 31W                         in a short month its last workday    none: there is no day 31, as with a plain 31
+# 15W,20                      refuses a list                       an item like any other
+# 15W beside a weekday        ignores the weekday                  either matches, as with all days
+# 12 beside 5#2               each 5#2; beside 1 never             either matches, as with all days
+# 5#2,1                       refuses the list                     an item like any other
+# 3-3                         every value                          both ends are 3, so 3 alone; 7-0 is Sunday alone
+# 22-4/3                      22 2: one late after going round     22 1 4: every third value, going round
+# 1-31 beside */2             the days of */2                      every day: only * and ? leave the other field alone
+# L,2-31                      every day: counts 31 items           2 to 31 and the last: February has its 1st left out
+# */90 (minutes), *,5, 001    takes                                refused: a mistake is shown, not repaired
+# 5 or 7 fields, R, newlines  takes                                refused: one grammar, so no spec means two things
+# 0 30 1, shown twice         fires twice                          once: a nightly job is meant once a night
+# 0 */20 2, skipped           fires at the end of the gap          not at all: an interval has no run to make up for
+# 0 30 0-23, skipped          leaves out the skipped 2:30          at the end of the gap: each wall time fires once
+# 0 0 0 * 2 0#5, in 2088      gives up after the years it is told  2128: gives up only after more than 40 years
+#
+# So it judges what both understand, in zones whose clocks do not change.
 
 
 def up(low, high):
