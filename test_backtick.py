@@ -3480,6 +3480,22 @@ def test_a_schedule_that_fails_is_switched_off_with_the_reason_and_the_others_fi
     assert run_due(db) == []
 
 
+def test_an_error_that_may_pass_switches_no_schedule_off(db):
+    every(db, 60_000)
+    db.execute(
+        "create function full_disk() returns trigger language plpgsql as"
+        " $$ begin raise 'no space left' using errcode = 'disk_full'; end $$"
+    )
+    db.execute("create trigger full_disk before insert on backtick_queue for each row execute function full_disk()")
+    move_clock(db, "1 min 1 s")
+
+    with pytest.raises(errors.DiskFull):
+        run_due(db)
+    db.execute("drop trigger full_disk on backtick_queue")
+
+    assert len(run_due(db)) == 1
+
+
 NIGHTS = {
     # spec, zone, from, to, fires in UTC
     "New York, the gap": (

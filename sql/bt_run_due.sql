@@ -85,8 +85,9 @@ begin
                 skipped = v_due.skipped,
                 error = case when v_next is null then 'it never fires again' end
             where fired.name = v_due.name;
-        exception when others then
-            -- It must not keep the others from firing, nor be tried again and again.
+        exception when data_exception or integrity_constraint_violation then
+            -- What is wrong with the schedule itself must not keep others from firing, nor be tried again
+            -- and again. What may pass, a full disk say, is for the caller to try again.
             update backtick_schedule as failed
             set next_run_at = null,
                 error = sqlerrm
