@@ -3930,13 +3930,6 @@ def answers(url):
         return False
 
 
-def until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not (true := condition()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return true
-
-
 def postmaster(data):
     return int((data / "data" / "postmaster.pid").read_text().split()[0])
 
@@ -4068,7 +4061,7 @@ def test_an_initdb_that_was_killed_is_repeated(place, data, spawn):
     """)
     (fake / "initdb").chmod(0o755)
     first = spawn(CLIENT, data, env={"BT_PG_BIN": str(fake)})
-    assert until(lambda: hung.exists() and bool(hung.read_text()))
+    assert wait_until(lambda: hung.exists() and bool(hung.read_text()))
     first.kill()
 
     second = spawn(CLIENT, data, env={"BT_PG_BIN": str(fake)})
@@ -4137,7 +4130,7 @@ def test_the_process_that_had_joined_starts_a_killed_server_again_by_itself(data
     server = backtick.EmbeddedPostgres(data)
     url = server.start_or_join()
     os.kill(postmaster(data), signal.SIGKILL)
-    assert until(lambda: not answers(url))
+    assert wait_until(lambda: not answers(url))
 
     again = server.start_or_join()
 
@@ -4222,7 +4215,7 @@ def test_a_forked_child_that_outlives_its_parent_keeps_the_server_and_stops_it_i
     parent.stdin.close()
 
     assert after_the_parent
-    assert until(lambda: stopped(data))
+    assert wait_until(lambda: stopped(data))
 
 
 def test_a_program_started_by_a_user_does_not_count_as_one(data):
