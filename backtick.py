@@ -2610,7 +2610,7 @@ def _command_bench(arguments: Sequence[str]) -> int:
         if name not in _BENCHES:
             raise BacktickError(f"there is no workload {name!r}; the workloads are {', '.join(_BENCHES)}, all")
     config = Config.load()
-    _say_database(config)
+    print(f"backtick: {_which_database(config)}", file=sys.stderr)
     url = database_url(config)
     scratch = dataclasses.replace(config, database_url=url, schema=f"backtick_bench_{os.getpid()}")
     results: dict[str, Any] = {}
@@ -2822,7 +2822,7 @@ def _command_install(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python backtick.py install", description=_command_install.__doc__)
     parser.parse_args(arguments)
     config = Config.load()
-    _say_database(config)
+    print(f"backtick: {_which_database(config)}", file=sys.stderr)
     install(config)
     print(f"backtick: version {SQL_VERSION} is installed")
     return 0
@@ -2834,7 +2834,7 @@ def _command_rebuild(arguments: Sequence[str]) -> int:
     parser.add_argument("--force", action="store_true", help="also if unfinished jobs or other tables are lost")
     options = parser.parse_args(arguments)
     config = Config.load()
-    _say_database(config)
+    print(f"backtick: {_which_database(config)}", file=sys.stderr)
     print(f"backtick: destroyed {rebuild(config, options.force)}; version {SQL_VERSION} is installed anew")
     return 0
 
@@ -2991,7 +2991,7 @@ def _run_until_signal(config: Config, drain: bool) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
-    _say_database(config)
+    log.info("%s", _which_database(config))
     runner = Runner(config, drain)
     log.info("runner %d serves %s with %d workers: %s", runner.id, config.queues, len(_by_name), ", ".join(_by_name))
     if signals:  # while it was starting
@@ -3052,12 +3052,11 @@ def _twin() -> types.ModuleType | None:
     return None
 
 
-def _say_database(config: Config) -> None:
+def _which_database(config: Config) -> str:
     which = hide_password(database_url(config))
     if config.database_url:
-        print(f"backtick: database {which} (set BT_DATABASE_URL for another)", file=sys.stderr)
-    else:
-        print(f"backtick: embedded database {which} (set BT_DATABASE_URL to use your own)", file=sys.stderr)
+        return f"database {which} (set BT_DATABASE_URL for another)"
+    return f"embedded database {which} (set BT_DATABASE_URL to use your own)"
 
 
 def _start_logging(config: Config) -> None:
