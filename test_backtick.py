@@ -637,6 +637,32 @@ def test_a_completion_that_meets_a_revival_waits_for_it_and_is_refused(db, conne
     assert states(db) == {"queued": 1}
 
 
+def test_a_runner_that_is_just_being_given_up_for_dead_claims_nothing(db, connect):
+    # It is seen alive when its claim begins, and its jobs become free before the claim reads which are.
+    dead, claimer, reviver = register(db), connect(), connect()
+    enqueue(db)
+    claim(db, dead)
+    move_clock(db, "1 hour")
+    db.execute(
+        "create function hold() returns void language sql as"
+        " 'select pg_advisory_lock(77); select pg_advisory_unlock(77)'"
+    )
+    body = db.execute("select prosrc from pg_proc where proname = 'bt_claim'").fetchone()[0]
+    seen_alive = "    -- Among the first"
+    assert seen_alive in body
+    definition = db.execute("select pg_get_functiondef('bt_claim'::regproc)").fetchone()[0]
+    db.execute(definition.replace(seen_alive, "    perform hold();\n" + seen_alive))
+    db.execute("select pg_advisory_lock(77)")
+
+    future = in_thread(claim, claimer, dead)
+    wait_until_blocked(db, claimer)
+    assert len(call(reviver, "bt_revive")) == 1
+    db.execute("select pg_advisory_unlock(77)")
+
+    assert future.result(PATIENCE_S) == []
+    assert states(db) == {"queued": 1}
+
+
 def test_a_revival_that_meets_a_completion_leaves_it_alone(db, connect):
     dead = register(db)
     enqueue(db)

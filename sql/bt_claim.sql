@@ -161,6 +161,12 @@ begin
     end if;
     v_free := v_free[1:p_limit];
 
+    -- From here to the commit the runner cannot be given up for dead: its jobs may have become free just so.
+    perform from backtick_runner as runner where runner.id = p_runner for key share skip locked;
+    if not found then
+        return;
+    end if;
+
     insert into backtick_claim (queue, runner, claimed_at, jobs)
     values (p_queue, p_runner, v_now, v_free)
     returning backtick_claim.id into v_claim;
