@@ -60,7 +60,7 @@ def wait_until(condition, what="the condition", patience_s=PATIENCE_S):
         if value := condition():
             return value
         time.sleep(0.005)
-    pytest.fail(f"waited {patience_s} s for {what}")
+    pytest.fail(f"waited {patience_s} s for {what() if callable(what) else what}")
 
 
 @pytest.fixture(scope="session")
@@ -1613,7 +1613,7 @@ def runner(url):
 
 
 def wait_for_states(db, expected):
-    wait_until(lambda: states(db) == expected, f"{expected}; it is {states(db)}")
+    wait_until(lambda: states(db) == expected, lambda: f"{expected}; it is {states(db)}")
 
 
 def test_a_scheduled_job_is_run_with_its_arguments_and_done(db, clean_registry, runner):
@@ -1704,7 +1704,7 @@ def test_whatever_a_worker_raises_fails_that_job_alone(db, clean_registry, runne
     assert len(stored["traceback"]) <= backtick.TRACEBACK_CHARACTERS
 
 
-@pytest.mark.parametrize("args", ['[{"$date": "x"}]', '{"*": 3}', "[1, 2, 3]", "[" * 5000 + "]" * 5000])
+@pytest.mark.parametrize("args", ['[{"$date": "x"}]', '{"*": 3}', "[1, 2, 3]"])
 def test_args_that_do_not_fit_fail_that_job_alone(db, clean_registry, runner, args):
     backtick.register(lambda a: None, "a", max_tries=1)
     runner(pool_size=1)
@@ -1712,6 +1712,16 @@ def test_args_that_do_not_fit_fail_that_job_alone(db, clean_registry, runner, ar
     enqueue(db, "a", args), enqueue(db, "a", "[1]")
 
     wait_for_states(db, {"exceeded": 1, "done": 1})
+
+
+def test_args_nested_thousands_deep_harm_no_other_job(db, clean_registry, runner):
+    backtick.register(lambda a: None, "a", max_tries=1)
+    runner(pool_size=1)
+
+    deep, other = enqueue(db, "a", "[" * 5000 + "]" * 5000), enqueue(db, "a", "[1]")
+
+    wait_until(lambda: job_of(db, other).state == "done", "the other job to be done")
+    assert job_of(db, deep).state in ("done", "exceeded")  # as the version of Python can take it or not
 
 
 def test_a_job_of_an_unknown_worker_is_left_to_others(db, clean_registry, runner, add):
