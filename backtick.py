@@ -55,6 +55,8 @@ import itertools
 import json
 import logging
 import math
+import multiprocessing
+import multiprocessing.connection
 import os
 import pwd
 import queue as queues
@@ -96,6 +98,9 @@ __all__ = [
     "ConfigError",
     "DatabaseUnavailable",
     "Job",
+    "JobCanceled",
+    "JobLost",
+    "JobStopped",
     "JobTimeout",
     "Runner",
     "UnknownWorker",
@@ -129,7 +134,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-SQL_VERSION = 1  # what bt_version() must say
+SQL_VERSION = 2  # what bt_version() must say
 SQL_FOLDER = Path(__file__).resolve().parent / "sql"
 
 log = logging.getLogger("backtick")
@@ -161,7 +166,10 @@ class Config:
     database_url: str = _knob("", "PostgreSQL URL; else DATABASE_URL, else an embedded PostgreSQL")
     schema: str = _knob("", "schema that holds the bt_ functions; else the first of the search_path")
     queues: str = _knob("default", "served in this order, `mail,default`, or by weight, `mail:3,default:1`")
-    pool_size: int = _knob(16, "slots: how many jobs run at once", 1, 10_000)
+    pooler: bool = _knob(False, "a pooler stands before the database; else it is found out")
+    pool_size: int = _knob(16, "slots: how many jobs run at once; of `async def` workers as many besides", 1, 10_000)
+    processes: bool = _knob(False, "run plain workers in processes, which can be killed, instead of threads")
+    max_tasks_per_child: int = _knob(0, "a process is replaced after so many jobs; 0: never")
     poll_ms: int = _knob(1_000, "a sleeping runner looks for jobs at least this often", 10, 3_600_000)
     retry_ms: int = _knob(10_000, "unit of the back-off: after try n, retry_ms * 2^(n-1) to twice that")
     max_tries: int = _knob(16, "tries after which a job is exceeded", 1)
@@ -254,8 +262,23 @@ class UnsupportedArgument(BacktickError, TypeError):
     """An argument of a job is of a type that cannot be stored and got back as it was."""
 
 
-class JobTimeout(BacktickError):
-    """A job ran longer than its timeout_ms; raised in its thread."""
+class JobStopped(BaseException):
+    """The base of what is raised inside a worker whose job is not wanted any more; no `except Exception` catches it.
+
+    It comes in threads, when they next run Python. A process is killed, an asyncio task cancelled instead.
+    """
+
+
+class JobTimeout(JobStopped):
+    """The job ran longer than its timeout_ms, and has been failed."""
+
+
+class JobCanceled(JobStopped):
+    """Somebody canceled the job while it ran."""
+
+
+class JobLost(JobStopped):
+    """The job is no longer this runner's: it was handed back, or the runner was given up for dead."""
 
 
 # ---- Database: connections, and a thin call for each SQL function --------------
@@ -269,31 +292,55 @@ Call = tuple[bytes, tuple[Any, ...]]
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
 
 
+# Whatever the database's or the role's own defaults are. A client that vanished or froze must not
+# keep what it has locked: the server ends its session, and gives up on its line.
+_SESSION = {
+    "datestyle": "iso",
+    "default_transaction_isolation": "read committed",
+    "idle_in_transaction_session_timeout": "10s",
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30s",
+}
+
+
 class _Database:
     """A connection and the schema that the functions are in; an embedded database gets them if it has none.
 
+    With a watchdog no call takes longer than it allows: it then fails as if the connection had broken.
     Raises DatabaseUnavailable if it cannot connect, WrongVersion if the functions are not there.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, watchdog: _Watchdog | None = None) -> None:
         self.url = database_url(config)
         self.schema = config.schema
         self.connection = _connect(self.url)
+        self.calling_since = math.inf  # monotonic time; read by the watchdog
+        self.watchdog = watchdog
+        self.line: socket.socket | None = None  # the connection's socket, for the watchdog
+        if watchdog:
+            self.line = socket.socket(fileno=os.dup(self.connection.fileno()))
+            watchdog.guard(self)
+        try:
+            with self._watched():
+                self._set_up(config)
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self, config: Config) -> None:
         # What json columns hold is decoded by whoever runs the job, not by the thread that fetches it.
         psycopg.types.json.set_json_loads(lambda data: data, self.connection)
-        self.pooled = _is_pooled(self.connection)
+        self.pooled = config.pooler or _is_pooled(self.connection)
         if self.pooled:
             self.connection.prepare_threshold = None
-        else:  # whatever the database's or the role's own defaults are
-            self.connection.execute("set datestyle to iso")
-            self.connection.execute("set default_transaction_isolation to 'read committed'")
-        try:
-            if not config.database_url and not _is_installed(self):
-                install(config)
-            _check_version(self)
-        except BaseException:
-            self.connection.close()
-            raise
+        else:
+            settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
+            self.connection.execute(f"select {settings}".encode())
+        if not config.database_url and not _is_installed(self):
+            install(config)
+        _check_version(self)
 
     def call(self, function: str, **parameters: Any) -> Call:
         """A call of a bt_ function, to be run by round_trip()."""
@@ -301,7 +348,8 @@ class _Database:
 
     def run(self, function: str, **parameters: Any) -> list[Any]:
         """Call one bt_ function, in a transaction of its own; returns its rows."""
-        return self.connection.execute(*self.call(function, **parameters)).fetchall()
+        with self._watched():
+            return self.connection.execute(*self.call(function, **parameters)).fetchall()
 
     def round_trip(self, *transactions: Sequence[Call]) -> list[list[list[Any]]]:
         """Run several transactions of several calls each without waiting in between.
@@ -310,7 +358,7 @@ class _Database:
         """
         cursors = []
         try:
-            with self.connection.pipeline():
+            with self._watched(), self.connection.pipeline():
                 for calls in transactions:
                     self.connection.execute("begin isolation level read committed")
                     cursors.append([self.connection.execute(*call) for call in calls])
@@ -321,10 +369,82 @@ class _Database:
                 self.connection.rollback()
             raise
 
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        self.calling_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.calling_since = math.inf
+
+    def hang_up(self) -> None:
+        """Break the connection, from another thread: whoever waits for an answer gets an OperationalError."""
+        if self.line:
+            with contextlib.suppress(OSError):
+                self.line.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection, whatever state it is in."""
         with contextlib.suppress(psycopg.Error):
             self.connection.close()
+        if self.watchdog and self.line:
+            self.watchdog.forget(self)
+            self.line.close()
+
+
+class _Watchdog:
+    """A thread that ends calls to a database which does not answer.
+
+    A server that is frozen, or a network that swallows everything, keeps a call waiting for ever: the
+    other side's kernel still answers keep-alives, or nobody tells that it is gone. Only breaking the
+    connection from outside ends the wait.
+    """
+
+    LOOK_S = 0.25
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self.lock = threading.Lock()  # guards databases
+        self.databases: set[_Database] = set()
+        self.stop = threading.Event()
+        threading.Thread(target=self._run, name="backtick-watchdog", daemon=True).start()
+
+    def guard(self, database: _Database) -> None:
+        """Watch the calls of a database, until forget()."""
+        with self.lock:
+            self.databases.add(database)
+
+    def forget(self, database: _Database) -> None:
+        """The database is about to be closed."""
+        with self.lock:
+            self.databases.discard(database)
+
+    def _run(self) -> None:
+        while not self.stop.wait(self.LOOK_S):
+            with self.lock:
+                for database in self.databases:
+                    if time.monotonic() - database.calling_since > self.limit_s:
+                        log.warning("the database has not answered for %.0f s: hanging up", self.limit_s)
+                        database.calling_since = math.inf
+                        database.hang_up()
+
+
+class _Backoff:
+    """How long to wait before trying again what failed: 50 ms, then twice as long up to 2 s, give or take half."""
+
+    FIRST_S, MOST_S = 0.05, 2.0
+
+    def __init__(self) -> None:
+        self.seconds = self.FIRST_S
+
+    def reset(self) -> None:
+        """What failed works again."""
+        self.seconds = self.FIRST_S
+
+    def next(self) -> float:
+        """Seconds to wait this time."""
+        seconds, self.seconds = self.seconds, min(self.seconds * 2, self.MOST_S)
+        return seconds * random.uniform(0.5, 1.5)
 
 
 @functools.lru_cache(maxsize=256)
@@ -745,7 +865,7 @@ def _decode_object(value: dict[str, Any]) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Worker:
-    """A registered function and what holds for its jobs; None means that Config or SQL decides."""
+    """A registered function and what holds for its jobs; None means that Config or SQL decides, 0 ms no limit."""
 
     name: str
     function: Callable[..., Any]
@@ -753,7 +873,19 @@ class Worker:
     priority: int | None = None
     max_tries: int | None = None
     timeout_ms: int | None = None
+    process: bool = False
     signature: inspect.Signature | None = None
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it runs on the event loop."""
+        return inspect.iscoroutinefunction(self.function)
+
+    @property
+    def module(self) -> str:
+        """The module that registers it when imported, as other processes know it."""
+        name = str(getattr(self.function, "__module__", None) or "__main__")
+        return _main_module() if name == "__main__" else name
 
 
 class WorkerFunction(Protocol[P, R_co]):
@@ -773,6 +905,8 @@ class WorkerFunction(Protocol[P, R_co]):
 _by_name: dict[str, Worker] = {}
 _by_function: dict[Callable[..., Any], Worker] = {}
 
+_Milliseconds = int | types.EllipsisType | None  # None: no limit; ...: as configured
+
 
 def register(
     function: Callable[..., Any],
@@ -781,26 +915,33 @@ def register(
     queue: str | None = None,
     priority: int | None = None,
     max_tries: int | None = None,
-    timeout_ms: int | None = None,
+    timeout_ms: _Milliseconds = ...,
+    process: bool = False,
 ) -> Worker:
     """Make `function` the worker `name`, by default its module and its name: myjobs.log_sum.
 
     `queue`, `priority` (0 first, to 9) hold for jobs that Python schedules; `max_tries` and `timeout_ms`
-    (milliseconds; 0 for no limit) for all its jobs. Registering a function again, as a reload does,
-    replaces it. Raises AlreadyRegistered if another function has the name; ValueError, TypeError.
+    (milliseconds; None or 0 for no limit) for all its jobs. With `process` they run in processes, which
+    import the function's module and can be killed. An `async def` function runs on the runner's event loop.
+    Registering a function again, as a reload does, replaces it. Raises AlreadyRegistered if another function
+    has the name; ValueError, TypeError.
     """
     if not callable(function):
         raise TypeError(f"a worker is a function, not {function!r}")
-    if inspect.iscoroutinefunction(function):
-        raise TypeError(
-            f"{function.__qualname__} is async def; a worker is a plain function, which may call asyncio.run"
-        )
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise TypeError(f"{_origin(function)} is a generator: calling it runs nothing of it; a worker is a function")
     name = name or _default_name(function)
+    if process and (inspect.iscoroutinefunction(function) or "<" in getattr(function, "__qualname__", "<")):
+        raise ValueError(
+            f"{name}: process=True needs a plain function at the top of a module, which a process can import; "
+            f"{_origin(function)} is none"
+        )
+    limit_ms = None if timeout_ms is ... else 0 if timeout_ms is None else timeout_ms
     if not 1 <= len(name) <= 200 or "\0" in name:
         raise ValueError(
             f"the worker's name {name[:60]!r} has {len(name)} characters: it must have 1 to 200, none of them NUL"
         )
-    _check_options(name, queue, priority, max_tries, timeout_ms)
+    _check_options(name, queue, priority, max_tries, limit_ms)
 
     other = _by_name.get(name)
     if other and _origin(other.function) != _origin(function):
@@ -813,7 +954,7 @@ def register(
         signature = inspect.signature(function)
     except (ValueError, TypeError):  # some functions in C have none
         signature = None
-    entry = Worker(name, function, queue, priority, max_tries, timeout_ms, signature)
+    entry = Worker(name, function, queue, priority, max_tries, limit_ms, process, signature)
     _by_name[name] = _by_function[function] = entry
     return entry
 
@@ -1116,7 +1257,11 @@ def _schedule(
 
 
 def cancel(job: int, *, conn: Any = None) -> bool:
-    """Withdraw a queued job; False if it runs, has ended, or is not there."""
+    """Withdraw a queued job, or have one that runs stopped; False if it has ended, or is not there.
+
+    A running job ends as canceled within about a second, unless it ends by itself before: a process is
+    killed, an asyncio task cancelled, in a thread JobCanceled is raised.
+    """
     return bool(_query(conn, ("bt_cancel", {"p_id": job}))[0])
 
 
@@ -1394,7 +1539,8 @@ def worker(
     queue: str | None = None,
     priority: int | None = None,
     max_tries: int | None = None,
-    timeout_ms: int | None = None,
+    timeout_ms: _Milliseconds = ...,
+    process: bool = False,
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]: ...
 
 
@@ -1428,7 +1574,8 @@ def recurring(
     *,
     name: str | None = None,
     args: Sequence[Any] = (),
-    timeout_ms: int | None = None,
+    timeout_ms: _Milliseconds = ...,
+    process: bool = False,
     hours: float | None = None,
     minutes: float | None = None,
     seconds: float | None = None,
@@ -1436,7 +1583,7 @@ def recurring(
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
     """Make a function a worker that runs every `interval`: @recurring(timedelta(minutes=5)) or @recurring(minutes=5).
 
-    `name`, `timeout_ms` are the worker's as of @worker; other options as of schedule_recurring(). Runners
+    `name`, `timeout_ms`, `process` are the worker's as of @worker; other options as of schedule_recurring(). Runners
     store the schedule when they start; no database is needed before. Raises ValueError.
     """
     if interval is None:
@@ -1445,7 +1592,7 @@ def recurring(
         interval = dt.timedelta(hours=hours or 0, minutes=minutes or 0, seconds=seconds or 0)
 
     def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
-        decorated = _as_worker(function, name, timeout_ms)
+        decorated = _as_worker(function, name, timeout_ms, process)
         return _declare(decorated, _recurring(interval, decorated, args, **options))
 
     return decorate
@@ -1457,29 +1604,32 @@ def cron(
     tz: str = "UTC",
     name: str | None = None,
     args: Sequence[Any] = (),
-    timeout_ms: int | None = None,
+    timeout_ms: _Milliseconds = ...,
+    process: bool = False,
     **options: Any,
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
     """Make a function a worker that runs by clock and calendar: @cron("0 0 14,16 * * *", tz="America/Los_Angeles").
 
-    `name`, `timeout_ms` are the worker's as of @worker; other options as of schedule_recurring(). Raises
+    `name`, `timeout_ms`, `process` are the worker's as of @worker; other options as of schedule_recurring(). Raises
     ValueError at once, and without a database, for a spec outside the grammar or an unknown zone.
     """
     check_cron(spec)
     check_zone(tz)
 
     def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
-        decorated = _as_worker(function, name, timeout_ms)
+        decorated = _as_worker(function, name, timeout_ms, process)
         return _declare(decorated, _cron(spec, decorated, args, tz, **options))
 
     return decorate
 
 
-def _as_worker(function: Callable[P, R_co], name: str | None, timeout_ms: int | None) -> WorkerFunction[P, R_co]:
+def _as_worker(
+    function: Callable[P, R_co], name: str | None, timeout_ms: _Milliseconds, process: bool
+) -> WorkerFunction[P, R_co]:
     """The function as a worker, which it may be already: decorators can be stacked."""
     if function in _by_function:
         return cast("WorkerFunction[P, R_co]", function)
-    return worker(name=name, timeout_ms=timeout_ms)(function)
+    return worker(name=name, timeout_ms=timeout_ms, process=process)(function)
 
 
 def _declare(function: WorkerFunction[P, R_co], schedule: Schedule) -> WorkerFunction[P, R_co]:
@@ -1489,12 +1639,14 @@ def _declare(function: WorkerFunction[P, R_co], schedule: Schedule) -> WorkerFun
 
 # ---- Runner: calls workers ----------------------------------------------------------
 #
-# A slot is one long task on the executor: it takes jobs from a queue, calls their workers
-# and puts the outcomes where the poller finds them. It never touches the database.
+# Plain workers run in slots: long tasks on the executor, each of which takes jobs from a
+# queue and calls their workers, here or in a process. Async workers run as tasks on an
+# event loop in a thread. Outcomes go where the poller finds them. Nothing here touches
+# the database.
 
 
-class Job(NamedTuple):
-    """A claimed job, as current_job() shows it. tries counts this one; times are of the database's clock."""
+class _Row(NamedTuple):
+    """What bt_claim returns."""
 
     claim: int
     id: int
@@ -1509,18 +1661,26 @@ class Job(NamedTuple):
     created_at: dt.datetime
     scheduled_for: dt.datetime | None  # the fire time, if a schedule fired it
 
+
+class Job(_Row):
+    """A claimed job, as current_job() shows it. tries counts this one; times are of the database's clock."""
+
+    canceled: bool = False  # nobody wants its end any more: it was canceled, overran its timeout, or was lost
+
     def __str__(self) -> str:
         return f"job {self.id} {self.name}"
 
 
 class _Outcome(NamedTuple):
-    """How a job ended: `error` is None, or what bt_fail stores; `release` if it was not run after all."""
+    """How a run ended: the bt_ function that reports it, and what bt_fail stores."""
 
     job: Job
-    error: dict[str, str] | None
-    ms: float  # how long the worker ran
-    release: bool = False
+    report: str  # bt_complete, bt_fail, bt_cancel_held, or bt_release if it was not run after all
+    error: dict[str, str] | None = None
+    ms: float = 0.0  # how long the worker ran
 
+
+_Result = tuple[str, dict[str, str] | None]  # report and error of an _Outcome
 
 _current_job: contextvars.ContextVar[Job | None] = contextvars.ContextVar("backtick_job", default=None)
 
@@ -1530,123 +1690,465 @@ def current_job() -> Job | None:
     return _current_job.get()
 
 
-class _Slot:
-    """Runs jobs in one thread of the executor until it is told to stop or overruns a timeout."""
+def _call(job: Job) -> _Result:
+    """Call the job's worker. Never raises."""
+    _current_job.set(job)
+    entry = _by_name.get(job.name)
+    if entry is None:  # unregistered since the claim
+        return "bt_release", None
+    try:
+        args, kwargs = decode_args(job.args)
+        entry.function(*args, **kwargs)
+    except BaseException as raised:  # a worker that calls sys.exit() has failed too
+        return "bt_fail", describe_error(raised)
+    return "bt_complete", None
+
+
+class _Run:
+    """A place where one job at a time is at work. Who is first decides how that ends: the worker, or stop()."""
 
     def __init__(self, pool: _Pool) -> None:
         self.pool = pool
-        self.lock = threading.Lock()  # guards job, started and thread against time_out()
+        self.lock = threading.Lock()  # guards job, and what _interrupt() reads
         self.job: Job | None = None
-        self.started = 0.0
-        self.thread = 0
-        self.abandoned = False
+        self.started = math.inf  # monotonic time at which the worker was called
 
-    def run(self) -> None:
-        """Take and run jobs, one after the other; ends at a None, or when abandoned."""
-        while not self.abandoned:
-            job = self.pool.work.get()
-            if job is None:
+    def finish(self, job: Job, result: _Result) -> None:
+        """The worker has ended by itself; ignored after a stop()."""
+        with self.lock:
+            if self.job is not job:
                 return
-            with self.lock:
-                self.job, self.started, self.thread = job, time.monotonic(), threading.get_ident()
-            outcome = contextvars.copy_context().run(self._call, job)  # what one job sets, the next does not see
-            with self.lock:
-                self.job = None
-            self.pool.finish(outcome)
+            self.job = None
+        self.pool.finish(_Outcome(job, *result, (time.monotonic() - self.started) * 1000))
 
-    def _call(self, job: Job) -> _Outcome:
-        """Call the job's worker. Never raises."""
-        _current_job.set(job)
-        entry = _by_name.get(job.name)
-        if entry is None:  # unregistered since the claim
-            return _Outcome(job, None, 0.0, release=True)
-        error = None
-        try:
-            args, kwargs = decode_args(job.args)
-            entry.function(*args, **kwargs)
-        except BaseException as raised:  # a worker that calls sys.exit() has failed too
-            error = describe_error(raised)
-        return _Outcome(job, error, (time.monotonic() - self.started) * 1000)
-
-    def time_out(self, job: Job) -> bool:
-        """Give up on this slot if it is still at `job`, and raise JobTimeout in its thread, as far as that goes.
-
-        A thread cannot be killed: the exception comes when it next runs Python, not inside a call in C.
-        """
+    def stop(self, job: Job, reason: type[JobStopped]) -> bool:
+        """Stop the worker as far as it can be stopped; false if it has just ended by itself. By the poller only."""
         with self.lock:
             if self.job is not job:
                 return False
-            self.abandoned = True
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread), ctypes.py_object(JobTimeout))
+            self.job = None
+            job.canceled = True
+            self._interrupt(reason)
             return True
+
+    def _interrupt(self, reason: type[JobStopped]) -> None:
+        raise NotImplementedError
+
+
+class _Slot(_Run):
+    """Runs jobs in one thread of the executor, or in a process for which the thread waits."""
+
+    def __init__(self, pool: _Pool) -> None:
+        super().__init__(pool)
+        self.thread = 0
+        self.abandoned = False  # by a stop(): its thread may hang for ever, another slot has taken its place
+        self.in_process = False
+        self.child: _Child | None = None  # where the job is, as soon as there is one
+
+    def run(self) -> None:
+        """Take and run jobs, one after the other; ends at a None, or when abandoned."""
+        with contextlib.suppress(JobStopped):  # raised too late to reach the worker
+            while not self.abandoned and (job := self.pool.work.get()):
+                if job.canceled:  # while it waited
+                    self.pool.finish(_Outcome(job, "bt_cancel_held"))
+                elif self.pool.needs_process(job):
+                    self._run_in_process(job)
+                else:
+                    self._begin(job, in_process=False)
+                    result = contextvars.copy_context().run(_call, job)  # what one job sets, the next does not see
+                    self.finish(job, result)
+
+    def _begin(self, job: Job, in_process: bool) -> None:
+        with self.lock:
+            self.job, self.in_process, self.thread = job, in_process, threading.get_ident()
+            self.started = math.inf if in_process else time.monotonic()
+
+    def _run_in_process(self, job: Job) -> None:
+        self._begin(job, in_process=True)
+        try:
+            child = self.pool.take_child()
+        except OSError as error:  # too many processes, no memory
+            return self.finish(job, ("bt_fail", describe_error(error)))
+        with self.lock:
+            self.child = child
+            if self.job is not job:  # stopped before it began
+                child.kill()
+        if child.wait_ready():
+            self.started = time.monotonic()
+        result = child.call(job)
+        with self.lock:
+            self.child = None
+        self.finish(job, result)
+        return self.pool.give_back(child)
+
+    def _interrupt(self, reason: type[JobStopped]) -> None:
+        if self.in_process:
+            if self.child:
+                self.child.kill()
+            return
+        # A thread cannot be killed: the exception comes when it next runs Python, not inside a call in C.
+        self.abandoned = True
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread), ctypes.py_object(reason))
+        self.pool.replace(self)
+
+
+class _Child:
+    """A process that runs one job at a time. Only the slot that has it calls its methods, but for kill().
+
+    It is a Python of its own, not a fork of this one, whose threads and connections it could not use. It
+    leads a process group, so that Ctrl-C does not reach it and what a job starts is killed with it. When
+    the runner dies, it sees its end of the pipe close and kills itself.
+    """
+
+    def __init__(self, modules: Sequence[str], log_json: bool | None) -> None:
+        self.connection, theirs = multiprocessing.Pipe()
+        module = Path(__file__).stem if __name__ == "__main__" else __name__
+        main = (modules, log_json, theirs.fileno())
+        code = f"import sys; sys.path[:] = {sys.path!r}; import {module} as backtick; backtick._child_main(*{main!r})"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        theirs.close()
+        self.is_ready = False
+        self.calls = 0
+
+    def wait_ready(self) -> bool:
+        """Wait until it has imported its modules; false if it died over that."""
+        if not self.is_ready and self._answers():
+            with contextlib.suppress(EOFError, OSError):
+                self.is_ready = bool(self.connection.recv())
+        return self.is_ready
+
+    def call(self, job: Job) -> _Result:
+        """Have it run a job, and wait for the end of it or of the process."""
+        self.calls += 1
+        try:
+            self.connection.send(tuple(job))
+            if self._answers():
+                return cast(_Result, self.connection.recv())
+        except (EOFError, OSError):
+            pass
+        self.kill()
+        status = self.process.wait()
+        how = f"ended with status {status}" if status >= 0 else f"was killed by {signal.Signals(-status).name}"
+        return "bt_fail", {"class": "backtick.ProcessDied", "message": f"the job's process {how}", "traceback": ""}
+
+    def _answers(self) -> bool:
+        """Wait for an answer; false if it died. What it forked may keep the pipe open: so look at it, too."""
+        while not self.connection.poll(0.5):
+            if not self.is_alive():
+                return bool(self.connection.poll())
+        return True
+
+    def is_alive(self) -> bool:
+        """Whether the process runs. A dead one is not reaped here: its number stays its own until kill()."""
+        if self.process.returncode is not None or not hasattr(os, "waitid"):  # macOS has it from Python 3.13
+            return self.process.poll() is None
+        return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def ask_to_end(self) -> None:
+        """Tell it that there will be no more jobs."""
+        with contextlib.suppress(OSError):
+            self.connection.send(None)
+
+    def kill(self) -> None:
+        """End it at once, with all that its job has started; from any thread."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let it end in peace, if it does so soon."""
+        self.ask_to_end()
+        self.connection.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(2.0)
+        self.kill()
+        self.process.wait()
+
+
+def _child_main(modules: Sequence[str], log_json: bool | None, descriptor: int) -> None:
+    """What a _Child runs: import the workers' modules, then call workers as told, until told to end."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the runner decides; a handler, since SIG_IGN is inherited
+        signal.signal(number, lambda *_: None)
+    with contextlib.suppress(OSError):  # if memory runs out, let it be this process that is killed, not the runner
+        Path("/proc/self/oom_score_adj").write_text("500")
+    os.set_inheritable(descriptor, False)
+    connection = multiprocessing.connection.Connection(descriptor)
+    if log_json is not None:
+        _start_logging(log_json)
+    failed = ""
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except BaseException as error:
+            failed = f"; its process cannot import {name}: {type(error).__name__}: {_one_line(error)}"
+    jobs: queues.SimpleQueue[Any] = queues.SimpleQueue()
+    threading.Thread(target=_child_listen, args=(connection, jobs), daemon=True).start()
+    connection.send(True)
+    while row := jobs.get():
+        job = Job._make(row)
+        result = contextvars.copy_context().run(_call, job)
+        if result[0] == "bt_release":
+            unknown = UnknownWorker(f"importing {', '.join(modules)} registers no worker {job.name!r}{failed}")
+            result = "bt_fail", describe_error(unknown)
+        sys.stdout.flush()
+        connection.send(result)
+
+
+def _child_listen(connection: multiprocessing.connection.Connection, jobs: queues.SimpleQueue[Any]) -> None:
+    try:
+        while row := connection.recv():
+            jobs.put(row)
+        jobs.put(None)
+    except (EOFError, OSError):  # the runner is gone, and the job is no longer ours
+        os.killpg(0, signal.SIGKILL)
+
+
+class _Task(_Run):
+    """Runs one job of an async worker on an event loop."""
+
+    def __init__(self, pool: _Pool, loop: _Loop, job: Job) -> None:
+        super().__init__(pool)
+        self.job = job
+        self.loop = loop
+        self.task: asyncio.Task[None] | None = None  # of the loop's thread
+        loop.call(self._begin, job)
+
+    def _begin(self, job: Job) -> None:
+        with self.lock:
+            if self.job is None:  # stopped before it began
+                return
+            self.started = time.monotonic()
+        self.task = asyncio.get_running_loop().create_task(self._call(job))
+
+    async def _call(self, job: Job) -> None:
+        result: _Result = "bt_complete", None
+        _current_job.set(job)
+        try:
+            entry = _by_name.get(job.name)
+            if entry is None:
+                result = "bt_release", None
+            else:
+                args, kwargs = decode_args(job.args)
+                await entry.function(*args, **kwargs)
+        except BaseException as raised:
+            result = "bt_fail", describe_error(raised)
+        self.finish(job, result)
+
+    def _interrupt(self, reason: type[JobStopped]) -> None:
+        self.loop.call(lambda: self.task and self.task.cancel())
+
+
+class _Loop:
+    """An event loop in a thread of its own."""
+
+    BEAT_S = 0.25  # how often it shows that it is not blocked
+    BLOCKED_S = 2.0  # after which it is
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.beat_at = time.monotonic()  # written by the loop, read by the poller
+        self.ending = asyncio.Event()
+        self.thread = threading.Thread(target=self._run, name="backtick-loop", daemon=True)
+        self.thread.start()
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Have the loop call a function soon; from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self.loop.call_soon_threadsafe(function, *arguments)
+
+    def is_blocked(self) -> bool:
+        """Whether a worker keeps the loop from running others: it calls something that does not await."""
+        return time.monotonic() - self.beat_at > self.BLOCKED_S
+
+    def _run(self) -> None:
+        try:
+            self.loop.run_until_complete(self._beat())
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        finally:
+            self.loop.close()
+
+    async def _beat(self) -> None:
+        while not self.ending.is_set():
+            self.beat_at = time.monotonic()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.ending.wait(), self.BEAT_S)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def close(self) -> None:
+        """End when the last task has."""
+        self.call(self.ending.set)
 
 
 class _Pool:
-    """The slots, the jobs that wait for one, and the outcomes that wait for the poller."""
+    """The places where jobs run, the jobs that wait for one, and the outcomes that wait for the poller.
 
-    def __init__(self, size: int, wake: Callable[[], None]) -> None:
-        # Room for the slots that replace those that hang; a thread is started only when needed.
-        self.executor = ThreadPoolExecutor(max_workers=size + 10_000, thread_name_prefix="backtick-slot")
-        self.work: queues.SimpleQueue[Job | None] = queues.SimpleQueue()
-        self.outcomes: deque[_Outcome] = deque()
+    The poller's own, but for what says otherwise.
+    """
+
+    def __init__(self, config: Config, wake: Callable[[], None]) -> None:
+        self.size = config.pool_size
+        self.config = config
         self.wake = wake
-        self.slots = [self._new_slot() for _ in range(size)]
+        # Room for the slots that replace those that hang; a thread is started only when needed.
+        self.executor = ThreadPoolExecutor(max_workers=self.size + 10_000, thread_name_prefix="backtick-slot")
+        self.work: queues.SimpleQueue[Job | None] = queues.SimpleQueue()  # taken from by slots
+        self.outcomes: deque[_Outcome] = deque()  # added to by runs, in their threads
+        self.slots: list[_Slot] = []
+        self.children: deque[_Child] = deque()  # idle ones; taken and given back by slots
+        self.in_slots = 0  # jobs that were put to work and have not come out
+        self.loop: _Loop | None = None
+        self.async_work: deque[Job] = deque()
+        self.tasks: dict[int, _Task] = {}
+        self.closed = False  # read by slots
+
+    def put(self, job: Job) -> None:
+        """Have a job run as soon as there is room."""
+        entry = _by_name.get(job.name)
+        if entry and entry.is_async:
+            self.async_work.append(job)
+            self._start_tasks()
+            return
+        self.in_slots += 1
+        self.work.put(job)
+        if len(self.slots) < min(self.size, self.in_slots):
+            self.slots.append(self._new_slot())
 
     def _new_slot(self) -> _Slot:
         slot = _Slot(self)
         self.executor.submit(slot.run)
         return slot
 
+    def replace(self, slot: _Slot) -> None:
+        """A new slot in the place of one that may hang."""
+        self.slots[self.slots.index(slot)] = self._new_slot()
+
+    def _start_tasks(self) -> None:
+        while self.async_work and len(self.tasks) < self.size:
+            job = self.async_work.popleft()
+            self.loop = self.loop or _Loop()
+            self.tasks[job.id] = _Task(self, self.loop, job)
+
+    def leave_blocked_loop(self) -> None:
+        """If a worker blocks the event loop, go on with another; what has begun there stays there."""
+        if self.loop and self.tasks and self.loop.is_blocked():
+            log.warning("an async worker blocks the event loop, perhaps %s: others go on on a new one", self._blocker())
+            self.loop.close()
+            blocked, self.loop = self.loop, _Loop()
+            for task in [task for task in self.tasks.values() if task.loop is blocked and task.started == math.inf]:
+                if (job := task.job) and task.stop(job, JobLost):
+                    job.canceled = False
+                    self.tasks[job.id] = _Task(self, self.loop, job)
+
+    def _blocker(self) -> str:
+        return ", ".join(sorted({str(t.job) for t in self.tasks.values() if t.job and t.started < math.inf})[:3])
+
     def finish(self, outcome: _Outcome) -> None:
-        """Called by a slot, in its thread."""
+        """Called by a run, in its thread."""
         self.outcomes.append(outcome)
         self.wake()
 
     def take_outcomes(self) -> list[_Outcome]:
         """What has finished since the last call."""
-        return [self.outcomes.popleft() for _ in range(len(self.outcomes))]
+        outcomes = [self.outcomes.popleft() for _ in range(len(self.outcomes))]
+        for outcome in outcomes:
+            self._is_out(outcome.job)
+        return outcomes
+
+    def _is_out(self, job: Job) -> None:
+        if self.tasks and job.id in self.tasks:
+            del self.tasks[job.id]
+            self._start_tasks()
+        else:
+            self.in_slots -= 1
 
     def take_waiting(self) -> list[Job]:
         """Take back the jobs that no slot has begun."""
-        jobs = []
+        jobs: list[Job] = []
         with contextlib.suppress(queues.Empty):
             while True:
-                job = self.work.get_nowait()
-                if job is not None:
+                if job := self.work.get_nowait():
                     jobs.append(job)
+                    self.in_slots -= 1
+        jobs += self.async_work
+        self.async_work.clear()
         return jobs
 
-    def is_any_overdue(self, limit_ms: Callable[[Job], int]) -> bool:
-        """Whether take_overdue() would find something."""
-        return any(True for _ in self._overdue(limit_ms))
+    def is_any_waiting(self) -> bool:
+        """Whether some job waits for a slot."""
+        return not self.work.empty() or bool(self.async_work)
 
-    def take_overdue(self, limit_ms: Callable[[Job], int]) -> list[_Outcome]:
-        """Give up on slots whose job runs too long, with new ones in their place; returns these jobs as failed."""
-        outcomes = []
-        for place, job, limit, ms in list(self._overdue(limit_ms)):
-            if self.slots[place].time_out(job):
-                self.slots[place] = self._new_slot()
-                error = JobTimeout(f"it ran longer than its timeout_ms, {limit}")
-                outcomes.append(_Outcome(job, describe_error(error), ms))
-        return outcomes
+    def runs(self) -> Iterator[tuple[_Run, Job]]:
+        """What is at work, and at which job."""
+        for run in (*self.slots, *self.tasks.values()):
+            if job := run.job:
+                yield run, job
 
-    def _overdue(self, limit_ms: Callable[[Job], int]) -> Iterator[tuple[int, Job, int, float]]:
+    def stop(self, job: Job, reason: type[JobStopped]) -> float | None:
+        """Stop a job that is at work; returns how many ms it ran, None if it does not run."""
+        for run, at_work in self.runs():
+            if at_work is job and run.stop(job, reason):
+                self._is_out(job)
+                return max(0.0, (time.monotonic() - run.started) * 1000)
+        return None
+
+    def stop_all(self) -> None:
+        """Stop whatever is at work; nobody wants to know how it ends."""
+        for _, job in list(self.runs()):
+            self.stop(job, JobLost)
+
+    def overdue(self, limit_ms: Callable[[Job], int]) -> Iterator[tuple[Job, int]]:
+        """The jobs that have run longer than they may, and how long that is."""
         now = time.monotonic()
-        for place, slot in enumerate(self.slots):
-            job, started = slot.job, slot.started
-            limit = limit_ms(job) if job else 0
-            if job and limit and (now - started) * 1000 > limit:
-                yield place, job, limit, (now - started) * 1000
+        for run, job in self.runs():
+            limit = limit_ms(job)
+            if limit and (now - run.started) * 1000 > limit:
+                yield job, limit
 
     def is_busy(self) -> bool:
-        """Whether some job is running."""
-        return any(slot.job for slot in self.slots)
+        """Whether some job is at work."""
+        return any(True for _ in self.runs())
+
+    def needs_process(self, job: Job) -> bool:
+        """Whether a job of the slots runs in a process; from any thread."""
+        entry = _by_name.get(job.name)
+        return entry is not None and (entry.process or self.config.processes)
+
+    def take_child(self) -> _Child:
+        """A process for one job; by slots."""
+        with contextlib.suppress(IndexError):
+            while True:
+                child = self.children.pop()
+                if child.is_alive():
+                    return child
+                child.close()
+        modules = list(dict.fromkeys(entry.module for entry in _by_name.values()))
+        logs = any(handler.name == _LOG_HANDLER for handler in logging.root.handlers)
+        return _Child(modules, self.config.log_json if logs else None)
+
+    def give_back(self, child: _Child) -> None:
+        """A process after a job, dead or alive; by slots."""
+        limit = self.config.max_tasks_per_child
+        if child.is_alive() and not self.closed and not (limit and child.calls >= limit):
+            self.children.append(child)
+        else:
+            child.close()
 
     def close(self) -> None:
-        """Have the slots end, each after the job that it is at."""
+        """Have all that is at work stop, and the slots, processes and the loop end."""
+        self.closed = True
+        self.stop_all()
         for _ in self.slots:
             self.work.put(None)
         self.executor.shutdown(wait=False)
+        if self.loop:
+            self.loop.close()
+        for child in self.children:
+            child.ask_to_end()
+        for child in self.children:
+            child.close()
 
 
 MESSAGE_CHARACTERS, TRACEBACK_CHARACTERS = 10_000, 50_000
@@ -1698,6 +2200,7 @@ class _Poller:
     NEVER_MS = 3_600_000  # how long it does not look for schedules if there are none
     STUCK_S = 0.25  # jobs claimed ahead are handed back when none has finished for so long
     OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
+    CALL_S = 2.0  # so long a call to the database may take at least; a third of the lease if that is longer
 
     def __init__(self, config: Config, drain: bool = False) -> None:
         self.config = config
@@ -1715,15 +2218,23 @@ class _Poller:
         self.fire_at = 0.0  # monotonic time at which a schedule is due, as far as is known
         self.stop_at: float | None = None  # set by any thread: monotonic time at which running jobs are handed back
         self.given_up = 0  # set by the keeper: the runner that was declared dead
+        self.asked: deque[int] = deque()  # added to by the keeper: jobs that somebody wants canceled
         self.failed = False  # read by the command line once it has ended
-        self.database = _Database(config)
+        self.backoff = _Backoff()
+        self.told_of_pooler = False
+        self.watchdog = _Watchdog(max(self.CALL_S, config.lease_ms / 3000))
+        try:
+            self.database = _Database(config, self.watchdog)
+        except BaseException:
+            self.watchdog.stop.set()
+            raise
         self.runner = 0  # read by the keeper
         self._register()
         self.waiting = False  # read by slots, which wake only a poller that waits
         self.wake_receiver, self.wake_sender = socket.socketpair()
         self.wake_receiver.setblocking(False)
         self.wake_sender.setblocking(False)
-        self.pool = _Pool(config.pool_size, self.wake)
+        self.pool = _Pool(config, self.wake)
 
     def wake(self, always: bool = False) -> None:
         """Have the poller look at once; from any thread, and from a signal handler."""
@@ -1739,12 +2250,11 @@ class _Poller:
 
     def run(self) -> None:
         """Serve until told to stop, or, with drain, until nothing is due; then hand back and sign out."""
-        delay = 0.05
         while True:
             try:
                 if self._turn():
                     return self.leave()
-                delay = 0.05
+                self.backoff.reset()
                 continue
             except psycopg.errors.NoDataFound:
                 self.given_up = self.runner
@@ -1755,22 +2265,22 @@ class _Poller:
             except _LOST as error:
                 log.warning("lost the database, trying again: %s", _one_line(error))
                 self.database.close()
+                self._stop_unwanted()
             except Exception:
                 log.critical("an error in backtick itself", exc_info=True)
                 self.single_reports = True
             if self._is_time_to_give_up():
                 return self.leave()
-            self._pause(delay)
-            delay = min(delay * 2, 5.0)
+            self._pause(self.backoff.next())
 
     def _is_time_to_give_up(self) -> bool:
         return self.stop_at is not None and (time.monotonic() > self.stop_at or not self.pool.is_busy())
 
     def _pause(self, seconds: float) -> None:
-        """Wait a random time around `seconds`, or until a wake()."""
+        """Wait so long, or until a wake() that is always heard."""
         with selectors.DefaultSelector() as selector:
             selector.register(self.wake_receiver, selectors.EVENT_READ)
-            selector.select(seconds * random.uniform(0.5, 1.5))
+            selector.select(seconds)
         self._drain_wakes()
 
     def _drain_wakes(self) -> None:
@@ -1783,10 +2293,11 @@ class _Poller:
             self._reconnect()
         if self.given_up == self.runner:
             self._start_afresh()
-        finished = self.pool.take_outcomes() + self.pool.take_overdue(self._timeout_ms)
-        if finished or self.pool.work.empty():
+        finished = self.pool.take_outcomes()
+        if finished or not self.pool.is_any_waiting():
             self.finished_at = time.monotonic()
         self.unreported += [outcome for outcome in finished if self.held.get(outcome.job.id) is outcome.job]
+        self._stop_unwanted()
         if self.stop_at is not None:
             return self._stopping_turn(self.stop_at)
         if self.single_reports:
@@ -1797,15 +2308,15 @@ class _Poller:
             self._release(self.pool.take_waiting())
             self.mean_ms = float(self.SHORT_MS)
 
-        want = self._want()
-        if self._hand_out(self._exchange(want)) == want:
-            if not self._want():
+        want, begin = self._want()
+        if self._hand_out(self._exchange(want, begin)) == want:
+            if not self._want()[0]:
                 self._wait(self.config.poll_ms)
             return False
 
         # Nothing more is due. Lie down, and look a last time, from the beginning of the queues.
         self.floors.clear()
-        if self._hand_out(self._exchange(self._want(), lie_down=True)) == 0:
+        if self._hand_out(self._exchange(*self._want(), lie_down=True)) == 0:
             if self.drain and not self.held:
                 return True
             self._wait(self.sleep_ms)
@@ -1821,19 +2332,36 @@ class _Poller:
             return False
         return True
 
-    def _want(self) -> int:
-        """How many jobs to claim: for the free slots, and a read-ahead that is filled up when half of it is gone."""
+    def _want(self) -> tuple[int, int]:
+        """How many jobs to claim, and how many of them would begin at once.
+
+        For the free slots, and a read-ahead that is filled up when half of it is gone.
+        """
         ahead = 0
         if self.mean_ms < self.SHORT_MS:
             ahead = int(min(self.READ_AHEAD, self.config.pool_size * self.SHORT_MS / max(self.mean_ms, 0.01)))
-        # Slots may still be at jobs that this runner lost when it was given up for dead.
-        zombies = sum(1 for slot in self.pool.slots if (job := slot.job) and self.held.get(job.id) is not job)
-        free = self.config.pool_size - zombies + ahead - (len(self.held) - len(self.unreported))
-        return free if free > ahead // 2 else 0
+        free = self.config.pool_size - (len(self.held) - len(self.unreported))
+        return (free + ahead if free + ahead > ahead // 2 else 0), max(0, free)
 
     def _is_stuck(self) -> bool:
         """Whether jobs that were claimed ahead wait behind long ones, while another runner might be idle."""
-        return time.monotonic() - self.finished_at > self.STUCK_S and not self.pool.work.empty() and bool(self.held)
+        return time.monotonic() - self.finished_at > self.STUCK_S and self.pool.is_any_waiting() and bool(self.held)
+
+    def _stop_unwanted(self) -> None:
+        """Stop the jobs that have run too long, and those that somebody canceled."""
+        self.pool.leave_blocked_loop()
+        for job, limit in list(self.pool.overdue(self._timeout_ms)):
+            ms = self.pool.stop(job, JobTimeout)
+            if ms is not None:
+                error = describe_error(JobTimeout(f"it ran longer than its timeout_ms, {limit}"))
+                self.unreported.append(_Outcome(job, "bt_fail", error, ms))
+        while self.asked:
+            wanted = self.held.get(self.asked.popleft())
+            if wanted and not wanted.canceled:
+                ms = self.pool.stop(wanted, JobCanceled)
+                wanted.canceled = True  # if it waits for a slot, that will see it
+                if ms is not None:
+                    self.unreported.append(_Outcome(wanted, "bt_cancel_held", None, ms))
 
     def _release(self, jobs: list[Job]) -> None:
         """Hand jobs back that no slot has begun; if the database is lost meanwhile, _reconcile() does it later."""
@@ -1845,7 +2373,7 @@ class _Poller:
     def _hand_out(self, jobs: list[Job]) -> int:
         for job in jobs:
             self.held[job.id] = job
-            self.pool.work.put(job)
+            self.pool.put(job)
         return len(jobs)
 
     def _timeout_ms(self, job: Job) -> int:
@@ -1854,7 +2382,7 @@ class _Poller:
 
     # Reports and claims
 
-    def _exchange(self, want: int, lie_down: bool = False) -> list[Job]:
+    def _exchange(self, want: int, begin: int = 0, lie_down: bool = False) -> list[Job]:
         """Report what finished, fire, lie down if told to, and claim: a transaction each, in one round trip."""
         reports = self._reports()
         order = self._queue_order() if want and _by_name else []
@@ -1867,7 +2395,7 @@ class _Poller:
         if lie_down:  # committed before the claim looks, or an enqueue in between might wake nobody
             trip["sleep"] = [self.database.call("bt_sleep", p_runner=self.runner, p_poll_ms=self.config.poll_ms)]
         if order:
-            trip["claim"] = [self._claim(order[0], want)]
+            trip["claim"] = [self._claim(order[0], want, begin)]
         if not trip:
             return []
         answers = dict(zip(trip, self.database.round_trip(*trip.values()), strict=True))
@@ -1884,7 +2412,8 @@ class _Poller:
         jobs = self._claimed(order[0], answers["claim"][0]) if order else []
         for queue in order[1:]:
             if len(jobs) < want:
-                ((rows,),) = self.database.round_trip([self._claim(queue, want - len(jobs))])
+                claim = self._claim(queue, want - len(jobs), max(0, begin - len(jobs)))
+                ((rows,),) = self.database.round_trip([claim])
                 jobs += self._claimed(queue, rows)
         return jobs
 
@@ -1901,7 +2430,7 @@ class _Poller:
             return list(self.weights)
         return sorted(self.weights, key=lambda queue: random.random() ** (1 / self.weights[queue]), reverse=True)
 
-    def _claim(self, queue: str, limit: int) -> Call:
+    def _claim(self, queue: str, limit: int, begin: int) -> Call:
         if time.monotonic() > self.floors_end:
             self.floors.clear()
             self.floors_end = time.monotonic() + 1
@@ -1912,6 +2441,7 @@ class _Poller:
             p_limit=limit,
             p_names=list(_by_name),
             p_floor=self.floors.get(queue),
+            p_begin=begin,
         )
 
     def _claimed(self, queue: str, rows: list[Any]) -> list[Job]:
@@ -1927,8 +2457,8 @@ class _Poller:
         for outcome in self.unreported:
             entry = _by_name.get(outcome.job.name)
             tries = (entry and entry.max_tries) or self.config.max_tries
-            how = "bt_release" if outcome.release else "bt_fail" if outcome.error else "bt_complete"
-            groups.setdefault((how, outcome.job.claim, tries if outcome.error else 0), []).append(outcome)
+            limit = tries if outcome.report == "bt_fail" else 0
+            groups.setdefault((outcome.report, outcome.job.claim, limit), []).append(outcome)
         reports = []
         for (how, claim, tries), outcomes in groups.items():
             parameters = {"p_claim": claim, "p_ids": [outcome.job.id for outcome in outcomes]}
@@ -1952,7 +2482,11 @@ class _Poller:
     def _report_one(self, outcome: _Outcome) -> None:
         job = outcome.job
         refused = {"class": "backtick.NotStored", "message": "the outcome could not be stored", "traceback": ""}
-        for attempt in (outcome, outcome._replace(error=refused), outcome._replace(error=None, release=True)):
+        for attempt in (
+            outcome,
+            outcome._replace(report="bt_fail", error=refused),
+            outcome._replace(report="bt_release"),
+        ):
             self.unreported = [attempt]
             try:
                 self._exchange(0)
@@ -1991,7 +2525,8 @@ class _Poller:
                 while not self.pool.outcomes and (remaining := end - time.monotonic()) > 0:
                     if selector.select(min(remaining, self.OVERDUE_S) if self.held else remaining):
                         break
-                    if self.pool.is_any_overdue(self._timeout_ms) or self._is_stuck():
+                    self.pool.leave_blocked_loop()
+                    if any(True for _ in self.pool.overdue(self._timeout_ms)) or self._is_stuck():
                         break
         finally:
             self.waiting = False
@@ -2018,15 +2553,22 @@ class _Poller:
         self._listen()
 
     def _listen(self) -> None:
-        if self.database.pooled:
-            log.warning("a pooler stands before the database: NOTIFY does not get through, polling carries on alone")
-        else:
+        if not self.database.pooled:
             self.database.connection.execute("listen backtick")
+        elif not self.told_of_pooler:
+            self.told_of_pooler = True
+            log.warning(
+                "a pooler stands before the database: no NOTIFY gets through, so jobs start up to %d ms late, and a "
+                "runner that dies is noticed after %d ms",
+                self.config.poll_ms,
+                self.config.lease_ms,
+            )
 
     def _start_afresh(self) -> None:
         """The runner was given up for dead: what it held is no longer its own, and it needs a new name."""
         log.warning("runner %d was given up for dead; its %d jobs belong to others now", self.runner, len(self.held))
         self.pool.take_waiting()
+        self.pool.stop_all()
         self.held.clear()
         self.unreported.clear()
         self._register()
@@ -2041,7 +2583,7 @@ class _Poller:
     def _reconnect(self) -> None:
         """Connect again; jobs run on meanwhile. Raises as _Database."""
         try:
-            self.database = _Database(self.config)
+            self.database = _Database(self.config, self.watchdog)
         except DatabaseUnavailable as error:
             raise psycopg.OperationalError(str(error)) from None
         if not self.database.pooled and not self.database.run("bt_attach", p_runner=self.runner)[0][0]:
@@ -2052,7 +2594,7 @@ class _Poller:
         log.info("the database is back")
 
     def leave(self) -> None:
-        """Hand back what is held and sign out, if the database is there."""
+        """Stop what still runs, hand it back and sign out, if the database is there."""
         self.pool.close()
         try:
             handed_back = self.database.run("bt_unregister_runner", p_runner=self.runner)
@@ -2068,12 +2610,14 @@ class _Poller:
 
 def _log_outcome(outcome: _Outcome, fate: Any) -> None:
     """One line for a job that ended or will be tried again; `fate` is what the database answered."""
-    job, error, ms = outcome[:3]
+    job, report, error, ms = outcome
     extra: dict[str, Any] = {"job": job.id, "worker": job.name, "ms": round(ms, 3), "tries": job.tries}
     if fate is None:
         log.warning("%s: reported already, or not this runner's any more, after %.0f ms", job, ms, extra=extra)
-    elif outcome.release:
+    elif report == "bt_release":
         log.warning("%s handed back: its worker is not registered any more", job, extra=extra)
+    elif report == "bt_cancel_held":
+        log.warning("%s canceled after %.0f ms", job, ms, extra=extra)
     elif error is None:
         log.info("%s done in %.0f ms", job, ms, extra=extra)
     else:
@@ -2108,7 +2652,7 @@ def _one_line(error: BaseException) -> str:
 class _Keeper:
     """Keeps a runner alive in the eyes of others, and looks after theirs."""
 
-    LOOK_S = 1.0  # how often it looks for dead runners
+    LOOK_S = 0.8  # how often it looks for dead runners, and for jobs of its own that somebody canceled
     REMOVE_S = 60.0  # how often it removes old jobs
     DECLARE_S = 600.0  # how often it says which schedules its code wants
 
@@ -2126,11 +2670,15 @@ class _Keeper:
         self._look()
 
     def run(self) -> None:
-        """Look once a second until told to stop; reconnect for ever."""
-        while not self.stop.wait(self.LOOK_S):
+        """Look about once a second until told to stop; reconnect for ever."""
+        backoff, wait_s = _Backoff(), self.LOOK_S
+        while not self.stop.wait(wait_s):
             try:
                 self._look()
+                backoff.reset()
+                wait_s = self.LOOK_S
             except Exception as error:
+                wait_s = backoff.next()
                 log.log(
                     logging.WARNING if isinstance(error, (BacktickError, *_LOST)) else logging.CRITICAL,
                     "the keeper lost the database, trying again: %s",
@@ -2146,7 +2694,7 @@ class _Keeper:
         self.database, self.attached, self.heartbeat_at = None, 0, 0.0
 
     def _look(self) -> None:
-        self.database = self.database or _Database(self.config)
+        self.database = self.database or _Database(self.config, self.poller.watchdog)
         runner = self.poller.runner
         if runner != self.attached and not self.database.pooled:
             self.database.run("bt_attach", p_runner=runner)
@@ -2154,6 +2702,8 @@ class _Keeper:
         if time.monotonic() >= self.heartbeat_at:
             self._heartbeat(self.database, runner)
         self._revive(self.database, runner)
+        if self.poller.held:
+            self._pass_on_canceled(self.database, runner)
         if time.monotonic() >= self.remove_at:
             self._remove_old(self.database)
         if time.monotonic() >= self.declare_at:
@@ -2173,9 +2723,14 @@ class _Keeper:
             extra = {"job": id_, "worker": name}
             log.warning("job %d %s is %s: runner %d died while it held it", id_, name, state, dead, extra=extra)
 
+    def _pass_on_canceled(self, database: _Database, runner: int) -> None:
+        if asked := database.run("bt_cancel_asked", p_runner=runner):
+            self.poller.asked.extend(id_ for (id_,) in asked)
+            self.poller.wake(always=True)
+
     def _store_schedules(self) -> None:
         """Store what decorators declared. Raises BacktickError if the database refuses one."""
-        self.database = _Database(self.config)
+        self.database = _Database(self.config, self.poller.watchdog)
         for schedule in list(_schedules.values()):
             function, parameters = schedule.call
             try:
@@ -2743,14 +3298,13 @@ class Runner:
             self._keeper = _Keeper(self._poller)
         except BaseException:
             self._poller.leave()
+            self._poller.watchdog.stop.set()
             raise
         self.id = self._poller.runner
-        self._threads = [
-            threading.Thread(target=self._serve, name="backtick-poller", daemon=True),
-            threading.Thread(target=self._keeper.run, name="backtick-keeper", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._keeper_thread = threading.Thread(target=self._keeper.run, name="backtick-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="backtick-poller", daemon=True)
+        self._keeper_thread.start()
+        self._thread.start()
         # A program that ends and has not stopped its runner: before the executor waits for its threads, which
         # atexit comes too late for. concurrent.futures itself has no other hook.
         getattr(threading, "_register_atexit", atexit.register)(_stop_if_there, weakref.ref(self))
@@ -2760,6 +3314,8 @@ class Runner:
             self._poller.run()
         finally:
             self._keeper.stop.set()
+            self._keeper_thread.join()
+            self._poller.watchdog.stop.set()
 
     def stop(self, shutdown_ms: int | None = None, wait: bool = True) -> None:
         """Claim nothing more, let running jobs finish for `shutdown_ms` (default: as configured), hand the rest back.
@@ -2772,10 +3328,8 @@ class Runner:
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until it has ended, at most `timeout` seconds; returns whether it has."""
-        end = time.monotonic() + (timeout or 0)
-        for thread in self._threads:
-            thread.join(None if timeout is None else max(0.0, end - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     @property
     def failed(self) -> bool:
@@ -2837,6 +3391,25 @@ def _command_rebuild(arguments: Sequence[str]) -> int:
     print(f"backtick: {_which_database(config)}", file=sys.stderr)
     print(f"backtick: destroyed {rebuild(config, options.force)}; version {SQL_VERSION} is installed anew")
     return 0
+
+
+def _command_cancel(arguments: Sequence[str]) -> int:
+    """Cancel jobs: a queued one at once, a running one as soon as its runner has stopped it."""
+    parser = argparse.ArgumentParser(prog="python backtick.py cancel", description=_command_cancel.__doc__)
+    parser.add_argument("jobs", nargs="+", type=int, metavar="id", help="a job's id, as bt_enqueue returned it")
+    status = 0
+    with contextlib.closing(_Database(Config.load())) as database:
+        for job in parser.parse_args(arguments).jobs:
+            ((canceled,),) = database.run("bt_cancel", p_id=job)
+            ((state,),) = database.run("bt_state", p_id=job)
+            if canceled and state == "running":
+                print(f"job {job} runs; its runner is told to stop it")
+            elif canceled:
+                print(f"job {job} is canceled")
+            else:
+                print(f"job {job} has ended as {state}" if state else f"job {job} is not there")
+                status = 1
+    return status
 
 
 def _command_cron(arguments: Sequence[str]) -> int:
@@ -2948,7 +3521,13 @@ def _mark(before: dt.datetime, fire: dt.datetime, skipped: dt.datetime | None) -
     return "clocks went forward" if _offset(before) < _offset(fire) else "clocks went back"
 
 
-_COMMANDS = {"bench": _command_bench, "cron": _command_cron, "install": _command_install, "rebuild": _command_rebuild}
+_COMMANDS = {
+    "bench": _command_bench,
+    "cancel": _command_cancel,
+    "cron": _command_cron,
+    "install": _command_install,
+    "rebuild": _command_rebuild,
+}
 
 
 def _command_run(arguments: Sequence[str]) -> int:
@@ -2956,8 +3535,8 @@ def _command_run(arguments: Sequence[str]) -> int:
         prog="python backtick.py",
         description="Run the jobs of the workers in these modules until SIGTERM or SIGINT: then claim no more, let "
         "running jobs finish, and hand the rest back; a second signal hands everything back at once.",
-        epilog="Other commands: install (or upgrade the database), rebuild (destroy and create it), bench, "
-        "cron (when a spec fires, in words and times). "
+        epilog="Other commands: install (or upgrade the database), rebuild (destroy and create it), cancel (jobs), "
+        "bench, cron (when a spec fires, in words and times). "
         "Each setting is an environment variable too, BT_POLL_MS say.",
     )
     parser.add_argument("modules", nargs="+", metavar="module", help="module to import, as in `import myjobs`")
@@ -2972,7 +3551,7 @@ def _command_run(arguments: Sequence[str]) -> int:
     options = vars(parser.parse_args(arguments))
     modules, drain = options.pop("modules"), options.pop("drain")
     config = Config.load(**options)
-    _start_logging(config)
+    _start_logging(config.log_json)
     _import_modules(modules)
     return (_twin() or sys.modules[__name__])._run_until_signal(config, drain)  # type: ignore[no-any-return]
 
@@ -3059,9 +3638,13 @@ def _which_database(config: Config) -> str:
     return f"embedded database {which} (set BT_DATABASE_URL to use your own)"
 
 
-def _start_logging(config: Config) -> None:
+_LOG_HANDLER = "backtick"
+
+
+def _start_logging(log_json: bool) -> None:
     handler = logging.StreamHandler()
-    if config.log_json:
+    handler.set_name(_LOG_HANDLER)
+    if log_json:
         handler.setFormatter(_JsonFormatter())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-8s %(message)s"))

@@ -417,6 +417,40 @@ def test_a_floor_spares_the_walk_and_never_hides_a_job_from_a_look_without_it(db
     assert [job.id for job in claim(db, runner, 10)] == [below]
 
 
+def test_a_job_that_saw_a_runner_die_is_not_claimed_ahead(db):
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 6)
+    db.execute("update backtick_queue set crashes = 1 where id <> 4")
+    runner, other = register(db), register(db)
+
+    first = [job.id for job in call_claim(db, runner, p_limit=5, p_begin=2)]
+    none = [job.id for job in call_claim(db, runner, p_limit=5, p_begin=0)]
+    rest = [job.id for job in claim(db, other, 5)]
+
+    assert (first, none, rest) == ([1, 2, 4], [], [3, 5, 6])
+
+
+def call_claim(db, runner, **options):
+    return [
+        backtick.Job._make(row)
+        for row in call(db, "bt_claim", p_runner=runner, p_queue="default", p_names=NAMES, **options)
+    ]
+
+
+def test_a_claim_takes_no_more_than_32_mb_of_arguments_but_always_one_job(db):
+    # Random bits, so that they stay as large as they are: 15 MB each, and once 40 MB.
+    db.execute(
+        "create function large(p_mb int) returns text language sql as $$ select json_build_array(string_agg(md5(n::text),"
+        " '')) from generate_series(1, p_mb * 32768) as n $$"
+    )
+    for args in ("'[]'", "large(15)", "large(15)", "large(40)", "'[]'"):
+        db.execute(f"select bt_enqueue('a', {args})")
+    runner = register(db)
+
+    claims = [[job.id for job in claim(db, runner, 10)] for _ in range(4)]
+
+    assert claims == [[1, 2, 3], [4], [5], []]
+
+
 def test_two_claimers_at_the_same_moment_never_share_a_job(db, connect):
     call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 50)
     claimers = [connect() for _ in range(4)]
@@ -695,6 +729,28 @@ def test_a_runner_is_dead_when_its_connections_are_gone_twice_a_second_apart(db,
     assert call(db, "bt_revive") == [(1, "log_sum", runner, "queued")]
 
 
+@pytest.mark.parametrize("what", ["was restarted", "has crashed"])
+def test_when_the_server_was_restarted_nobody_is_dead_for_want_of_a_lock_for_ten_seconds(db, what):
+    # The restart takes every lock. Here it is told in the way that a restart, or a crash, leaves behind.
+    runner = register(db, lease_ms=3_600_000)
+    db.execute("update backtick_runner set locked = true")
+    enqueue(db)
+    claim(db, runner)
+    if what == "was restarted":
+        db.execute("update backtick_uptime set started_at = started_at - interval '1 min'")
+    else:
+        db.execute("truncate backtick_uptime")
+
+    for seconds in (0, 5, 9):
+        move_clock(db, f"{seconds} s")
+        assert call(db, "bt_revive") == []
+    move_clock(db, "11 s"), call(db, "bt_revive")
+    move_clock(db, "12 s")
+
+    assert call(db, "bt_revive") == [(1, "log_sum", runner, "queued")]
+    assert db.execute("select count(*) from backtick_uptime").fetchone() == (1,)
+
+
 def test_a_runner_whose_connections_were_cut_may_come_back_within_a_second(db, connect):
     main = connect()
     runner = register(main, lock=True)
@@ -757,16 +813,88 @@ def test_a_runner_that_signs_out_hands_back_what_it_holds(db):
     assert db.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone() == (0,)
 
 
-def test_a_queued_job_can_be_canceled_a_running_or_ended_one_not(db):
+def test_a_queued_job_is_canceled_at_once_and_an_ended_one_not_at_all(db):
     runner = register(db)
-    running = enqueue(db, p_priority=0)
+    ended = enqueue(db, p_priority=0)
     queued = enqueue(db)
-    claim(db, runner)
+    complete(db, *claim(db, runner))
 
-    answers = [call(db, "bt_cancel", p_id=id_)[0][0] for id_ in (queued, queued, running, 999)]
+    answers = [call(db, "bt_cancel", p_id=id_)[0][0] for id_ in (queued, queued, ended, 999)]
 
     assert answers == [True, False, False, False]
-    assert [job_of(db, id_).state for id_ in (queued, running)] == ["canceled", "running"]
+    assert [job_of(db, id_).state for id_ in (queued, ended)] == ["canceled", "done"]
+    assert db.execute("select count(*) from backtick_cancel").fetchone() == (0,)
+
+
+def asked(db, runner):
+    return [id_ for (id_,) in call(db, "bt_cancel_asked", p_runner=runner)]
+
+
+def test_a_running_job_that_is_canceled_is_told_to_its_runner_which_ends_it_as_canceled(db):
+    runner, other = register(db), register(db)
+    id_ = enqueue(db)
+    enqueue(db)
+    (job,) = claim(db, runner)
+    claim(db, other)
+
+    answers = [call(db, "bt_cancel", p_id=id_)[0][0] for _ in range(2)]
+
+    assert answers == [True, True]
+    assert (asked(db, runner), asked(db, other)) == ([id_], [])
+    assert job_of(db, id_).state == "running"
+    assert job_of(db, id_).cancel_asked_at
+    assert call(db, "bt_cancel_held", p_claim=job.claim, p_ids=[id_]) == [(id_,)]
+    assert (job_of(db, id_).state, job_of(db, id_).tries, job_of(db, id_).runner) == ("canceled", 1, runner)
+    assert asked(db, runner) == []
+    assert call(db, "bt_cancel_held", p_claim=job.claim, p_ids=[id_]) == []
+
+
+def test_a_job_that_ends_before_its_runner_hears_that_it_was_canceled_ends_as_it_does(db):
+    runner = register(db)
+    id_ = enqueue(db)
+    (job,) = claim(db, runner)
+    call(db, "bt_cancel", p_id=id_)
+
+    assert complete(db, job) == [id_]
+    call(db, "bt_revive")
+
+    assert states(db) == {"done": 1}
+    assert db.execute("select count(*) from backtick_cancel").fetchone() == (0,)
+
+
+def test_to_cancel_a_running_job_lives_and_dies_with_the_transaction(db, connect):
+    runner, other = register(db), connect()
+    id_ = enqueue(db)
+    claim(db, runner)
+
+    with pytest.raises(ZeroDivisionError), other.transaction():
+        call(other, "bt_cancel", p_id=id_)
+        raise ZeroDivisionError
+
+    assert asked(db, runner) == []
+    assert job_of(db, id_).cancel_asked_at is None
+
+
+@pytest.mark.parametrize("way", ["fails", "is handed back", "loses its runner"])
+def test_a_job_that_was_canceled_while_it_ran_is_not_tried_again(db, way):
+    runner, other = register(db), register(db)
+    id_ = enqueue(db)
+    (job,) = claim(db, runner)
+    call(db, "bt_cancel", p_id=id_)
+
+    if way == "fails":
+        assert fail(db, job, retry_ms=0) == "queued"
+    elif way == "is handed back":
+        call(db, "bt_unregister_runner", p_runner=runner)
+    else:
+        db.execute("delete from backtick_runner where id = %s", [runner])
+    if way != "loses its runner":
+        assert claim(db, other) == []
+    call(db, "bt_revive")
+
+    assert states(db) == {"canceled": 1}
+    assert claim(db, other) == []
+    assert db.execute("select count(*) from backtick_cancel").fetchone() == (0,)
 
 
 def test_claims_pass_over_a_job_that_an_open_transaction_cancels_and_are_not_held_up(db, connect):
@@ -783,7 +911,7 @@ def test_claims_pass_over_a_job_that_an_open_transaction_cancels_and_are_not_hel
     assert [job.id for job in claim(db, runner, 10)] == [kept]
 
 
-def test_canceling_a_job_that_is_just_being_claimed_waits_and_fails(db, connect):
+def test_canceling_a_job_that_is_just_being_claimed_waits_and_has_it_stopped(db, connect):
     runner, other = register(db), connect()
     id_ = enqueue(db)
 
@@ -792,7 +920,8 @@ def test_canceling_a_job_that_is_just_being_claimed_waits_and_fails(db, connect)
         future = in_thread(lambda: call(other, "bt_cancel", p_id=id_))
         wait_until_blocked(connect(), other)
 
-    assert future.result(PATIENCE_S) == [(False,)]
+    assert future.result(PATIENCE_S) == [(True,)]
+    assert asked(db, runner) == [id_]
     assert job_of(db, id_).state == "running"
 
 
@@ -985,12 +1114,14 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.turns = itertools.cycle(self.clients)
-        self.db.execute("truncate backtick_queue, backtick_claim, backtick_done, backtick_runner restart identity")
+        tables = "backtick_queue, backtick_claim, backtick_cancel, backtick_done, backtick_runner"
+        self.db.execute(f"truncate {tables} restart identity")
         self.minutes = 0
         move_clock(self.db, "0 s")
         self.model = {}  # id -> state
         self.held = {}  # id -> the job as claimed, while its claim is alive
         self.stale = []  # jobs as claimed, whose claim is gone or whose end was reported
+        self.asked = set()  # ids of jobs that were canceled while they ran
         self.heartbeats = {}  # runner -> minutes
 
     @rule(
@@ -1016,7 +1147,8 @@ class QueueMachine(RuleBasedStateMachine):
     def claim(self, data, limit):
         runner = data.draw(st.sampled_from(sorted(self.heartbeats)))
         due = self.db.execute(
-            "select id from backtick_job where state = 'queued' and run_at <= bt_now() order by priority, run_at, id limit %s",
+            "select id from backtick_job where state = 'queued' and run_at <= bt_now() and cancel_asked_at is null"
+            " order by priority, run_at, id limit %s",
             [limit],
         ).fetchall()
         jobs = claim(self.db, runner, limit, names=["a"])
@@ -1070,9 +1202,20 @@ class QueueMachine(RuleBasedStateMachine):
     def cancel(self, data):
         id_ = data.draw(st.sampled_from(sorted(self.model)))
         ((canceled,),) = call(self.db, "bt_cancel", p_id=id_)
-        assert canceled == (self.model[id_] == "queued")
-        if canceled:
+        assert canceled == (self.model[id_] in ("queued", "running"))
+        if self.model[id_] == "queued":
             self.model[id_] = "canceled"
+        elif canceled:
+            self.asked.add(id_)
+
+    @precondition(lambda self: self.held or self.stale)
+    @rule(data=st.data())
+    def cancel_held(self, data):
+        job = self.draw_job(data)
+        ended = call(self.db, "bt_cancel_held", p_claim=job.claim, p_ids=[job.id])
+        assert ended == ([(job.id,)] if self.is_own(job) else [])
+        if ended:
+            self.let_go(job, "canceled")
 
     @precondition(lambda self: self.heartbeats)
     @rule(data=st.data())
@@ -1096,6 +1239,9 @@ class QueueMachine(RuleBasedStateMachine):
             self.let_go(job, revived[id_])
         for runner in dead:
             del self.heartbeats[runner]
+        for id_ in self.asked:
+            if self.model[id_] == "queued":
+                self.model[id_] = "canceled"
 
     @precondition(lambda self: self.heartbeats)
     @rule(data=st.data())
@@ -1111,6 +1257,12 @@ class QueueMachine(RuleBasedStateMachine):
     def every_job_is_in_one_place_and_in_the_state_of_the_model(self):
         assert dict(self.db.execute("select id, state from backtick_job").fetchall()) == self.model
         assert self.db.execute("select count(*) from backtick_job").fetchone() == (len(self.model),)
+
+    @invariant()
+    def what_a_runner_is_told_to_cancel_is_what_was_asked_of_its_running_jobs(self):
+        for runner in self.heartbeats:
+            own = {id_ for id_, (owner, _) in self.held.items() if owner == runner}
+            assert set(asked(self.db, runner)) == own & self.asked
 
     @invariant()
     def every_held_job_is_in_one_claim_of_its_runner_and_no_claim_is_empty(self):
@@ -1326,6 +1478,12 @@ def test_bad_options_of_a_worker_are_refused_when_the_decorator_runs(clean_regis
 
 
 def test_what_cannot_be_a_worker_is_refused(clean_registry):
+    def generator():
+        yield
+
+    async def async_generator():
+        yield
+
     async def coroutine():
         pass
 
@@ -1335,8 +1493,12 @@ def test_what_cannot_be_a_worker_is_refused(clean_registry):
         backtick.worker(print)
     with pytest.raises(ValueError, match="give it one"):
         backtick.register(lambda: None)
-    with pytest.raises(TypeError, match="async def"):
-        backtick.register(coroutine)
+    for function in (generator, async_generator):
+        with pytest.raises(TypeError, match="is a generator"):
+            backtick.register(function)
+    for function in (coroutine, lambda: None):
+        with pytest.raises(ValueError, match="process=True needs a plain function at the top of a module"):
+            backtick.register(function, "a", process=True)
 
 
 def test_each_way_to_schedule_queues_the_same_call(db, add):
@@ -1763,6 +1925,237 @@ def test_a_job_that_overruns_its_timeout_fails_and_its_slot_is_replaced(db, clea
     wait_until(lambda: raised, "the exception in the thread")
 
 
+def test_a_stop_cannot_be_caught_as_an_exception_by_mistake(db, clean_registry, runner):
+    ended = []
+
+    @backtick.worker(name="a", timeout_ms=50, max_tries=1)
+    def a():
+        try:
+            with contextlib.suppress(Exception):
+                while True:
+                    time.sleep(0.001)
+            ended.append("swallowed")
+        finally:
+            ended.append("ended")
+
+    runner(pool_size=1)
+    a.schedule()
+
+    wait_for_states(db, {"exceeded": 1})
+    wait_until(lambda: "ended" in ended, "the worker to end")
+    assert ended == ["ended"]
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+def test_a_worker_without_a_timeout_runs_as_long_as_it_likes(db, clean_registry, runner, limit):
+    go_on = threading.Event()
+    backtick.register(lambda: go_on.wait(PATIENCE_S), "free", timeout_ms=limit)
+    backtick.register(lambda: go_on.wait(PATIENCE_S), "bound", max_tries=1)
+    runner(timeout_ms=50)
+    free, bound = backtick.schedule("free"), backtick.schedule("bound")
+
+    wait_until(lambda: job_of(db, bound).state == "exceeded", "the other one to be timed out")
+
+    assert job_of(db, free).state == "running"
+    go_on.set()
+    wait_until(lambda: job_of(db, free).state == "done")
+
+
+def test_a_job_that_is_canceled_while_it_runs_in_a_thread_is_told_and_ends_as_canceled(db, clean_registry, runner):
+    started, told = threading.Event(), []
+
+    def a():
+        started.set()
+        try:
+            while True:
+                time.sleep(0.001)
+        except backtick.JobCanceled:
+            told.append(backtick.current_job().canceled)
+
+    backtick.register(a, "a")
+    backtick.register(lambda: None, "b")
+    runner(pool_size=1)
+    id_ = backtick.schedule("a")
+    assert started.wait(PATIENCE_S)
+    assert job_of(db, id_).state == "running"
+
+    assert backtick.cancel(id_)
+    backtick.schedule("b")  # needs the slot
+
+    wait_for_states(db, {"canceled": 1, "done": 1})
+    wait_until(lambda: told == [True], "the worker to be told")
+    assert not backtick.cancel(id_)
+
+
+def test_a_thread_that_cannot_be_interrupted_may_ask_whether_its_job_was_canceled(db, clean_registry, runner):
+    started, asked_itself = threading.Event(), []
+
+    def a():
+        job = backtick.current_job()
+        started.set()
+        with contextlib.suppress(backtick.JobCanceled):
+            wait_until(lambda: job.canceled, "the job to be canceled")
+        asked_itself.append(job.canceled)
+
+    backtick.register(a, "a")
+    runner()
+    id_ = backtick.schedule("a")
+    assert started.wait(PATIENCE_S)
+
+    backtick.cancel(id_)
+
+    wait_until(lambda: asked_itself == [True], "the worker to see it")
+    wait_for_states(db, {"canceled": 1})
+
+
+def test_a_job_that_is_canceled_while_it_waits_for_a_slot_is_not_begun(db, clean_registry):
+    # A runner holds it, and it is canceled before a slot takes it: one slot, which is busy.
+    go_on, ran = threading.Event(), []
+    backtick.register(lambda: go_on.wait(PATIENCE_S), "a")
+    backtick.register(lambda: ran.append(1), "b")
+    poller = backtick._Poller(Config.load(pool_size=1))
+    enqueue(db, "a")
+    id_ = enqueue(db, "b")
+    assert poller._hand_out(poller._exchange(2, 1)) == 2
+
+    assert backtick.cancel(id_)
+    poller.asked.append(id_)
+    poller._stop_unwanted()
+    go_on.set()
+    wait_until(lambda: len(poller.pool.outcomes) == 2, "both to come out")
+    poller._turn()
+
+    assert ran == []
+    assert states(db) == {"done": 1, "canceled": 1}
+    poller.leave()
+
+
+# Async workers
+
+
+def test_async_workers_run_many_at_once_on_the_event_loop_of_the_runner(db, clean_registry, runner):
+    threads, all_here, go_on = set(), [], asyncio.Event()
+
+    @backtick.worker(name="a")
+    async def a(n):
+        threads.add(threading.get_ident())
+        all_here.append(backtick.current_job().args)
+        if len(all_here) == 10:
+            go_on.set()
+        await go_on.wait()
+
+    runner(pool_size=10)
+    a.schedule_many([(n,) for n in range(10)])
+
+    wait_for_states(db, {"done": 10})
+    assert len(threads) == 1
+    assert len(set(all_here)) == 10
+
+
+def test_an_async_worker_fails_is_tried_again_and_keeps_its_error_like_any_other(db, clean_registry, runner):
+    tries = []
+
+    @backtick.worker(name="a", max_tries=2)
+    async def a():
+        tries.append(backtick.current_job().tries)
+        await asyncio.sleep(0)
+        raise SystemExit("no")
+
+    runner()
+    id_ = a.schedule()
+
+    wait_for_states(db, {"exceeded": 1})
+    assert tries == [1, 2]
+    assert job_of(db, id_).error["class"] == "SystemExit"
+    assert "raise SystemExit" in job_of(db, id_).error["traceback"]
+
+
+@pytest.mark.parametrize("why, state", [("timeout", "exceeded"), ("cancel", "canceled"), ("stop", "queued")])
+def test_an_async_worker_is_cancelled_properly(db, clean_registry, runner, why, state):
+    started, ended = threading.Event(), []
+
+    @backtick.worker(name="a", timeout_ms=100 if why == "timeout" else None, max_tries=1)
+    async def a():
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append((sys.exc_info()[0], backtick.current_job().canceled))
+
+    handle = runner(pool_size=1, shutdown_ms=0)
+    id_ = a.schedule()
+    assert started.wait(PATIENCE_S)
+    if why == "cancel":
+        backtick.cancel(id_)
+    if why == "stop":
+        handle.stop()
+
+    wait_for_states(db, {state: 1})
+    wait_until(lambda: ended == [(asyncio.CancelledError, True)], lambda: f"the task to be cancelled: {ended}")
+    if why == "timeout":
+        assert job_of(db, id_).error["class"] == "backtick.JobTimeout"
+
+
+def test_no_more_async_jobs_run_at_once_than_the_pool_has_slots(db, clean_registry, runner):
+    now, most = [0], []
+
+    @backtick.worker(name="a")
+    async def a():
+        now[0] += 1
+        most.append(now[0])
+        await asyncio.sleep(0.001)
+        now[0] -= 1
+
+    runner(pool_size=3)
+    a.schedule_many([()] * 100)
+
+    wait_for_states(db, {"done": 100})
+    assert max(most) == 3
+
+
+def test_an_async_worker_that_blocks_the_event_loop_holds_up_no_other(db, clean_registry, runner, caplog, monkeypatch):
+    monkeypatch.setattr(backtick._Loop, "BLOCKED_S", 0.5)
+    go_on, order = threading.Event(), []
+
+    @backtick.worker(name="blocker")
+    async def blocker():
+        go_on.wait(PATIENCE_S)
+        order.append("blocker")
+
+    @backtick.worker(name="victim")
+    async def victim():
+        order.append("victim")
+
+    runner(pool_size=4)
+    blocking = blocker.schedule()
+    wait_until(lambda: job_of(db, blocking).state == "running")
+
+    victim.schedule_many([()] * 3)
+
+    wait_for_states(db, {"done": 3, "running": 1})
+    go_on.set()
+    wait_for_states(db, {"done": 4})
+    assert order == ["victim"] * 3 + ["blocker"]
+    assert f"perhaps job {blocking} blocker" in caplog.text
+
+
+def test_plain_and_async_workers_share_a_runner(db, clean_registry, runner):
+    backtick.register(lambda: time.sleep(0.001), "plain")
+
+    async def a():
+        await asyncio.sleep(0.001)
+
+    backtick.register(a, "async")
+    for _ in range(5):
+        backtick.schedule_many("plain", [()] * 20)
+        backtick.schedule_many("async", [()] * 20)
+    handle = runner(drain=True)
+
+    assert handle.join(PATIENCE_S)
+    assert states(db) == {"done": 200}
+    assert handle._poller.pool.in_slots == 0
+
+
 def test_a_notification_wakes_a_runner_that_would_sleep_for_an_hour(db, clean_registry, runner):
     backtick.register(print, "a")
     runner(poll_ms=3_600_000)
@@ -1865,14 +2258,19 @@ def test_what_does_not_finish_in_time_is_handed_back_unused_and_its_late_end_cha
     assert job_of(db, id_) == job
 
 
-def test_a_runner_that_was_given_up_for_dead_starts_afresh(db, clean_registry, runner, caplog):
-    started, go_on, late = threading.Event(), threading.Event(), threading.Event()
+def test_a_runner_that_was_given_up_for_dead_stops_its_jobs_and_starts_afresh(db, clean_registry, runner, caplog):
+    started, stopped = threading.Event(), threading.Event()
 
     def a():
         if not started.is_set():
             started.set()
-            assert go_on.wait(PATIENCE_S)
-            late.set()
+            try:
+                while True:
+                    time.sleep(0.001)
+            except backtick.JobLost:
+                assert backtick.current_job().canceled
+                stopped.set()
+                raise
 
     backtick.register(a, "a")
     id_ = enqueue(db, "a")
@@ -1883,9 +2281,8 @@ def test_a_runner_that_was_given_up_for_dead_starts_afresh(db, clean_registry, r
         db.execute("delete from backtick_runner")
         assert call(db, "bt_revive") == [(id_, "a", handle.id, "queued")]
     wait_for_states(db, {"done": 1})
-    go_on.set()
-    assert late.wait(PATIENCE_S)
 
+    assert stopped.wait(PATIENCE_S)
     assert (job_of(db, id_).tries, job_of(db, id_).crashes) == (1, 1)
     assert job_of(db, id_).runner != handle.id
     assert "given up for dead" in caplog.text
@@ -2054,7 +2451,7 @@ def test_a_job_whose_worker_is_unregistered_after_the_claim_is_handed_back_unuse
 
 def test_a_runner_refuses_a_database_of_another_version_and_names_the_command(db):
     db.execute("create or replace function bt_version() returns int language sql immutable as 'select 0'")
-    with pytest.raises(backtick.WrongVersion, match=r"version 0 .* needs 1: run `make migrate`"):
+    with pytest.raises(backtick.WrongVersion, match=r"version 0 .* needs 2: run `make migrate`"):
         backtick.start()
 
     db.execute("create or replace function bt_version() returns int language sql immutable as 'select 99'")
@@ -2243,6 +2640,192 @@ def test_the_jobs_of_a_killed_runner_are_run_by_another(db, project):
     wait_for_states(db, {"done": 1})
     assert (job_of(db, id_).tries, job_of(db, id_).crashes) == (1, 1)
     assert project.lines() == ["die_once"] * 2
+
+
+# Workers in processes of their own
+
+HARD_JOBS = """
+import ctypes, os, resource, signal, subprocess, sys, time, multiprocessing
+from backtick import worker, current_job
+from myjobs import note
+
+@worker(process=True, max_tries=1)
+def which():
+    note("which", os.getpid(), os.getppid(), current_job().tries)
+
+@worker(process=True, max_tries=1)
+def leave(status):
+    os._exit(status)
+
+@worker(process=True, max_tries=1)
+def fall_over():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+@worker(process=True, max_tries=1)
+def eat():
+    resource.setrlimit(resource.RLIMIT_AS, (2 * 2**30, resource.RLIM_INFINITY))
+    b"x" * 2**40
+
+@worker(process=True, max_tries=1, timeout_ms=300)
+def hang():
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.Signals)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    note("hangs", os.getpid(), child.pid)
+    ctypes.PyDLL(None).sleep(600)  # with the GIL held, in C, deaf to signals
+
+@worker(process=True, max_tries=1)
+def leave_a_fork_behind():
+    if os.fork() == 0:
+        time.sleep(600)
+    os._exit(7)
+
+class Odd(Exception):
+    def __reduce__(self):
+        raise RuntimeError("no pickle of this")
+
+@worker(process=True, max_tries=1)
+def raise_odd():
+    raise Odd("odd")
+
+@worker(process=True)
+def linger(path):
+    note("lingers", os.getpid())
+    while not os.path.exists(path):
+        time.sleep(0.01)
+"""
+
+
+def is_running(pid):
+    """Whether a process lives; a zombie does not."""
+    try:
+        return re.search(r"^State:\s+[^ZX]", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def hard(project):
+    """The project with a module of workers that run in processes."""
+    (project.path / "hardjobs.py").write_text(HARD_JOBS)
+    return project
+
+
+def test_whatever_a_job_does_in_a_process_of_its_own_it_takes_nobody_with_it(db, hard):
+    bad = {
+        enqueue(db, "hardjobs.leave", "[3]"): ("backtick.ProcessDied", "the job's process ended with status 3"),
+        enqueue(db, "hardjobs.leave", "[0]"): ("backtick.ProcessDied", "the job's process ended with status 0"),
+        enqueue(db, "hardjobs.fall_over"): ("backtick.ProcessDied", "the job's process was killed by SIGSEGV"),
+        enqueue(db, "hardjobs.eat"): ("MemoryError", ""),
+        enqueue(db, "hardjobs.hang"): ("backtick.JobTimeout", "it ran longer than its timeout_ms, 300"),
+        enqueue(db, "hardjobs.leave_a_fork_behind"): ("backtick.ProcessDied", "the job's process ended with status 7"),
+        enqueue(db, "hardjobs.raise_odd"): ("hardjobs.Odd", "odd"),
+    }
+    call(db, "bt_enqueue_many", p_name="hardjobs.which", p_args=["[]"] * 20)
+    call(db, "bt_enqueue_many", p_name="myjobs.note", p_args=["[1]"] * 20)
+
+    status, _, said = hard.python("backtick.py", "hardjobs", "--drain", "--pool-size", "3")
+
+    assert status == 0, said
+    assert states(db) == {"exceeded": len(bad), "done": 40}
+    assert {id_: (job_of(db, id_).error["class"], job_of(db, id_).error["message"]) for id_ in bad} == bad
+    assert db.execute("select max(crashes), count(distinct runner) from backtick_done").fetchone() == (0, 1)
+    ((_, hung, its_child),) = [line.split() for line in hard.lines() if line.startswith("hangs")]
+    wait_until(lambda: not is_running(hung) and not is_running(its_child), "what hung to be gone, and its child")
+
+
+def test_jobs_in_processes_reuse_them_up_to_max_tasks_per_child(db, hard):
+    call(db, "bt_enqueue_many", p_name="hardjobs.which", p_args=["[]"] * 10)
+    assert hard.python("backtick.py", "hardjobs", "--drain", "--pool-size", "1")[0] == 0
+    pids = [line.split()[1] for line in hard.lines()]
+    assert len(set(pids)) == 1
+
+    call(db, "bt_enqueue_many", p_name="hardjobs.which", p_args=["[]"] * 10)
+    options = ["--pool-size", "1", "--max-tasks-per-child", "4"]
+    assert hard.python("backtick.py", "hardjobs", "--drain", *options)[0] == 0
+    pids = [line.split()[1] for line in hard.lines()[10:]]
+    assert [len(list(group)) for _, group in itertools.groupby(pids)] == [4, 4, 2]
+
+
+def test_processes_runs_every_plain_worker_in_a_process_and_its_output_and_log_come_through(db, hard):
+    (hard.path / "own.py").write_text(
+        "import logging, os\nfrom backtick import worker\nfrom myjobs import note\n"
+        "@worker\ndef say():\n    print('printed'); logging.getLogger('own').info('logged'); note(os.getppid())\n"
+        "@worker\nasync def here():\n    note('async', os.getpid())\n"
+    )
+    enqueue(db, "own.say"), enqueue(db, "own.here")
+
+    status, printed, said = hard.python("backtick.py", "own", "--drain", "--processes", "--log-json")
+
+    assert (status, printed) == (0, "printed\n"), said
+    (parent,) = [line for line in hard.lines() if line.isdigit()]
+    assert f"async {parent}" in hard.lines()
+    assert "logged" in [json.loads(line)["message"] for line in said.splitlines()]
+
+
+def test_a_worker_that_a_process_cannot_import_fails_with_the_reason(db, clean_registry, runner):
+    backtick.register(lambda: None, "a", max_tries=1)
+    runner(processes=True, pool_size=1)
+
+    id_ = backtick.schedule("a")
+
+    wait_for_states(db, {"exceeded": 1})
+    error = job_of(db, id_).error
+    assert error["class"] == "backtick.UnknownWorker"
+    assert f"importing {__name__} registers no worker 'a'" in error["message"]
+
+
+@pytest.mark.parametrize("ends", ["by kill -9", "by a second signal", "because the job is canceled"])
+def test_a_process_does_not_outlive_its_runner_or_its_job(db, hard, ends):
+    id_ = enqueue(db, "hardjobs.linger", json.dumps([str(hard.path / "never")]))
+    process = hard.start("hardjobs")
+    pid = wait_until(lambda: [line.split()[1] for line in hard.lines()], "the job to begin")[0]
+    assert is_running(pid)
+
+    if ends == "by kill -9":
+        process.kill()
+    elif ends == "by a second signal":
+        process.terminate()
+        wait_until(lambda: "SIGTERM: stopping" in hard.logged(), "the first signal to be heard")
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+        assert job_of(db, id_).state == "queued"
+    else:
+        assert backtick.cancel(id_)
+        wait_for_states(db, {"canceled": 1})
+
+    wait_until(lambda: not is_running(pid), "the job's process to be gone")
+
+
+def test_signals_to_the_whole_group_let_a_job_in_a_process_finish(db, hard):
+    path = hard.path / "go on"
+    enqueue(db, "hardjobs.linger", json.dumps([str(path)]))
+    process = hard.start("hardjobs")
+    pid = int(wait_until(lambda: [line.split()[1] for line in hard.lines()], "the job to begin")[0])
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(pid, number)
+    process.terminate()
+    wait_until(lambda: "SIGTERM: stopping" in hard.logged(), "the signal to be heard")
+    path.touch()
+
+    assert process.wait(PATIENCE_S) == 0
+    assert states(db) == {"done": 1}
+
+
+def test_a_job_is_canceled_by_the_command_line(db, hard):
+    path = hard.path / "never"
+    running = enqueue(db, "hardjobs.linger", json.dumps([str(path)]))
+    hard.start("hardjobs")
+    wait_until(lambda: hard.lines(), "the job to begin")
+    queued = enqueue(db, "unknown")
+
+    first = hard.python("backtick.py", "cancel", str(running), str(queued))
+    wait_for_states(db, {"canceled": 2})
+    again = hard.python("backtick.py", "cancel", str(running), "77")
+
+    assert first[:2] == (0, f"job {running} runs; its runner is told to stop it\njob {queued} is canceled\n")
+    assert again[:2] == (1, f"job {running} has ended as canceled\njob 77 is not there\n")
+    assert "'x'" in hard.python("backtick.py", "cancel", "x")[2]
 
 
 def test_a_module_run_as_a_program_schedules_under_the_name_that_runners_import(db, project):

@@ -10,7 +10,12 @@
 -- the server crashes and forgets it, its jobs are queued again and its holder is refused.
 -- So call it in a transaction of its own.
 --
--- A job that comes after another (after_job) is passed over until that one has ended.
+-- A job that comes after another (after_job) is passed over until that one has ended; one that
+-- somebody canceled while it ran (backtick_cancel), for ever.
+--
+-- What dies with a runner need not have killed it: it may only have been claimed ahead. So a job
+-- that has seen a runner die is taken only if it begins at once, and the next death counts against
+-- jobs that were running. And no claim takes more than 32 MB of arguments, as stored, beyond its first job.
 --
 -- A job's row is read, not written. One that another transaction is about to withdraw (xmax is not
 -- 0) is passed over, unless a look from the beginning proves that it is not locked after all.
@@ -26,16 +31,19 @@
 --           A hint that spares a walk over jobs known to be gone; null looks from the beginning. Pass
 --           null once a second, and when a claim came back short: jobs that were retried, released,
 --           back-dated or committed late lie below the floor.
+-- p_begin   how many of the jobs the runner will begin at once, the others being claimed ahead; null: all
 -- returns   a row per job, in order; none if nothing is due, or the queue is paused. tries counts this
 --           one. claim is the proof that bt_complete, bt_fail and bt_release ask for
 -- raises    22004 null_value_not_allowed, 22023 invalid_parameter_value, 25000 invalid_transaction_state,
 --           P0002 no_data_found if the runner has been given up for dead: register anew
+drop function if exists bt_claim(bigint, text, int, text[], timestamptz[]);  -- of version 1
 create or replace function bt_claim(
     p_runner bigint,
     p_queue  text,
     p_limit  int,
     p_names  text[],
-    p_floor  timestamptz[] default null
+    p_floor  timestamptz[] default null,
+    p_begin  int default null
 )
     returns table (
         claim      bigint,
@@ -61,17 +69,19 @@ create or replace function bt_claim(
 as $$
 #variable_conflict use_column
 declare
+    c_most_bytes constant int := 33554432;
     v_now      timestamptz := bt_now();
     v_held     bigint[];
     v_look     int;
     v_seen     int;
     v_free     bigint[];
     v_doubtful bigint[];
+    v_is_plain boolean;
     v_claim    bigint;
 begin
     if p_runner is null or p_queue is null or p_limit is null or p_names is null then
         raise exception 'bt_claim: runner %, queue %, limit %, names %', p_runner, p_queue, p_limit, p_names
-            using errcode = 'null_value_not_allowed', hint = 'All but p_floor must be given.';
+            using errcode = 'null_value_not_allowed', hint = 'All but p_floor and p_begin must be given.';
     end if;
     if p_limit not between 1 and 100000 or coalesce(cardinality(p_floor), 10) <> 10 then
         raise exception 'bt_claim: limit is %, floor has % elements', p_limit, cardinality(p_floor)
@@ -91,14 +101,19 @@ begin
     end if;
 
     -- Among the first (limit + held) jobs at least limit are free, if all are of known workers.
-    v_held := array(select unnest(held.jobs) from backtick_claim as held where held.queue = p_queue);
+    v_held := array(
+        select unnest(held.jobs) from backtick_claim as held where held.queue = p_queue
+        union all
+        select asked.job from backtick_cancel as asked
+    );
     v_look := p_limit + cardinality(v_held) + 100;
 
     with due as (
         select job.*
         from generate_series(0, 9) as lane (priority)
         cross join lateral (
-            select job.id, job.priority, job.run_at, job.name, job.after_job, job.xmax = 0 as untouched
+            select job.id, job.priority, job.run_at, job.name, job.after_job, job.crashes,
+                   pg_column_size(job.args) as bytes, job.xmax = 0 as untouched
             from backtick_queue as job
             where job.queue = p_queue
               and job.priority = lane.priority
@@ -113,14 +128,16 @@ begin
                filter (where held.id is null and previous.id is null and due.name = any (p_names) and due.untouched),
            array_agg(due.id)
                filter (where held.id is null and previous.id is null and due.name = any (p_names) and not due.untouched
-                         and p_floor is null)
-    into v_seen, v_free, v_doubtful
+                         and p_floor is null),
+           sum(due.bytes) <= c_most_bytes and max(due.crashes) = 0
+    into v_seen, v_free, v_doubtful, v_is_plain
     from due
     left join unnest(v_held) as held (id) on held.id = due.id
     left join backtick_queue as previous on previous.id = due.after_job;
 
     -- Short, and something was left unseen: jobs that are not for this runner stand before. Look worker by worker.
     if v_seen >= v_look and coalesce(cardinality(v_free), 0) < p_limit then
+        v_is_plain := false;
         select array_agg(due.id order by due.priority, due.run_at, due.id) filter (where due.untouched),
                array_agg(due.id) filter (where not due.untouched)
         into v_free, v_doubtful
@@ -156,10 +173,24 @@ begin
         );
     end if;
 
+    v_free := v_free[1:p_limit];
+    if not v_is_plain then
+        v_free := array(
+            select listed.id
+            from (
+                select free.place, job.id, job.crashes,
+                       sum(pg_column_size(job.args)) over (order by free.place) as bytes
+                from unnest(v_free) with ordinality as free (id, place)
+                join backtick_queue as job on job.id = free.id
+            ) as listed
+            where (listed.bytes <= c_most_bytes or listed.place = 1)
+              and (listed.crashes = 0 or listed.place <= coalesce(p_begin, p_limit))
+            order by listed.place
+        );
+    end if;
     if coalesce(cardinality(v_free), 0) = 0 then
         return;
     end if;
-    v_free := v_free[1:p_limit];
 
     -- From here to the commit the runner cannot be given up for dead: its jobs may have become free just so.
     perform from backtick_runner as runner where runner.id = p_runner for key share skip locked;

@@ -12,22 +12,8 @@ create or replace function bt_complete(p_claim bigint, p_ids bigint[])
     volatile
     set search_path from current
 as $$
-declare
-    v_claim backtick_claim := bt_let_go(p_claim, p_ids, 'bt_complete');
 begin
-    return query
-        with ended as (
-            delete from backtick_queue as job
-            where job.id = any (v_claim.jobs)
-            returning job.*
-        )
-        insert into backtick_done (
-            id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
-            error, runner, created_at, started_at, finished_at, schedule, scheduled_for)
-        select id, queue, name, args, priority, run_at, 'done', tries + 1, crashes, max_tries,
-               error, v_claim.runner, created_at, v_claim.claimed_at, bt_now(), schedule, scheduled_for
-        from ended
-        returning id;
+    return query select bt_end(p_claim, p_ids, 'done', 'bt_complete');
 end;
 $$;
 comment on function bt_complete is 'End jobs of a claim as done; returns the ids that it ended.';

@@ -3,9 +3,10 @@
 -- bt_revive: queue the jobs of dead runners again.
 --
 -- Dead is a runner whose heartbeat is older than its lease, or whose session lock has been found
--- free twice, a second or more apart: the pause lets a runner whose connections were cut come back.
--- Judged is the runner, never how long a job runs. A claim whose runner is gone for whatever reason
--- is an orphan, and revived too.
+-- free twice, three quarters of a second or more apart: the pause lets a runner whose connections
+-- were cut come back. When the server itself was restarted, or a standby promoted, no lock is looked
+-- at for ten seconds: see backtick_uptime. Judged is the runner, never how long a job runs. A claim
+-- whose runner is gone for whatever reason is an orphan, and revived too.
 --
 -- A death counts in crashes, not in tries. After the first a job is due at once, after further ones
 -- with back-off; a job that was running in p_max_crashes runners that died is exceeded.
@@ -30,7 +31,10 @@ create or replace function bt_revive(
 as $$
 #variable_conflict use_column
 declare
+    c_pause    constant interval := '750 ms';
+    c_comeback constant interval := '10 s';
     v_now    timestamptz := bt_now();
+    v_since  timestamptz;
     v_runner backtick_runner;
     v_claim  backtick_claim;
 begin
@@ -39,17 +43,29 @@ begin
             using errcode = 'invalid_parameter_value', hint = 'retry_ms is at least 0, max_crashes at least 1.';
     end if;
 
+    select uptime.since into v_since
+    from backtick_uptime as uptime
+    where uptime.started_at = pg_postmaster_start_time();
+    if not found then
+        v_since := v_now;
+        delete from backtick_uptime as old where old.started_at <> pg_postmaster_start_time();
+        insert into backtick_uptime (started_at, since)
+        values (pg_postmaster_start_time(), v_since)
+        on conflict do nothing;
+    end if;
+
     for v_runner in
         select suspect.*
         from backtick_runner as suspect
         where suspect.id is distinct from p_runner
           and (suspect.heartbeat_at < v_now - suspect.lease_ms * interval '1 ms'
                or suspect.locked
+              and v_since < v_now - c_comeback
               and pg_try_advisory_xact_lock('backtick_runner'::regclass::oid::int, (suspect.id % 2147483647)::int))
         for update skip locked
     loop
         if v_runner.heartbeat_at < v_now - v_runner.lease_ms * interval '1 ms'
-            or v_runner.unlocked_at <= v_now - interval '1 s'
+            or v_runner.unlocked_at <= v_now - c_pause
         then
             delete from backtick_runner as dead where dead.id = v_runner.id;
         elsif v_runner.unlocked_at is null then
@@ -101,6 +117,8 @@ begin
 
         perform bt_wake(v_claim.queue, v_now);
     end loop;
+
+    perform bt_withdraw_asked();
 end;
 $$;
 comment on function bt_revive is 'Queue the jobs of dead runners again, or end them as exceeded; says which.';

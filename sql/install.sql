@@ -44,10 +44,13 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_check_isolation.sql
 \ir bt_claim.sql
 \ir bt_let_go.sql
+\ir bt_end.sql
 \ir bt_complete.sql
+\ir bt_cancel_held.sql
 \ir bt_fail.sql
 \ir bt_release.sql
 \ir bt_release_except.sql
+\ir bt_withdraw.sql
 \ir bt_revive.sql
 
 -- Schedules: jobs that fire by themselves
@@ -59,7 +62,9 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_declare.sql
 
 -- Jobs and queues are managed
+\ir bt_state.sql
 \ir bt_cancel.sql
+\ir bt_cancel_asked.sql
 \ir bt_cancel_all.sql
 \ir bt_pause.sql
 \ir bt_remove_old.sql

@@ -66,6 +66,17 @@ comment on column backtick_claim.runner is 'backtick_runner.id; a claim whose ru
 comment on column backtick_claim.claimed_at is 'When the claim was made.';
 comment on column backtick_claim.jobs is 'Ids of the jobs still held; the row goes with the last of them.';
 
+-- ---- backtick_cancel: the running jobs that somebody wants canceled -----------
+
+create table if not exists backtick_cancel (
+    job      bigint      not null,
+    asked_at timestamptz not null,
+    constraint backtick_cancel_job primary key (job)
+);
+comment on table backtick_cancel is 'Jobs that somebody canceled while they ran: their runner stops them, and nobody claims them again.';
+comment on column backtick_cancel.job is 'The job; a row whose job has ended is removed by bt_revive.';
+comment on column backtick_cancel.asked_at is 'When it was asked for.';
+
 -- ---- backtick_done: the jobs that have ended --------------------------------
 
 create table if not exists backtick_done (
@@ -96,7 +107,7 @@ comment on column backtick_done.name is 'The worker that was called.';
 comment on column backtick_done.args is 'The arguments that it was called with.';
 comment on column backtick_done.priority is '0 (first) to 9.';
 comment on column backtick_done.run_at is 'When it was due, for its last try.';
-comment on column backtick_done.state is 'done: the worker returned; exceeded: out of tries or crashes; canceled: withdrawn while queued.';
+comment on column backtick_done.state is 'done: the worker returned; exceeded: out of tries or crashes; canceled: withdrawn while queued, or stopped while running.';
 comment on column backtick_done.tries is 'Tries used, the last one included.';
 comment on column backtick_done.crashes is 'How often a runner died while it held the job.';
 comment on column backtick_done.max_tries is 'Tries that it was given; null: as many as the runner said.';
@@ -137,6 +148,25 @@ comment on column backtick_runner.started_at is 'When it registered.';
 comment on column backtick_runner.heartbeat_at is 'Its last sign of life.';
 comment on column backtick_runner.unlocked_at is 'When its session lock was first found free; null: it holds it.';
 comment on column backtick_runner.asleep_until is 'It sleeps, and will look by itself then: a job due sooner must wake it. null: it is awake.';
+
+-- ---- backtick_uptime: since when session locks can be trusted ------------------
+--
+-- Unlogged on purpose: a crash of the server, and the promotion of a standby, empty it, and so tell
+-- that the locks which living runners held are gone. A restart shows in started_at.
+
+create unlogged table if not exists backtick_uptime (
+    started_at timestamptz not null,
+    since      timestamptz not null,
+    constraint backtick_uptime_started_at primary key (started_at)
+);
+comment on table backtick_uptime is 'One row: the start of the server that bt_revive saw last.';
+comment on column backtick_uptime.started_at is 'pg_postmaster_start_time() then.';
+comment on column backtick_uptime.since is 'When it was noticed; runners then get time to take their session locks again.';
+
+insert into backtick_uptime (started_at, since)
+select pg_postmaster_start_time(), '-infinity'
+where not exists (select from backtick_runner)
+on conflict do nothing;
 
 -- ---- backtick_schedule: what fires by itself --------------------------------
 
@@ -245,17 +275,19 @@ create or replace view backtick_job as
            held.runner,
            job.error,
            job.schedule,
-           job.scheduled_for
+           job.scheduled_for,
+           asked.asked_at as cancel_asked_at
     from backtick_queue as job
+    left join backtick_cancel as asked on asked.job = job.id
     left join (
         select claim.id as claim, claim.runner, claim.claimed_at, unnest(claim.jobs) as job
         from backtick_claim as claim
     ) as held on held.job = job.id
     union all
     select id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
-           created_at, started_at, finished_at, runner, error, schedule, scheduled_for
+           created_at, started_at, finished_at, runner, error, schedule, scheduled_for, null
     from backtick_done;
-comment on view backtick_job is 'Every job: state is queued, running, done, exceeded or canceled; tries counts a running one.';
+comment on view backtick_job is 'Every job: state is queued, running, done, exceeded or canceled; tries counts a running one; cancel_asked_at: somebody canceled it while it ran.';
 
 -- ---- backtick_recurring: every schedule -------------------------------------
 
