@@ -81,7 +81,7 @@ import weakref
 import zoneinfo
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -150,6 +150,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 CENTURY_MS = 3_155_760_000_000
+_LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 def _knob(default: Any, meaning: str, low: int = 0, high: int = 2_147_483_647) -> Any:
@@ -182,6 +183,7 @@ class Config:
     max_undeclared_ms: int = _knob(
         86_400_000, "a schedule that no code declares is switched off after so long", 0, 2**53
     )
+    log_level: str = _knob("info", "the command line logs from this level on: info has a line a job, or warning, error")
     log_json: bool = _knob(False, "the command line logs JSON, a line an event")
 
     @classmethod
@@ -200,6 +202,8 @@ class Config:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
         self.queue_weights()
+        if self.log_level not in _LOG_LEVELS:
+            raise ConfigError(f"log_level (BT_LOG_LEVEL) is {self.log_level!r}: it is one of {', '.join(_LOG_LEVELS)}")
 
     def queue_weights(self) -> dict[str, int]:
         """The queues and their weights; all weights 0 means: in this order."""
@@ -1704,6 +1708,26 @@ def _call(job: Job) -> _Result:
     return "bt_complete", None
 
 
+def _call_elsewhere(module: str, row: tuple[Any, ...]) -> _Result:
+    """Call the worker of a job in a process that may have to import its module first. Never raises."""
+    job = Job._make(row)
+    why = ""
+    if job.name not in _by_name:
+        try:
+            importlib.import_module(module)
+        except BaseException as error:
+            why = f": {type(error).__name__}: {_one_line(error)}"
+    result = contextvars.copy_context().run(_call, job)
+    if result[0] == "bt_release":
+        unknown = UnknownWorker(f"importing {module} in another process registers no worker {job.name!r}{why}")
+        return "bt_fail", describe_error(unknown)
+    return result
+
+
+if __name__ == "__main__":
+    _call_elsewhere.__module__ = Path(__file__).stem  # where other processes find it, to unpickle it by name
+
+
 class _Run:
     """A place where one job at a time is at work. Who is first decides how that ends: the worker, or stop()."""
 
@@ -1800,10 +1824,10 @@ class _Child:
     the runner dies, it sees its end of the pipe close and kills itself.
     """
 
-    def __init__(self, modules: Sequence[str], log_json: bool | None) -> None:
+    def __init__(self, modules: Sequence[str], logs: tuple[str, bool] | None) -> None:
         self.connection, theirs = multiprocessing.Pipe()
-        module = Path(__file__).stem if __name__ == "__main__" else __name__
-        main = (modules, log_json, theirs.fileno())
+        module = _call_elsewhere.__module__
+        main = (modules, logs, theirs.fileno())
         code = f"import sys; sys.path[:] = {sys.path!r}; import {module} as backtick; backtick._child_main(*{main!r})"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
@@ -1823,7 +1847,8 @@ class _Child:
         """Have it run a job, and wait for the end of it or of the process."""
         self.calls += 1
         try:
-            self.connection.send(tuple(job))
+            entry = _by_name.get(job.name)
+            self.connection.send((entry.module if entry else "", tuple(job)))
             if self._answers():
                 return cast(_Result, self.connection.recv())
         except (EOFError, OSError):
@@ -1867,7 +1892,7 @@ class _Child:
         self.process.wait()
 
 
-def _child_main(modules: Sequence[str], log_json: bool | None, descriptor: int) -> None:
+def _child_main(modules: Sequence[str], logs: tuple[str, bool] | None, descriptor: int) -> None:
     """What a _Child runs: import the workers' modules, then call workers as told, until told to end."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the runner decides; a handler, since SIG_IGN is inherited
         signal.signal(number, lambda *_: None)
@@ -1875,34 +1900,49 @@ def _child_main(modules: Sequence[str], log_json: bool | None, descriptor: int) 
         Path("/proc/self/oom_score_adj").write_text("500")
     os.set_inheritable(descriptor, False)
     connection = multiprocessing.connection.Connection(descriptor)
-    if log_json is not None:
-        _start_logging(log_json)
-    failed = ""
-    for name in modules:
-        try:
-            importlib.import_module(name)
-        except BaseException as error:
-            failed = f"; its process cannot import {name}: {type(error).__name__}: {_one_line(error)}"
+    if logs:
+        _start_logging(*logs)
+    for module in modules:
+        with contextlib.suppress(BaseException):  # it is tried again, and said, when a job needs it
+            importlib.import_module(module)
     jobs: queues.SimpleQueue[Any] = queues.SimpleQueue()
     threading.Thread(target=_child_listen, args=(connection, jobs), daemon=True).start()
     connection.send(True)
-    while row := jobs.get():
-        job = Job._make(row)
-        result = contextvars.copy_context().run(_call, job)
-        if result[0] == "bt_release":
-            unknown = UnknownWorker(f"importing {', '.join(modules)} registers no worker {job.name!r}{failed}")
-            result = "bt_fail", describe_error(unknown)
+    while call := jobs.get():
+        result = _call_elsewhere(*call)
         sys.stdout.flush()
         connection.send(result)
 
 
 def _child_listen(connection: multiprocessing.connection.Connection, jobs: queues.SimpleQueue[Any]) -> None:
     try:
-        while row := connection.recv():
-            jobs.put(row)
+        while call := connection.recv():
+            jobs.put(call)
         jobs.put(None)
     except (EOFError, OSError):  # the runner is gone, and the job is no longer ours
         os.killpg(0, signal.SIGKILL)
+
+
+class _Remote(_Run):
+    """Runs one job on an executor that the user gave, wherever that has its threads, processes or machines."""
+
+    def __init__(self, pool: _Pool, executor: Executor, job: Job) -> None:
+        super().__init__(pool)
+        self.job = job
+        self.started = time.monotonic()
+        entry = _by_name.get(job.name)
+        self.future: Future[_Result] = executor.submit(_call_elsewhere, entry.module if entry else "", tuple(job))
+        self.future.add_done_callback(functools.partial(self._done, job))
+
+    def _done(self, job: Job, future: Future[_Result]) -> None:
+        try:
+            result = future.result()
+        except BaseException as error:  # the executor lost it: a process died, say
+            result = "bt_fail", describe_error(error)
+        self.finish(job, result)
+
+    def _interrupt(self, reason: type[JobStopped]) -> None:
+        self.future.cancel()
 
 
 class _Task(_Run):
@@ -1988,8 +2028,9 @@ class _Pool:
     The poller's own, but for what says otherwise.
     """
 
-    def __init__(self, config: Config, wake: Callable[[], None]) -> None:
+    def __init__(self, config: Config, wake: Callable[[], None], executor: Executor | None = None) -> None:
         self.size = config.pool_size
+        self.remote = executor
         self.config = config
         self.wake = wake
         # Room for the slots that replace those that hang; a thread is started only when needed.
@@ -2000,15 +2041,16 @@ class _Pool:
         self.children: deque[_Child] = deque()  # idle ones; taken and given back by slots
         self.in_slots = 0  # jobs that were put to work and have not come out
         self.loop: _Loop | None = None
-        self.async_work: deque[Job] = deque()
-        self.tasks: dict[int, _Task] = {}
+        self.task_work: deque[Job] = deque()  # jobs that wait for the loop or the user's executor
+        self.tasks: dict[int, _Task | _Remote] = {}  # and those that are there
         self.closed = False  # read by slots
+        self.broken: Exception | None = None  # why the user's executor takes no more jobs
 
     def put(self, job: Job) -> None:
         """Have a job run as soon as there is room."""
         entry = _by_name.get(job.name)
-        if entry and entry.is_async:
-            self.async_work.append(job)
+        if self.remote or (entry and entry.is_async):
+            self.task_work.append(job)
             self._start_tasks()
             return
         self.in_slots += 1
@@ -2026,10 +2068,19 @@ class _Pool:
         self.slots[self.slots.index(slot)] = self._new_slot()
 
     def _start_tasks(self) -> None:
-        while self.async_work and len(self.tasks) < self.size:
-            job = self.async_work.popleft()
-            self.loop = self.loop or _Loop()
-            self.tasks[job.id] = _Task(self, self.loop, job)
+        while self.task_work and len(self.tasks) < self.size:
+            job = self.task_work.popleft()
+            entry = _by_name.get(job.name)
+            if self.remote and not (entry and entry.is_async):
+                try:
+                    self.tasks[job.id] = _Remote(self, self.remote, job)
+                except Exception as error:  # it is broken, or was shut down
+                    self.task_work.appendleft(job)
+                    self.broken = error
+                    return
+            else:
+                self.loop = self.loop or _Loop()
+                self.tasks[job.id] = _Task(self, self.loop, job)
 
     def leave_blocked_loop(self) -> None:
         """If a worker blocks the event loop, go on with another; what has begun there stays there."""
@@ -2037,10 +2088,12 @@ class _Pool:
             log.warning("an async worker blocks the event loop, perhaps %s: others go on on a new one", self._blocker())
             self.loop.close()
             blocked, self.loop = self.loop, _Loop()
-            for task in [task for task in self.tasks.values() if task.loop is blocked and task.started == math.inf]:
-                if (job := task.job) and task.stop(job, JobLost):
-                    job.canceled = False
-                    self.tasks[job.id] = _Task(self, self.loop, job)
+            for task in [*self.tasks.values()]:
+                if isinstance(task, _Task) and task.loop is blocked and task.started == math.inf:
+                    job = task.job
+                    if job and task.stop(job, JobLost):
+                        job.canceled = False
+                        self.tasks[job.id] = _Task(self, self.loop, job)
 
     def _blocker(self) -> str:
         return ", ".join(sorted({str(t.job) for t in self.tasks.values() if t.job and t.started < math.inf})[:3])
@@ -2072,13 +2125,13 @@ class _Pool:
                 if job := self.work.get_nowait():
                     jobs.append(job)
                     self.in_slots -= 1
-        jobs += self.async_work
-        self.async_work.clear()
+        jobs += self.task_work
+        self.task_work.clear()
         return jobs
 
     def is_any_waiting(self) -> bool:
         """Whether some job waits for a slot."""
-        return not self.work.empty() or bool(self.async_work)
+        return not self.work.empty() or bool(self.task_work)
 
     def runs(self) -> Iterator[tuple[_Run, Job]]:
         """What is at work, and at which job."""
@@ -2125,8 +2178,8 @@ class _Pool:
                     return child
                 child.close()
         modules = list(dict.fromkeys(entry.module for entry in _by_name.values()))
-        logs = any(handler.name == _LOG_HANDLER for handler in logging.root.handlers)
-        return _Child(modules, self.config.log_json if logs else None)
+        is_ours = any(handler.name == _LOG_HANDLER for handler in logging.root.handlers)
+        return _Child(modules, (self.config.log_level, self.config.log_json) if is_ours else None)
 
     def give_back(self, child: _Child) -> None:
         """A process after a job, dead or alive; by slots."""
@@ -2202,7 +2255,7 @@ class _Poller:
     OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
     CALL_S = 2.0  # so long a call to the database may take at least; a third of the lease if that is longer
 
-    def __init__(self, config: Config, drain: bool = False) -> None:
+    def __init__(self, config: Config, drain: bool = False, executor: Executor | None = None) -> None:
         self.config = config
         self.drain = drain
         self.weights = config.queue_weights()
@@ -2234,7 +2287,7 @@ class _Poller:
         self.wake_receiver, self.wake_sender = socket.socketpair()
         self.wake_receiver.setblocking(False)
         self.wake_sender.setblocking(False)
-        self.pool = _Pool(config, self.wake)
+        self.pool = _Pool(config, self.wake, executor)
 
     def wake(self, always: bool = False) -> None:
         """Have the poller look at once; from any thread, and from a signal handler."""
@@ -2298,6 +2351,10 @@ class _Poller:
             self.finished_at = time.monotonic()
         self.unreported += [outcome for outcome in finished if self.held.get(outcome.job.id) is outcome.job]
         self._stop_unwanted()
+        if self.pool.broken and not self.failed:
+            log.critical("the executor takes no more jobs, so this runner ends: %s", _one_line(self.pool.broken))
+            self.failed = True
+            self.stop()
         if self.stop_at is not None:
             return self._stopping_turn(self.stop_at)
         if self.single_reports:
@@ -3291,9 +3348,9 @@ _BENCHES: dict[str, Callable[[Config], dict[str, Any]]] = {
 class Runner:
     """A running runner, as start() returns it; also a context manager that stops it at the end."""
 
-    def __init__(self, config: Config, drain: bool = False) -> None:
+    def __init__(self, config: Config, drain: bool = False, executor: Executor | None = None) -> None:
         _connections.use(config)
-        self._poller = _Poller(config, drain)
+        self._poller = _Poller(config, drain, executor)
         try:
             self._keeper = _Keeper(self._poller)
         except BaseException:
@@ -3333,7 +3390,7 @@ class Runner:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended because the database came to hold another version."""
+        """Whether it ended because the database came to hold another version, or its executor broke."""
         return self._poller.failed
 
     def __enter__(self) -> Runner:
@@ -3348,14 +3405,16 @@ def _stop_if_there(reference: weakref.ref[Runner]) -> None:
         runner.stop()
 
 
-def start(*, drain: bool = False, **settings: Any) -> Runner:
+def start(*, drain: bool = False, executor: Executor | None = None, **settings: Any) -> Runner:
     """Run a runner inside this program, in threads of its own; returns it, to stop() it.
 
     `settings` are those of Config: start(queues="mail", pool_size=4). With `drain` it ends by itself
-    when no job is due. Import the modules with the workers before: jobs of others are left alone.
-    Raises ConfigError, DatabaseUnavailable, WrongVersion.
+    when no job is due. Plain workers run on the `executor`, if one is given: any of concurrent.futures'
+    kind, which stays yours to shut down; its processes import the workers' modules, and a timeout counts
+    from when it was given the job. Import the modules with the workers before: jobs of others are left
+    alone. Raises ConfigError, DatabaseUnavailable, WrongVersion.
     """
-    return Runner(Config.load(**settings), drain)
+    return Runner(Config.load(**settings), drain, executor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -3541,6 +3600,11 @@ def _command_run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("modules", nargs="+", metavar="module", help="module to import, as in `import myjobs`")
     parser.add_argument("--drain", action="store_true", help="end when no job is due")
+    parser.add_argument(
+        "--executor",
+        metavar="MODULE:NAME",
+        help="run plain workers on this concurrent.futures.Executor, or on what this function returns",
+    )
     for field in dataclasses.fields(Config):
         flag = "--" + field.name.replace("_", "-")
         if field.type == "bool":
@@ -3549,14 +3613,31 @@ def _command_run(arguments: Sequence[str]) -> int:
             meaning = field.metadata["meaning"].replace("%", "%%")
             parser.add_argument(flag, metavar="N" if field.type == "int" else "TEXT", help=meaning)
     options = vars(parser.parse_args(arguments))
-    modules, drain = options.pop("modules"), options.pop("drain")
+    modules, drain, executor = options.pop("modules"), options.pop("drain"), options.pop("executor")
     config = Config.load(**options)
-    _start_logging(config.log_json)
+    _start_logging(config.log_level, config.log_json)
     _import_modules(modules)
-    return (_twin() or sys.modules[__name__])._run_until_signal(config, drain)  # type: ignore[no-any-return]
+    ours = _twin() or sys.modules[__name__]
+    if not executor:
+        return ours._run_until_signal(config, drain)  # type: ignore[no-any-return]
+    with _find_executor(executor) as found:
+        return ours._run_until_signal(config, drain, found)  # type: ignore[no-any-return]
 
 
-def _run_until_signal(config: Config, drain: bool) -> int:
+def _find_executor(place: str) -> Executor:
+    """The executor that MODULE:NAME is or returns. Raises BacktickError."""
+    module, _, name = place.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+        found = found if isinstance(found, Executor) else found()
+    except Exception as error:
+        raise BacktickError(f"--executor {place} gives none: {type(error).__name__}: {_one_line(error)}") from None
+    if not isinstance(found, Executor):
+        raise BacktickError(f"--executor {place} is {found!r}; name a concurrent.futures.Executor, or what returns one")
+    return found
+
+
+def _run_until_signal(config: Config, drain: bool, executor: Executor | None = None) -> int:
     signals: list[int] = []
     runner: Runner | None = None
 
@@ -3571,7 +3652,7 @@ def _run_until_signal(config: Config, drain: bool) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
     log.info("%s", _which_database(config))
-    runner = Runner(config, drain)
+    runner = Runner(config, drain, executor)
     log.info("runner %d serves %s with %d workers: %s", runner.id, config.queues, len(_by_name), ", ".join(_by_name))
     if signals:  # while it was starting
         handle(signals.pop())
@@ -3641,14 +3722,14 @@ def _which_database(config: Config) -> str:
 _LOG_HANDLER = "backtick"
 
 
-def _start_logging(log_json: bool) -> None:
+def _start_logging(level: str, log_json: bool) -> None:
     handler = logging.StreamHandler()
     handler.set_name(_LOG_HANDLER)
     if log_json:
         handler.setFormatter(_JsonFormatter())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-8s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
 class _JsonFormatter(logging.Formatter):
