@@ -71,6 +71,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -79,7 +80,7 @@ import urllib.parse
 import uuid
 import weakref
 import zoneinfo
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -3207,56 +3208,506 @@ def _digest(text: str) -> str:
 
 # ---- Benchmarks: measure, on the user's own database ------------------------------------
 #
-# Each works in a scratch schema of the configured database, never in the live queue, and
-# returns its figures by name. Nothing here is a test: machines are noisy.
+# Each works in a scratch schema of the configured database, never in the live queue, with
+# real runner processes, and returns its figures by name. Nothing here is a test: machines
+# are noisy, so what is compared is measured in one run.
+
+_BENCH_QUEUE = "default"
 
 
 def _command_bench(arguments: Sequence[str]) -> int:
     """Measure backtick on the configured database, in a scratch schema of its own."""
     parser = argparse.ArgumentParser(prog="python backtick.py bench", description=_command_bench.__doc__)
     parser.add_argument("workloads", nargs="*", metavar="workload", help=f"{', '.join(_BENCHES)}, or all (the default)")
+    parser.add_argument(
+        "--jobs", type=int, default=200_000, metavar="N", help="size of a drained queue, default 200000"
+    )
+    parser.add_argument("--backlog", type=int, default=1_000_000, metavar="N", help="jobs that only stand in the way")
+    parser.add_argument(
+        "--seconds", type=int, default=60, metavar="N", help="length of sustained and pinned, default 60"
+    )
+    parser.add_argument("--pool-size", type=int, default=16, metavar="N", help="slots of each runner, default 16")
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
     options = parser.parse_args(arguments)
+    for name in ("jobs", "backlog", "seconds", "pool_size"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} is {getattr(options, name)}; give a number from 1")
     names = list(_BENCHES) if not options.workloads or "all" in options.workloads else options.workloads
     for name in names:
         if name not in _BENCHES:
             raise BacktickError(f"there is no workload {name!r}; the workloads are {', '.join(_BENCHES)}, all")
     config = Config.load()
     print(f"backtick: {_which_database(config)}", file=sys.stderr)
-    url = database_url(config)
-    scratch = dataclasses.replace(config, database_url=url, schema=f"backtick_bench_{os.getpid()}")
-    results: dict[str, Any] = {}
-    with _connect(url) as connection:
-        ((version,),) = connection.execute("show server_version").fetchall()
-        results["conditions"] = {"PostgreSQL": version, "Python": sys.version.split()[0], "cores": os.cpu_count()}
-        try:
-            install(scratch)
-            for name in names:
-                results[name] = _BENCHES[name](scratch)
-        finally:
-            drop = sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(scratch.schema))
-            connection.execute(drop)
-    if options.json:
-        print(json.dumps(results))
-        return 0
-    for name, figures in results.items():
-        print(f"\n{name}")
-        for what, figure in figures.items():
-            print(f"  {what:<48} {figure:>12.4g}" if isinstance(figure, float) else f"  {what:<48} {figure:>12}")
+    bench = _Bench(config, options)
+    results: dict[str, Any] = {"conditions": bench.conditions()}
+    with contextlib.closing(bench):
+        for name in names:
+            bench.say(name)
+            bench.install()
+            results[name] = _BENCHES[name](bench)
+    bench.say("")
+    print(json.dumps(results) if options.json else _bench_table(results))
     return 0
 
 
-def _quantiles(samples: list[float]) -> dict[str, float]:
-    ordered = sorted(samples)
-    return {f"p{p}": ordered[min(len(ordered) - 1, len(ordered) * p // 100)] for p in (50, 90, 99)} | {
-        "max": ordered[-1]
+def _bench_table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = []
+    for name, figures in results.items():
+        lines += ["", name]
+        for what, figure in figures.items():
+            shown = f"{figure:,.0f}" if isinstance(figure, float) and figure >= 1000 else figure
+            lines.append(f"  {what:<66} " + (f"{shown:>14.3g}" if isinstance(shown, float) else f"{shown!s:>14}"))
+    return "\n".join(lines[1:])
+
+
+class _Bench:
+    """A scratch schema, the processes that work in it, and what their work costs."""
+
+    def __init__(self, config: Config, options: argparse.Namespace) -> None:
+        self.options = options
+        self.config = dataclasses.replace(
+            config, database_url=database_url(config), schema=f"backtick_bench_{os.getpid()}", log_level="warning"
+        )
+        self.connection = _connect(self.config.database_url)
+        self.folder = tempfile.TemporaryDirectory(prefix="backtick-bench-")
+
+    def install(self) -> None:
+        """Empty tables, whatever was there before."""
+        self.drop()
+        install(self.config)
+        self.connection.execute(sql.SQL("set search_path to {}").format(sql.Identifier(self.config.schema)))
+
+    def drop(self) -> None:
+        """Remove the scratch schema."""
+        name = sql.Identifier(self.config.schema)
+        self.connection.execute(sql.SQL("drop schema if exists {} cascade").format(name))
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.drop()
+        self.connection.close()
+        self.folder.cleanup()
+
+    def conditions(self) -> dict[str, Any]:
+        """What the figures depend on, and nobody can change afterwards."""
+        return {
+            "backtick": __version__,
+            "PostgreSQL": self.ask("show server_version"),
+            "Python": sys.version.split()[0],
+            "cores": os.cpu_count(),
+            "server on this machine": bool(self.server_pids()),
+            **{name: self.ask(f"show {name}") for name in ("synchronous_commit", "fsync", "shared_buffers")},
+            "jobs of a drained queue": self.options.jobs,
+            "slots of a runner": self.options.pool_size,
+            "jobs claimed ahead, at most": _Poller.READ_AHEAD,
+            "arguments of a job": "[]",
+        }
+
+    def ask(self, query: str, *parameters: Any) -> Any:
+        """The one value that a query in the scratch schema gives."""
+        row = self.connection.execute(query.encode(), parameters).fetchone()
+        return row[0] if row else None
+
+    def say(self, text: str) -> None:
+        """Show how far it is, on a terminal."""
+        if sys.stderr.isatty():
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+    def wait_until(self, done: Callable[[], float], what: str, patience_s: float = 900) -> None:
+        """Wait until a share of the work, from 0 to 1, is all of it; with a progress bar."""
+        end = time.monotonic() + patience_s
+        while (share := done()) < 1:
+            if time.monotonic() > end:
+                raise BacktickError(f"{what} did not come to an end within {patience_s:.0f} s")
+            self.say(f"{what} [{'#' * int(share * 40):<40}] {share:4.0%}")
+            time.sleep(0.05)
+
+    def fill(self, count: int, name: str = "bench.noop", **options: Any) -> None:
+        """Queue so many jobs."""
+        schema = sql.Identifier(self.config.schema)
+        more = sql.SQL("").join(sql.SQL(", {} => %s").format(sql.Identifier(key)) for key in options)
+        call = sql.SQL("select count(*) from {}.bt_enqueue_many(%s, array_fill('[]'::text, array[%s]){})").format(
+            schema, more
+        )
+        for first in range(0, count, 20_000):
+            self.say(f"queueing jobs [{'#' * int(first / count * 40):<40}]")
+            self.connection.execute(call, [name, min(20_000, count - first), *options.values()])
+
+    @contextlib.contextmanager
+    def runners(self, count: int, nap_ms: int = 0) -> Iterator[list[int]]:
+        """Runner processes, ready and asleep; gives their process ids."""
+        values = dataclasses.asdict(self.config) | {"queues": _BENCH_QUEUE, "pool_size": self.options.pool_size}
+        values |= {"bench_nap_ms": nap_ms}
+        environment = os.environ | {f"BT_{key.upper()}": str(value) for key, value in values.items()}
+        command = [sys.executable, __file__, "bench-runner", self.folder.name]
+        processes = [subprocess.Popen(command, env=environment) for _ in range(count)]
+        try:
+            asleep = "select count(*) from backtick_runner where asleep_until is not null"
+            self.wait_until(lambda: self.ask(asleep) / count, "starting runners")
+            yield [process.pid for process in processes]
+        finally:
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait()
+
+    def share_done(self, total: int, after: int = 0) -> float:
+        """Which share of so many jobs is done: as the server counts for nothing, and exactly once runners lie down."""
+        if self.ask("select bool_and(asleep_until is not null) from backtick_runner"):
+            return (
+                float(self.ask("select count(*) from backtick_done where name = 'bench.noop' and id > %s", after))
+                / total
+            )
+        counted = self.ask("select pg_stat_get_tuples_inserted('backtick_done'::regclass)")
+        return min(0.99, float(counted - self.counted) / total)
+
+    def server_pids(self) -> list[int]:
+        """The server's processes, if it runs here."""
+        pids = [pid for (pid,) in self.connection.execute("select pid from pg_stat_activity").fetchall()]
+        return pids if all(_is_postgres(pid) for pid in pids) else []
+
+    def server_cpu_s(self) -> float:
+        """CPU seconds that the server has used, in processes that have ended too; NaN if it is elsewhere."""
+        pids = self.server_pids()
+        if not pids:
+            return math.nan
+        parent = int(_proc_stat(self.connection.info.backend_pid)[1])
+        return sum(_cpu_s(pid) for pid in pids) + _cpu_s(parent, children=True)
+
+    def drain(
+        self, processes: int = 1, total: int = 0, nap_ms: int = 0, waits: Counter[str] | None = None
+    ) -> dict[str, Any]:
+        """Runners take what is queued; from the first completion to the last, by the database's clock.
+
+        Jobs take `nap_ms` milliseconds; `waits` counts what the runners' connections were seen waiting for.
+        """
+        total = total or self.options.jobs
+        self.ask(f"select bt_pause('{_BENCH_QUEUE}')")
+        self.fill(total - self.ask("select count(*) from backtick_queue where name = 'bench.noop' and run_at < now()"))
+        with self.runners(processes, nap_ms) as pids:
+            start = self.ask("select coalesce(max(id), 0) from backtick_done")
+            self.counted = self.ask("select pg_stat_get_tuples_inserted('backtick_done'::regclass)")
+            wal = self.ask("select pg_current_wal_insert_lsn()")
+            server, runner = self.server_cpu_s(), sum(map(_cpu_s, pids))
+            self.ask(f"select bt_resume('{_BENCH_QUEUE}')")
+
+            def share() -> float:
+                self._look(waits)
+                return self.share_done(total, start)
+
+            self.wait_until(share, "draining")
+            figures = {
+                "CPU of the server, ms per 1000 jobs": (self.server_cpu_s() - server) * 1e6 / total,
+                "CPU of the runners, ms per 1000 jobs": (sum(map(_cpu_s, pids)) - runner) * 1e6 / total,
+                "WAL, bytes a job": float(self.ask("select pg_current_wal_insert_lsn() - %s", wal)) / total,
+            }
+        span = "select max(finished_at) - min(finished_at) from backtick_done where name = 'bench.noop'"
+        return {"jobs/s": (total - 1) / self.ask(span).total_seconds(), **figures}
+
+    def _look(self, waits: Counter[str] | None) -> None:
+        """Add to `waits` what the runners' connections wait for just now."""
+        if waits is not None:
+            states = self.connection.execute(
+                "select case when state = 'active' then coalesce(wait_event_type || ' ' || wait_event, 'running')"
+                " else 'waiting for the runner' end from pg_stat_activity"
+                " where application_name = 'backtick' and pid <> pg_backend_pid()"
+            ).fetchall()
+            waits.update(state for (state,) in states)
+
+    def insert_rate(self, connections: int) -> float:
+        """Jobs/s that so many connections queue one by one, each with a commit, in loops on the server."""
+        each = max(200, 8000 // connections)
+        loop = (
+            f"do $$ begin for n in 1 .. {each} loop perform {self.config.schema}.bt_enqueue('bench.unknown'); commit;"
+            " end loop; end $$"
+        )
+        with contextlib.ExitStack() as stack:
+            ours = [stack.enter_context(_connect(self.config.database_url)) for _ in range(connections)]
+            threads = [threading.Thread(target=one.execute, args=(loop.encode(),)) for one in ours]
+            start = time.perf_counter()
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            return connections * each / (time.perf_counter() - start)
+
+        with contextlib.ExitStack() as stack:
+            ours = [stack.enter_context(_connect(self.config.database_url)) for _ in range(connections)]
+            threads = [threading.Thread(target=one.execute, args=(loop.encode(),)) for one in ours]
+            start = time.perf_counter()
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            return connections * each / (time.perf_counter() - start)
+
+
+def _proc_stat(pid: int) -> list[str]:
+    """The fields of /proc/<pid>/stat from the state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _is_postgres(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "postgres"
+    return False
+
+
+def _cpu_s(pid: int, children: bool = False) -> float:
+    """CPU seconds that a process has used; with those of its ended children, if told. 0 if it has ended."""
+    try:
+        fields = _proc_stat(pid)
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11 : 15 if children else 13])) / os.sysconf("SC_CLK_TCK")
+
+
+def _bench_drain(bench: _Bench) -> dict[str, Any]:
+    """A queue of no-op jobs is drained: by one runner process, by two, and by one with jobs in processes."""
+    one = bench.drain(1)
+    bench.install()
+    two = bench.drain(2)
+    figures = {f"one runner: {what}": figure for what, figure in one.items()}
+    figures |= {f"two runners: {what}": figure for what, figure in two.items()}
+    return figures | {"two runners, times as fast as one": two["jobs/s"] / one["jobs/s"]}
+
+
+def _bench_latency(bench: _Bench) -> dict[str, Any]:
+    """An idle runner gets a job every 20 ms; beside it, in turns, a bare NOTIFY with a SELECT in answer to it."""
+    count = 1000
+    heard: list[float] = []
+
+    def answer(listener: psycopg.Connection[Any]) -> None:
+        while len(heard) < count:
+            for note in listener.notifies(timeout=10, stop_after=1):
+                sent = float(note.payload)
+            listener.execute("select 1")
+            heard.append((time.time() - sent) * 1000)
+
+    with bench.runners(1), _connect(bench.config.database_url) as listener:
+        listener.execute("listen backtick_bench")
+        thread = threading.Thread(target=answer, args=(listener,), daemon=True)
+        thread.start()
+        for n in range(count):
+            bench.say(f"latency [{'#' * int(n / count * 40):<40}]")
+            time.sleep(0.01)
+            bench.ask("select bt_enqueue('bench.stamp', json_build_array(%s::float8))", time.time())
+            time.sleep(0.01)
+            bench.ask("select pg_notify('backtick_bench', %s::float8::text)", time.time())
+        thread.join(10)
+    late = [float(line) for path in Path(bench.folder.name).glob("stamps-*") for line in path.read_text().split()]
+    ours, bare = _quantiles(late, (50, 95, 99)), _quantiles(heard, (50, 95, 99))
+    figures = {f"from bt_enqueue to the worker's start, ms, {p}": ms for p, ms in ours.items()}
+    figures |= {f"bare NOTIFY and SELECT, ms, {p}": ms for p, ms in bare.items()}
+    return figures | {f"{p}, times that of the bare ones": ours[p] / bare[p] for p in ("p50", "p99")}
+
+
+def _bench_load(bench: _Bench) -> list[float]:
+    """Two producers queue batches of 100, as fast as one runner takes them; jobs/s done in each tenth of the time."""
+    seconds, batch = bench.options.seconds, [f"[{n}]" for n in range(100)]
+    end = math.inf
+    tally = itertools.count()
+
+    def produce() -> None:
+        with contextlib.closing(_Database(bench.config)) as database:
+            while time.monotonic() < end:
+                database.run("bt_enqueue_many", p_name="bench.noop", p_args=batch)
+                if next(tally) % 20 == 0:
+                    while database.connection.execute(queued.encode()).fetchone() == (False,):
+                        time.sleep(0.005)
+
+    schema = bench.config.schema
+    queued = f"select count(*) < 20000 from (select from {schema}.backtick_queue limit 20000) as queued"  # noqa: S608
+    with bench.runners(1):
+        threads = [threading.Thread(target=produce, daemon=True) for _ in range(2)]
+        start = bench.ask("select clock_timestamp()")
+        end = time.monotonic() + seconds
+        for thread in threads:
+            thread.start()
+        bench.wait_until(lambda: (seconds - end + time.monotonic()) / seconds, "running")
+        for thread in threads:
+            thread.join()
+        stop = bench.ask("select clock_timestamp()")
+        tenth = (stop - start).total_seconds() / 10
+        query = (
+            "select array(select count(done.id) * 1.0 / %(tenth)s from generate_series(0, 9) as part (n) left join"
+            " backtick_done as done on floor(extract(epoch from finished_at - %(start)s) / %(tenth)s) = part.n"
+            " group by part.n order by part.n)"
+        )
+        row = bench.connection.execute(query.encode(), {"tenth": tenth, "start": start}).fetchone()
+        return [float(rate) for rate in row[0]] if row else []
+
+
+def _bench_sustained(bench: _Bench) -> dict[str, Any]:
+    """Producers and one runner together."""
+    rates = _bench_load(bench)
+    return {"jobs/s done while as many are queued": sum(rates) / 10, "the slowest tenth, jobs/s": min(rates)}
+
+
+def _bench_pinned(bench: _Bench) -> dict[str, Any]:
+    """The same while another session holds a snapshot, so that nothing that is dead can be removed; and without."""
+    figures: dict[str, Any] = {}
+    with _connect(bench.config.database_url) as holder:
+        holder.execute("begin isolation level repeatable read")
+        holder.execute("select 1")
+        for how in ("a held snapshot", "no held snapshot"):
+            rates = _bench_load(bench)
+            figures |= {f"{how}: first tenth, jobs/s": rates[0], f"{how}: last tenth, jobs/s": rates[-1]}
+            figures[f"{how}: last to first"] = rates[-1] / rates[0]
+            holder.execute("commit")
+            bench.install()
+    return figures
+
+
+def _bench_enqueue(bench: _Bench) -> dict[str, Any]:
+    """Jobs queued one by one, each with a commit of its own, in loops on the server; and in bulk."""
+    figures: dict[str, Any] = {}
+    with bench.runners(1) as pids:
+        bench.fill(bench.options.pool_size, "bench.nap", p_priority=0)  # busy: awake, and every slot is taken
+        bench.wait_until(lambda: bool(bench.ask("select asleep_until is null from backtick_runner")), "waiting")
+        for count in (1, 8, 32):
+            figures[f"{count} connections, runner busy, jobs/s"] = bench.insert_rate(count)
+        ratios = []
+        definition = bench.ask("select pg_get_functiondef('bt_wake'::regproc)")
+        for _ in range(3):
+            bench.connection.execute(
+                b"create or replace function bt_wake(p_queue text, p_run_at timestamptz) returns void language plpgsql"
+                b" as $$ begin end $$"
+            )
+            without = bench.insert_rate(32)
+            bench.connection.execute(definition.encode())
+            ratios.append(bench.insert_rate(32) / without)
+        figures["32 connections, times the rate without any NOTIFY, median"] = sorted(ratios)[1]
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+    bench.install()
+    with bench.runners(1):
+        for count in (1, 8, 32):
+            figures[f"{count} connections, runner asleep, jobs/s"] = bench.insert_rate(count)
+    bench.install()
+    with contextlib.closing(_Database(bench.config)) as database:
+        batch, start = [f"[{n}]" for n in range(10_000)], time.perf_counter()
+        for _ in range(20):
+            database.run("bt_enqueue_many", p_name="bench.noop", p_args=batch)
+        figures["bulk, 10 000 a call, jobs/s"] = 200_000 / (time.perf_counter() - start)
+    return figures
+
+
+def _bench_backlog(bench: _Bench) -> dict[str, Any]:
+    """A drain with others' jobs in the way, against one without, each after the other."""
+    tomorrow = dt.datetime.now(dt.timezone.utc) + dt.timedelta(days=1)
+    ways: dict[str, dict[str, Any]] = {
+        "future jobs": {"p_priority": 0, "p_run_at": tomorrow},
+        "jobs of unknown workers": {"name": "bench.unknown", "p_priority": 0},
+        "jobs of a queue that nobody serves": {"p_queue": "unserved", "p_priority": 0},
+        "ready jobs": {},
+    }
+    figures: dict[str, Any] = {}
+    for what, options in ways.items():
+        bench.install()
+        alone = bench.drain()["jobs/s"]
+        bench.install()
+        bench.fill(bench.options.backlog, **options)
+        if what == "ready jobs":  # they are drained, too
+            with_backlog = bench.drain(total=bench.options.jobs + bench.options.backlog)["jobs/s"]
+        else:
+            with_backlog = bench.drain()["jobs/s"]
+        figures[f"with {bench.options.backlog} {what}, jobs/s"] = with_backlog
+        figures[f"with {bench.options.backlog} {what}, times that without"] = with_backlog / alone
+    return figures
+
+
+def _bench_memory(bench: _Bench) -> dict[str, Any]:
+    """The runner's resident memory, over a backlog of no-op jobs."""
+    total = bench.options.backlog
+    bench.ask(f"select bt_pause('{_BENCH_QUEUE}')")
+    bench.fill(total)
+    marks: dict[str, float] = {}
+    with bench.runners(1) as (pid,):
+        bench.counted = bench.ask("select pg_stat_get_tuples_inserted('backtick_done'::regclass)")
+        bench.ask(f"select bt_resume('{_BENCH_QUEUE}')")
+
+        def share() -> float:
+            done = bench.share_done(total)
+            if "after a tenth, MB" not in marks and done > 0.1:
+                marks["after a tenth, MB"] = _rss_mb(pid)
+            return done
+
+        bench.wait_until(share, "draining")
+        marks["at the end, MB"] = _rss_mb(pid)
+    return {"jobs": total, **marks}
+
+
+def _rss_mb(pid: int) -> float:
+    return int(_proc_stat(pid)[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _bench_idle(bench: _Bench) -> dict[str, Any]:
+    """What a runner costs that has nothing to do."""
+    seconds = min(30, bench.options.seconds)
+    count = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
+    with bench.runners(1) as pids:
+        time.sleep(2)
+        calls, cpu, server, end = bench.ask(count), _cpu_s(pids[0]), bench.server_cpu_s(), time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(1)
+        cpu, server = _cpu_s(pids[0]) - cpu, bench.server_cpu_s() - server
+        calls = bench.ask(count) - calls
+    return {
+        "CPU of the runner, % of a core": cpu / seconds * 100,
+        "CPU of the server, % of a core": server / seconds * 100,
+        "transactions a second": calls / seconds,
     }
 
 
-def _bench_cron(config: Config) -> dict[str, Any]:
+def _bench_scale(bench: _Bench) -> dict[str, Any]:
+    """More and more runners on one queue, with jobs of several lengths; and what they wait for."""
+    figures: dict[str, Any] = {}
+    for ms, counts, jobs in (
+        (0, (1, 2, 5, 10, 20), bench.options.jobs),
+        (10, (1, 5, 20), 20_000),
+        (1000, (5, 20), 1000),
+    ):
+        for count in counts:
+            bench.install()
+            waits: Counter[str] = Counter()
+            rates = bench.drain(count, total=min(jobs, bench.options.jobs), nap_ms=ms, waits=waits)
+            ideal = f" of {count * bench.options.pool_size * 1000 // ms}" if ms else ""
+            figures[f"{count:>2} runners, jobs of {ms:>4} ms{ideal}, jobs/s"] = rates["jobs/s"]
+        shares = sorted(waits.items(), key=lambda item: -item[1])[:4]
+        figures[f"{counts[-1]:>2} runners, jobs of {ms:>4} ms, their connections' time"] = ", ".join(
+            f"{what} {n / max(1, sum(waits.values())):.0%}" for what, n in shares
+        )
+    return figures
+
+
+def _quantiles(samples: list[float], percents: Sequence[int] = (50, 90, 99)) -> dict[str, float]:
+    ordered = sorted(samples) or [math.nan]
+    return {f"p{p}": ordered[min(len(ordered) - 1, len(ordered) * p // 100)] for p in percents} | {"max": ordered[-1]}
+
+
+def _bench_runner(arguments: Sequence[str]) -> int:
+    """A runner with the workers of the benchmarks; started by them."""
+    folder = Path(arguments[0])
+    stamps = os.open(folder / f"stamps-{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def stamp(sent: float) -> None:
+        os.write(stamps, f"{(time.time() - sent) * 1000}\n".encode())
+
+    config = Config.load()
+    nap_s = int(os.environ.get("BT_BENCH_NAP_MS", "0")) / 1000
+    register((lambda: time.sleep(nap_s)) if nap_s else (lambda: None), "bench.noop")
+    register(lambda: time.sleep(3600), "bench.nap")
+    register(stamp, "bench.stamp")
+    _start_logging(config.log_level, config.log_json)
+    return _run_until_signal(config, drain=False)
+
+
+def _bench_cron(bench: _Bench) -> dict[str, Any]:
     """The server's time for bt_next_cron, over all vectors; croniter beside it on those that it understands."""
     import croniter
 
+    config = bench.config
     lines = (SQL_FOLDER / "cron_vectors.jsonl").read_text().splitlines()
     vectors = [vector for vector in map(json.loads, lines) if "next" in vector]
     schema = sql.Identifier(config.schema)
@@ -3284,9 +3735,10 @@ def _bench_cron(config: Config) -> dict[str, Any]:
     return figures | {"croniter took so many times as long, median": _quantiles(ratios)["p50"]}
 
 
-def _bench_fire(config: Config) -> dict[str, Any]:
+def _bench_fire(bench: _Bench) -> dict[str, Any]:
     """How long after its second a job of a schedule starts, on an idle runner: three schedules for 30 seconds."""
     late: list[float] = []
+    config = bench.config
 
     def note() -> None:
         job = current_job()
@@ -3305,10 +3757,10 @@ def _bench_fire(config: Config) -> dict[str, Any]:
     return {"fires": len(late)} | {f"from the second to the start, ms, {n}": ms for n, ms in _quantiles(late).items()}
 
 
-def _bench_claim(config: Config) -> dict[str, Any]:
+def _bench_claim(bench: _Bench) -> dict[str, Any]:
     """A claim of 200 jobs alone, and with a million others in the queue that it must not slow down for."""
     figures: dict[str, Any] = {}
-    with contextlib.closing(_Database(config)) as database:
+    with contextlib.closing(_Database(bench.config)) as database:
         ((runner,),) = database.run(
             "bt_register_runner", p_queues=["default"], p_host="bench", p_pid=os.getpid(), p_lock=False
         )
@@ -3335,7 +3787,16 @@ def _bench_claim(config: Config) -> dict[str, Any]:
     return figures
 
 
-_BENCHES: dict[str, Callable[[Config], dict[str, Any]]] = {
+_BENCHES: dict[str, Callable[[_Bench], dict[str, Any]]] = {
+    "drain": _bench_drain,
+    "latency": _bench_latency,
+    "sustained": _bench_sustained,
+    "enqueue": _bench_enqueue,
+    "backlog": _bench_backlog,
+    "pinned": _bench_pinned,
+    "memory": _bench_memory,
+    "idle": _bench_idle,
+    "scale": _bench_scale,
     "claim": _bench_claim,
     "cron": _bench_cron,
     "fire": _bench_fire,
@@ -3582,6 +4043,7 @@ def _mark(before: dt.datetime, fire: dt.datetime, skipped: dt.datetime | None) -
 
 _COMMANDS = {
     "bench": _command_bench,
+    "bench-runner": _bench_runner,
     "cancel": _command_cancel,
     "cron": _command_cron,
     "install": _command_install,
