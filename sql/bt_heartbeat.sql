@@ -2,6 +2,8 @@
 --
 -- bt_heartbeat: a runner's sign of life, wanted several times within its lease_ms.
 --
+-- It commits asynchronously, for what a crash of the server makes it forget is soon said again.
+--
 -- p_runner   what bt_register_runner returned
 -- raises     22004 null_value_not_allowed
 -- returns    false if the runner has been given up for dead: its claims are void, it must register anew
@@ -17,6 +19,7 @@ begin
             using errcode = 'null_value_not_allowed', hint = 'Pass what bt_register_runner returned.';
     end if;
 
+    perform set_config('synchronous_commit', 'off', true);
     update backtick_runner set heartbeat_at = bt_now() where id = p_runner;
     return found;
 end;

@@ -5,6 +5,8 @@
 -- After this has committed the runner must claim once more, and only then wait: a job may have come
 -- between its last look and now. bt_claim wakes it, in the same row, when it gives it jobs.
 --
+-- It commits asynchronously, for what a crash of the server makes it forget is soon said again.
+--
 -- p_runner   what bt_register_runner returned
 -- p_poll_ms  milliseconds to sleep at most
 -- returns    sleep_ms, milliseconds to sleep: less than p_poll_ms if a job of its queues is due, or a schedule
@@ -29,6 +31,7 @@ begin
             using errcode = 'invalid_parameter_value', hint = 'Pass a runner''s id and a positive number of milliseconds.';
     end if;
 
+    perform set_config('synchronous_commit', 'off', true);
     select least(v_until, min(next.run_at)) into v_until
     from backtick_runner as runner
     cross join unnest(runner.queues) as served (queue)
