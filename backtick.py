@@ -2163,9 +2163,9 @@ class _Pool:
         self.task_work.clear()
         return jobs
 
-    def is_any_waiting(self) -> bool:
-        """Whether some job waits for a slot."""
-        return not self.work.empty() or bool(self.task_work)
+    def waiting(self) -> int:
+        """How many jobs wait for a slot."""
+        return self.work.qsize() + len(self.task_work)
 
     def runs(self) -> Iterator[tuple[_Run, Job]]:
         """What is at work, and at which job."""
@@ -2281,12 +2281,13 @@ def _storable(text: str, limit: int) -> str:
 class _Poller:
     """Serves the queues. All state is the poller thread's own, but for what says otherwise."""
 
-    READ_AHEAD = 500  # jobs claimed beyond the free slots: at most so many,
-    SHORT_MS = 20  # no more than the slots do in this time, and none if one job takes longer
+    READ_AHEAD = 2_000  # jobs claimed beyond the free slots: at most so many,
+    SHORT_MS = 20  # no more than the slots do in this time, and none if one job takes longer,
+    READ_AHEAD_BYTES = 32_000_000  # nor more than have so many bytes of arguments
     ASLEEP_POLLS = 5  # an idle runner says so to the database once in so many polls
     FIRE_S = 1.0  # how often a runner that never lies down looks for schedules that are due
     NEVER_MS = 3_600_000  # how long it does not look for schedules if there are none
-    STUCK_S = 0.25  # jobs claimed ahead are handed back when none has finished for so long
+    STUCK_S = 0.25  # jobs claimed ahead are handed back when none has finished for so long, or they will wait so long
     OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
     CALL_S = 2.0  # so long a call to the database may take at least; a third of the lease if that is longer
 
@@ -2300,6 +2301,7 @@ class _Poller:
         self.floors_end = 0.0  # monotonic time at which all queues are looked through from the beginning
         self.reconcile_at = 0.0
         self.mean_ms = float(self.SHORT_MS)  # how long jobs run, a moving mean
+        self.mean_bytes = 1.0  # of their arguments, likewise
         self.finished_at = time.monotonic()  # when a job finished last, or none waited for a slot
         self.single_reports = False  # after an error: one outcome may be what the database refuses
         self.asleep_until = 0.0  # monotonic time until which the database has this runner down as asleep; 0: awake
@@ -2383,7 +2385,7 @@ class _Poller:
         if self.given_up == self.runner:
             self._start_afresh()
         finished = self.pool.take_outcomes()
-        if finished or not self.pool.is_any_waiting():
+        if finished or not self.pool.waiting():
             self.finished_at = time.monotonic()
         self.unreported += [outcome for outcome in finished if self.held.get(outcome.job.id) is outcome.job]
         self._stop_unwanted()
@@ -2440,13 +2442,16 @@ class _Poller:
         """
         ahead = 0
         if self.mean_ms < self.SHORT_MS:
-            ahead = int(min(self.READ_AHEAD, self.config.pool_size * self.SHORT_MS / max(self.mean_ms, 0.01)))
+            most = self.config.pool_size * self.SHORT_MS / max(self.mean_ms, 0.01)
+            ahead = int(min(self.READ_AHEAD, most, self.READ_AHEAD_BYTES / self.mean_bytes))
         free = self.config.pool_size - (len(self.held) - len(self.unreported))
         return (free + ahead if free + ahead > ahead // 2 else 0), max(0, free)
 
     def _is_stuck(self) -> bool:
-        """Whether jobs that were claimed ahead wait behind long ones, while another runner might be idle."""
-        return time.monotonic() - self.finished_at > self.STUCK_S and self.pool.is_any_waiting() and bool(self.held)
+        """Whether jobs that were claimed ahead wait long behind others, while another runner might be idle."""
+        waiting = self.pool.waiting()
+        wait_s = waiting * self.mean_ms / self.config.pool_size / 1000
+        return waiting > 0 and max(wait_s, time.monotonic() - self.finished_at) > self.STUCK_S
 
     def _stop_unwanted(self) -> None:
         """Stop the jobs that have run too long, and those that somebody canceled."""
@@ -2474,6 +2479,7 @@ class _Poller:
     def _hand_out(self, jobs: list[Job]) -> int:
         for job in jobs:
             self.held[job.id] = job
+            self.mean_bytes += (len(job.args) - self.mean_bytes) / 50
             self.pool.put(job)
         if jobs:
             self.asleep_until = 0.0  # bt_claim has woken this runner
@@ -3757,7 +3763,7 @@ def _bench_runner(arguments: Sequence[str]) -> int:
 
     config = Config.load()
     nap_s = int(os.environ.get("BT_BENCH_NAP_MS", "0")) / 1000
-    register((lambda: time.sleep(nap_s)) if nap_s else (lambda: None), "bench.noop")
+    register((lambda *_: time.sleep(nap_s)) if nap_s else (lambda *_: None), "bench.noop")
     register(lambda: time.sleep(3600), "bench.nap")
     register(stamp, "bench.stamp")
     _start_logging(config.log_level, config.log_json)

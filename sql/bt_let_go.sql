@@ -31,7 +31,12 @@ begin
         return null;
     end if;
 
-    v_left := array(select held from unnest(v_claim.jobs) as held where held <> all (p_ids));
+    -- Joins, not `<> all`, which compares each with each.
+    v_left := array(
+        select held
+        from unnest(v_claim.jobs) as held
+        where not exists (select from unnest(p_ids) as let_go (id) where let_go.id = held)
+    );
     if v_left = '{}' then
         delete from backtick_claim where id = p_claim;
         return v_claim;
@@ -40,7 +45,11 @@ begin
         update backtick_claim set jobs = v_left where id = p_claim;
     end if;
 
-    v_claim.jobs := array(select held from unnest(v_claim.jobs) as held where held = any (p_ids));
+    v_claim.jobs := array(
+        select held
+        from unnest(v_claim.jobs) as held
+        where exists (select from unnest(p_ids) as let_go (id) where let_go.id = held)
+    );
     return v_claim;
 end;
 $$;
