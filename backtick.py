@@ -38,6 +38,7 @@ import argparse
 import asyncio
 import atexit
 import base64
+import binascii
 import contextlib
 import contextvars
 import ctypes
@@ -86,11 +87,15 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast, overload
 
+import nacl.bindings as sodium
 import psycopg
 import psycopg.conninfo
 import psycopg.rows
 import psycopg.types.json
 import psycopg.types.string
+from nacl.encoding import RawEncoder
+from nacl.exceptions import CryptoError
+from nacl.hash import generichash
 from psycopg import sql
 
 __all__ = [
@@ -105,6 +110,7 @@ __all__ = [
     "JobStopped",
     "JobTimeout",
     "Runner",
+    "SealError",
     "UnknownWorker",
     "UnsupportedArgument",
     "WrongVersion",
@@ -155,8 +161,10 @@ CENTURY_MS = 3_155_760_000_000
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
-def _knob(default: Any, meaning: str, low: int = 0, high: int = 2_147_483_647) -> Any:
-    return dataclasses.field(default=default, metadata={"meaning": meaning, "low": low, "high": high})
+def _knob(default: Any, meaning: str, low: int = 0, high: int = 2_147_483_647, secret: bool = False) -> Any:
+    """`secret`: never shown, and no option of the command line, whose words every user of a machine can list."""
+    metadata = {"meaning": meaning, "low": low, "high": high, "secret": secret}
+    return dataclasses.field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +174,7 @@ class Config:
     Raises ConfigError, naming the setting, if a value is not of its kind or out of range.
     """
 
-    database_url: str = _knob("", "PostgreSQL URL; else DATABASE_URL, else an embedded PostgreSQL")
+    database_url: str = _knob("", "PostgreSQL URL; else DATABASE_URL, else an embedded PostgreSQL", secret=True)
     schema: str = _knob("", "schema that holds the bt_ functions; else the first of the search_path")
     queues: str = _knob("default", "served in this order, `mail,default`, or by weight, `mail:3,default:1`")
     pooler: bool = _knob(False, "a pooler stands before the database; else it is found out")
@@ -187,6 +195,13 @@ class Config:
     )
     log_level: str = _knob("info", "the command line logs from this level on: info has a line a job, or warning, error")
     log_json: bool = _knob(False, "the command line logs JSON, a line an event")
+    seal: str = _knob("", "`all`: jobs of all workers are sealed, but for sealed=False; else those with sealed=True")
+    secret_key: str = _knob("", "keys that seal and open jobs, the newest first", secret=True)
+    secret_key_file: str = _knob("", "a file that holds them, which only its owner can read")
+    public_key: str = _knob("", "keys that seal and cannot open, the newest first", secret=True)
+    public_key_file: str = _knob("", "a file that holds them")
+    private_key: str = _knob("", "keys that open what public keys sealed, and seal too, the newest first", secret=True)
+    private_key_file: str = _knob("", "a file that holds them, which only its owner can read")
 
     @classmethod
     def load(cls, **overrides: Any) -> Config:
@@ -206,6 +221,7 @@ class Config:
         self.queue_weights()
         if self.log_level not in _LOG_LEVELS:
             raise ConfigError(f"log_level (BT_LOG_LEVEL) is {self.log_level!r}: it is one of {', '.join(_LOG_LEVELS)}")
+        self._check_sealing()
 
     def queue_weights(self) -> dict[str, int]:
         """The queues and their weights; all weights 0 means: in this order."""
@@ -222,6 +238,16 @@ class Config:
             raise ConfigError(f"queues (BT_QUEUES) is {self.queues!r}: give every queue a weight, or none")
         return weights
 
+    def _check_sealing(self) -> None:
+        if self.seal not in ("", "all"):
+            raise ConfigError(f"seal (BT_SEAL) is {self.seal!r}: it must be all, or not set")
+        for name in ("secret_key", "public_key", "private_key"):
+            path = getattr(self, f"{name}_file")
+            if "\0" in path or re.search("bt-(secret|public|private)-", path):
+                raise ConfigError(f"{name}_file (BT_{name.upper()}_FILE) holds a key: it must be the name of a file")
+            if path and getattr(self, name):
+                raise ConfigError(f"{name} (BT_{name.upper()}) and {name}_file are both set: choose one")
+
 
 def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
     """`value` as what the field holds; text, from the environment, is converted. Raises ConfigError."""
@@ -234,7 +260,8 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
     if field.type == "int" and is_whole and low <= int(value) <= high:
         return int(value)
     kind = {"str": "text", "bool": "true or false", "int": f"a whole number from {low} to {high}"}[str(field.type)]
-    raise ConfigError(f"{field.name} (BT_{field.name.upper()}) is {value!r}: it must be {kind} ({meaning})")
+    shown = type(value).__name__ if field.metadata["secret"] else repr(value)
+    raise ConfigError(f"{field.name} (BT_{field.name.upper()}) is {shown}: it must be {kind} ({meaning})")
 
 
 # ---- Errors: one for each thing that a caller may want to catch ----------------
@@ -285,6 +312,10 @@ class JobCanceled(JobStopped):
 
 class JobLost(JobStopped):
     """The job is no longer this runner's: it was handed back, or the runner was given up for dead."""
+
+
+class SealError(BacktickError, ValueError):
+    """A job is to be sealed and there is no key; or it does not open; or it is clear and must not be."""
 
 
 # ---- Database: connections, and a thin call for each SQL function --------------
@@ -467,15 +498,18 @@ def _statement(schema: str, function: str, parameters: tuple[str, ...]) -> str:
         for name in parameters
     ]
     text = f"select * from {prefix}{function}({', '.join(arguments)})"  # noqa: S608, all names are our own
-    return text.replace("::text", "::text[]") if function == "bt_enqueue_many" else text
+    return text.replace("::text", "::text[]") if function in ("bt_enqueue_many", "bt_reseal") else text
 
 
 _CASTS = {
+    "p_after_id": "::bigint",
     "p_args": "::text",
     "p_catch_up": "::text",
     "p_errors": "::jsonb[]",
     "p_floor": "::timestamptz[]",
     "p_id": "::bigint",
+    "p_old_args": "::text",
+    "p_old_errors": "::jsonb[]",
     "p_ids": "::bigint[]",
     "p_interval_ms": "::bigint",
     "p_max_tries": "::int",
@@ -612,11 +646,11 @@ class _Connections:
         with self.lock:
             self.config = self.config or config
 
-    def schema(self) -> str:
-        """The schema that holds the functions, for calls on connections of others."""
+    def settings(self) -> Config:
+        """What scheduling goes by, also on connections of others."""
         with self.lock:
             self.config = self.config or Config.load()
-            return self.config.schema
+            return self.config
 
 
 def _is_readable(connection: psycopg.Connection[Any]) -> bool:
@@ -751,6 +785,8 @@ def decode_args(text: bytes | str) -> tuple[list[Any], dict[str, Any]]:
         raise ValueError(f"the arguments cannot be decoded: {type(error).__name__}: {error}") from error
     if isinstance(value, list):
         return value, {}
+    if isinstance(value, dict) and "$sealed" in value:
+        raise ValueError("the arguments cannot be decoded: they are sealed, and nobody with a key has opened them")
     positional = value.pop("*", []) if isinstance(value, dict) else None
     if not isinstance(positional, list):
         raise ValueError('the arguments cannot be decoded: neither an array nor an object with an array under "*"')
@@ -799,7 +835,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+    return binascii.b2a_base64(data, newline=False).decode()
 
 
 def _encode_dict(value: dict[Any, Any], place: str) -> Any:
@@ -872,6 +908,308 @@ def _decode_object(value: dict[str, Any]) -> Any:
 _ARGS_DECODER = json.JSONDecoder(object_hook=_decode_object)  # json.loads would make one for each job
 
 
+# ---- Sealing: arguments and errors that only who has a key can read ---------------
+#
+# What is stored is {"$sealed": "1s.<key id>.<base64>"} with a secret key, "1p." with a key pair.
+# All of it is libsodium's own, by the names of its documentation:
+#
+#   key id           the first 8 bytes of crypto_generichash of the key (of a pair: the public one), in hex
+#   content key      with a secret key that key itself; with a pair 32 random bytes, which crypto_box_seal
+#                    puts into a sealed box of 80 bytes for the public key
+#   plaintext        the JSON, padded with sodium_pad: see _padding_block
+#   ciphertext       crypto_aead_xchacha20poly1305_ietf_encrypt of it with a random nonce of 24 bytes
+#   associated data  a 64-bit little-endian length and the bytes of each of: "1s" or "1p", key id, queue, worker,
+#                    "args" or "error", sealed box (with a secret key empty)
+#   base64           of sealed box, nonce, ciphertext
+#
+# Nothing here touches the database. No message of an error, no repr and no log line holds a key or a plaintext.
+
+_KEY_ITEM = re.compile(r"bt-(secret|public|private)-([A-Za-z0-9_-]{48})")
+_KEY_FILE_BYTES = 65_536  # at most
+_KEYGEN = "`python backtick.py keygen` makes keys"
+_SEALED_OBJECT = re.compile(rb'\s*\{\s*"\$sealed"\s*:\s*"([^"\\]*)"\s*\}\s*')
+_PREFIX_BYTES = 20  # "1s.", 16 digits and a full stop
+_BOX_BYTES = sodium.crypto_box_SEALBYTES + sodium.crypto_aead_xchacha20poly1305_ietf_KEYBYTES
+_NONCE_BYTES = sodium.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+_TAG_BYTES = sodium.crypto_aead_xchacha20poly1305_ietf_ABYTES
+_QUICK_BYTES = 16_384  # what is opened while other threads wait: some ten microseconds
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class _Key:
+    """A key to seal and open with: either `secret`, or `public`, which only seals unless `private` is there too."""
+
+    id: str
+    secret: bytes = b""
+    public: bytes = b""
+    private: bytes = b""
+
+    @property
+    def mode(self) -> str:
+        """How what it seals begins."""
+        return "1s" if self.secret else "1p"
+
+    def content_key(self) -> tuple[bytes, bytes]:
+        """A key to encrypt with, and the sealed box to store beside it (empty if it is the secret key itself)."""
+        if self.secret:
+            return self.secret, b""
+        key = sodium.randombytes(sodium.crypto_aead_xchacha20poly1305_ietf_KEYBYTES)
+        return key, sodium.crypto_box_seal(key, self.public)
+
+    def open_box(self, box: bytes) -> bytes:
+        """The content key that goes with a sealed box. Raises CryptoError."""
+        return _open_box(box, self.public, self.private) if box else self.secret
+
+
+@functools.lru_cache(maxsize=256)  # jobs that were scheduled together share a box, and opening it is what takes long
+def _open_box(box: bytes, public: bytes, private: bytes) -> bytes:
+    return sodium.crypto_box_seal_open(box, public, private)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class _Keyring:
+    """The keys of a Config. `everything`: jobs of all workers are sealed, but for those that say sealed=False."""
+
+    newest: _Key | None  # seals
+    openers: Mapping[bytes, _Key]  # by how what they sealed begins
+    ids: Sequence[str]
+    everything: bool
+
+    def demands(self, entry: Worker | None) -> bool:
+        """Whether jobs of this worker (None: one that is not known here) must be sealed."""
+        return self.everything if entry is None or entry.sealed is None else entry.sealed
+
+    def check(self, entries: Iterable[Worker]) -> None:
+        """Raises ConfigError if some of these workers demand sealed jobs and no key opens any."""
+        names = [entry.name for entry in entries if self.demands(entry)]
+        if names and not self.openers:
+            raise ConfigError(
+                f"the jobs of {', '.join(names[:3])}{' …' * (len(names) > 3)} must be sealed, and there is no key to "
+                f"open them: set BT_SECRET_KEY or BT_PRIVATE_KEY; {_KEYGEN}"
+            )
+
+
+@functools.lru_cache(maxsize=16)
+def _keyring(config: Config) -> _Keyring:
+    """The keys that `config` gives or names files of. Raises ConfigError, which names the setting, not the key."""
+    secret = [_Key(_key_id(key), secret=key) for key in _read_keys(config, "secret")]
+    public = [_Key(_key_id(key), public=key) for key in _read_keys(config, "public")]
+    pairs = [(sodium.crypto_scalarmult_base(key), key) for key in _read_keys(config, "private")]
+    private = [_Key(_key_id(public), public=public, private=private) for public, private in pairs]
+    keys = [*public, *private, *secret]
+    openers = {f"{key.mode}.{key.id}.".encode(): key for key in private + secret}
+    return _Keyring(
+        keys[0] if keys else None, openers, list(dict.fromkeys(key.id for key in keys)), config.seal == "all"
+    )
+
+
+def _key_id(key: bytes) -> str:
+    return generichash(key, encoder=RawEncoder)[:8].hex()
+
+
+def _read_keys(config: Config, kind: str) -> list[bytes]:
+    """The keys of one kind, newest first. Raises ConfigError."""
+    setting = f"{kind}_key"
+    text, path = getattr(config, setting), getattr(config, f"{setting}_file")
+    if path:
+        setting += "_file"
+        text = _read_key_file(path, setting, kind)
+    items = [item for item in re.split(r"[\s,]+", text) if item]
+    if text and not items:
+        raise ConfigError(f"{setting} (BT_{setting.upper()}) holds no key; {_KEYGEN}")
+    return [_parse_key(item, kind, f"{setting} (BT_{setting.upper()}), key {i}") for i, item in enumerate(items, 1)]
+
+
+def _read_key_file(path: str, setting: str, kind: str) -> str:
+    """What the file holds; logs a warning, once, if others can read it. Raises ConfigError."""
+    where = f"{setting} (BT_{setting.upper()}): the file {path!r}"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise ConfigError(f"{where} is not a regular file; give one that holds keys and nothing else")
+            data = file.read(_KEY_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{where} cannot be read: {why}") from None
+    if not data.strip() or len(data) > _KEY_FILE_BYTES:
+        raise ConfigError(f"{where} {'is too large' if data.strip() else 'holds no key'}; {_KEYGEN}")
+    if kind != "public" and found.st_mode & 0o066:
+        _warn_of_open_file(path)
+    return data.decode("ascii", "replace")
+
+
+@functools.cache
+def _warn_of_open_file(path: str) -> None:
+    log.warning("others than its owner can read or write the key file %s: chmod 600 closes it", path)
+
+
+def _parse_key(item: str, kind: str, where: str) -> bytes:
+    match = _KEY_ITEM.fullmatch(item)
+    if match and match[1] == kind:
+        data = base64.urlsafe_b64decode(match[2])
+        if data == _with_checksum(kind, data[:32]):
+            return data[:32]
+    wrong = f"is a {match[1]} key" if match and match[1] != kind else "is mistyped or cut"
+    raise ConfigError(f"{where} {wrong}: it must be bt-{kind}- and 48 characters, as keygen printed them; {_KEYGEN}")
+
+
+def _format_key(kind: str, key: bytes) -> str:
+    """A key as text, bt-secret-… say, with a checksum."""
+    return f"bt-{kind}-{base64.urlsafe_b64encode(_with_checksum(kind, key)).decode()}"
+
+
+def _with_checksum(kind: str, key: bytes) -> bytes:
+    return key + generichash(kind.encode() + key, encoder=RawEncoder)[:4]
+
+
+def _seal(keyring: _Keyring, kind: str, queue: str, worker: str, texts: Sequence[str]) -> list[str]:
+    """The texts, each as {"$sealed": …} for `kind` ("args", "error") of jobs of this worker in this queue.
+
+    Raises SealError if there is no key.
+    """
+    key = keyring.newest
+    if key is None:
+        raise SealError(
+            f"{worker}: its jobs must be sealed, and there is no key: set BT_SECRET_KEY or BT_PUBLIC_KEY; {_KEYGEN}"
+        )
+    content_key, box = key.content_key()
+    bound = _associated_data(box, key.mode, key.id, queue, worker, kind)
+    sealed = []
+    for text in texts:
+        data = text.encode()
+        padded = sodium.sodium_pad(data, _padding_block(len(data) + 1))
+        nonce = sodium.randombytes(_NONCE_BYTES)
+        ciphertext = sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(padded, bound, nonce, content_key)
+        sealed.append(f'{{"$sealed": "{key.mode}.{key.id}.{_base64(box + nonce + ciphertext)}"}}')
+    return sealed
+
+
+def _padding_block(size: int) -> int:
+    """What the length is padded to a multiple of; `size` counts at least one byte of padding.
+
+    Powers of two from 128 to 65 536; above, eight sizes to each doubling, so that no more than an eighth is wasted.
+    A length that is padded gives the same block as before.
+    """
+    power = max(128, 1 << (size - 1).bit_length())
+    return power if power <= 65_536 else power // 16
+
+
+def _associated_data(box: bytes, *parts: str) -> bytes:
+    return _with_lengths(*parts) + len(box).to_bytes(8, "little") + box
+
+
+@functools.lru_cache(maxsize=256)
+def _with_lengths(*parts: str) -> bytes:
+    return b"".join(len(part).to_bytes(8, "little") + part for part in map(str.encode, parts))
+
+
+def _sealed_text(stored: bytes | str) -> bytes | None:
+    """What stands under "$sealed" in stored arguments, None if they are clear."""
+    data = stored.encode() if isinstance(stored, str) else stored
+    if b'"$sealed"' not in data:
+        return None
+    if data.startswith(b'{"$sealed": "') and data.endswith(b'"}'):  # as _seal writes it; the rest is _unseal's to judge
+        return data[13:-2]
+    match = _SEALED_OBJECT.fullmatch(data)
+    return match and match[1]
+
+
+def _unseal(keyring: _Keyring, kind: str, queue: str, worker: str, text: bytes) -> bytes:
+    """The JSON that was sealed. Raises SealError, and nothing else, whatever `text` is."""
+    prefix, text = text[:_PREFIX_BYTES], text[_PREFIX_BYTES:]
+    key = keyring.openers.get(prefix)
+    if key is None:
+        raise SealError(_why_not_opened(keyring, prefix))
+    end = 0 if key.secret else _BOX_BYTES
+    try:
+        data = binascii.a2b_base64(text)
+        box, nonce, ciphertext = data[:end], data[end : end + _NONCE_BYTES], data[end + _NONCE_BYTES :]
+        # There is one way only to write it: what has been changed in any place does not open.
+        if binascii.b2a_base64(data, newline=False) == text and len(ciphertext) > _TAG_BYTES:
+            bound = _associated_data(box, key.mode, key.id, queue, worker, kind)
+            content_key = key.open_box(box)
+            return _decrypt(ciphertext, bound, nonce, content_key)
+    except (CryptoError, ValueError):
+        pass
+    raise SealError(
+        f"sealed for key {key.id}, and does not open: it was cut or changed, or sealed for another worker or queue"
+    )
+
+
+def _why_not_opened(keyring: _Keyring, prefix: bytes) -> str:
+    match = re.fullmatch(rb"1[sp]\.([0-9a-f]{16})\.", prefix)
+    if not match:
+        return "what is sealed here was cut or changed, or another version of backtick sealed it"
+    key = match[1].decode()
+    if key in keyring.ids:
+        return f"sealed for key {key}, of which only the public half is here: set BT_PRIVATE_KEY"
+    return f"sealed for key {key}, which is none of the keys here ({', '.join(keyring.ids) or 'there are none'})"
+
+
+def _decrypt(ciphertext: bytes, bound: bytes, nonce: bytes, key: bytes) -> bytes:
+    """The plaintext, without its padding. Raises CryptoError."""
+    decrypt = _quick_decrypt() if len(ciphertext) <= _QUICK_BYTES else None
+    if not decrypt:
+        padded = sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(ciphertext, bound, nonce, key)
+        return sodium.sodium_unpad(padded, _padding_block(len(padded)))
+    # No time to keep constant here: what is authentic is unpadded by its reader.
+    text = decrypt(ciphertext, bound, nonce, key).rstrip(b"\0")
+    if not text.endswith(b"\x80"):
+        raise CryptoError("Unpadding failure")
+    return text[:-1]
+
+
+@functools.cache
+def _quick_decrypt() -> Callable[[bytes, bytes, bytes, bytes], bytes] | None:
+    """crypto_aead_xchacha20poly1305_ietf_decrypt, called without letting go of the interpreter's lock.
+
+    PyNaCl lets go of it around each call. With 16 slots waiting for it that costs several times what a few
+    microseconds of work do: 22 000 jobs/s were drained instead of 36 000. None if this PyNaCl is built otherwise.
+    """
+    name, number = "crypto_aead_xchacha20poly1305_ietf_decrypt", ctypes.c_ulonglong
+    pointer, data = ctypes.c_void_p, ctypes.c_char_p
+    try:
+        native = importlib.import_module("nacl._sodium")  # PyNaCl's own copy of libsodium
+        address = int(native.ffi.cast("uintptr_t", native.ffi.addressof(native.lib, name)))
+    except Exception:
+        return None
+    # m, mlen_p, nsec, c, clen, ad, adlen, npub, k
+    types_ = (pointer, pointer, pointer, data, number, data, number, data, data)
+    decrypt = ctypes.PYFUNCTYPE(ctypes.c_int, *types_)(address)
+
+    def quick(ciphertext: bytes, bound: bytes, nonce: bytes, key: bytes) -> bytes:
+        """Whoever calls has checked that the ciphertext is longer than its tag, and nonce and key whole."""
+        padded = ctypes.create_string_buffer(len(ciphertext) - _TAG_BYTES)
+        if decrypt(padded, None, None, ciphertext, len(ciphertext), bound, len(bound), nonce, key):
+            raise CryptoError("Decryption failed.")
+        return padded.raw
+
+    return quick
+
+
+def open_args(keyring: _Keyring, stored: bytes | str, queue: str, worker: str, demanded: bool) -> tuple[Any, bool]:
+    """The arguments of a job as decode_args takes them, and whether they were sealed.
+
+    Raises SealError if they do not open, or are clear although sealed ones are `demanded`.
+    """
+    text = _sealed_text(stored)
+    if text is not None:
+        return _unseal(keyring, "args", queue, worker, text), True
+    if demanded:
+        raise SealError(f"{worker}: its jobs must be sealed, and the arguments of this one are clear")
+    return stored, False
+
+
+def seal_error(keyring: _Keyring, job: Job, error: dict[str, str]) -> dict[str, str]:
+    """What bt_fail stores of a sealed job in place of `error`; its class stays clear. Raises SealError: no key."""
+    text = json.dumps({"message": error["message"], "traceback": error["traceback"]})
+    (sealed,) = _seal(keyring, "error", job.queue, job.name, [text])
+    hint = f"sealed; `python backtick.py unseal {job.id}` shows it to who has the key"
+    return {"class": error["class"], "message": hint, "traceback": "", **json.loads(sealed)}
+
+
 # ---- Workers: which function runs under which name ------------------------------
 #
 # The registry is written while modules are imported, and only read while jobs run.
@@ -889,6 +1227,7 @@ class Worker:
     timeout_ms: int | None = None
     process: bool = False
     signature: inspect.Signature | None = None
+    sealed: bool | None = None
 
     @property
     def is_async(self) -> bool:
@@ -931,12 +1270,14 @@ def register(
     max_tries: int | None = None,
     timeout_ms: _Milliseconds = ...,
     process: bool = False,
+    sealed: bool | None = None,
 ) -> Worker:
     """Make `function` the worker `name`, by default its module and its name: myjobs.log_sum.
 
     `queue`, `priority` (0 first, to 9) hold for jobs that Python schedules; `max_tries` and `timeout_ms`
     (milliseconds; None or 0 for no limit) for all its jobs. With `process` they run in processes, which
     import the function's module and can be killed. An `async def` function runs on the runner's event loop.
+    `sealed`: Python seals its jobs, and runners refuse clear ones; None leaves that to Config.seal.
     Registering a function again, as a reload does, replaces it. Raises AlreadyRegistered if another function
     has the name; ValueError, TypeError.
     """
@@ -956,6 +1297,8 @@ def register(
             f"the worker's name {name[:60]!r} has {len(name)} characters: it must have 1 to 200, none of them NUL"
         )
     _check_options(name, queue, priority, max_tries, limit_ms)
+    if sealed not in (None, True, False):
+        raise ValueError(f"{name}: sealed is {sealed!r}; it must be True, False or None")
 
     other = _by_name.get(name)
     if other and _origin(other.function) != _origin(function):
@@ -968,7 +1311,7 @@ def register(
         signature = inspect.signature(function)
     except (ValueError, TypeError):  # some functions in C have none
         signature = None
-    entry = Worker(name, function, queue, priority, max_tries, limit_ms, process, signature)
+    entry = Worker(name, function, queue, priority, max_tries, limit_ms, process, signature, sealed)
     _by_name[name] = _by_function[function] = entry
     return entry
 
@@ -1043,8 +1386,11 @@ class Scheduler:
     transaction the job is queued. Without it the job is queued at once, on a connection of our own.
     The methods that start with a are for asyncio; their `conn` is a psycopg AsyncConnection.
 
+    Jobs of a worker that is sealed, or of all with Config.seal, are sealed here, before anything is sent.
+
     Raises TypeError for arguments that the worker's signature does not take, UnsupportedArgument for
-    those that cannot be stored, ValueError for a time without a time zone, DatabaseUnavailable.
+    those that cannot be stored, ValueError for a time without a time zone, SealError if there is no key to
+    seal with, DatabaseUnavailable.
     """
 
     name: str
@@ -1091,7 +1437,8 @@ class Scheduler:
     def _call_one(
         self, when: dt.datetime | dt.timedelta | None, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[str, dict[str, Any]]:
-        parameters = {"p_name": self.name, "p_args": self.encode(args, kwargs), **self.sql_options()}
+        (text,) = self.seal([self.encode(args, kwargs)])
+        parameters = {"p_name": self.name, "p_args": text, **self.sql_options()}
         if when is not None:
             parameters["p_run_at" if isinstance(when, dt.datetime) else "p_delay"] = _when(when)
         return "bt_enqueue", parameters
@@ -1104,10 +1451,10 @@ class Scheduler:
                     f"{self.name}: a call is a tuple of arguments or a dict of keyword arguments, not {call!r}"
                 )
             encoded.append(self.encode((), call) if isinstance(call, dict) else self.encode(call, {}))
-        return "bt_enqueue_many", {"p_name": self.name, "p_args": encoded, **self.sql_options()}
+        return "bt_enqueue_many", {"p_name": self.name, "p_args": self.seal(encoded), **self.sql_options()}
 
     def encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-        """The arguments as stored. Raises TypeError if the worker does not take them, UnsupportedArgument."""
+        """The arguments as JSON. Raises TypeError if the worker does not take them, UnsupportedArgument."""
         try:
             if self.worker and self.worker.signature:
                 self.worker.signature.bind(*args, **kwargs)
@@ -1116,6 +1463,13 @@ class Scheduler:
             raise UnsupportedArgument(f"{self.name}: {error}") from None
         except TypeError as error:
             raise TypeError(f"{self.name}: {error}") from None
+
+    def seal(self, encoded: Sequence[str], keyring: _Keyring | None = None) -> list[str]:
+        """What encode() made, as stored: sealed if these jobs must be. Raises SealError if there is no key."""
+        keyring = keyring or _keyring(_connections.settings())
+        if not keyring.demands(self.worker):
+            return list(encoded)
+        return _seal(keyring, "args", self.queue or "default", self.name, encoded)
 
     def sql_options(self) -> dict[str, Any]:
         """Those options that are set, as parameters of bt_ functions."""
@@ -1183,10 +1537,19 @@ async def aschedule_many(worker: str | Callable[..., Any], calls: Iterable[Any],
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """A recurring or cron job: `call` is the bt_ function that stores it, and its parameters."""
+    """A recurring or cron job, and the bt_ function that stores it."""
 
     name: str
-    call: tuple[str, dict[str, Any]]
+    scheduler: Scheduler
+    args: str  # encoded
+    function: str
+    parameters: dict[str, Any]
+
+    def call(self, keyring: _Keyring | None = None) -> tuple[str, dict[str, Any]]:
+        """The function and all its parameters. The arguments are sealed only here: a decorator needs no key."""
+        (text,) = self.scheduler.seal([self.args], keyring)
+        what = {"p_name": self.name, "p_worker": self.scheduler.name, "p_args": text}
+        return self.function, what | self.parameters
 
 
 _schedules: dict[str, Schedule] = {}  # those that decorators declared; a runner stores them when it starts
@@ -1204,7 +1567,7 @@ def schedule_recurring(
     run out, "queue" has it wait, "allow" runs both). Raises ValueError, and what Scheduler raises.
     Source: sql/bt_schedule.sql decides; this passes it on.
     """
-    _query(conn, _recurring(interval, worker, args, **options).call)
+    _query(conn, _recurring(interval, worker, args, **options).call())
 
 
 def schedule_cron(
@@ -1216,7 +1579,7 @@ def schedule_cron(
     or a spec that never fires. Source: sql/CRON.md has the rules.
     """
     try:
-        _query(conn, _cron(spec, worker, args, tz=tz, **options).call)
+        _query(conn, _cron(spec, worker, args, tz=tz, **options).call())
     except psycopg.errors.InvalidParameterValue as error:
         raise ValueError(error.diag.message_primary) from None
 
@@ -1265,9 +1628,9 @@ def _schedule(
             f"{name}: catch_up is {catch_up!r}, which is one of once, all, skip; "
             f"overlap is {overlap!r}, which is one of skip, queue, allow"
         )
-    what = {"p_name": name, "p_worker": scheduler.name, "p_args": scheduler.encode(args, kwargs or {})}
     how = {"p_catch_up": catch_up, "p_overlap": overlap}
-    return Schedule(name, (function, what | when | scheduler.sql_options() | how))
+    encoded = scheduler.encode(args, kwargs or {})
+    return Schedule(name, scheduler, encoded, function, when | scheduler.sql_options() | how)
 
 
 def cancel(job: int, *, conn: Any = None) -> bool:
@@ -1308,7 +1671,9 @@ def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
         raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
     function, parameters = call
     with contextlib.closing(conn.cursor()) as cursor:
-        cursor.execute(_statement(_connections.schema(), function, tuple(parameters)), list(parameters.values()))
+        cursor.execute(
+            _statement(_connections.settings().schema, function, tuple(parameters)), list(parameters.values())
+        )
         return [_first_column(row) for row in cursor.fetchall()]
 
 
@@ -1318,7 +1683,7 @@ async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     if not isinstance(conn, psycopg.AsyncConnection):
         raise TypeError(f"conn is a {type(conn).__name__}; with asyncio it must be a psycopg AsyncConnection")
     function, parameters = call
-    text = _statement(_connections.schema(), function, tuple(parameters))
+    text = _statement(_connections.settings().schema, function, tuple(parameters))
     async with conn.cursor() as cursor:
         await cursor.execute(text.encode(), list(parameters.values()))
         return [_first_column(row) for row in await cursor.fetchall()]
@@ -1555,6 +1920,7 @@ def worker(
     max_tries: int | None = None,
     timeout_ms: _Milliseconds = ...,
     process: bool = False,
+    sealed: bool | None = None,
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]: ...
 
 
@@ -1728,22 +2094,33 @@ def current_job() -> Job | None:
     return _current_job.get()
 
 
-def _call(job: Job) -> _Result:
+def _call(job: Job, keyring: _Keyring) -> _Result:
     """Call the job's worker. Never raises."""
     _current_job.set(job)
     entry = _by_name.get(job.name)
     if entry is None:  # unregistered since the claim
         return "bt_release", None
+    sealed = False
     try:
-        args, kwargs = decode_args(job.args)
+        text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
+        args, kwargs = decode_args(text)
         entry.function(*args, **kwargs)
     except BaseException as raised:  # a worker that calls sys.exit() has failed too
-        return "bt_fail", describe_error(raised)
+        return "bt_fail", _described(job, raised, sealed, keyring)
     return "bt_complete", None
 
 
-def _call_elsewhere(module: str, row: tuple[Any, ...]) -> _Result:
-    """Call the worker of a job in a process that may have to import its module first. Never raises."""
+def _described(job: Job, raised: BaseException, sealed: bool, keyring: _Keyring) -> dict[str, str]:
+    """What bt_fail stores of the failure of a job: what holds its arguments, perhaps, is sealed if they were."""
+    error = describe_error(raised)
+    return seal_error(keyring, job, error) if sealed else error
+
+
+def _call_elsewhere(module: str, row: tuple[Any, ...], keyring: _Keyring | None = None) -> _Result:
+    """Call the worker of a job in a process that may have to import its module first. Never raises.
+
+    Without a keyring it takes the keys that are in the environment of that process.
+    """
     job = Job._make(row)
     why = ""
     if job.name not in _by_name:
@@ -1751,7 +2128,10 @@ def _call_elsewhere(module: str, row: tuple[Any, ...]) -> _Result:
             importlib.import_module(module)
         except BaseException as error:
             why = f": {type(error).__name__}: {_one_line(error)}"
-    result = contextvars.copy_context().run(_call, job)
+    try:
+        result = contextvars.copy_context().run(_call, job, keyring or _keyring(Config.load()))
+    except ConfigError as error:
+        return "bt_fail", describe_error(error)
     if result[0] == "bt_release":
         unknown = UnknownWorker(f"importing {module} in another process registers no worker {job.name!r}{why}")
         return "bt_fail", describe_error(unknown)
@@ -1813,7 +2193,8 @@ class _Slot(_Run):
                     self._run_in_process(job)
                 else:
                     self._begin(job, in_process=False)
-                    result = contextvars.copy_context().run(_call, job)  # what one job sets, the next does not see
+                    # In a context of its own: what one job sets, the next does not see.
+                    result = contextvars.copy_context().run(_call, job, self.pool.keyring)
                     self.finish(job, result)
 
     def _begin(self, job: Job, in_process: bool) -> None:
@@ -1858,15 +2239,17 @@ class _Child:
     the runner dies, it sees its end of the pipe close and kills itself.
     """
 
-    def __init__(self, modules: Sequence[str], logs: tuple[str, bool] | None) -> None:
+    def __init__(self, config: Config, modules: Sequence[str], logs: bool) -> None:
         self.connection, theirs = multiprocessing.Pipe()
         module = _call_elsewhere.__module__
-        main = (modules, logs, theirs.fileno())
+        main = (modules, logs, theirs.fileno())  # and nothing secret: all can see a command line
         code = f"import sys; sys.path[:] = {sys.path!r}; import {module} as backtick; backtick._child_main(*{main!r})"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
         )
         theirs.close()
+        with contextlib.suppress(OSError):  # it died at once; that is seen when it is to answer
+            self.connection.send(dataclasses.asdict(config))
         self.is_ready = False
         self.calls = 0
 
@@ -1926,7 +2309,7 @@ class _Child:
         self.process.wait()
 
 
-def _child_main(modules: Sequence[str], logs: tuple[str, bool] | None, descriptor: int) -> None:
+def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
     """What a _Child runs: import the workers' modules, then call workers as told, until told to end."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the runner decides; a handler, since SIG_IGN is inherited
         signal.signal(number, lambda *_: None)
@@ -1934,8 +2317,10 @@ def _child_main(modules: Sequence[str], logs: tuple[str, bool] | None, descripto
         Path("/proc/self/oom_score_adj").write_text("500")
     os.set_inheritable(descriptor, False)
     connection = multiprocessing.connection.Connection(descriptor)
+    config = Config(**connection.recv())
+    keyring = _keyring(config)
     if logs:
-        _start_logging(*logs)
+        _start_logging(config.log_level, config.log_json)
     for module in modules:
         with contextlib.suppress(BaseException):  # it is tried again, and said, when a job needs it
             importlib.import_module(module)
@@ -1943,7 +2328,8 @@ def _child_main(modules: Sequence[str], logs: tuple[str, bool] | None, descripto
     threading.Thread(target=_child_listen, args=(connection, jobs), daemon=True).start()
     connection.send(True)
     while call := jobs.get():
-        result = _call_elsewhere(*call)
+        module, row = call
+        result = _call_elsewhere(module, row, keyring)
         sys.stdout.flush()
         connection.send(result)
 
@@ -1998,16 +2384,19 @@ class _Task(_Run):
 
     async def _call(self, job: Job) -> None:
         result: _Result = "bt_complete", None
+        sealed = False
         _current_job.set(job)
         try:
             entry = _by_name.get(job.name)
             if entry is None:
                 result = "bt_release", None
             else:
-                args, kwargs = decode_args(job.args)
+                keyring = self.pool.keyring
+                text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
+                args, kwargs = decode_args(text)
                 await entry.function(*args, **kwargs)
         except BaseException as raised:
-            result = "bt_fail", describe_error(raised)
+            result = "bt_fail", _described(job, raised, sealed, self.pool.keyring)
         self.finish(job, result)
 
     def _interrupt(self, reason: type[JobStopped]) -> None:
@@ -2062,8 +2451,11 @@ class _Pool:
     The poller's own, but for what says otherwise.
     """
 
-    def __init__(self, config: Config, wake: Callable[[], None], executor: Executor | None = None) -> None:
+    def __init__(
+        self, config: Config, wake: Callable[[], None], keyring: _Keyring, executor: Executor | None = None
+    ) -> None:
         self.size = config.pool_size
+        self.keyring = keyring
         self.remote = executor
         self.config = config
         self.wake = wake
@@ -2212,8 +2604,7 @@ class _Pool:
                     return child
                 child.close()
         modules = list(dict.fromkeys(entry.module for entry in _by_name.values()))
-        is_ours = any(handler.name == _LOG_HANDLER for handler in logging.root.handlers)
-        return _Child(modules, (self.config.log_level, self.config.log_json) if is_ours else None)
+        return _Child(self.config, modules, any(handler.name == _LOG_HANDLER for handler in logging.root.handlers))
 
     def give_back(self, child: _Child) -> None:
         """A process after a job, dead or alive; by slots."""
@@ -2295,6 +2686,8 @@ class _Poller:
         self.config = config
         self.drain = drain
         self.weights = config.queue_weights()
+        self.keyring = _keyring(config)
+        self.keyring.check(_by_name.values())
         self.held: dict[int, Job] = {}  # claimed, and not yet reported
         self.unreported: list[_Outcome] = []
         self.floors: dict[str, list[str | None]] = {}  # see bt_claim
@@ -2324,7 +2717,7 @@ class _Poller:
         self.wake_receiver, self.wake_sender = socket.socketpair()
         self.wake_receiver.setblocking(False)
         self.wake_sender.setblocking(False)
-        self.pool = _Pool(config, self.wake, executor)
+        self.pool = _Pool(config, self.wake, self.keyring, executor)
 
     def wake(self, always: bool = False) -> None:
         """Have the poller look at once; from any thread, and from a signal handler."""
@@ -2857,7 +3250,7 @@ class _Keeper:
         """Store what decorators declared. Raises BacktickError if the database refuses one."""
         self.database = _Database(self.config, self.poller.watchdog)
         for schedule in list(_schedules.values()):
-            function, parameters = schedule.call
+            function, parameters = schedule.call(self.poller.keyring)
             try:
                 self.database.run(function, **parameters, p_declared=True)
             except psycopg.errors.InvalidParameterValue as error:
@@ -3132,8 +3525,8 @@ class EmbeddedPostgres:
         return str(done.stdout)
 
     def _as_user(self) -> dict[str, Any]:
-        """Options of subprocess.run: PostgreSQL refuses root, and obeys too many variables."""
-        env = {name: value for name, value in os.environ.items() if not re.match("PG|LC_|LANG", name)}
+        """Options of subprocess.run: PostgreSQL refuses root, obeys too many variables, and is to know no keys."""
+        env = {name: value for name, value in os.environ.items() if not re.match("PG|LC_|LANG|BT_", name)}
         options: dict[str, Any] = {"cwd": self.folder, "env": env, "timeout": 2 * _WAIT_S}
         if os.geteuid() == 0:
             options |= {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
@@ -3333,7 +3726,11 @@ class _Bench:
     def __init__(self, config: Config, options: argparse.Namespace) -> None:
         self.options = options
         self.config = dataclasses.replace(
-            config, database_url=database_url(config), schema=f"backtick_bench_{os.getpid()}", log_level="warning"
+            config,
+            database_url=database_url(config),
+            schema=f"backtick_bench_{os.getpid()}",
+            log_level="warning",
+            seal="",
         )
         self.connection = _connect(self.config.database_url)
         self.folder = tempfile.TemporaryDirectory(prefix="backtick-bench-")
@@ -3854,6 +4251,43 @@ def _bench_claim(bench: _Bench) -> dict[str, Any]:
     return figures
 
 
+def _bench_seal(bench: _Bench) -> dict[str, Any]:
+    """Draining jobs that do nothing, sealed beside clear ones in turn; the best of three rounds each."""
+    config = bench.config
+    jobs, text = 20_000, encode_args((7, "ada@example.org"), {})
+    public, private = sodium.crypto_box_keypair()
+    secret_key = {"secret_key": _format_key("secret", sodium.randombytes(32))}
+    pair = {"public_key": _format_key("public", public), "private_key": _format_key("private", private)}
+    kinds: dict[str, tuple[dict[str, str], int]] = {  # and how many are sealed together
+        "clear": ({}, 0),
+        "secret key": (secret_key, 1),
+        "key pair, scheduled one by one": (pair, 1),
+        "key pair, schedule_many of 1000": (pair, 1000),
+    }
+    nothing = dict.fromkeys(("secret_key", "public_key", "private_key"), "")
+    files = {f"{name}_file": "" for name in nothing}
+    entry = register(lambda number, address: None, "backtick.bench")
+    rates, seal_us = dict.fromkeys(kinds, 0.0), dict.fromkeys(kinds, math.inf)
+    for _ in range(3):
+        for kind, (keys, size) in kinds.items():
+            settings = dataclasses.asdict(config) | nothing | files | keys
+            keyring = _keyring(Config(**settings))
+            begun, texts = time.perf_counter(), [text] * jobs
+            if keys:
+                groups = [texts[i : i + size] for i in range(0, jobs, size)]
+                texts = [sealed for group in groups for sealed in _seal(keyring, "args", "default", entry.name, group)]
+                seal_us[kind] = min(seal_us[kind], (time.perf_counter() - begun) * 1e6 / jobs)
+            with contextlib.closing(_Database(config)) as database:
+                database.run("bt_enqueue_many", p_name=entry.name, p_args=texts)
+            begun = time.perf_counter()
+            start(**settings, drain=True).join(timeout=600)
+            rates[kind] = max(rates[kind], jobs / (time.perf_counter() - begun))
+    unregister(entry.name)
+    figures: dict[str, Any] = {f"jobs a second, {kind}": rate for kind, rate in rates.items()}
+    figures |= {f"beside clear ones, {kind}": rates[kind] / rates["clear"] for kind in kinds if kind != "clear"}
+    return figures | {f"to seal one, us, {kind}": us for kind, us in seal_us.items() if kind != "clear"}
+
+
 _BENCHES: dict[str, Callable[[_Bench], dict[str, Any]]] = {
     "drain": _bench_drain,
     "latency": _bench_latency,
@@ -3867,6 +4301,7 @@ _BENCHES: dict[str, Callable[[_Bench], dict[str, Any]]] = {
     "claim": _bench_claim,
     "cron": _bench_cron,
     "fire": _bench_fire,
+    "seal": _bench_seal,
 }
 
 
@@ -4108,13 +4543,154 @@ def _mark(before: dt.datetime, fire: dt.datetime, skipped: dt.datetime | None) -
     return "clocks went forward" if _offset(before) < _offset(fire) else "clocks went back"
 
 
+def _command_keygen(arguments: Sequence[str]) -> int:
+    """Make a key to seal jobs with, or a pair: the public key seals only, the private one opens."""
+    parser = argparse.ArgumentParser(prog="python backtick.py keygen", description=_command_keygen.__doc__)
+    parser.add_argument("--pair", action="store_true", help="a public and a private key instead of one secret key")
+    parser.add_argument("--file", metavar="PATH", help="a new file, of mode 0600, for the key that opens")
+    options = parser.parse_args(arguments)
+    public, key = sodium.crypto_box_keypair() if options.pair else (b"", sodium.randombytes(32))
+    kind = "private" if options.pair else "secret"
+    if options.file:
+        try:
+            with open(os.open(options.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(_format_key(kind, key) + "\n")
+        except OSError as error:
+            raise BacktickError(f"cannot write the key to {options.file}: {error.strerror}") from None
+        print(f"backtick: BT_{kind.upper()}_KEY_FILE={options.file} is for runners", file=sys.stderr)
+    else:
+        print(f"BT_{kind.upper()}_KEY={_format_key(kind, key)}")
+    if options.pair:
+        print(f"BT_PUBLIC_KEY={_format_key('public', public)}")
+    return 0
+
+
+def _command_rekey(arguments: Sequence[str]) -> int:
+    """Seal with the newest key what older ones sealed: unfinished jobs and schedules. Others may work meanwhile.
+
+    It can be stopped at any time and begun again. The exit status is 0 if nothing is left for an older key.
+    """
+    parser = argparse.ArgumentParser(prog="python backtick.py rekey", description=_command_rekey.__doc__)
+    parser.parse_args(arguments)
+    config = Config.load()
+    keyring = _keyring(config)
+    if keyring.newest is None or not keyring.openers:
+        raise ConfigError(
+            f"rekey needs the newest key and the older ones: set BT_SECRET_KEY or BT_PRIVATE_KEY; {_KEYGEN}"
+        )
+    print(f"backtick: {_which_database(config)}", file=sys.stderr)
+    with contextlib.closing(_Database(config)) as database, _needs_newer_sql():
+        schedules, jobs, left = _rekey(database, keyring, keyring.newest.id)
+    print(f"backtick: sealed {jobs} jobs and {schedules} schedules anew, for key {keyring.newest.id}")
+    for why, count in left.items():
+        print(f"backtick: {count} left: {why}", file=sys.stderr)
+    return int(bool(left))
+
+
+def _rekey(database: _Database, keyring: _Keyring, key: str, batch: int = 500) -> tuple[int, int, Counter[str]]:
+    """How many schedules and jobs were sealed anew, and why others were not. Each batch is a transaction."""
+    schedules, jobs, left = 0, 0, Counter[str]()
+    changed = "changed or locked meanwhile; run it again"
+    # Schedules first: what they fire from then on is for the newest key.
+    for row in _list_sealed(database, p_key=key, p_after_id=None):
+        try:
+            args = row.resealed_args(keyring)
+        except SealError as error:
+            left[str(error)] += 1
+            continue
+        ((done,),) = database.run("bt_reseal_schedule", p_name=row.schedule, p_old_args=row.args, p_args=args)
+        schedules += done
+        left[changed] += not done
+    after = 0
+    while rows := _list_sealed(database, p_key=key, p_after_id=after, p_limit=batch):
+        after = rows[-1].id
+        changes: dict[str, list[Any]] = {
+            name: [] for name in ("p_ids", "p_old_args", "p_args", "p_old_errors", "p_errors")
+        }
+        for row in rows:
+            try:
+                change = (row.id, row.args, row.resealed_args(keyring), row.error, row.resealed_error(keyring))
+            except SealError as error:
+                left[str(error)] += 1
+                continue
+            for values, value in zip(changes.values(), change, strict=True):
+                values.append(value)
+        done = len(database.run("bt_reseal", **changes))
+        jobs += done
+        left[changed] += len(changes["p_ids"]) - done
+    return schedules, jobs, +left
+
+
+def _list_sealed(database: _Database, **parameters: Any) -> list[_Sealed]:
+    return [_Sealed._make(row) for row in database.run("bt_list_sealed", **parameters)]
+
+
+class _Sealed(NamedTuple):
+    """A row of bt_list_sealed."""
+
+    id: int
+    schedule: str | None
+    queue: str
+    name: str
+    args: str
+    error: str | None
+
+    def resealed_args(self, keyring: _Keyring) -> str:
+        """The arguments, sealed with the newest key if they were sealed. Raises SealError if they do not open."""
+        text, sealed = open_args(keyring, self.args, self.queue, self.name, False)
+        return _seal(keyring, "args", self.queue, self.name, [text.decode()])[0] if sealed else self.args
+
+    def resealed_error(self, keyring: _Keyring) -> str | None:
+        """The same for the error."""
+        error = json.loads(self.error or "null")
+        if not isinstance(error, dict) or "$sealed" not in error:
+            return self.error
+        text = _unseal(keyring, "error", self.queue, self.name, str(error["$sealed"]).encode())
+        (sealed,) = _seal(keyring, "error", self.queue, self.name, [text.decode()])
+        return json.dumps(error | json.loads(sealed))
+
+
+@contextlib.contextmanager
+def _needs_newer_sql() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.UndefinedFunction:
+        raise WrongVersion("the database has no functions for this yet: run `python backtick.py install`") from None
+
+
+def _command_unseal(arguments: Sequence[str]) -> int:
+    """Print the arguments and the last error of a job, opened with the keys that are set."""
+    parser = argparse.ArgumentParser(prog="python backtick.py unseal", description=_command_unseal.__doc__)
+    parser.add_argument("job", type=int, help="the job's id")
+    job = parser.parse_args(arguments).job
+    config = Config.load()
+    keyring = _keyring(config)
+    with contextlib.closing(_Database(config)) as database, _needs_newer_sql():
+        rows = database.run("bt_show", p_id=job)
+    if not rows:
+        raise BacktickError(f"there is no job {job}")
+    ((queue, name, state, args, error),) = rows
+    text, _ = open_args(keyring, args, queue, name, False)
+    print(f"job {job} {name} in queue {queue}: {state}")
+    print(text.decode() if isinstance(text, bytes) else text)
+    error = json.loads(error or "null")
+    if isinstance(error, dict):
+        if "$sealed" in error:
+            error |= json.loads(_unseal(keyring, "error", queue, name, str(error["$sealed"]).encode()))
+        print(f"{error.get('class')}: {error.get('message')}\n{error.get('traceback') or ''}".rstrip())
+    return 0
+
+
 _COMMANDS = {
     "bench": _command_bench,
     "bench-runner": _bench_runner,
     "cancel": _command_cancel,
     "cron": _command_cron,
     "install": _command_install,
+    "keygen": _command_keygen,
     "rebuild": _command_rebuild,
+    "rekey": _command_rekey,
+    "unseal": _command_unseal,
 }
 
 
@@ -4124,7 +4700,7 @@ def _command_run(arguments: Sequence[str]) -> int:
         description="Run the jobs of the workers in these modules until SIGTERM or SIGINT: then claim no more, let "
         "running jobs finish, and hand the rest back; a second signal hands everything back at once.",
         epilog="Other commands: install (or upgrade the database), rebuild (destroy and create it), cancel (jobs), "
-        "bench, cron (when a spec fires, in words and times). "
+        "bench, cron (when a spec fires, in words and times), keygen, rekey, unseal (for jobs that are sealed). "
         "Each setting is an environment variable too, BT_POLL_MS say.",
     )
     parser.add_argument("modules", nargs="+", metavar="module", help="module to import, as in `import myjobs`")
@@ -4138,7 +4714,7 @@ def _command_run(arguments: Sequence[str]) -> int:
         flag = "--" + field.name.replace("_", "-")
         if field.type == "bool":
             parser.add_argument(flag, action="store_true", default=None, help=field.metadata["meaning"])
-        elif field.name != "database_url":  # a password has no place in the list of processes
+        elif not field.metadata["secret"]:
             meaning = field.metadata["meaning"].replace("%", "%%")
             parser.add_argument(flag, metavar="N" if field.type == "int" else "TEXT", help=meaning)
     options = vars(parser.parse_args(arguments))

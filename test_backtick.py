@@ -8,6 +8,7 @@ What must come to be is waited for, never slept for. A race is made certain by a
 from __future__ import annotations
 
 import asyncio
+import base64
 import builtins
 import calendar
 import contextlib
@@ -15,6 +16,7 @@ import contextvars
 import datetime as dt
 import decimal
 import functools
+import hashlib
 import itertools
 import json
 import logging
@@ -26,6 +28,7 @@ import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -35,6 +38,7 @@ import zoneinfo
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import nacl.bindings as sodium
 import psycopg
 import pytest
 from croniter import croniter
@@ -3068,7 +3072,8 @@ def test_help_names_every_setting(project):
 
     assert status == 0
     for setting in backtick.dataclasses.fields(Config):
-        assert setting.name == "database_url" or f"--{setting.name.replace('_', '-')}" in said
+        flag = f"--{setting.name.replace('_', '-')} "
+        assert (flag in said) is (setting.name not in ("database_url", "secret_key", "public_key", "private_key"))
     assert project.python("backtick.py")[0] == 2
 
 
@@ -4594,6 +4599,796 @@ def test_ten_runners_that_are_killed_and_restarted_at_random_fire_each_second_of
 
     assert len(minute) == len(set(minute)) == 60
     assert gapless(fires(db))
+
+
+# ---- Sealed arguments ------------------------------------------------------------------------------------------
+
+
+def make_secret(seed=None):
+    return backtick._format_key("secret", seed or os.urandom(32))
+
+
+def make_pair():
+    public, private = sodium.crypto_box_keypair()
+    return backtick._format_key("public", public), backtick._format_key("private", private)
+
+
+SECRET, OTHER_SECRET = make_secret(), make_secret()
+PUBLIC, PRIVATE = make_pair()
+MODES = {"a secret key": {"secret_key": SECRET}, "a key pair": {"public_key": PUBLIC, "private_key": PRIVATE}}
+A_JOB = ("default", "a")
+
+
+def ring(**settings):
+    return backtick._keyring(Config(**settings))
+
+
+def seal(keyring, text, queue="default", name="a", kind="args"):
+    """As stored."""
+    return backtick._seal(keyring, kind, queue, name, [text])[0]
+
+
+def unseal(keyring, stored, queue="default", name="a", kind="args"):
+    return backtick._unseal(keyring, kind, queue, name, json.loads(stored)["$sealed"].encode()).decode()
+
+
+def wrapped(text):
+    return json.dumps({"$sealed": text})
+
+
+@pytest.fixture
+def keys(url, monkeypatch):
+    """A function that sets keys in the environment, for jobs that are scheduled from now on."""
+
+    def use(**settings):
+        for name in ("secret_key", "public_key", "private_key", "seal"):
+            monkeypatch.delenv(f"BT_{name.upper()}", raising=False)
+        for name, value in settings.items():
+            monkeypatch.setenv(f"BT_{name.upper()}", value)
+        for database in backtick._connections.idle:
+            database.close()
+        backtick._connections._reset()
+
+    return use
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(max_examples=150, deadline=None)
+@given(args=st.lists(values, max_size=3), kwargs=st.dictionaries(st.from_regex(r"\A[a-z_]{1,5}\Z"), values, max_size=3))
+def test_whatever_is_sealed_comes_back_as_what_it_was(mode, args, kwargs):
+    keyring = ring(**MODES[mode])
+
+    stored = seal(keyring, backtick.encode_args(args, kwargs))
+
+    text, sealed = backtick.open_args(keyring, stored.encode(), "default", "a", True)
+    back_args, back_kwargs = backtick.decode_args(text)
+    assert sealed
+    assert same(args, back_args)
+    assert same(kwargs, back_kwargs)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_format_is_as_written_and_can_be_opened_with_libsodium_alone(mode):
+    stored = seal(ring(**MODES[mode]), '["planted"]', "mail", "my.worker")
+
+    version, key_id, text = json.loads(stored)["$sealed"].split(".")
+    data = base64.b64decode(text, validate=True)
+    if mode == "a secret key":
+        key = base64.urlsafe_b64decode(SECRET.removeprefix("bt-secret-"))[:32]
+        box, of = b"", key
+        assert version == "1s"
+    else:
+        of, private = (base64.urlsafe_b64decode(k.split("-", 2)[2])[:32] for k in (PUBLIC, PRIVATE))
+        box, data = data[:80], data[80:]
+        key = sodium.crypto_box_seal_open(box, of, private)
+        assert version == "1p"
+    fields = [version.encode(), key_id.encode(), b"mail", b"my.worker", b"args", box]
+    bound = b"".join(struct.pack("<Q", len(field)) + field for field in fields)
+    padded = sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(data[24:], bound, data[:24], key)
+    assert key_id == hashlib.blake2b(of, digest_size=32).hexdigest()[:16]
+    assert padded == b'["planted"]\x80' + bytes(128 - 12)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_what_was_changed_cut_or_moved_does_not_open_and_raises_nothing_else(mode, data):
+    keyring = ring(**MODES[mode])
+    stored = seal(keyring, '[1, "x"]')
+    text = json.loads(stored)["$sealed"]
+
+    place = data.draw(st.integers(0, len(text) * 8 - 1))
+    changed = bytearray(text.encode())
+    changed[place // 8] ^= 1 << place % 8
+    others = [bytes(changed), text[: place // 8].encode(), text.encode() + b"A", text.replace(".", ".A", 2).encode()]
+
+    for other in others:
+        with pytest.raises(backtick.SealError):
+            backtick._unseal(keyring, "args", *A_JOB, other)
+    for queue, name, kind in [("b", "a", "args"), ("default", "b", "args"), ("default", "a", "error")]:
+        with pytest.raises(backtick.SealError, match="another worker or queue"):
+            unseal(keyring, stored, queue, name, kind)
+    assert unseal(keyring, stored) == '[1, "x"]'
+
+
+def test_names_that_run_together_to_the_same_text_are_told_apart():
+    keyring = ring(**MODES["a secret key"])
+
+    with pytest.raises(backtick.SealError):
+        unseal(keyring, seal(keyring, "[]", "ab", "c"), "a", "bc")
+
+
+def test_what_was_sealed_for_one_key_does_not_open_under_the_id_of_another():
+    keyring = ring(secret_key=f"{SECRET} {OTHER_SECRET}")
+    ids = keyring.ids
+    stored = seal(keyring, "[]")
+
+    for stranger in (stored.replace(ids[0], ids[1]), stored.replace("1s.", "1p.")):
+        with pytest.raises(backtick.SealError):
+            unseal(keyring, stranger)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(
+        st.binary(),
+        st.binary().map(lambda data: b"1s." + ring(secret_key=SECRET).ids[0].encode() + b"." + data),
+        st.binary().map(lambda data: b"1s." + ring(secret_key=SECRET).ids[0].encode() + b"." + base64.b64encode(data)),
+        st.binary(min_size=80).map(
+            lambda data: b"1p." + ring(public_key=PUBLIC).ids[0].encode() + b"." + base64.b64encode(data)
+        ),
+    )
+)
+def test_an_arbitrary_blob_is_a_seal_error_and_nothing_else(blob):
+    for keyring in (ring(), ring(secret_key=SECRET), ring(private_key=PRIVATE)):
+        with pytest.raises(backtick.SealError):
+            backtick._unseal(keyring, "args", *A_JOB, blob)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 10_000_000))
+def test_arguments_are_padded_to_sizes_that_say_little(size):
+    block = backtick._padding_block(size)
+    padded = -(-size // block) * block
+
+    assert padded >= 128
+    assert backtick._padding_block(padded) == block
+    assert padded < 2 * max(size, 65)
+    if size > 65_536:
+        assert padded < size * 1.125
+    else:
+        assert padded.bit_count() == 1
+
+
+def test_arguments_of_one_size_class_are_stored_in_the_same_length():
+    keyring = ring(secret_key=SECRET)
+
+    lengths = {len(seal(keyring, "x" * n)): n for n in range(1100)}
+
+    assert list(lengths.values()) == [127, 255, 511, 1023, 1099]
+    for n in (0, 127, 128, 16_000, 70_000, 200_001):
+        assert unseal(keyring, seal(keyring, "x" * n)) == "x" * n
+
+
+def test_opening_gives_the_same_with_and_without_letting_go_of_the_interpreters_lock(monkeypatch):
+    keyring = ring(secret_key=SECRET)
+    quick, slow = [seal(keyring, "x" * n) for n in (10, 50_000)]
+    assert backtick._quick_decrypt()
+    assert (unseal(keyring, quick), unseal(keyring, slow)) == ("x" * 10, "x" * 50_000)
+
+    monkeypatch.setattr(backtick, "_quick_decrypt", lambda: None)
+
+    assert unseal(keyring, quick) == "x" * 10
+    with pytest.raises(backtick.SealError):
+        unseal(keyring, quick, "other")
+
+
+@pytest.mark.parametrize("size", [128, 50_000])
+def test_what_was_sealed_with_the_right_key_and_no_padding_does_not_open(size):
+    keyring = ring(secret_key=SECRET)
+    bound, nonce = backtick._associated_data(b"", "1s", keyring.ids[0], *A_JOB, "args"), bytes(24)
+    key = keyring.newest.secret
+
+    ciphertext = sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(b"\x01" * size, bound, nonce, key)
+
+    with pytest.raises(backtick.SealError):
+        unseal(keyring, wrapped(f"1s.{keyring.ids[0]}.{base64.b64encode(nonce + ciphertext).decode()}"))
+
+
+def test_the_newest_of_several_keys_seals_and_all_of_them_open():
+    old, new = ring(secret_key=SECRET), ring(secret_key=f" {OTHER_SECRET},\n{SECRET}\t")
+
+    assert unseal(new, seal(old, "[1]")) == unseal(new, seal(new, "[1]")) == "[1]"
+    with pytest.raises(backtick.SealError, match=rf"sealed for key {new.newest.id}, which is none of the keys here"):
+        unseal(old, seal(new, "[1]"))
+
+
+def test_a_public_key_seals_and_does_not_open_what_its_private_key_opens():
+    producer, consumer = ring(public_key=PUBLIC), ring(private_key=PRIVATE)
+
+    stored = seal(producer, "[1]")
+
+    assert unseal(consumer, stored) == unseal(consumer, seal(consumer, "[1]")) == "[1]"
+    with pytest.raises(backtick.SealError, match="only the public half is here: set BT_PRIVATE_KEY"):
+        unseal(producer, stored)
+    with pytest.raises(backtick.SealError, match=r"none of the keys here \(there are none\)"):
+        unseal(ring(), stored)
+
+
+def test_jobs_that_are_scheduled_together_share_a_box_and_no_nonce():
+    first, second = (
+        json.loads(s)["$sealed"] for s in backtick._seal(ring(public_key=PUBLIC), "args", *A_JOB, ["[]"] * 2)
+    )
+    other = json.loads(seal(ring(public_key=PUBLIC), "[]"))["$sealed"]
+
+    one, two, three = (base64.b64decode(text.split(".")[2]) for text in (first, second, other))
+    assert one[:80] == two[:80] != three[:80]
+    assert one[80:104] != two[80:104]
+
+
+def test_sealed_arguments_are_refused_where_nobody_opened_them():
+    for text in (seal(ring(secret_key=SECRET), "[]"), '{"\\u0024sealed": "x"}', '{"$sealed": 1, "b": 2}'):
+        with pytest.raises(ValueError, match="they are sealed"):
+            backtick.decode_args(text)
+
+
+def test_sealed_arguments_are_recognised_however_they_are_written():
+    keyring = ring(secret_key=SECRET)
+    stored = json.dumps(json.loads(seal(keyring, "[1]")), indent=2).replace(":", " :")
+
+    assert backtick.open_args(keyring, stored, *A_JOB, True) == (b"[1]", True)
+
+
+# Keys
+
+
+BAD_KEYS = {
+    "a cut one": (SECRET[:-1], "key 1 is mistyped or cut"),
+    "a mistyped one": (SECRET[:-9] + ("x" if SECRET[-9] != "x" else "y") + SECRET[-8:], "key 1 is mistyped or cut"),
+    "a public one": (PUBLIC, "key 1 is a public key"),
+    "a bad second one": (f"{SECRET},{SECRET[3:]}", "key 2 is mistyped or cut"),
+    "bytes of one's own": ("c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3I=", "key 1 is mistyped or cut"),
+    "a comma": (" , ", "holds no key"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_KEYS)
+def test_a_bad_key_is_refused_by_the_name_of_its_variable_and_never_shown(bad, tmp_path, monkeypatch):
+    text, words = BAD_KEYS[bad]
+    file = tmp_path / "key"
+    file.write_text(text)
+    file.chmod(0o600)
+    monkeypatch.setenv("BT_SECRET_KEY", text)
+
+    with pytest.raises(ConfigError, match=re.escape("secret_key (BT_SECRET_KEY)")) as raised:
+        backtick._keyring(Config.load())
+    with pytest.raises(ConfigError, match=re.escape("secret_key_file (BT_SECRET_KEY_FILE)")) as from_file:
+        ring(secret_key_file=str(file))
+
+    for error in (raised, from_file):
+        assert words in str(error.value)
+        assert not any(part in str(error.value) for part in re.split("[ ,]+", text) if part)
+
+
+def test_keys_can_come_from_files_with_one_warning_if_others_can_read_them(tmp_path, caplog):
+    open_, closed, public = tmp_path / "open", tmp_path / "closed", tmp_path / "public"
+    for file, mode, text in ((open_, 0o644, SECRET), (closed, 0o600, SECRET), (public, 0o644, PUBLIC)):
+        file.write_text(f"\n {text} \n\n{text}\n")
+        file.chmod(mode)
+
+    rings = [ring(secret_key_file=str(open_)), ring(secret_key_file=str(open_), pool_size=1)]
+    rings += [ring(secret_key_file=str(closed)), ring(secret_key_file=str(closed), public_key_file=str(public))]
+
+    assert {r.newest.id for r in rings[:3]} == {ring(secret_key=SECRET).newest.id}
+    assert rings[3].newest.id == ring(public_key=PUBLIC).newest.id
+    (warning,) = caplog.messages
+    assert warning == f"others than its owner can read or write the key file {open_}: chmod 600 closes it"
+
+
+def test_a_key_file_must_be_a_regular_file_with_keys(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "large").write_text("x" * 100_000)
+    (tmp_path / "binary").write_bytes(bytes(range(256)))
+
+    for name, words in {
+        "fifo": "not a regular file",
+        "": "(cannot be read: Is a directory|not a regular file)",
+        "none": "cannot be read: No such file",
+        "empty": "holds no key",
+        "large": "too large",
+        "binary": "key 1 is mistyped",
+    }.items():
+        with pytest.raises(ConfigError, match=rf"private_key_file \(BT_PRIVATE_KEY_FILE\).*{words}"):
+            ring(private_key_file=str(tmp_path / name))
+
+
+def test_settings_of_sealing_that_contradict_are_refused_and_no_key_is_shown(project):
+    with pytest.raises(ConfigError, match="BT_SECRET_KEY.* and secret_key_file are both set"):
+        Config(secret_key=SECRET, secret_key_file="x")
+    with pytest.raises(ConfigError, match="seal .BT_SEAL. is 'some': it must be all, or not set"):
+        Config(seal="some")
+    with pytest.raises(ConfigError, match="secret_key .BT_SECRET_KEY. is bytes: it must be text") as raised:
+        Config(secret_key=SECRET.encode())
+    assert SECRET not in str(raised.value)
+    # --secret-key is short for --secret-key-file, there being no such option.
+    status, out, said = project.python("backtick.py", "myjobs", "--secret-key", SECRET)
+    assert (status, out) == (1, "")
+    assert "holds a key: it must be the name of a file" in said
+    assert SECRET not in said
+
+
+def test_no_key_is_shown_by_what_holds_it(tmp_path):
+    config = Config(secret_key=SECRET, public_key=PUBLIC, private_key=PRIVATE, database_url="postgresql://a:geheim@h/d")
+    keyring = backtick._keyring(config)
+
+    shown = f"{config!r} {config} {keyring!r} {keyring} {keyring.newest!r} {list(keyring.openers.items())!r}"
+
+    raw = [base64.urlsafe_b64decode(key.split("-", 2)[2])[:32] for key in (SECRET, PUBLIC, PRIVATE)]
+    for hidden in [SECRET, PUBLIC, PRIVATE, "geheim", *(key.hex() for key in raw), *(repr(key)[2:-1] for key in raw)]:
+        assert hidden not in shown
+
+
+def test_the_embedded_database_is_not_told_the_keys(tmp_path, monkeypatch):
+    monkeypatch.setenv("BT_SECRET_KEY", SECRET)
+    embedded = backtick.EmbeddedPostgres(tmp_path / "postgres")
+    embedded._user = pwd.getpwuid(os.geteuid())
+
+    assert SECRET not in str(embedded._as_user())
+
+
+def test_keygen_prints_keys_for_the_environment(project):
+    status, out, said = project.python("backtick.py", "keygen")
+    pair = project.python("backtick.py", "keygen", "--pair")[1]
+
+    assert (status, said) == (0, "")
+    (name, secret), (first, private), (second, public) = (line.split("=", 1) for line in (out + pair).splitlines())
+    assert (name, first, second) == ("BT_SECRET_KEY", "BT_PRIVATE_KEY", "BT_PUBLIC_KEY")
+    assert unseal(ring(secret_key=secret), seal(ring(secret_key=secret), "[3]")) == "[3]"
+    assert unseal(ring(private_key=private), seal(ring(public_key=public), "[3]")) == "[3]"
+    assert project.python("backtick.py", "keygen")[1] != out
+
+
+def test_keygen_writes_the_key_that_opens_to_a_file_of_its_owner_and_never_over_another(project):
+    status, out, said = project.python("backtick.py", "keygen", "--pair", "--file", "private.key")
+    again = project.python("backtick.py", "keygen", "--file", "private.key")
+
+    file = project.path / "private.key"
+    public = out.removeprefix("BT_PUBLIC_KEY=")
+    assert (status, said) == (0, "backtick: BT_PRIVATE_KEY_FILE=private.key is for runners\n")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert unseal(ring(private_key_file=str(file)), seal(ring(public_key=public), "[3]")) == "[3]"
+    assert again[:2] == (1, "")
+    assert "cannot write the key to private.key: File exists" in again[2]
+
+
+# Jobs
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_sealed_worker_runs_its_jobs_and_keeps_its_errors_sealed(mode, db, clean_registry, runner, keys, caplog):
+    caplog.set_level(logging.DEBUG)
+    keys(**MODES[mode])
+    seen = []
+
+    @backtick.worker(name="a", sealed=True, max_tries=1)
+    def a(what, fail=False):
+        seen.append(what)
+        if fail:
+            raise ValueError(f"cannot charge {what}")
+
+    ids = [a.schedule("PLANTED-1"), a.schedule("PLANTED-2", fail=True)]
+    runner(**MODES[mode])
+
+    wait_for_states(db, {"done": 1, "exceeded": 1})
+    assert sorted(seen) == ["PLANTED-1", "PLANTED-2"]
+    error = job_of(db, ids[1]).error
+    assert error.keys() == {"class", "message", "traceback", "$sealed"}
+    assert (error["class"], error["traceback"]) == ("ValueError", "")
+    assert error["message"] == f"sealed; `python backtick.py unseal {ids[1]}` shows it to who has the key"
+    assert "cannot charge PLANTED-2" in unseal(ring(**MODES[mode]), json.dumps(error), kind="error")
+    wait_until(lambda: "exceeded" in caplog.text, "the job's line")
+    assert f"job {ids[1]} a exceeded" in caplog.text
+    assert "ValueError: sealed" in caplog.text
+    assert "PLANTED" not in caplog.text
+    assert not any("PLANTED" in str(vars(record)) for record in caplog.records)
+
+
+def test_every_way_to_schedule_seals_and_needs_a_key(db, clean_registry, keys, connect):
+    a = backtick.worker(name="a", sealed=True)(lambda x=0: None)
+    later = dt.timedelta(hours=1)
+    ways = {
+        "schedule": lambda: a.schedule("PLANTED"),
+        "schedule_at": lambda: a.schedule_at(later, "PLANTED"),
+        "schedule_many": lambda: a.schedule_many([("PLANTED",), {"x": "PLANTED"}]),
+        "by name": lambda: backtick.schedule("a", "PLANTED"),
+        "other options": lambda: a.options(queue="mail", priority=0).schedule("PLANTED"),
+        "inside a transaction": lambda: a.schedule("PLANTED", conn=db),
+        "asyncio": lambda: asyncio.run(a.aschedule("PLANTED")),
+        "asyncio, many": lambda: asyncio.run(a.aschedule_many([("PLANTED",)])),
+        "cron": lambda: backtick.schedule_cron("@daily", a, "PLANTED"),
+        "recurring": lambda: backtick.schedule_recurring(later, a, kwargs={"x": "PLANTED"}, name="every hour"),
+    }
+    stored = "select queue, args from backtick_job union all select queue, args from backtick_recurring"
+
+    for name, way in ways.items():
+        keys()
+        with pytest.raises(
+            backtick.SealError, match=r"a: its jobs must be sealed, and there is no key: set BT_SECRET_KEY"
+        ):
+            way()
+    assert db.execute(f"select count(*) from ({stored}) as s").fetchone() == (0,)
+
+    keys(public_key=PUBLIC)
+    for way in ways.values():
+        way()
+
+    rows = db.execute(stored.replace("args", "args::text")).fetchall()
+    assert len(rows) == 11
+    for queue, args in rows:
+        assert "PLANTED" not in args
+        assert "PLANTED" in unseal(ring(private_key=PRIVATE), args, queue)
+
+
+def test_seal_all_seals_every_job_even_by_bare_name_but_for_workers_that_say_no(db, clean_registry, keys):
+    plain = backtick.worker(name="plain")(lambda x: None)
+    never = backtick.worker(name="never", sealed=False)(lambda x: None)
+    keys(secret_key=SECRET)
+    clear = [plain.schedule(1), backtick.schedule("unknown.worker", 1)]
+    keys(secret_key=SECRET, seal="all")
+
+    sealed = [plain.schedule(1), backtick.schedule("unknown.worker", 1)]
+    clear.append(never.schedule(1))
+
+    assert all("$sealed" in job_of(db, id_).args for id_ in sealed)
+    assert all(job_of(db, id_).args == [1] for id_ in clear)
+    with pytest.raises(ValueError, match="sealed is 'yes'"):
+        backtick.register(print, "b", sealed="yes")
+
+
+def test_a_runner_without_a_key_refuses_to_start_for_workers_that_demand_it(db, clean_registry, runner, project):
+    backtick.register(print, "plain")
+    with pytest.raises(ConfigError, match="the jobs of plain must be sealed, and there is no key to open them"):
+        runner(seal="all")
+    runner(secret_key=SECRET, seal="all").stop()
+    runner().stop()
+    backtick.register(print, "a", sealed=True)
+    for settings_ in ({}, {"public_key": PUBLIC}):
+        with pytest.raises(ConfigError, match="the jobs of a must be sealed"):
+            runner(**settings_)
+    (project.path / "own.py").write_text("from backtick import worker\n@worker(sealed=True)\ndef f(): ...\n")
+
+    status, _, said = project.python("backtick.py", "own", "--drain")
+
+    assert status == 1
+    assert said.splitlines()[-1].startswith(
+        "backtick: the jobs of own.f must be sealed, and there is no key to open them"
+    )
+
+
+def test_what_does_not_open_fails_that_job_alone_with_a_clear_error(db, clean_registry, runner, keys):
+    seen = []
+    backtick.register(seen.append, "a", max_tries=1, sealed=True)
+    backtick.register(seen.append, "b", max_tries=1)
+    keys(secret_key=SECRET, seal="all")
+
+    moved, other_queue, cut, changed = (backtick.schedule("a", f"PLANTED {n}") for n in range(4))
+    keys(secret_key=OTHER_SECRET, seal="all")
+    wrong_key = backtick.schedule("a", "PLANTED")
+    db.execute("update backtick_queue set name = 'b' where id = %s", [moved])
+    db.execute("update backtick_queue set queue = 'mail' where id = %s", [other_queue])
+    shorten = "update backtick_queue set args = json_build_object('$sealed', {} ) where id = %s"
+    db.execute(shorten.format("left(args ->> '$sealed', 100)"), [cut])
+    db.execute(shorten.format("overlay(args ->> '$sealed' placing 'AAAA' from 60)"), [changed])
+    clear, garbage = enqueue(db, "a", '["clear"]'), enqueue(db, "b", '{"$sealed": "garbage"}')
+    odd = enqueue(db, "b", '{"$sealed": {"a": [1]}}')
+    keys(secret_key=SECRET)
+    good = backtick.schedule("a", "good")
+    fine = backtick.schedule("b", "fine")
+    runner(secret_key=SECRET, queues="default,mail")
+
+    wait_for_states(db, {"exceeded": 8, "done": 2})
+    assert job_of(db, good).state == job_of(db, fine).state == "done"
+    assert sorted(seen) == ["fine", "good"]
+    for id_, words in {
+        moved: "does not open: it was cut or changed, or sealed for another worker or queue",
+        other_queue: "does not open",
+        cut: "does not open",
+        changed: "does not open",
+        wrong_key: f"sealed for key {ring(secret_key=OTHER_SECRET).newest.id}, which is none of the keys here",
+        clear: "a: its jobs must be sealed, and the arguments of this one are clear",
+        garbage: "what is sealed here was cut or changed",
+    }.items():
+        error = job_of(db, id_).error
+        assert error["class"] == "backtick.SealError"
+        assert words in error["message"]
+    assert "they are sealed" in job_of(db, odd).error["message"]
+
+
+def test_what_a_sealed_job_says_when_it_cannot_be_decoded_is_sealed_too(db, clean_registry, runner, keys):
+    backtick.register(print, "a", max_tries=1, sealed=True)
+    id_ = enqueue(db, "a", seal(ring(secret_key=SECRET), '[{"$date": "PLANTED"}]'))
+
+    runner(secret_key=SECRET)
+
+    wait_for_states(db, {"exceeded": 1})
+    error = job_of(db, id_).error
+    assert "PLANTED" not in json.dumps(error)
+    assert "PLANTED" in unseal(ring(secret_key=SECRET), json.dumps(error), kind="error")
+
+
+def test_a_job_that_was_sealed_by_seal_all_keeps_its_error_sealed_on_a_worker_that_does_not_ask(
+    db, clean_registry, runner, keys
+):
+    backtick.register(lambda x: 1 / x, "a", max_tries=1)
+    keys(secret_key=SECRET, seal="all")
+    id_ = backtick.schedule("a", 0)
+
+    runner(secret_key=SECRET)
+
+    wait_for_states(db, {"exceeded": 1})
+    assert "division" not in json.dumps(job_of(db, id_).error)
+
+
+def test_a_schedule_that_a_decorator_declares_is_sealed_by_the_runner_that_stores_it(db, clean_registry, runner, keys):
+    seen = []
+
+    @backtick.cron("* * * * * *", args=["PLANTED"], queue="mail", name="tick")
+    @backtick.worker(name="a", sealed=True)
+    def a(x):
+        seen.append((x, backtick.current_job().scheduled_for is not None))
+
+    assert a in backtick._by_function  # and no key was needed so far
+    keys(secret_key=OTHER_SECRET)
+    backtick.schedule("b")  # scheduling goes by other settings than the runner
+    runner(secret_key=SECRET, queues="mail")
+
+    wait_until(lambda: seen, "the schedule to fire")
+    assert seen[0] == ("PLANTED", True)
+    assert "PLANTED" not in str(db.execute("select args, last_error from backtick_recurring").fetchall())
+
+
+SEALED_JOBS = """
+from backtick import cron, worker
+
+@worker(sealed=True, max_tries=2)
+def charge(card, amount, fail=False):
+    if fail:
+        raise ValueError(f"{card}: {amount} was refused, PLANTED-IN-ERROR")
+
+@cron("@yearly", args=["PLANTED-IN-SCHEDULE", 1])
+@worker(sealed=True)
+def yearly(card, amount):
+    pass
+
+if __name__ == "__main__":
+    charge.schedule("PLANTED-IN-ARGS", 1)
+    charge.schedule("PLANTED-IN-ARGS", amount="PLANTED-IN-KEYWORD", fail=True)
+    charge.schedule_many([("PLANTED-IN-MANY", 1, True)])
+"""
+
+
+def everything_in(db):
+    """All rows of all tables and views of this database, and the texts of the functions, as text."""
+    relations = db.execute(
+        "select oid::regclass::text from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v')"
+    ).fetchall()
+    return "\n".join(str(db.execute(f"select r::text from {name} as r").fetchall()) for (name,) in relations)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_neither_a_dump_nor_a_log_nor_the_list_of_processes_shows_what_is_sealed(mode, db, project, monkeypatch):
+    (project.path / "shop.py").write_text(SEALED_JOBS)
+    ((begun,),) = db.execute(
+        "select coalesce((pg_stat_file(current_setting('data_directory') || '/../log', true)).size, 0)"
+    ).fetchall()
+    db.execute(sql.SQL("alter database {} set log_statement to 'all'").format(sql.Identifier(db.info.dbname)))
+    for name, key in MODES[mode].items():
+        monkeypatch.setenv(f"BT_{name.upper()}", key)
+    monkeypatch.setenv("BT_RETRY_MS", "1")
+    producing = {k: v for k, v in os.environ.items() if k != "BT_PRIVATE_KEY"}
+
+    scheduled = project.python("shop.py", env=producing)
+    process = project.start("shop", "--log-json")
+
+    wait_for_states(db, {"done": 1, "exceeded": 2})
+    commands = Path(f"/proc/{process.pid}/cmdline")
+    listed = commands.read_text() if commands.exists() else ""
+    process.send_signal(signal.SIGTERM)
+    process.wait(PATIENCE_S)
+    logged = project.logged() + str(scheduled)
+    server_log = db.execute(
+        "select coalesce(pg_read_file(current_setting('data_directory') || '/../log', %s, 100000000, true), '')",
+        [begun],
+    ).fetchone()[0]
+    dump = everything_in(db)
+    assert scheduled[0] == 0
+    assert dump.count("$sealed") >= 5
+    assert "ValueError" in dump
+    assert logged.count("ValueError") == 4
+    assert "bt_enqueue" in server_log or not server_log
+    secrets_ = ["PLANTED", *(key.split("-", 2)[2] for key in MODES[mode].values())]
+    for hidden in secrets_:
+        assert not [1 for text in (dump, logged, server_log, listed) if hidden in text]
+
+
+def test_unseal_shows_a_job_to_who_has_the_key(db, project, keys, monkeypatch):
+    (project.path / "shop.py").write_text(SEALED_JOBS)
+    monkeypatch.setenv("BT_SECRET_KEY", SECRET)
+    monkeypatch.setenv("BT_RETRY_MS", "1")
+    assert project.python("shop.py")[0] == 0
+    clear = enqueue(db, "elsewhere.worker", "[3]")
+    project.start("shop")
+    wait_for_states(db, {"done": 1, "exceeded": 2, "queued": 1})
+
+    ((id_,),) = db.execute("select id from backtick_job where error is not null order by id limit 1").fetchall()
+    status, shown, _ = project.python("backtick.py", "unseal", str(id_))
+    assert status == 0
+    assert shown.splitlines()[:3] == [
+        f"job {id_} shop.charge in queue default: exceeded",
+        '{"*": ["PLANTED-IN-ARGS"], "amount": "PLANTED-IN-KEYWORD", "fail": true}',
+        "ValueError: PLANTED-IN-ARGS: PLANTED-IN-KEYWORD was refused, PLANTED-IN-ERROR",
+    ]
+    assert 'raise ValueError(f"{card}' in shown
+    assert project.python("backtick.py", "unseal", str(clear))[1].splitlines()[1] == "[3]"
+    monkeypatch.setenv("BT_SECRET_KEY", OTHER_SECRET)
+    status, shown, said = project.python("backtick.py", "unseal", str(id_))
+    assert (status, shown) == (1, "")
+    assert "which is none of the keys here" in said
+    assert "there is no job 99999" in project.python("backtick.py", "unseal", "99999")[2]
+
+
+# Rotation
+
+
+def rekey(db, batch=2, **settings_):
+    config = Config(database_url=os.environ["BT_DATABASE_URL"], **settings_)
+    keyring = backtick._keyring(config)
+    with contextlib.closing(backtick._Database(config)) as database:
+        return backtick._rekey(database, keyring, keyring.newest.id, batch)
+
+
+def key_ids(db):
+    return {
+        key
+        for row in db.execute(
+            "select bt_key_of(args::text), bt_key_of(error ->> '$sealed') from backtick_queue"
+            " union all select bt_key_of(args::text), null from backtick_schedule"
+        )
+        for key in row
+        if key
+    }
+
+
+def test_rekey_seals_jobs_errors_and_schedules_anew_for_the_newest_key(db, clean_registry, runner, keys):
+    seen = []
+
+    def a(x):
+        seen.append(x)
+        if seen.count(x) == 1:
+            raise ValueError("PLANTED")
+
+    backtick.register(a, "a", sealed=True)
+    keys(secret_key=SECRET)
+    old, new = ring(secret_key=SECRET), ring(secret_key=OTHER_SECRET)
+    with runner(secret_key=SECRET, retry_ms=3_600_000):
+        failed = backtick.schedule("a", "failed")
+        wait_until(lambda: job_of(db, failed).error, "the job to fail")
+    backtick.schedule_cron("@yearly", "a", "fired", name="yearly")
+    ids = [backtick.schedule_at(dt.timedelta(hours=1), "a", n) for n in range(5)]
+    clear = enqueue(db, "b", "[1]")
+    lost = enqueue(db, "a", seal(ring(secret_key=make_secret()), "[1]"))
+
+    schedules, jobs, left = rekey(db, secret_key=f"{OTHER_SECRET} {SECRET}")
+
+    assert (schedules, jobs) == (1, 6)
+    ((why, count),) = left.items()
+    assert (count, "which is none of the keys here" in why) == (1, True)
+    assert rekey(db, secret_key=f"{OTHER_SECRET} {SECRET}")[:2] == (0, 0)
+    call(db, "bt_cancel", p_id=lost)
+    assert key_ids(db) == {new.newest.id} != {old.newest.id}
+    assert job_of(db, clear).args == [1]
+    job = job_of(db, failed)
+    assert unseal(new, json.dumps(job.args)) == '["failed"]'
+    assert "PLANTED" in unseal(new, json.dumps(job.error), kind="error")
+    assert (job.error["class"], job.tries) == ("ValueError", 1)
+    db.execute("update backtick_queue set run_at = bt_now()")
+    with runner(secret_key=OTHER_SECRET):
+        wait_until(lambda: states(db).get("done") == 6, lambda: f"the jobs to run: {states(db)}")
+    assert set(seen) == {"failed", *range(5)}
+    assert all(job_of(db, id_).state == "done" for id_ in ids)
+
+
+def test_rekey_goes_from_a_secret_key_to_a_public_one_whose_private_half_it_does_not_have(db, clean_registry, keys):
+    backtick.register(print, "a", sealed=True)
+    keys(secret_key=SECRET)
+    id_ = backtick.schedule("a", 3)
+
+    assert rekey(db, secret_key=SECRET, public_key=PUBLIC)[:2] == (0, 1)
+
+    assert unseal(ring(private_key=PRIVATE), json.dumps(job_of(db, id_).args)) == "[3]"
+
+
+def test_rekey_that_is_stopped_goes_on_where_it_stopped(db, clean_registry, keys, monkeypatch):
+    backtick.register(print, "a", sealed=True)
+    keys(secret_key=SECRET)
+    backtick.schedule_many("a", [(n,) for n in range(10)])
+    run, calls = backtick._Database.run, itertools.count()
+
+    def dying(self, function, **parameters):
+        if function == "bt_reseal" and next(calls) == 2:
+            raise KeyboardInterrupt
+        return run(self, function, **parameters)
+
+    monkeypatch.setattr(backtick._Database, "run", dying)
+    with pytest.raises(KeyboardInterrupt):
+        rekey(db, secret_key=f"{OTHER_SECRET} {SECRET}")
+
+    assert rekey(db, secret_key=f"{OTHER_SECRET} {SECRET}") == (0, 6, {})
+    assert key_ids(db) == {ring(secret_key=OTHER_SECRET).newest.id}
+
+
+def test_rekey_leaves_alone_what_changed_or_is_locked_or_has_ended_meanwhile(db, connect, clean_registry, keys):
+    backtick.register(print, "a", sealed=True)
+    keys(secret_key=SECRET)
+    ids = backtick.schedule_many("a", [(n,) for n in range(4)])
+    rows = call(db, "bt_list_sealed", p_key="0" * 16, p_after_id=0)
+    old = [row[4] for row in rows]
+    other = connect()
+    db.execute("update backtick_queue set args = '[9]' where id = %s", [ids[1]])
+    call(db, "bt_cancel", p_id=ids[2])
+
+    with other.transaction():
+        other.execute("select from backtick_queue where id = %s for update", [ids[3]])
+        changed = db.execute(
+            "select * from bt_reseal(%s, %s::text[], %s::text[], %s::jsonb[], %s::jsonb[])",
+            [ids, old, ["[1]"] * 4, [None] * 4, [None] * 4],
+        ).fetchall()
+
+    assert changed == [(ids[0],)]
+    assert [job_of(db, id_).args for id_ in ids[:2]] == [[1], [9]]
+    with pytest.raises(errors.InvalidParameterValue, match="bt_reseal: 4 ids"):
+        db.execute("select bt_reseal(%s, '{}', '{}', '{}', '{}')", [ids])
+    assert not call(db, "bt_reseal_schedule", p_name="none", p_old_args="[]", p_args="[]")[0][0]
+
+
+def test_rekey_beside_running_runners_loses_and_doubles_nothing(db, clean_registry, runner, keys):
+    seen = []
+    backtick.register(seen.append, "a", sealed=True)
+    keys(secret_key=SECRET)
+    backtick.schedule_many("a", [(n,) for n in range(3000)])
+    both = f"{OTHER_SECRET} {SECRET}"
+
+    runner(secret_key=both, pool_size=2)
+    runner(secret_key=both, pool_size=2)
+    _, jobs, left = rekey(db, 50, secret_key=both)
+
+    wait_for_states(db, {"done": 3000})
+    assert sorted(seen) == list(range(3000))
+    assert jobs + sum(left.values()) <= 3000
+    assert db.execute("select deadlocks from pg_stat_database where datname = current_database()").fetchone() == (0,)
+
+
+def test_the_rekey_command_says_what_it_did_and_what_is_left(db, project, clean_registry, keys, monkeypatch):
+    backtick.register(print, "a", sealed=True)
+    keys(secret_key=SECRET)
+    backtick.schedule("a", "PLANTED")
+    monkeypatch.setenv("BT_SECRET_KEY", OTHER_SECRET)
+    status, _, said = project.python("backtick.py", "rekey")
+    assert status == 1
+    assert re.search(r"1 left: sealed for key [0-9a-f]{16}, which is none of the keys here", said)
+
+    monkeypatch.setenv("BT_SECRET_KEY", f"{OTHER_SECRET} {SECRET}")
+    status, out, said = project.python("backtick.py", "rekey")
+
+    assert status == 0, said
+    key = ring(secret_key=OTHER_SECRET).newest.id
+    assert out == f"backtick: sealed 1 jobs and 0 schedules anew, for key {key}\n"
+    monkeypatch.delenv("BT_SECRET_KEY")
+    assert "rekey needs the newest key and the older ones" in project.python("backtick.py", "rekey")[2]
+    db.execute("drop function bt_list_sealed")
+    monkeypatch.setenv("BT_SECRET_KEY", SECRET)
+    assert "run `python backtick.py install`" in project.python("backtick.py", "rekey")[2]
 
 
 # ---- Embedded PostgreSQL: every server here is real; so is every kill ----------------------------------------------

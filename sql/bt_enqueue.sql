@@ -4,6 +4,9 @@
 --
 -- Part of the caller's transaction: the job lives and dies with it, and runners see it at commit.
 --
+-- SQL cannot seal: what is given here is stored in clear (unless it was sealed before, by backtick.py), and
+-- a worker that demands sealed arguments refuses it.
+--
 -- p_name       the worker to call, as runners know it: myjobs.log_sum
 -- p_args       text, json or jsonb: an array of positional arguments, [3, 4]; an object of keyword
 --              arguments, {"a": 3, "b": 4}; or both at once, the positional ones under "*": {"*": [3], "b": 4}

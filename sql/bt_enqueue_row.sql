@@ -8,6 +8,9 @@
 -- The worker is called with keyword arguments: operation ('INSERT', 'UPDATE', 'DELETE'), table
 -- ('public.orders'), new and old (the row as an object; null where there is none).
 --
+-- A trigger cannot seal: the row is stored in clear, and a worker that demands sealed arguments refuses it.
+-- For such a worker, write a trigger that queues the row's key only, for a worker that does not.
+--
 -- trigger arguments   the worker's name; optionally the queue; optionally the priority
 -- raises              39P01 trigger_protocol_violated if not called for each row or without a name
 create or replace function bt_enqueue_row()

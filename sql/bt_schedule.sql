@@ -10,7 +10,7 @@
 -- p_worker       the worker to call
 -- p_interval_ms  milliseconds; less than 1000 is raised to it, 0 removes the schedule
 -- p_spec, p_tz   by the rules of CRON.md
--- p_args, p_queue, p_priority, p_max_tries  as bt_enqueue
+-- p_args, p_queue, p_priority, p_max_tries  as bt_enqueue; SQL cannot seal p_args
 -- p_catch_up     of fires that nobody was there for: once, all, skip; see bt_run_due
 -- p_overlap      while the last job has not ended: skip (and count) the fire; queue a job that waits for it; allow both
 -- p_declared     true if code asks, which will ask again: see bt_declare

@@ -36,13 +36,13 @@ comment on table backtick_queue is 'Jobs that have not ended: queued, or running
 comment on column backtick_queue.id is 'Given in order of enqueueing, never used again.';
 comment on column backtick_queue.queue is 'The named stream that a runner serves; 1 to 200 characters.';
 comment on column backtick_queue.name is 'The worker to call, module.function; 1 to 200 characters.';
-comment on column backtick_queue.args is 'Arguments: a JSON array of positional ones, or an object of keyword ones, in which "*" holds an array of positional ones. json, not jsonb: what was sent comes back to the letter.';
+comment on column backtick_queue.args is 'Arguments: a JSON array of positional ones, or an object of keyword ones, in which "*" holds an array of positional ones; or {"$sealed": text}, which only who has a key can read. json, not jsonb: what was sent comes back to the letter.';
 comment on column backtick_queue.priority is '0 (first) to 9.';
 comment on column backtick_queue.run_at is 'When the job is due; among equal priorities the earliest first.';
 comment on column backtick_queue.tries is 'How many tries have failed so far.';
 comment on column backtick_queue.crashes is 'How often a runner died while it held the job.';
 comment on column backtick_queue.max_tries is 'Tries after which a failing job is exceeded; null: what the runner says.';
-comment on column backtick_queue.error is 'The last failure: class, message, traceback; null: none.';
+comment on column backtick_queue.error is 'The last failure: class, message, traceback; of a sealed job the last two are in "$sealed"; null: none.';
 comment on column backtick_queue.created_at is 'When the job was enqueued.';
 comment on column backtick_queue.schedule is 'backtick_schedule.name, if a schedule fired it; null: none did.';
 comment on column backtick_queue.scheduled_for is 'The time for which the schedule fired it.';
