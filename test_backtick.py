@@ -4994,6 +4994,53 @@ def test_a_sealed_worker_runs_its_jobs_and_keeps_its_errors_sealed(mode, db, cle
     assert not any("PLANTED" in str(vars(record)) for record in caplog.records)
 
 
+PLACES = """
+import asyncio
+from backtick import worker
+from myjobs import note
+
+def work(what):
+    note(what)
+    raise ValueError(f"cannot charge {what}")
+
+@worker(sealed=True, max_tries=1, process=True)
+def in_a_process(what):
+    work(what)
+
+@worker(sealed=True, max_tries=1)
+async def on_the_loop(what):
+    await asyncio.sleep(0)
+    work(what)
+
+@worker(sealed=True, max_tries=1)
+def on_an_executor(what):
+    work(what)
+"""
+
+
+@pytest.mark.parametrize("place", ["in_a_process", "on_the_loop", "on_an_executor"])
+def test_sealed_jobs_open_wherever_they_run(place, db, project, keys, clean_registry):
+    keys(secret_key=MODES["a secret key"]["secret_key"])
+    (project.path / "places.py").write_text(PLACES)
+    (project.path / "pools.py").write_text(
+        "import multiprocessing\nfrom concurrent.futures import ProcessPoolExecutor\n"
+        "def make():\n    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn'))\n"
+    )
+    register_only = backtick.worker(name=f"places.{place}", sealed=True)(lambda what: None)
+    id_ = register_only.schedule("PLANTED")
+    executor = ["--executor", "pools:make"] if place == "on_an_executor" else []
+
+    status, _, said = project.python("backtick.py", "places", "--drain", *executor)
+
+    assert (status, project.lines()) == (0, ["PLANTED"]), said
+    error = job_of(db, id_).error
+    assert (error["class"], error["traceback"]) == ("ValueError", "")
+    assert "cannot charge PLANTED" in unseal(
+        ring(**MODES["a secret key"]), json.dumps(error), kind="error", name=f"places.{place}"
+    )
+    assert "PLANTED" not in said
+
+
 def test_every_way_to_schedule_seals_and_needs_a_key(db, clean_registry, keys, connect):
     a = backtick.worker(name="a", sealed=True)(lambda x=0: None)
     later = dt.timedelta(hours=1)
