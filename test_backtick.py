@@ -565,6 +565,30 @@ def test_a_completed_job_is_done_and_its_claim_is_gone(db):
     assert complete(db, job) == []
 
 
+def test_no_move_of_a_job_reads_the_whole_table_however_it_has_grown_since_the_plan_was_made(db, connect):
+    other, runner = connect(), register(db)
+    scans = "select seq_scan from pg_stat_user_tables where relname = 'backtick_queue'"
+
+    def work():
+        for _ in range(8):  # after five calls a plan is kept
+            call(other, "bt_enqueue_many", p_name="a", p_args=["[]"] * 6, p_priority=0)
+            jobs = claim(db, runner, 5)
+            complete(db, jobs[0]), fail(db, jobs[1], max_tries=1), fail(db, jobs[2], retry_ms=0)
+            call(db, "bt_cancel", p_id=jobs[3].id + 2)
+            call(db, "bt_release", p_claim=jobs[3].claim, p_ids=[jobs[3].id, jobs[4].id])
+
+    work()
+    call(other, "bt_enqueue_many", p_name="a", p_args=["[]"] * 20_000)
+    db.execute("select pg_stat_reset()")
+    work()
+
+    counted = "select n_tup_ins from pg_stat_user_tables where relname = 'backtick_queue'"
+    for connection in (db, other):  # what a session has counted is told a second later
+        connection.execute("select pg_sleep(1.1)"), connection.execute("select 1")
+    wait_until(lambda: db.execute(counted).fetchone()[0] >= 48, "the sessions to tell what they did")
+    assert db.execute(scans).fetchone() == (0,)
+
+
 def test_completing_part_of_a_claim_leaves_the_rest_running(db):
     runner = register(db)
     ids = [enqueue(db) for _ in range(3)]

@@ -2,6 +2,9 @@
 --
 -- bt_end: end jobs of a claim, whose run is the last thing that happens to them.
 --
+-- Jobs are found by their ids whatever the table's statistics say: a plan that was made while it was
+-- small must not read all of it when it has grown.
+--
 -- p_claim   the claim that bt_claim returned
 -- p_ids     ids of jobs of that claim
 -- p_state   done or canceled
@@ -13,6 +16,8 @@ create or replace function bt_end(p_claim bigint, p_ids bigint[], p_state text, 
     language plpgsql
     volatile
     set search_path from current
+    set enable_seqscan to off
+    set jit to off
 as $$
 declare
     v_claim backtick_claim := bt_let_go(p_claim, p_ids, p_caller);

@@ -22,6 +22,8 @@ create or replace function bt_fail(
     language plpgsql
     volatile
     set search_path from current
+    set enable_seqscan to off
+    set jit to off
 as $$
 #variable_conflict use_column
 declare

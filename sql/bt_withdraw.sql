@@ -15,6 +15,8 @@ create or replace function bt_withdraw(p_queue text, p_ids bigint[])
     language plpgsql
     volatile
     set search_path from current
+    set enable_seqscan to off
+    set jit to off
 as $$
 declare
     v_key   int := 'backtick_queue'::regclass::oid::int;

@@ -256,6 +256,25 @@ begin
 end;
 $$;
 
+-- ---- Vacuum -------------------------------------------------------------------
+--
+-- Rows of the queue live for milliseconds, those of claims and runners are few and change all the time:
+-- they are cleaned after so many changes, not after a fifth of the table's size, which may be millions.
+-- Room in a page lets a changed row stay there, and its index entries with it.
+
+do $$
+begin
+    if (select reloptions is null from pg_class where oid = 'backtick_queue'::regclass) then
+        alter table backtick_queue set (
+            autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 10000, fillfactor = 90);
+        alter table backtick_claim set (
+            autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, fillfactor = 70);
+        alter table backtick_runner set (
+            autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, fillfactor = 50);
+    end if;
+end;
+$$;
+
 -- ---- backtick_job: every job ------------------------------------------------
 
 create or replace view backtick_job as
