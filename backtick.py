@@ -4145,6 +4145,20 @@ def _bench_scale(bench: _Bench) -> dict[str, Any]:
     return figures
 
 
+def _bench_share(bench: _Bench) -> dict[str, Any]:
+    """Two runners of 8 slots share 100 jobs of a second each: seven rounds, the last of them with 4 jobs."""
+    bench.options.pool_size, slots = 8, bench.options.pool_size
+    rates = bench.drain(2, total=100, nap_ms=1000)
+    bench.options.pool_size = slots
+    fewest = "select min(count) from (select count(*) from backtick_done group by runner) as share"
+    ends = "select max(last) - min(last) from (select max(finished_at) as last from backtick_done group by runner) as r"
+    return {
+        "seconds from the first end to the last, 6 if shared": 99 / rates["jobs/s"],
+        "jobs of the runner that had fewer": bench.ask(fewest),
+        "seconds that one was done before the other": bench.ask(ends).total_seconds(),
+    }
+
+
 def _quantiles(samples: list[float], percents: Sequence[int] = (50, 90, 99)) -> dict[str, float]:
     ordered = sorted(samples) or [math.nan]
     return {f"p{p}": ordered[min(len(ordered) - 1, len(ordered) * p // 100)] for p in percents} | {"max": ordered[-1]}
@@ -4298,6 +4312,7 @@ _BENCHES: dict[str, Callable[[_Bench], dict[str, Any]]] = {
     "memory": _bench_memory,
     "idle": _bench_idle,
     "scale": _bench_scale,
+    "share": _bench_share,
     "claim": _bench_claim,
     "cron": _bench_cron,
     "fire": _bench_fire,
