@@ -5,7 +5,8 @@
 -- Dead is a runner whose heartbeat is older than its lease, or whose session lock has been found
 -- free twice, three quarters of a second or more apart: the pause lets a runner whose connections
 -- were cut come back. When the server itself was restarted, or a standby promoted, no lock is looked
--- at for ten seconds: see backtick_uptime. Judged is the runner, never how long a job runs. A claim
+-- at for ten seconds, and a lease counts from then: nobody could give a sign of life before. See
+-- backtick_uptime. Judged is the runner, never how long a job runs. A claim
 -- whose runner is gone for whatever reason is an orphan, and revived too.
 --
 -- A death counts in crashes, not in tries. After the first a job is due at once, after further ones
@@ -60,13 +61,13 @@ begin
         select suspect.*
         from backtick_runner as suspect
         where suspect.id is distinct from p_runner
-          and (suspect.heartbeat_at < v_now - suspect.lease_ms * interval '1 ms'
+          and (greatest(suspect.heartbeat_at, v_since) < v_now - suspect.lease_ms * interval '1 ms'
                or suspect.locked
               and v_since < v_now - c_comeback
               and pg_try_advisory_xact_lock('backtick_runner'::regclass::oid::int, (suspect.id % 2147483647)::int))
         for update skip locked
     loop
-        if v_runner.heartbeat_at < v_now - v_runner.lease_ms * interval '1 ms'
+        if greatest(v_runner.heartbeat_at, v_since) < v_now - v_runner.lease_ms * interval '1 ms'
             or v_runner.unlocked_at <= v_now - c_pause
         then
             delete from backtick_runner as dead where dead.id = v_runner.id;
