@@ -3171,6 +3171,8 @@ class _Keeper:
     """Keeps a runner alive in the eyes of others, and looks after theirs."""
 
     LOOK_S = 0.8  # how often it looks for dead runners, and for jobs of its own that somebody canceled
+    AWAY_S = 2.0  # who has not looked for so long, or has lost its connection, was away: others may have been, too
+    COMEBACK_S = 10.0  # they get twice as long to come back before it judges who is dead, and at most so long
     REMOVE_S = 60.0  # how often it removes old jobs
     DECLARE_S = 600.0  # how often it says which schedules its code wants
 
@@ -3181,6 +3183,8 @@ class _Keeper:
         self.database: _Database | None = None
         self.attached = 0  # the runner whose lock this connection holds
         self.heartbeat_at = 0.0
+        self.looked_at = time.monotonic()  # when it looked last
+        self.judge_at = 0.0  # monotonic time before which it takes nobody for dead
         self.remove_at = time.monotonic() + random.uniform(0, self.REMOVE_S)
         self.declare_at = 0.0
         self.told: set[str] = set()  # schedules without a worker that were logged
@@ -3212,6 +3216,9 @@ class _Keeper:
         self.database, self.attached, self.heartbeat_at = None, 0, 0.0
 
     def _look(self) -> None:
+        away_s = time.monotonic() - self.looked_at
+        if self.database is None or away_s > self.AWAY_S:
+            self.judge_at = time.monotonic() + min(2 * away_s, self.COMEBACK_S)
         self.database = self.database or _Database(self.config, self.poller.watchdog)
         runner = self.poller.runner
         if runner != self.attached and not self.database.pooled:
@@ -3219,13 +3226,15 @@ class _Keeper:
             self.attached = runner
         if time.monotonic() >= self.heartbeat_at:
             self._heartbeat(self.database, runner)
-        self._revive(self.database, runner)
+        if time.monotonic() >= self.judge_at:
+            self._revive(self.database, runner)
         if self.poller.held:
             self._pass_on_canceled(self.database, runner)
         if time.monotonic() >= self.remove_at:
             self._remove_old(self.database)
         if time.monotonic() >= self.declare_at:
             self._declare(self.database)
+        self.looked_at = time.monotonic()
 
     def _heartbeat(self, database: _Database, runner: int) -> None:
         ((alive,),) = database.run("bt_heartbeat", p_runner=runner)
