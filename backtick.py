@@ -623,6 +623,9 @@ class _Connections:
             database = self._take()
             try:
                 yield database
+            except psycopg.errors.ReadOnlySqlTransaction:
+                self._leave_read_only_server(database)
+                raise
             finally:
                 if database.connection.closed or database.connection.info.transaction_status:
                     database.close()
@@ -640,6 +643,13 @@ class _Connections:
             if not _is_readable(database.connection):
                 return database
             database.close()  # an idle connection has something to say: that it was closed
+
+    def _leave_read_only_server(self, database: _Database) -> None:
+        """The server became a standby: only new connections find the way to the one that can be written."""
+        with self.lock:
+            idle, self.idle = self.idle, []
+        for old in (database, *idle):
+            old.close()
 
     def use(self, config: Config) -> None:
         """Schedule where a runner of this process runs, unless something was scheduled before."""
@@ -1665,6 +1675,9 @@ def resume(queue: str, *, conn: Any = None) -> bool:
 def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     """Call a bt_ function on the caller's connection or one of ours; returns its one column."""
     if conn is None:
+        read_only = contextlib.suppress(psycopg.errors.ReadOnlySqlTransaction)  # then nothing was done: ask once more
+        with read_only, _connections.connection() as database:
+            return _query(database.connection, call)
         with _connections.connection() as database:
             return _query(database.connection, call)
     if isinstance(conn, psycopg.AsyncConnection):
