@@ -408,8 +408,14 @@ class _Database:
                 return [[cursor.fetchall() for cursor in calls] for calls in cursors]
         except BaseException:
             if not self.connection.closed:
-                self.connection.rollback()
+                with self._watched():
+                    self.connection.rollback()
             raise
+
+    def listen(self) -> None:
+        """Hear notifications from now on."""
+        with self._watched():
+            self.connection.execute("listen backtick")
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
@@ -3084,7 +3090,7 @@ class _Poller:
 
     def _listen(self) -> None:
         if not self.database.pooled:
-            self.database.connection.execute("listen backtick")
+            self.database.listen()
         elif not self.told_of_pooler:
             self.told_of_pooler = True
             log.warning(
