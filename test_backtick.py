@@ -6583,7 +6583,7 @@ def test_a_runner_in_a_black_hole_hangs_up_comes_back_when_there_is_light_and_ke
     run(queues="other")  # a judge
 
     way.darken()
-    wait_for_log(caplog, "hanging up", 2)
+    wait_for_log(caplog, "lost the database", 2)  # poller and keeper, while it is dark
     long.let_go.set()
     way.light()
 
@@ -6712,7 +6712,7 @@ def test_a_frozen_server_ends_calls_by_the_watchdog_and_when_thawed_all_goes_on(
     run(lease_ms=6000)
 
     server.signal(signal.SIGSTOP)
-    wait_for_log(caplog, "hanging up", 4)  # two runners of two connections
+    wait_for_log(caplog, "lost the database", 4)  # two runners of two connections each, while it is frozen
     long.let_go.set()
     server.signal(signal.SIGCONT)
 
