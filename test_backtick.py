@@ -6712,9 +6712,11 @@ def test_a_frozen_server_ends_calls_by_the_watchdog_and_when_thawed_all_goes_on(
     run(lease_ms=6000)
 
     server.signal(signal.SIGSTOP)
-    wait_for_log(caplog, "lost the database", 4)  # two runners of two connections each, while it is frozen
-    long.let_go.set()
-    server.signal(signal.SIGCONT)
+    try:
+        wait_for_log(caplog, "lost the database", 4)  # two runners of two connections each, while it is frozen
+        long.let_go.set()
+    finally:
+        server.signal(signal.SIGCONT)
 
     job = wait_done(server, id_)
     assert (job.runner, job.tries, job.crashes, long.calls) == (holder.id, 1, 0, 1)
