@@ -2212,6 +2212,7 @@ def test_polling_finds_what_no_notification_told(db, clean_registry, runner):
 def test_a_job_due_soon_runs_on_time_although_the_runner_would_sleep_for_an_hour(db, clean_registry, runner):
     backtick.register(print, "a")
     runner(poll_ms=3_600_000)
+    wait_until(lambda: db.execute("select asleep_until from backtick_runner").fetchone()[0], "the runner to lie down")
 
     backtick.schedule_at(dt.timedelta(milliseconds=300), "a")
 
