@@ -686,17 +686,18 @@ def install(config: Config | None = None) -> None:
     config = config or Config.load()
     connection = _connect(database_url(config))
     try:
+        script = _read_sql(SQL_FOLDER / "install.sql")
         if config.schema:
-            schema = sql.Identifier(config.schema)
-            connection.execute(sql.SQL("create schema if not exists {}").format(schema))
-            connection.execute(sql.SQL("set search_path to {}").format(schema))
-        _install_into(connection)
+            name = sql.Identifier(config.schema)
+            connection.execute(sql.SQL("create schema if not exists {}").format(name))
+            path = sql.SQL("begin;\nset local search_path to {};").format(name).as_string(connection)
+            script = script.replace("begin;", path, 1)  # not for the session, which may be a pooler's
+        _install_into(connection, script)
     finally:
         connection.close()
 
 
-def _install_into(connection: psycopg.Connection[Any]) -> None:
-    script = _read_sql(SQL_FOLDER / "install.sql")
+def _install_into(connection: psycopg.Connection[Any], script: str) -> None:
     for last in (False, False, True):
         try:
             connection.execute(script.encode())
