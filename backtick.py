@@ -395,6 +395,9 @@ class _Database:
 
         Returns the rows of each call of each transaction. If one raises, those after it may have happened.
         """
+        if not self.pooled and len(transactions) == 1 == len(transactions[0]):
+            with self._watched():  # 0.1 ms less than by a pipeline
+                return [[self.connection.execute(*transactions[0][0]).fetchall()]]
         cursors = []
         try:
             with self._watched(), self.connection.pipeline() as pipeline:
@@ -3966,17 +3969,26 @@ def _bench_drain(bench: _Bench) -> dict[str, Any]:
 
 
 def _bench_latency(bench: _Bench) -> dict[str, Any]:
-    """An idle runner gets a job every 20 ms; beside it, in turns, a bare NOTIFY with a SELECT in answer to it."""
-    count = 1000
+    """An idle runner gets a job every 30 ms; beside it, in turns, a bare NOTIFY that is answered by a SELECT.
+
+    The NOTIFY comes alone, which waits for no disk, and with a row that is written, as a job is.
+    """
+    count = 700
+    ways = {
+        "a bare NOTIFY and SELECT": "select pg_notify('backtick_bench', %s::float8::text)",
+        "the same with a row written": "with written as (insert into bench_row values (1) returning n)"
+        " select pg_notify('backtick_bench', %s::float8::text) from written",
+    }
     heard: list[float] = []
 
     def answer(listener: psycopg.Connection[Any]) -> None:
-        while len(heard) < count:
+        while len(heard) < 2 * count:
             for note in listener.notifies(timeout=10, stop_after=1):
                 sent = float(note.payload)
             listener.execute("select 1")
             heard.append((time.time() - sent) * 1000)
 
+    bench.connection.execute("create table bench_row (n int)")
     with bench.runners(1), _connect(bench.config.database_url) as listener:
         listener.execute("listen backtick_bench")
         thread = threading.Thread(target=answer, args=(listener,), daemon=True)
@@ -3985,14 +3997,18 @@ def _bench_latency(bench: _Bench) -> dict[str, Any]:
             bench.say(f"latency [{'#' * int(n / count * 40):<40}]")
             time.sleep(0.01)
             bench.ask("select bt_enqueue('bench.stamp', json_build_array(%s::float8))", time.time())
-            time.sleep(0.01)
-            bench.ask("select pg_notify('backtick_bench', %s::float8::text)", time.time())
+            for query in ways.values():
+                time.sleep(0.01)
+                bench.ask(query, time.time())
         thread.join(10)
     late = [float(line) for path in Path(bench.folder.name).glob("stamps-*") for line in path.read_text().split()]
-    ours, bare = _quantiles(late, (50, 95, 99)), _quantiles(heard, (50, 95, 99))
+    ours = _quantiles(late, (50, 95, 99))
     figures = {f"from bt_enqueue to the worker's start, ms, {p}": ms for p, ms in ours.items()}
-    figures |= {f"bare NOTIFY and SELECT, ms, {p}": ms for p, ms in bare.items()}
-    return figures | {f"{p}, times that of the bare ones": ours[p] / bare[p] for p in ("p50", "p99")}
+    for way, samples in zip(ways, (heard[::2], heard[1::2]), strict=True):
+        bare = _quantiles(samples, (50, 95, 99))
+        figures |= {f"{way}, ms, {p}": ms for p, ms in bare.items()}
+        figures |= {f"{way}: {p}, ours is so many times": ours[p] / bare[p] for p in ("p50", "p99")}
+    return figures
 
 
 def _bench_load(bench: _Bench) -> list[float]:
