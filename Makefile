@@ -42,7 +42,7 @@ demo: $(VENV)/.runs ## Run the README's first example, on an embedded PostgreSQL
 test: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the tests; PG=14..18 chooses the PostgreSQL, ARGS=... is for pytest
 	$(if $(PG),BT_PG_BIN="$(CURDIR)/.pg/$(PG)/bin") $(PYTHON_IN_VENV) -m pytest test_backtick.py $(ARGS)
 
-chaos: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the long tests: servers that die, hang and move, networks that swallow everything
+chaos: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the long tests: outages, and 60 s of load while everything is killed
 	$(if $(PG),BT_PG_BIN="$(CURDIR)/.pg/$(PG)/bin") $(PYTHON_IN_VENV) -m pytest test_backtick.py -m chaos -s $(ARGS)
 
 lint: $(VENV)/.tests ## Check style, format and types
