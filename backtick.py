@@ -2491,7 +2491,7 @@ class _Pool:
         self.in_slots = 0  # jobs that were put to work and have not come out
         self.loop: _Loop | None = None
         self.task_work: deque[Job] = deque()  # jobs that wait for the loop or the user's executor
-        self.tasks: dict[int, _Task | _Remote] = {}  # and those that are there
+        self.tasks: dict[tuple[int, int], _Task | _Remote] = {}  # those that are there, by claim and id: one may come anew
         self.closed = False  # read by slots
         self.broken: Exception | None = None  # why the user's executor takes no more jobs
 
@@ -2522,14 +2522,14 @@ class _Pool:
             entry = _by_name.get(job.name)
             if self.remote and not (entry and entry.is_async):
                 try:
-                    self.tasks[job.id] = _Remote(self, self.remote, job)
+                    self.tasks[job.claim, job.id] = _Remote(self, self.remote, job)
                 except Exception as error:  # it is broken, or was shut down
                     self.task_work.appendleft(job)
                     self.broken = error
                     return
             else:
                 self.loop = self.loop or _Loop()
-                self.tasks[job.id] = _Task(self, self.loop, job)
+                self.tasks[job.claim, job.id] = _Task(self, self.loop, job)
 
     def leave_blocked_loop(self) -> None:
         """If a worker blocks the event loop, go on with another; what has begun there stays there."""
@@ -2542,7 +2542,7 @@ class _Pool:
                     job = task.job
                     if job and task.stop(job, JobLost):
                         job.canceled = False
-                        self.tasks[job.id] = _Task(self, self.loop, job)
+                        self.tasks[job.claim, job.id] = _Task(self, self.loop, job)
 
     def _blocker(self) -> str:
         return ", ".join(sorted({str(t.job) for t in self.tasks.values() if t.job and t.started < math.inf})[:3])
@@ -2560,8 +2560,8 @@ class _Pool:
         return outcomes
 
     def _is_out(self, job: Job) -> None:
-        if self.tasks and job.id in self.tasks:
-            del self.tasks[job.id]
+        if self.tasks and (job.claim, job.id) in self.tasks:
+            del self.tasks[job.claim, job.id]
             self._start_tasks()
         else:
             self.in_slots -= 1

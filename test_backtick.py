@@ -2187,6 +2187,31 @@ def test_plain_and_async_workers_share_a_runner(db, clean_registry, runner):
     assert handle._poller.pool.in_slots == 0
 
 
+def test_a_job_that_a_runner_claims_anew_while_it_still_runs_it_upsets_no_count(db, clean_registry, runner):
+    go_on, runs = [threading.Event(), threading.Event()], []
+
+    @backtick.worker(name="a")
+    async def a():
+        mine = go_on[len(runs)]
+        runs.append(mine)
+        await asyncio.to_thread(mine.wait, PATIENCE_S)
+
+    backtick.register(lambda: None, "plain")
+    handle = runner()
+    a.schedule()
+    wait_until(lambda: len(runs) == 1, "the job to begin")
+
+    db.execute("delete from backtick_claim")  # as a crash of the server does, which forgets the last claims
+    wait_until(lambda: len(runs) == 2, "the job to begin again")
+    for event in go_on:
+        event.set()
+    wait_for_states(db, {"done": 1})
+
+    backtick.schedule("plain")
+    wait_for_states(db, {"done": 2})
+    assert handle._poller.pool.in_slots == 0
+
+
 def test_a_notification_wakes_a_runner_that_would_sleep_for_an_hour(db, clean_registry, runner):
     backtick.register(print, "a")
     runner(poll_ms=3_600_000)
