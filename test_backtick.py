@@ -7422,7 +7422,7 @@ CHAOS_S = 60.0
 CHAOS_RUNNERS = 3
 KILL_S, TERMINATE_S, CANCEL_S = 2.0, 0.5, 0.6
 RESTARTS = {20.0: "fast", 40.0: "immediate"}  # second of the chaos: how the server is stopped
-DRAINED_JOBS = 10_000
+DRAINED_JOBS = 60_000
 
 # How often may a runner die under an innocent job? Of three runners one, drawn by lot, is killed every 2 s. A job is
 # held for less than 2 s (the longest is hangs_once: 1.5 s until its timeout, and 0.25 s until that is noticed), so in
@@ -7683,8 +7683,7 @@ class Chaos:
                 return
             self.note_deadlocks()  # an immediate stop forgets them
             start = time.time()
-            data = self.server.folder / "data"
-            assert self.server._pg_ctl(self.server._programs(), "-D", data, "-m", how, "stop") == 0
+            stop_server(self.server, how)
             self.server.start_or_join()
             self.restarts.append((how, start, time.time()))
 
@@ -7715,6 +7714,36 @@ class Chaos:
         was_away = any(start < at < end + 15 for _, start, end in self.restarts)
         killed_later = self.killed.get(pid, at + 60) < at + 10
         return "cut off" if (heard or killed_later) and (was_cut or was_away) else None
+
+
+def stop_server(server, how):
+    """Stop a server of our own: fast, or immediate, which is a crash."""
+    assert server._pg_ctl(server._programs(), "-D", server.folder / "data", "-m", how, "stop") == 0
+
+
+def test_a_claim_that_the_server_forgot_when_it_crashed_does_not_pass_for_the_next_one(place):
+    server = backtick.EmbeddedPostgres(
+        place / "pg", ["wal_writer_delay=10s"]
+    )  # so long it may forget what is not waited for
+    with server as url:
+        backtick.install(Config(database_url=url))
+        with (
+            psycopg.connect(url, autocommit=True) as db,
+            psycopg.connect(url, user="postgres", autocommit=True) as admin,
+        ):
+            old, new = register(db), register(db)
+            id_ = enqueue(db)
+            admin.execute("checkpoint")
+            (forgotten,) = claim(db, old)
+
+        stop_server(server, "immediate")
+        server.start_or_join()
+
+        with psycopg.connect(url, autocommit=True) as db:
+            assert states(db) == {"queued": 1}
+            (job,) = claim(db, new)
+            assert complete(db, forgotten) == []
+            assert complete(db, job) == [id_]
 
 
 def drain_rate(db):

@@ -7,8 +7,9 @@
 -- see bt_check_isolation.
 --
 -- Nothing here waits for the disk while it holds that lock: the claim commits asynchronously. If
--- the server crashes and forgets it, its jobs are queued again and its holder is refused.
--- So call it in a transaction of its own.
+-- the server crashes and forgets it, its jobs are queued again and its holder is refused: the id of
+-- a claim is random, since a sequence would go back with the crash, and the next claim would get the
+-- id of the forgotten one, most likely for the same jobs. So call it in a transaction of its own.
 --
 -- A job that comes after another (after_job) is passed over until that one has ended; one that
 -- somebody canceled while it ran (backtick_cancel), for ever.
@@ -198,8 +199,9 @@ begin
         return;
     end if;
 
-    insert into backtick_claim (queue, runner, claimed_at, jobs)
-    values (p_queue, p_runner, v_now, v_free)
+    insert into backtick_claim (id, queue, runner, claimed_at, jobs)
+    overriding system value
+    values (('x' || right(gen_random_uuid()::text, 12))::bit(48)::bigint, p_queue, p_runner, v_now, v_free)
     returning backtick_claim.id into v_claim;
 
     update backtick_runner as runner

@@ -51,7 +51,7 @@ comment on column backtick_queue.after_job is 'A job that must have ended before
 -- ---- backtick_claim: who runs what ------------------------------------------
 
 create table if not exists backtick_claim (
-    id         bigint generated always as identity,
+    id         bigint      not null,
     queue      text        not null,
     runner     bigint      not null,
     claimed_at timestamptz not null,
@@ -60,7 +60,7 @@ create table if not exists backtick_claim (
     constraint backtick_claim_holds_jobs check (cardinality(jobs) > 0)
 );
 comment on table backtick_claim is 'A runner''s hold on a batch of jobs. A job is running if and only if its id is here.';
-comment on column backtick_claim.id is 'The proof of ownership that completing, failing and releasing ask for.';
+comment on column backtick_claim.id is 'The proof of ownership that completing, failing and releasing ask for; random, 48 bits.';
 comment on column backtick_claim.queue is 'The queue that all jobs of the claim are from.';
 comment on column backtick_claim.runner is 'backtick_runner.id; a claim whose runner is gone is revived.';
 comment on column backtick_claim.claimed_at is 'When the claim was made.';
