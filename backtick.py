@@ -2729,13 +2729,13 @@ class _Poller:
         self.backoff = _Backoff()
         self.told_of_pooler = False
         self.watchdog = _Watchdog(max(self.CALL_S, config.lease_ms / 3000))
-        try:
-            self.database = _Database(config, self.watchdog)
-        except BaseException:
-            self.watchdog.stop.set()
-            raise
         self.runner = 0  # read by the keeper
-        self._register()
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.watchdog.stop.set)
+            self.database = _Database(config, self.watchdog)
+            undo.callback(self.database.close)
+            self._register()
+            undo.pop_all()
         self.waiting = False  # read by slots, which wake only a poller that waits
         self.wake_receiver, self.wake_sender = socket.socketpair()
         self.wake_receiver.setblocking(False)
@@ -4373,13 +4373,11 @@ class Runner:
 
     def __init__(self, config: Config, drain: bool = False, executor: Executor | None = None) -> None:
         _connections.use(config)
-        self._poller = _Poller(config, drain, executor)
         try:
-            self._keeper = _Keeper(self._poller)
-        except BaseException:
-            self._poller.leave()
-            self._poller.watchdog.stop.set()
-            raise
+            self._sign_in(config, drain, executor)
+        except _LOST as error:
+            lost = f"lost the database {database_url(config)} while starting: {_one_line(error)}; start again"
+            raise DatabaseUnavailable(hide_password(lost)) from None
         self.id = self._poller.runner
         self._keeper_thread = threading.Thread(target=self._keeper.run, name="backtick-keeper", daemon=True)
         self._thread = threading.Thread(target=self._serve, name="backtick-poller", daemon=True)
@@ -4388,6 +4386,15 @@ class Runner:
         # A program that ends and has not stopped its runner: before the executor waits for its threads, which
         # atexit comes too late for. concurrent.futures itself has no other hook.
         getattr(threading, "_register_atexit", atexit.register)(_stop_if_there, weakref.ref(self))
+
+    def _sign_in(self, config: Config, drain: bool, executor: Executor | None) -> None:
+        self._poller = _Poller(config, drain, executor)
+        try:
+            self._keeper = _Keeper(self._poller)
+        except BaseException:
+            self._poller.leave()
+            self._poller.watchdog.stop.set()
+            raise
 
     def _serve(self) -> None:
         try:

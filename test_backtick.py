@@ -2733,6 +2733,24 @@ def test_the_jobs_of_a_killed_runner_are_run_by_another(db, project):
     assert project.lines() == ["die_once"] * 2
 
 
+@pytest.mark.parametrize("table", ["backtick_runner", "backtick_schedule"])  # written by the poller, by the keeper
+def test_a_runner_that_loses_the_database_while_it_starts_says_so_in_one_line(db, project, table):
+    (project.path / "own.py").write_text("from backtick import recurring\n\n@recurring(hours=1)\ndef a():\n    pass\n")
+    db.execute(
+        "create function cut() returns trigger language plpgsql as"
+        " $$begin perform pg_terminate_backend(pg_backend_pid()); return new; end$$;"
+        f"create trigger cut before insert on {table} for each row execute function cut()"
+    )
+
+    status, _, said = project.python("backtick.py", "own")
+
+    _which, *rest, why = said.splitlines()
+    assert (status, rest) == (1, [])
+    assert why.startswith("backtick: lost the database ")
+    assert "while starting: terminating connection due to administrator command" in why
+    assert db.execute("select count(*) from backtick_runner").fetchone() == (0,)
+
+
 # Workers in processes of their own
 
 HARD_JOBS = """
