@@ -7440,7 +7440,7 @@ CHAOS_S = 60.0
 CHAOS_RUNNERS = 3
 KILL_S, TERMINATE_S, CANCEL_S = 2.0, 0.5, 0.6
 RESTARTS = {20.0: "fast", 40.0: "immediate"}  # second of the chaos: how the server is stopped
-DRAINED_JOBS = 60_000
+DRAINED_JOBS = 40_000
 
 # How often may a runner die under an innocent job? Of three runners one, drawn by lot, is killed every 2 s. A job is
 # held for less than 2 s (the longest is hangs_once: 1.5 s until its timeout, and 0.25 s until that is noticed), so in
@@ -7628,7 +7628,7 @@ class Chaos:
         self.over = threading.Event()
         self.runners = []
         self.killed = {}  # pid: when
-        self.not_started = 0
+        self.not_started = set()  # pids
         self.terminated = []  # (when, the runner whose connection it was, or None)
         self.restarts = []  # (how, from when, to when)
         self.canceled = set()  # ids of which it was asked
@@ -7637,8 +7637,8 @@ class Chaos:
     def admin(self, **options):
         return psycopg.connect(self.url, user="postgres", autocommit=True, connect_timeout=5, **options)
 
-    def start_runners(self, module):
-        self.runners = [self.project.start(module) for _ in range(CHAOS_RUNNERS)]
+    def start_runners(self, *arguments):
+        self.runners = [self.project.start(*arguments) for _ in range(CHAOS_RUNNERS)]
 
     def stop_runners(self):
         """All at once, in peace; returns their exit statuses."""
@@ -7662,10 +7662,10 @@ class Chaos:
             for i, runner in enumerate(self.runners):
                 if runner.poll() is None:
                     continue
-                if runner.pid not in self.killed:  # it was started while there was no server
+                if runner.pid not in self.killed:  # no server was there when it started, or its connection was cut
                     (line,) = self.log_of(runner).read_text().splitlines()[-1:]
                     assert line.startswith("backtick: "), line
-                    self.not_started += 1
+                    self.not_started.add(runner.pid)
                 self.runners[i] = self.project.start("chaosjobs")
 
     def terminate_backends(self):
@@ -7722,8 +7722,10 @@ class Chaos:
             future.result()
 
     def excuse(self, death):
-        """Why a runner was given up for dead: `killed`, `cut off` while it lived, or None: no reason is known."""
-        runner, pid, at, _ = death
+        """Why a runner ceased to be one: `killed`, `not started`, `cut off` while it lived, or None: nobody knows."""
+        runner, pid, at, jobs = death
+        if pid in self.not_started and not jobs:
+            return "not started"
         if self.killed.get(pid, at + 1) <= at:
             return "killed"
         (process,) = [process for process in self.project.running if process.pid == pid]
@@ -7777,16 +7779,17 @@ def drain_rate(db):
     return DRAINED_JOBS / float(db.execute(seconds, [ids[0][0]]).fetchone()[0])
 
 
-def best_rates(chaos, db, times):
-    """Three fresh runners drain; the best of three goes, as often as asked for.
+def best_rate(chaos, schema="public"):
+    """Jobs a second of three fresh runners, the best of three goes.
 
-    The best, since others on this machine can only make it slower: the fastest goes are those least disturbed.
+    The best, since others on this machine can only make it slower: the fastest go is the one least disturbed.
     """
-    chaos.start_runners("quickjobs")
-    drain_rate(db)  # plans, caches and slots warm up
-    rates = [max(drain_rate(db) for _ in range(3)) for _ in range(times)]
-    assert chaos.stop_runners() == [0] * CHAOS_RUNNERS
-    return rates
+    with psycopg.connect(chaos.url, autocommit=True, options=f"-c search_path={schema}") as db:
+        chaos.start_runners("quickjobs", "--schema", schema)
+        drain_rate(db)  # plans, caches and slots warm up
+        rate = max(drain_rate(db) for _ in range(3))
+        assert chaos.stop_runners() == [0] * CHAOS_RUNNERS
+        return rate
 
 
 @pytest.fixture
@@ -7799,7 +7802,8 @@ def chaos(project, place, monkeypatch):
             monkeypatch.setenv(name, value)
         (project.path / "quickjobs.py").write_text(QUICK_JOBS)
         (project.path / "chaosjobs.py").write_text(CHAOS_JOBS)
-        backtick.install(Config(database_url=url))
+        for schema in ("public", "calm"):  # in calm nothing will happen
+            backtick.install(Config(database_url=url, schema=schema))
         with psycopg.connect(url, autocommit=True) as db:
             db.execute(WITNESS)
         chaos = Chaos(project, server, url, int(os.environ.get("CHAOS_SEED") or random.randrange(10_000)))
@@ -7814,8 +7818,8 @@ def chaos(project, place, monkeypatch):
 def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_an_explanation(chaos, spawn):
     project, url, log = chaos.project, chaos.url, chaos.project.path / "producer.log"
     print(f"\nchaos of {CHAOS_S:.0f} s, CHAOS_SEED={chaos.seed}")
+    before = [best_rate(chaos) for _ in range(2)]
     with psycopg.connect(url, autocommit=True) as db:
-        before = best_rates(chaos, db, times=2)
         db.execute("truncate backtick_done, chaos_death")
 
     # The chaos, and then the time until all has ended.
@@ -7854,10 +7858,15 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
         advisory = "select count(*) from pg_locks where locktype = 'advisory'"
         wait_until(lambda: db.execute(advisory).fetchone() == (0,), "all locks to be gone")
 
-        after = best_rates(chaos, db, times=1)
-        while max(after) < 0.9 * max(before) and len(after) < 4:  # others may have taken the machine meanwhile
-            after += best_rates(chaos, db, times=1)
-        chaos.note_deadlocks()
+    # Others may have slowed the machine down since: then what counts is the rate in tables that saw no chaos, now.
+    after, calm = [], []
+    for _ in range(3):
+        calm.append(best_rate(chaos, "calm"))
+        after.append(best_rate(chaos))
+        ratio = max(after) / min(max(before), max(calm))
+        if ratio >= 0.9:
+            break
+    chaos.note_deadlocks()
 
     # Acknowledged, unknown, rolled back
     told = {"acked": set(), "unknown": set(), "rolled_back": set()}
@@ -7911,8 +7920,6 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
     reported = re.findall(r"job (\d+ \S+) done in", logged)
     ticks = sorted(job.scheduled_for for job in done.values() if job.schedule)
     seconds = round((ticks[-1] - ticks[0]).total_seconds()) + 1
-    ratio = max(after) / max(before)
-    rates = " and ".join(f"{rate:,.0f}" for rate in before)
     rows = {
         "acknowledged jobs": f"{len(acked):,}",
         "ran at least once": f"{len(acked) - len(never_ran):,}; the other {len(never_ran)} were canceled before",
@@ -7926,12 +7933,14 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
         f"{len(rolled_back & {id_ for id_, _ in begun})})",
         "fires of a schedule, a second each": f"{len(ticks)} in {seconds} s",
         "runners killed, backends terminated": f"{len(chaos.killed)}, {len(chaos.terminated)}",
+        "runners that found no database at their start": len(chaos.not_started),
         "PostgreSQL restarted": " and ".join(f"{how} ({end - start:.1f} s)" for how, start, end in chaos.restarts),
         "runners given up for dead while they lived": f"{len(cut_off)}, with {sum(len(d[3]) for d in cut_off)} jobs",
         "most crashes of a job": max(job.crashes for job in done.values()),
         "all had ended after": f"{ended_s:.0f} s",
-        "jobs/s before, best of three, twice": rates,
-        "jobs/s after": f"{', '.join(f'{rate:,.0f}' for rate in after)}: {ratio:.0%}",
+        "jobs/s before, best of three, twice": ", ".join(f"{rate:,.0f}" for rate in before),
+        "jobs/s after, best of three": ", ".join(f"{rate:,.0f}" for rate in after) + f": {ratio:.0%}",
+        "jobs/s after, in tables without chaos": ", ".join(f"{rate:,.0f}" for rate in calm),
         "deadlocks": chaos.deadlocks,
     }
     width = max(map(len, rows))
