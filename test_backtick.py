@@ -7434,26 +7434,26 @@ def test_times_to_recovery(own, run, proxy, project, pair):
 # ---- Chaos: everything is killed, and every job is accounted for ----------------------------------------------------
 #
 # A minute of load on a server of its own, which is durable, while runners are killed, connections cut, and the
-# server is restarted twice. A fourth runner is never killed, but frozen for longer than its lease, again and again:
-# it wakes up as if nothing had happened, and must be refused. Who ran what is read from what the jobs wrote; who
+# server is restarted twice. A fourth runner is never killed, but frozen until it is given up for dead, again and again:
+# it wakes up as if nothing had happened, while others have begun with its jobs, and must be refused. Who ran what is read from what the jobs wrote; who
 # died, from a trigger.
 
 CHAOS_S = 60.0
 CHAOS_RUNNERS = 3
 KILL_S, TERMINATE_S, CANCEL_S = 2.0, 0.5, 0.6
-LEASE_S, FROZEN_S, THAWED_S = 6.0, 9.0, 3.0
+LEASE_S, FROZEN_S, THAWED_S = 6.0, 15.0, 3.0  # frozen at most so long
 RESTARTS = {20.0: "fast", 40.0: "immediate"}  # second of the chaos: how the server is stopped
 DRAINED_JOBS = 40_000
 
 # How often may a runner die under an innocent job? Of three runners one, drawn by lot, is killed every 2 s. A job is
 # held for less than 2 s (the longest is hangs_once: 1.5 s until its timeout, and 0.25 s until that is noticed), so in
 # the time of one claim at most one kill falls, and it hits the job's runner with a chance of 1/3. Only while the server
-# is away may a finished job be held longer: two restarts, for which two more hits each are granted; and five for the
-# five times that the fourth is frozen. Hit 30 times: less than (1/3)^21 = 1e-10 for a job, and with 6 000 jobs 6e-7
+# is away may a finished job be held longer: two restarts, for which two more hits each are granted; and seven for
+# the times that the fourth is frozen. Hit 32 times: less than (1/3)^21 = 1e-10 for a job, and with 6 000 jobs 6e-7
 # for the run. The default of max_crashes, 3, is made for runners that live for hours: here hangs_once alone would be
 # exceeded with a chance of (1.75/6)^3 = 2 %.
 CHAOS_SETTINGS = {
-    "BT_MAX_CRASHES": "30",
+    "BT_MAX_CRASHES": "32",
     "BT_RETRY_MS": "100",
     "BT_POOL_SIZE": "8",
     "BT_LEASE_MS": str(int(LEASE_S * 1000)),
@@ -7686,11 +7686,16 @@ class Chaos:
                 self.runners[i] = self.project.start("chaosjobs")
 
     def freeze_runner(self):
-        """The fourth: others revive its jobs, and it goes on with them when it thaws."""
+        """The fourth: it thaws just when others have revived its jobs, and goes on with them."""
         while not self.over.wait(THAWED_S):
             runner, start = self.runners[-1], time.time()
             runner.send_signal(signal.SIGSTOP)
-            self.over.wait(FROZEN_S)
+            while not self.over.wait(0.02) and time.time() < start + FROZEN_S:
+                with contextlib.suppress(psycopg.OperationalError), self.admin() as admin:
+                    alive = "select from backtick_runner where pid = %s"
+                    while not self.over.wait(0.02) and admin.execute(alive, [runner.pid]).fetchone():
+                        pass
+                    break
             runner.send_signal(signal.SIGCONT)
             self.frozen.append((runner.pid, start, time.time()))
 
