@@ -2491,7 +2491,7 @@ class _Pool:
         self.in_slots = 0  # jobs that were put to work and have not come out
         self.loop: _Loop | None = None
         self.task_work: deque[Job] = deque()  # jobs that wait for the loop or the user's executor
-        self.tasks: dict[tuple[int, int], _Task | _Remote] = {}  # those that are there, by claim and id: one may come anew
+        self.tasks: dict[tuple[int, int], _Task | _Remote] = {}  # those there, by claim and id: one may come anew
         self.closed = False  # read by slots
         self.broken: Exception | None = None  # why the user's executor takes no more jobs
 

@@ -7431,6 +7431,8 @@ def test_times_to_recovery(own, run, proxy, project, pair):
     # What is promised. The median, since on a machine that is busy with other things any one may be late.
     assert statistics.median(table["runner killed by -9, another is there"]) < 2
     assert statistics.median(table["runner hung, lease_ms 2000, another is there"]) < 3
+
+
 # ---- Chaos: everything is killed, and every job is accounted for ----------------------------------------------------
 #
 # A minute of load on a server of its own, which is durable, while runners are killed, connections cut, and the
