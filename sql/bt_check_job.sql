@@ -44,6 +44,11 @@ begin
                   hint = 'Pass an array of positional arguments, [3, 4], or an object of keyword arguments, {"a": 3}; '
                          'both at once are {"*": [3], "b": 4}.';
     end if;
+    if octet_length(p_args::text) > 16777216 then
+        raise exception 'bt_enqueue: args have % bytes', octet_length(p_args::text)
+            using errcode = 'invalid_parameter_value',
+                  hint = 'Args have at most 16777216 bytes. Pass large things as a key under which the worker finds them.';
+    end if;
     if p_priority not between 0 and 9 then
         raise exception 'bt_enqueue: the priority is %', p_priority
             using errcode = 'invalid_parameter_value', hint = 'A priority is 0 (first) to 9; 5 is the default.';

@@ -16,7 +16,9 @@
 --
 -- What dies with a runner need not have killed it: it may only have been claimed ahead. So a job
 -- that has seen a runner die is taken only if it begins at once, and the next death counts against
--- jobs that were running. And no claim takes more than 32 MB of arguments, as stored, beyond its first job.
+-- jobs that were running. And no claim takes more than 32 MB of arguments beyond its first job. What is stored
+-- compressed is not unpacked to be measured, but counted as the most that it can be: 255 times as much (lz4; pglz packs
+-- less), up to the 16 MB that bt_check_job allows. So few jobs of long, dull arguments come at a time.
 --
 -- A job's row is read, not written. One that another transaction is about to withdraw (xmax is not
 -- 0) is passed over, unless a look from the beginning proves that it is not locked after all.
@@ -71,6 +73,7 @@ as $$
 #variable_conflict use_column
 declare
     c_most_bytes constant int := 33554432;
+    c_packed     constant bigint := 255;
     v_now      timestamptz := bt_now();
     v_held     bigint[];
     v_look     int;
@@ -114,7 +117,11 @@ begin
         from generate_series(0, 9) as lane (priority)
         cross join lateral (
             select job.id, job.priority, job.run_at, job.name, job.after_job, job.crashes,
-                   pg_column_size(job.args) as bytes, job.xmax = 0 as untouched
+                   case
+                       when pg_column_compression(job.args) is null then pg_column_size(job.args)
+                       else least(c_packed * pg_column_size(job.args), c_most_bytes / 2)
+                   end as bytes,
+                   job.xmax = 0 as untouched
             from backtick_queue as job
             where job.queue = p_queue
               and job.priority = lane.priority
@@ -179,8 +186,10 @@ begin
         v_free := array(
             select listed.id
             from (
-                select free.place, job.id, job.crashes,
-                       sum(pg_column_size(job.args)) over (order by free.place) as bytes
+                select free.place, job.id, job.crashes, sum(case
+                           when pg_column_compression(job.args) is null then pg_column_size(job.args)
+                           else least(c_packed * pg_column_size(job.args), c_most_bytes / 2)
+                       end) over (order by free.place) as bytes
                 from unnest(v_free) with ordinality as free (id, place)
                 join backtick_queue as job on job.id = free.id
             ) as listed

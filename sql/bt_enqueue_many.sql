@@ -42,6 +42,7 @@ begin
     from unnest(v_args) with ordinality as item (args, place)
     where args is null
        or json_typeof(args) not in ('array', 'object')
+       or octet_length(args::text) > 16777216
     order by place
     limit 1;
     if found then
