@@ -376,7 +376,10 @@ class _Database:
         if self.pooled:
             self.connection.prepare_threshold = None
         else:
-            settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
+            given = dict(_SESSION)
+            if self.watchdog and self.connection.info.server_version >= 170_000:  # before, bt_revive does it
+                given["transaction_timeout"] = "30s"
+            settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in given.items())
             self.connection.execute(f"select {settings}".encode())
         if not config.database_url and not _is_installed(self):
             install(config)

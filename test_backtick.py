@@ -3941,6 +3941,20 @@ def test_every_value_of_every_field_fits_into_the_longest_spec(cron_db):
 # ---- Null, never, infinite -------------------------------------------------------------
 
 
+def test_no_function_of_cron_runs_for_ever_for_want_of_an_argument(cron_db):
+    functions = cron_db.execute(
+        "select oid::regprocedure::text, proargtypes::regtype[]::text[] from pg_proc where proname like 'bt\\_cron\\_%'"
+    ).fetchall()
+    cron_db.execute("set statement_timeout = '5s'")
+    try:
+        for function, types in functions:
+            nulls = ", ".join(f"null::{type_}" for type_ in types)
+            cron_db.execute(f"select * from {function.split('(')[0]}({nulls})")
+    finally:
+        cron_db.execute("reset statement_timeout")
+    assert len(functions) > 10
+
+
 def test_a_null_argument_gives_null(cron_db):
     after = instant_of("2024-01-01T00:00:00Z")
     assert next_cron(cron_db, None, "UTC", after) is None

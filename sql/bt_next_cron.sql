@@ -46,7 +46,7 @@ comment on function bt_cron_value is 'Number or name of a cron field as a number
 --           v#k, vL     bit 7 * k + v, where the last one has k 6
 create or replace function bt_cron_item(p_field int, p_item text)
     returns bigint
-    language plpgsql immutable parallel safe
+    language plpgsql immutable strict parallel safe
 as $$
 declare
     v_low   constant int := case when p_field in (4, 5) then 1 else 0 end;
@@ -126,7 +126,7 @@ comment on function bt_cron_item is 'Set of one item of a cron field, null if th
 -- raises    22023 invalid_parameter_value
 create or replace function bt_cron_parse(p_spec text)
     returns bigint[]
-    language plpgsql immutable parallel safe
+    language plpgsql immutable strict parallel safe
 as $$
 declare
     v_name   text;
@@ -221,7 +221,7 @@ comment on function bt_cron_weeks is 'A set of k-th weekdays as a set of days of
 -- p_month   the 1st of the month
 create or replace function bt_cron_days(p_cron bigint[], p_month date)
     returns bigint
-    language plpgsql immutable parallel safe
+    language plpgsql immutable strict parallel safe
 as $$
 declare
     v_every  constant bigint := 270549121;  -- bits 0, 7, 14, 21, 28: times a set of weekdays, those of every week
@@ -265,7 +265,7 @@ comment on function bt_cron_days is 'Set of the days of a month on which a parse
 -- returns   p_from or later; null if no day of the next 41 years fires (29 February on a Sunday may be 40 years away)
 create or replace function bt_cron_match(p_cron bigint[], p_from timestamp)
     returns timestamp
-    language plpgsql immutable parallel safe
+    language plpgsql immutable strict parallel safe
 as $$
 declare
     v_clock  constant int := extract(epoch from p_from::time)::int;
@@ -330,7 +330,7 @@ comment on function bt_cron_wall is 'Wall time in p_tz at an instant, itself giv
 -- bt_cron_change: the instant in (p_from, p_to] at which the offset changes, if it does so once.
 create or replace function bt_cron_change(p_from timestamp, p_to timestamp, p_tz text)
     returns timestamp
-    language plpgsql stable parallel safe
+    language plpgsql stable strict parallel safe
 as $$
 declare
     v_second constant interval := interval '1 second';
@@ -358,7 +358,7 @@ comment on function bt_cron_change is 'Instant in (p_from, p_to] at which the of
 -- more than 24 hours, or twice in a day, so 25 hours back the offset of a first showing still held.
 create or replace function bt_cron_shown(p_wall timestamp, p_tz text)
     returns timestamp
-    language plpgsql stable parallel safe
+    language plpgsql stable strict parallel safe
 as $$
 declare
     v_instant constant timestamp := p_wall at time zone p_tz at time zone 'UTC';
@@ -386,7 +386,7 @@ comment on function bt_cron_shown is 'Instant at which p_tz first shows a wall t
 -- raises    22023 invalid_parameter_value if there is no zone p_tz
 create or replace function bt_cron_after(p_cron bigint[], p_tz text, p_after timestamptz)
     returns timestamptz
-    language plpgsql stable parallel safe
+    language plpgsql stable strict parallel safe
 as $$
 declare
     v_instant timestamp := date_trunc('second', p_after at time zone 'UTC');
