@@ -32,7 +32,7 @@ PIP := $(PYTHON_IN_VENV) -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos lint audit rebuild migrate matrix clean
+.PHONY: help demo test chaos lint audit rebuild migrate roles matrix clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -45,10 +45,10 @@ demo: $(VENV)/.runs ## Run the README's first example, on an embedded PostgreSQL
 	cd .backtick/demo && PYTHONPATH="$(CURDIR)" "$(CURDIR)/$(PYTHON_IN_VENV)" myjobs.py
 	cd .backtick/demo && "$(CURDIR)/$(PYTHON_IN_VENV)" "$(CURDIR)/backtick.py" myjobs --drain
 
-test: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the tests; PG=14..18, PYTHON=..., MINIMUM=1: with what; ARGS=... is for pytest
+test: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the tests; PG=14..18, PYTHON=..., MINIMUM=1, ROLES=1: with what; ARGS=... is for pytest
 	@ls /usr/lib/postgresql/*/bin/postgres .pg/*/bin/postgres >/dev/null 2>&1 || $(MAKE) --no-print-directory .pg/$(TLS)/bin \
 	    || echo "no PostgreSQL with OpenSSL can be had: the tests of TLS will be skipped"
-	$(if $(PG),BT_PG_BIN="$(CURDIR)/.pg/$(PG)/bin") $(PYTHON_IN_VENV) -m pytest test_backtick.py $(ARGS)
+	$(if $(PG),BT_PG_BIN="$(CURDIR)/.pg/$(PG)/bin") $(if $(ROLES),BT_TEST_ROLES=1) $(PYTHON_IN_VENV) -m pytest test_backtick.py $(ARGS)
 
 chaos: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the long tests: outages, and 60 s of load while everything is killed
 	$(if $(PG),BT_PG_BIN="$(CURDIR)/.pg/$(PG)/bin") $(PYTHON_IN_VENV) -m pytest test_backtick.py -m chaos -s $(ARGS)
@@ -66,6 +66,9 @@ rebuild: $(VENV)/.runs ## Destroy the database and create it anew; stops if unfi
 
 migrate: $(VENV)/.runs ## Install sql/ or upgrade in place; jobs stay, runners may work meanwhile
 	$(PYTHON_IN_VENV) backtick.py install
+
+roles: $(VENV)/.runs ## Create the roles producer, runner, viewer, admin, or bring their rights up to date; OWN_JOBS=1: each its own
+	$(PYTHON_IN_VENV) backtick.py roles $(if $(OWN_JOBS),--own-jobs)
 
 matrix: ## Run the tests with each Python 3.10-3.13 found here, and with each PostgreSQL 14-18
 	@MAKE="$(MAKE)" .ci/matrix

@@ -124,6 +124,7 @@ __all__ = [
     "cron",
     "current_job",
     "install",
+    "make_roles",
     "pause",
     "rebuild",
     "recurring",
@@ -711,18 +712,41 @@ def install(config: Config | None = None) -> None:
     config = config or Config.load()
     connection = _connect(database_url(config))
     try:
-        script = _read_sql(SQL_FOLDER / "install.sql")
         if config.schema:
-            name = sql.Identifier(config.schema)
-            connection.execute(sql.SQL("create schema if not exists {}").format(name))
-            path = sql.SQL("begin;\nset local search_path to {};").format(name).as_string(connection)
-            script = script.replace("begin;", path, 1)  # not for the session, which may be a pooler's
-        _install_into(connection, script)
+            connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(config.schema)))
+        _run_script(connection, "install.sql", config.schema)
     finally:
         connection.close()
 
 
-def _install_into(connection: psycopg.Connection[Any], script: str) -> None:
+def make_roles(config: Config | None = None, own_jobs_only: bool | None = None) -> None:
+    """Create the roles backtick_producer, _runner, _viewer and _admin, and give them their rights; harmless to repeat.
+
+    With `own_jobs_only` a producer is told the state of the jobs that it enqueued itself, and of no others;
+    None leaves that as it is. Raises DatabaseUnavailable, WrongVersion, BacktickError (no rights).
+    Source: sql/roles.sql and sql/rights.sql decide; this passes it on.
+    """
+    config = config or Config.load()
+    _Database(config).close()  # is it there, and of our version?
+    url = database_url(config)
+    if not config.database_url:  # the embedded database's own user makes no roles
+        url = psycopg.conninfo.make_conninfo(url, user="postgres")
+    with contextlib.closing(_connect(url)) as connection:
+        _run_script(connection, "roles.sql", config.schema)
+        if own_jobs_only is not None:
+            place = [config.schema, "bt_own_jobs_only"] if config.schema else ["bt_own_jobs_only"]
+            answer = sql.Literal(f"select {own_jobs_only}".lower())
+            connection.execute(_OWN_JOBS_ONLY.format(sql.Identifier(*place), answer))
+
+
+_OWN_JOBS_ONLY = sql.SQL("create or replace function {}() returns boolean language sql immutable parallel safe as {}")
+
+
+def _run_script(connection: psycopg.Connection[Any], name: str, schema: str) -> None:
+    script = _read_sql(SQL_FOLDER / name)
+    if schema:
+        path = sql.SQL("begin;\nset local search_path to {};").format(sql.Identifier(schema)).as_string(connection)
+        script = script.replace("begin;", path, 1)  # not for the session, which may be a pooler's
     for last in (False, False, True):
         try:
             connection.execute(script.encode())
@@ -730,11 +754,12 @@ def _install_into(connection: psycopg.Connection[Any], script: str) -> None:
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
             connection.rollback()  # somebody holds a lock on a table: let others pass, then ask again
             if last:
-                raise BacktickError(f"cannot install now: {error.diag.message_primary}; try again later") from None
+                raise BacktickError(f"cannot run {name} now: {error.diag.message_primary}; try again later") from None
         except psycopg.errors.ObjectNotInPrerequisiteState as error:
             raise WrongVersion(f"{error.diag.message_primary}. {error.diag.message_hint}") from None
         except psycopg.Error as error:
-            raise BacktickError(f"cannot install: {' '.join(str(error).split())}") from None
+            hint = f" HINT: {error.diag.message_hint}" * bool(error.diag.message_hint)
+            raise BacktickError(f"cannot run {name}: {' '.join(str(error).split())}{hint}") from None
 
 
 def _read_sql(path: Path) -> str:
@@ -765,6 +790,7 @@ def rebuild(config: Config | None = None, force: bool = False) -> str:
             raise BacktickError(f"{name!r} is a database of the server's own: set BT_DATABASE_URL to another")
         ((exists,),) = server.execute("select count(*) from pg_database where datname = %s", [name]).fetchall()
         lost = _what_rebuild_destroys(url, config.schema) if exists else []
+        own_jobs_only = _roles_made(url, config.schema) if exists else None
         if lost and not force:
             raise BacktickError(
                 f"rebuild would destroy database {name!r} of {hide_password(url)} with {' and '.join(lost)}; "
@@ -776,6 +802,8 @@ def rebuild(config: Config | None = None, force: bool = False) -> str:
         except psycopg.Error as error:
             raise BacktickError(f"cannot rebuild {name!r}: {' '.join(str(error).split())}") from None
     install(config)
+    if own_jobs_only is not None:
+        make_roles(config, own_jobs_only)
     return f"database {name!r}" + (f" with {' and '.join(lost)}" if lost else "") if exists else "nothing"
 
 
@@ -794,6 +822,19 @@ def _what_rebuild_destroys(url: str, schema: str) -> list[str]:
         if tables:
             lost.append(f"{tables} table{'s' * (tables > 1)} that {'are' if tables > 1 else 'is'} not backtick's")
     return lost
+
+
+def _roles_made(url: str, schema: str) -> bool | None:
+    """Whether producers see their own jobs only; None where roles.sql never ran."""
+    prefix = sql.SQL("{}.").format(sql.Identifier(schema)) if schema else sql.SQL("")
+    query = (
+        "select {0}bt_own_jobs_only() from pg_proc where oid = to_regprocedure({1}) and proowner::regrole::text = {2}"
+    )
+    function = (prefix + sql.SQL("bt_version()")).as_string()
+    with _connect(url) as connection, contextlib.suppress(psycopg.errors.UndefinedFunction):
+        found = connection.execute(sql.SQL(query).format(prefix, function, "backtick_owner")).fetchone()
+        return bool(found[0]) if found else None
+    return None
 
 
 # ---- Arguments: JSON, from which everything comes back as what it was ----------
@@ -4528,6 +4569,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BacktickError as error:
         print(f"backtick: {error}", file=sys.stderr)
         return 1
+    except psycopg.errors.InsufficientPrivilege as error:
+        said = f"{_one_line(error)}: the database's user needs more rights, as by grant backtick_runner to …"
+        print(f"backtick: {said}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 
@@ -4551,6 +4596,25 @@ def _command_rebuild(arguments: Sequence[str]) -> int:
     config = Config.load()
     print(f"backtick: {_which_database(config)}", file=sys.stderr)
     print(f"backtick: destroyed {rebuild(config, options.force)}; version {SQL_VERSION} is installed anew")
+    return 0
+
+
+def _command_roles(arguments: Sequence[str]) -> int:
+    """Create the roles, or bring their rights up to date: backtick_producer, _runner, _viewer and _admin."""
+    parser = argparse.ArgumentParser(prog="python backtick.py roles", description=_command_roles.__doc__)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--own-jobs",
+        action="store_true",
+        default=None,
+        help="from now on a producer is told the state of its own jobs only",
+    )
+    which.add_argument("--all-jobs", action="store_false", dest="own_jobs", help="of any job, as at first")
+    options = parser.parse_args(arguments)
+    config = Config.load()
+    print(f"backtick: {_which_database(config)}", file=sys.stderr)
+    make_roles(config, options.own_jobs)
+    print("backtick: the roles are there; to let somebody in say, for example, grant backtick_producer to web_app")
     return 0
 
 
@@ -4829,6 +4893,7 @@ _COMMANDS = {
     "keygen": _command_keygen,
     "rebuild": _command_rebuild,
     "rekey": _command_rekey,
+    "roles": _command_roles,
     "unseal": _command_unseal,
 }
 
@@ -4838,8 +4903,9 @@ def _command_run(arguments: Sequence[str]) -> int:
         prog="python backtick.py",
         description="Run the jobs of the workers in these modules until SIGTERM or SIGINT: then claim no more, let "
         "running jobs finish, and hand the rest back; a second signal hands everything back at once.",
-        epilog="Other commands: install (or upgrade the database), rebuild (destroy and create it), cancel (jobs), "
-        "bench, cron (when a spec fires, in words and times), keygen, rekey, unseal (for jobs that are sealed). "
+        epilog="Other commands: install (or upgrade the database), rebuild (destroy and create it), roles (who may do "
+        "what), cancel (jobs), bench, cron (when a spec fires, in words and times), keygen, rekey, unseal (for jobs "
+        "that are sealed). "
         "Each setting is an environment variable too, BT_POLL_MS say.",
     )
     parser.add_argument("modules", nargs="+", metavar="module", help="module to import, as in `import myjobs`")

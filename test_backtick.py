@@ -69,6 +69,7 @@ HERE = Path(__file__).resolve().parent
 PATIENCE_S = 30.0  # after which what is waited for will not come any more
 SLACK_S = 0.5  # for a machine that is busy with other things
 NAMES = ["log_sum", "boom", "a", "b", "c"]
+AS_ROLES = bool(os.environ.get("BT_TEST_ROLES"))  # make test ROLES=1: see "Roles: who may do what"
 
 # ---- Tools ----------------------------------------------------------------------
 
@@ -107,6 +108,77 @@ def url_of(server, database):
     return psycopg.conninfo.make_conninfo(server, dbname=database)
 
 
+ROLES = ["producer", "runner", "viewer", "admin"]
+LOGINS = {role: [role] for role in ROLES} | {"app": ["producer", "runner", "admin"], "nobody": []}
+
+
+def login_url(url, login):
+    """With make test ROLES=1 the URL of a login role that is a member of what LOGINS says, else `url`."""
+    return psycopg.conninfo.make_conninfo(url, user=f"bt_test_{login}", password="bt") if AS_ROLES else url
+
+
+def make_roles_and_logins(url):
+    """In the database at `url` the roles, and in the server a login role for each, as LOGINS says."""
+    backtick.make_roles(Config(database_url=url))
+    with psycopg.connect(url, autocommit=True) as db:
+        for login, roles in LOGINS.items():
+            name = sql.Identifier(f"bt_test_{login}")
+            with contextlib.suppress(errors.DuplicateObject):
+                db.execute(sql.SQL("create role {} login password 'bt'").format(name))
+            for role in roles:
+                db.execute(sql.SQL("grant {} to {}").format(sql.Identifier(f"backtick_{role}"), name))
+        AsRole.may = {
+            function: {role for role in ROLES if may[ROLES.index(role)]}
+            for function, *may in db.execute(
+                "select proname, "
+                + ", ".join(f"has_function_privilege('backtick_{role}', oid, 'execute')" for role in ROLES)
+                + " from pg_proc where proname like 'bt\\_%'"
+            ).fetchall()
+        }
+
+
+class AsRole(psycopg.Cursor):
+    """Runs what calls bt_ functions, and nothing else, as the first role that may call all of them.
+
+    What touches tables, or calls functions that no role may call, goes on as the owner.
+    """
+
+    may: dict[str, set[str]] = {}
+
+    def execute(self, query, *args, **kwargs):
+        role = self.role_for(query if isinstance(query, (str, bytes)) else query.as_string(self.connection))
+        if not role or self.connection.closed:
+            return super().execute(query, *args, **kwargs)
+        psycopg.Cursor(self.connection).execute(f"set role {role}")
+        try:
+            return super().execute(query, *args, **kwargs)
+        finally:
+            # an error in a transaction: its end will bring the old role back
+            if not self.connection.closed and self.connection.info.transaction_status != INERROR:
+                psycopg.Cursor(self.connection).execute("reset role")
+
+    def role_for(self, query):
+        query = query if isinstance(query, str) else query.decode()
+        functions = set(re.findall(r"\b(bt_[a-z_]+)\s*\(", query))
+        if not functions or not re.match(r"\s*select\b", query) or "backtick_" in query or ";" in query:
+            return None
+        allowed = [self.may.get(function, set()) for function in functions]
+        if common := set.intersection(*allowed):
+            return f"backtick_{next(role for role in ROLES if role in common)}"
+        return "bt_test_app" if all(set(LOGINS["app"]) & roles for roles in allowed) else None
+
+
+INERROR = psycopg.pq.TransactionStatus.INERROR
+CURSOR = AsRole if AS_ROLES else psycopg.Cursor
+
+
+@pytest.fixture(autouse=True)
+def not_for_roles(request):
+    """With make test ROLES=1 leave out what needs no database, or needs its owner: both ran without."""
+    if AS_ROLES and ("url" not in request.fixturenames or request.node.get_closest_marker("as_owner")):
+        pytest.skip("the roles change nothing here")
+
+
 @pytest.fixture(scope="session")
 def template(server):
     """A database with backtick installed, which every test gets a copy of."""
@@ -115,6 +187,8 @@ def template(server):
         admin.execute(f"drop database if exists {name}")
         admin.execute(f"create database {name}")
         backtick.install(Config(database_url=url_of(server, name)))
+        if AS_ROLES:
+            make_roles_and_logins(url_of(server, name))
         yield name
         admin.execute(f"drop database {name} with (force)")
 
@@ -131,8 +205,10 @@ def url(server, template, monkeypatch):
         for variable in [v for v in os.environ if v.startswith("BT_") and not v.startswith("BT_PG")]:
             monkeypatch.delenv(variable)
         monkeypatch.delenv("DATABASE_URL", raising=False)
-        monkeypatch.setenv("BT_DATABASE_URL", url_of(server, name))
+        monkeypatch.setenv("BT_DATABASE_URL", login_url(url_of(server, name), "app"))
         backtick._connections._reset()
+        if AS_ROLES:
+            backtick._connections.use(Config.load())
         yield url_of(server, name)
         for database in backtick._connections.idle:
             database.close()
@@ -142,7 +218,7 @@ def url(server, template, monkeypatch):
 @pytest.fixture
 def db(url):
     """A connection to the test's database."""
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True, cursor_factory=CURSOR) as connection:
         yield connection
 
 
@@ -150,7 +226,7 @@ def db(url):
 def connect(url):
     """A function that opens further connections, which are closed after the test."""
     with contextlib.ExitStack() as stack:
-        yield lambda **kw: stack.enter_context(psycopg.connect(url, autocommit=True, **kw))
+        yield lambda **kw: stack.enter_context(psycopg.connect(url, autocommit=True, cursor_factory=CURSOR, **kw))
 
 
 @pytest.fixture
@@ -1816,7 +1892,11 @@ def runner(url):
     """A function that starts a runner, which is stopped after the test."""
     with contextlib.ExitStack() as stack:
         yield lambda **settings: stack.enter_context(
-            backtick.start(**{"pool_size": 4, "poll_ms": 50, "retry_ms": 1, "shutdown_ms": 5000} | settings)
+            backtick.start(
+                **{"pool_size": 4, "poll_ms": 50, "retry_ms": 1, "shutdown_ms": 5000}
+                | ({"database_url": login_url(url, "runner")} if AS_ROLES else {})
+                | settings
+            )
         )
 
 
@@ -2514,6 +2594,7 @@ def test_a_runner_works_whatever_the_databases_defaults_are(db, clean_registry, 
     wait_for_states(db, {"done": 1, "canceled": 1})
 
 
+@pytest.mark.as_owner
 def test_a_worker_schedules_where_its_runner_runs(db, clean_registry, runner):
     config = Config.load(schema="elsewhere")
     backtick.install(config)
@@ -3141,6 +3222,7 @@ def test_a_mistake_on_the_command_line_is_one_clear_line_and_no_traceback(projec
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.as_owner
 def test_a_benchmark_works_in_a_scratch_schema_and_leaves_nothing_behind(db, project):
     enqueue(db)
 
@@ -3166,6 +3248,7 @@ def test_help_names_every_setting(project):
 # ---- Installing ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.as_owner
 def test_installing_again_under_load_changes_nothing_and_holds_nobody_up(db, connect, clean_registry, runner):
     backtick.register(print, "a")
     open_transaction = connect()
@@ -3214,6 +3297,7 @@ def test_psql_installs_the_same(url, server):
         admin.execute(f"drop database {name} with (force)")
 
 
+@pytest.mark.as_owner
 def test_backtick_lives_in_a_schema_of_its_own_if_told(db, clean_registry, runner, monkeypatch):
     monkeypatch.setenv("BT_SCHEMA", 'my "jobs" 100%')
     backtick._connections._reset()
@@ -3240,8 +3324,9 @@ def test_every_function_is_documented_and_bound_to_its_schema(db):
     assert len(functions) > 20
     for name, comment, config, is_sql in functions:
         assert comment, name
-        # The helpers of bt_next_cron run under the path of their callers, which is measurably faster.
-        assert is_sql or name.startswith("bt_cron_") or "search_path=public, pg_temp" in config, name
+        # Some helpers run under the path of their callers, which is measurably faster.
+        helper = name.startswith("bt_cron_") or name in ("bt_check_job", "bt_wake")
+        assert is_sql or helper or "search_path=public, pg_temp" in config, name
     undescribed = db.execute(
         "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v')"
         " and obj_description(oid) is null"
@@ -3255,6 +3340,7 @@ def test_every_function_is_documented_and_bound_to_its_schema(db):
     assert undescribed == []
 
 
+@pytest.mark.as_owner
 def test_rebuild_stops_where_jobs_would_be_lost_unless_forced_and_says_what_it_destroys(url, db, project):
     enqueue(db), enqueue(db)
     db.execute("create table orders ()")
@@ -5923,7 +6009,8 @@ def regular_expressions():
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re.") and node.args:
             if isinstance(node.args[0], ast.Constant):
-                patterns.setdefault(node.args[0].value, 0)
+                pattern = node.args[0].value
+                patterns.setdefault(pattern.decode() if isinstance(pattern, bytes) else pattern, 0)
             else:
                 computed.append(ast.unparse(node.args[0]))
     return patterns, computed
@@ -6333,6 +6420,851 @@ def test_a_password_over_a_plain_line_within_this_machine_is_not_warned_of(tls, 
 )
 def test_loopback_and_unix_sockets_are_not_elsewhere(address, elsewhere):
     assert backtick._is_elsewhere(address) == elsewhere
+
+
+# ---- Roles: who may do what ------------------------------------------------------------------------------------
+#
+# Here every role logs in by itself, in a database of its own. `make test ROLES=1` goes further: all tests that have a
+# database and are not marked as_owner run with roles. What calls bt_ functions alone then runs as the first role that
+# may call them (AsRole), a runner inside a test logs in as a runner and nothing else, scheduling from Python and
+# processes as a producer, runner and admin at once; what looks into tables, or moves the clock, stays the owner.
+
+EVERYBODY, NOBODY = "producer runner viewer admin", ""
+MAY_CALL = {
+    **dict.fromkeys(["bt_version", "bt_now", "bt_role", "bt_next_cron", "bt_cron_times", "bt_check_cron"], EVERYBODY),
+    **dict.fromkeys(["bt_enqueue", "bt_enqueue_many", "bt_enqueue_row", "bt_put_job", "bt_put_jobs"], "producer"),
+    **dict.fromkeys(["bt_register_runner", "bt_attach", "bt_heartbeat", "bt_sleep", "bt_unregister_runner"], "runner"),
+    **dict.fromkeys(["bt_claim", "bt_complete", "bt_cancel_held", "bt_fail", "bt_release"], "runner"),
+    **dict.fromkeys(["bt_release_except", "bt_revive", "bt_cancel_asked", "bt_run_due", "bt_declare"], "runner"),
+    **dict.fromkeys(["bt_schedule_recurring", "bt_schedule_cron", "bt_put_schedule"], "runner admin"),
+    "bt_remove_old": "runner admin",
+    "bt_state": "producer viewer admin",
+    "bt_cancel": "producer admin",
+    **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule"], "admin"),
+    **dict.fromkeys(["bt_show", "bt_key_of", "bt_list_sealed", "bt_reseal", "bt_reseal_schedule"], "admin"),
+}
+VIEWER_LACKS = {"backtick_job": {"args", "error"}, "backtick_recurring": {"args", "last_error"}}
+VIEWER_READS = ["backtick_job", "backtick_recurring", "backtick_runner", "backtick_setting"]
+
+
+def may_call(role, function):
+    by_default = EVERYBODY if function.startswith("bt_cron_") else NOBODY  # these compute, and read no table
+    return role in MAY_CALL.get(function, by_default).split()
+
+
+@pytest.fixture
+def roles(url):
+    """Connections of login roles that are members of one role each, by its name; of nobody, and of the owner of all."""
+    make_roles_and_logins(url)
+    with contextlib.ExitStack() as stack:
+        yield {
+            login: stack.enter_context(psycopg.connect(url, user=f"bt_test_{login}", password="bt", autocommit=True))
+            for login in [*ROLES, "nobody"]
+        } | {"owner": stack.enter_context(psycopg.connect(url, autocommit=True))}
+
+
+def functions_of(db):
+    """Every bt_ function: its name, and a call of it with nulls."""
+    any_type = {"anycompatible": "text", "anycompatiblearray": "text[]"}
+    rows = db.execute(
+        "select proname, array(select format_type(t, null) from unnest(proargtypes) t) from pg_proc"
+        " where pronamespace = 'public'::regnamespace order by 1"
+    ).fetchall()
+    calls = []
+    for name, types in rows:
+        nulls = ", ".join(f"null::{any_type.get(t, t)} as a{n}" for n, t in enumerate(types))
+        arguments = ", ".join(f"a{n}" for n in range(len(types)))
+        # offset 0: no constants, of which the planner would make a null without a call
+        calls.append((name, f"select {name}({arguments}) from (select {nulls} offset 0) as given"))
+    return calls
+
+
+def relations_of(db):
+    return [
+        name
+        for (name,) in db.execute(
+            "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v') order by 1"
+        )
+    ]
+
+
+def code_of(db, query, parameters=None):
+    """The SQLSTATE with which a query fails, "" if it does not; nothing of it stays."""
+    try:
+        with db.transaction(force_rollback=True):
+            db.execute(query, parameters)
+    except psycopg.Error as error:
+        return error.sqlstate
+    return ""
+
+
+@pytest.mark.parametrize("role", [*ROLES, "nobody"])
+def test_each_role_may_call_its_functions_and_no_others(roles, role):
+    for function, query in functions_of(roles["owner"]):
+        ((granted,),) = (
+            roles["owner"]
+            .execute(
+                "select has_function_privilege(%s, oid, 'execute') from pg_proc where proname = %s",
+                [f"bt_test_{role}", function],
+            )
+            .fetchall()
+        )
+
+        refused = code_of(roles[role], query) == "42501"
+
+        assert (granted, not refused) == (may_call(role, function),) * 2, function
+
+
+@pytest.mark.parametrize("role", [*ROLES, "nobody"])
+def test_no_role_writes_to_a_table_and_only_an_admin_reads_all_of_it(roles, role):
+    db = roles[role]
+    for relation in relations_of(roles["owner"]):
+        for privilege in ("insert", "update", "delete", "truncate", "references", "trigger"):
+            ((granted,),) = roles["owner"].execute(
+                "select has_table_privilege(%s, %s, %s)", [f"bt_test_{role}", relation, privilege]
+            )
+            assert not granted, (relation, privilege)
+
+        assert (code_of(db, f"select * from {relation}") == "") == (
+            role == "admin" or (role == "viewer" and relation in VIEWER_READS and relation not in VIEWER_LACKS)
+        ), relation
+        for write in (
+            f"insert into {relation} default values",
+            f"delete from {relation}",
+            f"truncate {relation}",
+            f"create trigger t after insert on {relation} execute function bt_enqueue_row()",
+            f"create index on {relation} ((true))",
+            f"drop view {relation}",
+            f"alter table {relation} add column mine text",
+            f"alter table {relation} owner to bt_test_{role}",
+        ):
+            # 42809, 55000: not for a view
+            assert code_of(db, write) in ("42501", "42809", "55000"), (relation, write)
+        with contextlib.suppress(errors.InsufficientPrivilege):
+            db.execute(f"grant select on {relation} to public")
+        assert code_of(roles["nobody"], f"select * from {relation}") == "42501"
+    assert code_of(db, "update backtick_queue set args = '[]'") == "42501"
+    assert code_of(db, "select nextval('backtick_queue_id_seq')") == "42501"
+    assert code_of(db, "select setval('backtick_queue_id_seq', 1)") == "42501"
+
+
+def test_a_viewer_sees_everything_but_arguments_and_the_texts_of_errors(roles):
+    enqueue(roles["owner"], "a", '["secret"]')
+    viewer = roles["viewer"]
+    for relation in VIEWER_READS:
+        columns = [
+            name
+            for (name,) in roles["owner"].execute(
+                "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0", [relation]
+            )
+        ]
+        lacks = VIEWER_LACKS.get(relation, set())
+        assert lacks <= set(columns)
+
+        for column in columns:
+            assert code_of(viewer, f"select {column} from {relation}") == ("42501" if column in lacks else "")
+            assert code_of(viewer, f"select 1 from {relation} where {column} is null") == (
+                "42501" if column in lacks else ""
+            )
+    assert viewer.execute("select name, state, enqueued_by from backtick_job").fetchall() == [
+        ("a", "queued", "postgres")
+    ]
+    for way_round in (
+        "select backtick_job from backtick_job",
+        "select row_to_json(j) from backtick_job j",
+        "select j.* from backtick_job j",
+        "select count(*) from backtick_job where args::text like '%s%'",
+        "select query_to_xml('select * from backtick_job', true, true, '')",
+        "select schema_to_xml('public', true, true, '')::text like '%secret%'",
+        "copy backtick_job to stdout",
+        "copy backtick_queue (args) to stdout",
+        "create temp view mine as select args from backtick_job; select * from mine",
+        "select most_common_vals from pg_stats where tablename = 'backtick_queue'; select args from backtick_queue",
+    ):
+        assert code_of(viewer, way_round) in ("42501", "0A000") or "schema_to_xml" in way_round, way_round
+
+
+def test_public_has_no_right_to_anything_of_backticks(roles):
+    granted = (
+        roles["owner"]
+        .execute("""
+        select 'function ' || proname, privilege_type
+        from pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
+        where pronamespace = 'public'::regnamespace and grantee = 0
+        union all
+        select 'table ' || relname, privilege_type
+        from pg_class, aclexplode(coalesce(relacl, acldefault(case relkind when 'S' then 's' else 'r' end::"char", relowner)))
+        where relnamespace = 'public'::regnamespace and grantee = 0
+        union all
+        select 'column ' || attrelid::regclass || attname, privilege_type
+        from pg_attribute, aclexplode(attacl)
+        where attrelid::regclass::text like 'backtick%' and grantee = 0
+        union all
+        select 'schema', privilege_type
+        from pg_namespace, aclexplode(nspacl)
+        where oid = 'public'::regnamespace and grantee = 0 and privilege_type = 'CREATE'
+    """)
+        .fetchall()
+    )
+
+    assert granted == []
+
+
+def test_what_runs_with_the_owners_rights_is_pinned_and_takes_no_types_of_the_callers(roles):
+    owner = roles["owner"]
+    assert owner.execute(
+        "select rolsuper, rolcanlogin, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls"
+        " from pg_roles where rolname = 'backtick_owner'"
+    ).fetchall() == [(False,) * 6]
+    assert owner.execute(
+        "select distinct proowner::regrole::text from pg_proc where pronamespace = 'public'::regnamespace"
+        " union select relowner::regrole::text from pg_class where relnamespace = 'public'::regnamespace"
+    ).fetchall() == [("backtick_owner",)]
+
+    functions = owner.execute("""
+        select proname, proconfig,
+               exists (select from unnest(proargtypes) as type where type::regtype::text not in (
+                   'text', 'text[]', 'bigint', 'bigint[]', 'integer', 'boolean', 'jsonb[]',
+                   'timestamp with time zone', 'timestamp with time zone[]'))
+        from pg_proc where pronamespace = 'public'::regnamespace and prosecdef
+    """).fetchall()
+    assert len(functions) > 20
+    for name, config, has_other_types in functions:
+        assert "search_path=public, pg_temp" in config, name
+        assert not has_other_types, name
+    assert owner.execute(
+        "select count(*) from pg_proc where pronamespace = 'public'::regnamespace and prosrc ~* '\\n *execute '"
+    ).fetchone() == (0,)  # no SQL is made of texts
+
+
+def test_producer_runner_viewer_and_admin_do_a_days_work_with_their_rights_alone(roles):
+    producer, runner, viewer, admin = (roles[role] for role in ROLES)
+    first, second = enqueue(producer, "a", "[1]"), enqueue(producer, "b")
+    ((third,),) = producer.execute("select bt_enqueue('a', jsonb_build_array(2))").fetchall()
+    many = producer.execute("select * from bt_enqueue_many('a', array[json_build_array(3)])").fetchall()
+    assert call(producer, "bt_state", p_id=first) == [("queued",)]
+    assert call(producer, "bt_cancel", p_id=second) == [(True,)]
+
+    me = register(runner, lock=True)
+    assert call(runner, "bt_sleep", p_runner=me, p_poll_ms=1000)
+    jobs = claim(runner, me, 10)
+    assert [job.id for job in jobs] == [first, third, *[id_ for (id_,) in many]]
+    assert jobs[0].args == [1]
+    assert complete(runner, jobs[0]) == [first]
+    assert fail(runner, jobs[1]) == "queued"
+    assert call(runner, "bt_release", p_claim=jobs[2].claim, p_ids=[jobs[2].id]) == [(jobs[2].id,)]
+    assert call(runner, "bt_heartbeat", p_runner=me) == [(True,)]
+    assert call(runner, "bt_revive", p_runner=me) == []
+    call(runner, "bt_schedule_recurring", p_name="sweep", p_worker="a", p_interval_ms=1000, p_declared=True)
+    assert call(runner, "bt_declare", p_names=["sweep"]) == [("sweep", "a", False)]
+    assert call(runner, "bt_run_due") == []
+    call(runner, "bt_unregister_runner", p_runner=me)
+
+    assert viewer.execute("select state, error_class from backtick_job where id = %s", [first]).fetchone() == (
+        "done",
+        None,
+    )
+    assert viewer.execute("select name, has_worker from backtick_recurring").fetchall() == [("sweep", False)]
+
+    assert call(admin, "bt_pause", p_queue="default") == [(True,)]
+    assert call(admin, "bt_resume", p_queue="default") == [(True,)]
+    assert call(admin, "bt_cancel", p_id=third) == [(True,)]
+    assert call(admin, "bt_cancel_all") == [(1,)]
+    assert call(admin, "bt_schedule_cron", p_name="daily", p_worker="a", p_spec="@daily")
+    assert call(admin, "bt_unschedule", p_name="sweep") == [(True,)]
+    assert call(admin, "bt_remove_old", p_max_completed_ms=0) == [(4,)]
+    assert admin.execute("select count(*) from backtick_job").fetchone() == (0,)
+
+
+def test_a_trigger_enqueues_with_the_rights_of_whoever_changes_the_row(roles):
+    roles["owner"].execute("create schema shop; grant usage, create on schema shop to public")
+    roles["producer"].execute("create table shop.orders (id int); grant insert on shop.orders to public")
+    roles["producer"].execute(
+        "create trigger placed after insert on shop.orders for each row execute function bt_enqueue_row('a')"
+    )
+
+    roles["producer"].execute("insert into shop.orders values (1)")
+
+    assert states(roles["owner"]) == {"queued": 1}
+    assert code_of(roles["viewer"], "insert into shop.orders values (2)") == "42501"
+    roles["viewer"].execute("create table shop.others (id int)")
+    assert (
+        code_of(
+            roles["viewer"],
+            "create trigger t after insert on shop.others for each row execute function bt_enqueue_row('a')",
+        )
+        == "42501"
+    )
+
+
+@pytest.mark.parametrize("own_jobs_only", [False, True])
+def test_a_producer_cancels_its_own_jobs_only_and_if_told_so_sees_no_others(url, roles, own_jobs_only):
+    backtick.make_roles(Config(database_url=url), own_jobs_only)
+    roles["owner"].execute("grant backtick_producer to bt_test_nobody")
+    try:
+        mine, other = enqueue(roles["producer"]), enqueue(roles["nobody"])
+        backtick.install(Config(database_url=url))  # leaves it so
+
+        assert call(roles["producer"], "bt_state", p_id=mine) == [("queued",)]
+        assert call(roles["producer"], "bt_state", p_id=other) == [(None if own_jobs_only else "queued",)]
+        if own_jobs_only:
+            assert call(roles["producer"], "bt_cancel", p_id=other) == [(False,)]
+        else:
+            with pytest.raises(
+                errors.InsufficientPrivilege, match="was enqueued by bt_test_nobody, not by bt_test_producer"
+            ):
+                call(roles["producer"], "bt_cancel", p_id=other)
+        assert call(roles["viewer"], "bt_state", p_id=other) == [("queued",)]
+        me = register(roles["runner"])
+        for job in claim(roles["runner"], me, 10):
+            complete(roles["runner"], job)
+        assert call(roles["producer"], "bt_state", p_id=mine) == [("done",)]
+        assert call(roles["producer"], "bt_state", p_id=other) == [(None if own_jobs_only else "done",)]
+        assert call(roles["admin"], "bt_state", p_id=other) == [("done",)]
+    finally:
+        roles["owner"].execute("revoke backtick_producer from bt_test_nobody")
+
+
+def test_who_enqueued_a_job_cannot_be_forged(roles):
+    producer = roles["producer"]
+    for way in (
+        "set role postgres",
+        "set role backtick_owner",
+        "set role bt_test_admin",
+        "set session authorization bt_test_admin",
+        "select set_config('role', 'bt_test_admin', false)",
+        "create function pg_temp.f() returns bigint language sql set role = 'bt_test_admin' as $$ select bt_enqueue('a') $$;"
+        " select pg_temp.f()",
+        "select bt_own_jobs_only()",
+        "create or replace function public.bt_own_jobs_only() returns boolean language sql as 'select false'",
+        "create or replace function public.bt_role() returns text language sql as $$ select 'bt_test_admin' $$",
+        "create or replace function public.bt_now() returns timestamptz language sql as 'select now()'",
+        "alter function public.bt_state(bigint) security invoker",
+    ):
+        assert code_of(producer, way) in ("42501", "22023"), way
+
+    enqueue(producer)
+    producer.execute("set role backtick_producer")  # of which it is a member
+    enqueue(producer)
+
+    by = roles["owner"].execute("select enqueued_by from backtick_job order by id").fetchall()
+    assert by == [("bt_test_producer",), ("backtick_producer",)]
+
+
+EVIL = """
+    create schema evil;
+    grant usage, create on schema evil to public;
+    create table evil.ran (as_role text);
+    grant select, insert on evil.ran to public;
+"""
+
+
+def test_a_cast_of_the_callers_own_runs_with_the_rights_of_the_caller(roles):
+    roles["owner"].execute(EVIL)
+    for role, calls in (
+        (
+            "producer",
+            [
+                "select bt_enqueue('a', (1, '[]')::evil.bomb)",
+                "select bt_enqueue_many('a', array[(1, '[]')::evil.bomb])",
+                "select bt_enqueue('a', (null)::evil.domain)",
+                "select bt_enqueue('a', array[(1, '[]')::evil.bomb])",
+                "select bt_enqueue('a', int4range(1, 2))",
+                "select bt_enqueue(((1, '[]')::evil.bomb)::text, '[]')",
+                "insert into evil.orders values (1, 'x')",
+            ],
+        ),
+        (
+            "admin",
+            [
+                "select bt_schedule_cron('s', 'a', '@daily', 'UTC', (1, '[]')::evil.bomb)",
+                "select bt_schedule_recurring('r', 'a', 1000, (1, '[]')::evil.bomb)",
+                "select bt_schedule_recurring('r', 'a', 1000, (null)::evil.domain)",
+            ],
+        ),
+    ):
+        db = roles[role]
+        db.execute("""
+            create type evil.bomb as (x int, y text);
+            create function evil.go(evil.bomb) returns text language plpgsql as $$
+            begin
+                insert into evil.ran values (current_user);
+                return '[]';
+            end; $$;
+            create type evil.kind as enum ('x');
+            create function evil.go_json(evil.kind) returns json language sql as $$ select evil.go((1, 'x'))::json $$;
+            create function evil.check(evil.bomb) returns boolean language sql as $$ select evil.go($1) is not null $$;
+            create cast (evil.bomb as text) with function evil.go(evil.bomb) as implicit;
+            create cast (evil.kind as json) with function evil.go_json(evil.kind);  -- which to_json goes by
+            create domain evil.domain as evil.bomb check (evil.check(value));
+            create table evil.orders (id int, what evil.kind)""")
+        if role == "producer":
+            db.execute("create trigger t after insert on evil.orders for each row execute function bt_enqueue_row('a')")
+
+        for query in calls:
+            roles["owner"].execute("delete from evil.ran")
+            with contextlib.suppress(errors.InvalidParameterValue, errors.UndefinedFunction):
+                db.execute(query)
+
+            ran = db.execute("select distinct as_role from evil.ran").fetchall()
+            assert ran in ([(f"bt_test_{role}",)], []), query
+            assert ran or "array" in query or "range" in query or "domain" in query, query  # that is, it did run
+        db.execute("drop table evil.orders; drop type evil.bomb, evil.kind cascade")
+        roles["owner"].execute("delete from evil.ran")
+
+
+def test_no_search_path_shadow_or_temporary_object_gets_between_a_function_and_its_tables(roles):
+    roles["owner"].execute(EVIL)
+    before = set(roles["owner"].execute("select oid from pg_proc where pronamespace = 'public'::regnamespace"))
+    for db in (roles["producer"], roles["runner"], roles["admin"]):
+        db.execute("""
+            create temp table backtick_queue (id bigint, queue text, name text);
+            create temp table backtick_runner (id bigint); create temp table backtick_claim (jobs bigint[]);
+            create temp view backtick_job as select 1::bigint as id, 'evil'::text as state, 'x'::text as enqueued_by;
+            create temp table pg_class (oid oid); create temp table pg_locks (pid int);
+            create function pg_temp.bt_now() returns timestamptz language sql as $$
+                insert into evil.ran values (current_user); select now() $$;
+            create function pg_temp.bt_check_job(text, text, text, timestamptz, int, int) returns void language sql as $$
+                insert into evil.ran values (current_user) $$;
+            create type pg_temp.backtick_setting as (a int);
+        """)
+    for signature, result in {
+        "bt_now()": "timestamptz",
+        "bt_role()": "text",
+        "bt_check_job(text, text, text, timestamptz, int, int)": "void",
+        "bt_check_job(text, json, text, timestamptz, int, int)": "void",
+        "bt_wake(text, timestamptz)": "void",
+        "bt_withdraw(text, bigint[])": "bigint",
+        "hashtext(text)": "int",
+        "left(text, int)": "text",
+        "char_length(text)": "int",
+        "clock_timestamp()": "timestamptz",
+        "pg_notify(text, text)": "void",
+        "has_function_privilege(text, text, text)": "boolean",
+        "format(text, text)": "text",
+    }.items():
+        roles["producer"].execute(
+            f"create function evil.{signature} returns {result} language sql as"
+            f" $$ insert into evil.ran values (current_user); select null::{result if result != 'void' else 'text'} $$"
+            if result != "void"
+            else f"create function evil.{signature} returns void language sql as $$ insert into evil.ran values (current_user) $$"
+        )
+    roles["producer"].execute("""
+        create function evil.op(bigint, int) returns bigint language sql as $$
+            insert into evil.ran values (current_user); select 0::bigint $$;
+        create operator evil.% (leftarg = bigint, rightarg = int, function = evil.op);
+        create function evil.eq(text, text) returns boolean language sql as $$
+            insert into evil.ran values (current_user); select true $$;
+        create operator evil.= (leftarg = text, rightarg = text, function = evil.eq);
+        grant execute on all functions in schema evil to public;
+    """)
+
+    for path in ("pg_temp, evil, public, pg_catalog", "evil, pg_catalog, public", "evil", "pg_temp", '"$user", evil'):
+        for db in (roles["producer"], roles["runner"], roles["admin"]):
+            db.execute(f"set search_path to {path}")
+        # = and % are evil's in what the test itself says: so no operators here
+        ((id_,),) = roles["producer"].execute("select public.bt_enqueue('a', '[1]'::pg_catalog.text)").fetchall()
+        assert roles["producer"].execute("select public.bt_state(%s)", [id_]).fetchone() == ("queued",)
+        ((me,),) = roles["runner"].execute("select public.bt_register_runner('{default}', 'h', 1)").fetchall()
+        ((claim_, job),) = roles["runner"].execute(
+            "select claim, id from public.bt_claim(%s, 'default', 1, '{a}')", [me]
+        )
+        assert job == id_
+        assert roles["runner"].execute("select public.bt_complete(%s, %s)", [claim_, [job]]).fetchall() == [(id_,)]
+        roles["runner"].execute("select public.bt_unregister_runner(%s)", [me])
+        assert roles["producer"].execute("select public.bt_cancel(%s)", [id_]).fetchone() == (False,)
+        assert roles["admin"].execute("select public.bt_cancel_all()").fetchone() == (0,)
+
+    assert roles["owner"].execute("select distinct as_role from evil.ran").fetchall() == []
+    after = set(roles["owner"].execute("select oid from pg_proc where pronamespace = 'public'::regnamespace"))
+    assert before == after
+    for role in [*ROLES, "nobody"]:
+        roles[role].execute("set search_path to public")
+        for make in (
+            "create function public.bt_wake(varchar, timestamptz) returns void language sql as ''",
+            "create table public.backtick_more ()",
+            "create type public.evil as (a int)",
+            "create operator public.% (leftarg = bigint, rightarg = int, function = evil.op)",
+            "create schema backtick",
+        ):
+            assert code_of(roles[role], make) == "42501", (role, make)
+
+
+def test_settings_of_the_callers_session_do_not_change_what_a_function_does(roles):
+    producer = roles["producer"]
+    for setting in (
+        "standard_conforming_strings to off",
+        "datestyle to 'German'",
+        "intervalstyle to sql_standard",
+        "time zone 'Asia/Kathmandu'",
+        "transform_null_equals to on",
+        "array_nulls to off",
+        "quote_all_identifiers to on",
+        "plan_cache_mode to force_generic_plan",
+        "row_security to off",
+        "check_function_bodies to off",
+        "backslash_quote to on",
+        "default_transaction_deferrable to on",
+    ):
+        with contextlib.suppress(errors.UndefinedObject, errors.InvalidParameterValue):  # PostgreSQL 19 has one less
+            producer.execute(f"set {setting}")
+
+    args = r"""["\\ ' \n"]"""
+    id_ = enqueue(producer, "a", args)
+
+    assert roles["owner"].execute("select args::text from backtick_queue").fetchall() == [(args,)]
+    assert call(producer, "bt_cancel", p_id=id_) == [(True,)]
+
+
+def test_roles_are_refused_where_others_could_put_a_function_into_the_schema(url, db):
+    make_roles_and_logins(url)
+    for prepare, undo, what in (
+        (
+            "grant create on schema public to bt_test_nobody",
+            "revoke create on schema public from bt_test_nobody",
+            "may create",
+        ),
+        (
+            "create function bigger(a bigint, b int) returns bigint language sql as 'select a';"
+            " alter function bigger owner to bt_test_nobody",
+            "drop function bigger",
+            "owns the function bigger",
+        ),
+        (
+            "create operator % (leftarg = bigint, rightarg = int, function = int8mul);"
+            " grant create on schema public to bt_test_nobody; alter operator % (bigint, int) owner to bt_test_nobody;"
+            " revoke create on schema public from bt_test_nobody",
+            "drop operator % (bigint, int)",
+            "owns the operator",
+        ),
+    ):
+        if "operator" in prepare:
+            db.execute("create function int8mul(bigint, int) returns bigint language sql as 'select $1'")
+        db.execute(prepare)
+        with pytest.raises(backtick.BacktickError, match=rf"bt_test_nobody {what}.*schema of its own"):
+            backtick.make_roles(Config(database_url=url))
+        with pytest.raises(backtick.BacktickError, match="would not be safe"):
+            backtick.install(Config(database_url=url))
+        db.execute(undo)
+    db.execute("grant create on schema public to public")
+
+    backtick.make_roles(Config(database_url=url))  # takes that right from everybody
+
+    assert db.execute("select has_schema_privilege('bt_test_nobody', 'public', 'create')").fetchone() == (False,)
+    db.execute("alter role backtick_owner login")
+    try:
+        with pytest.raises(backtick.BacktickError, match="can log in"):
+            backtick.make_roles(Config(database_url=url))
+    finally:
+        db.execute("alter role backtick_owner nologin")
+
+
+def test_installing_again_keeps_the_rights_and_closes_what_is_new(url, roles):
+    owner = roles["owner"]
+    before = rights_table(owner)
+    owner.execute("create function bt_new() returns int language sql as 'select 1'; create table backtick_new ()")
+    owner.execute("drop function bt_state(bigint); alter default privileges grant all on tables to public")
+    owner.execute("grant execute on function bt_enqueue to public; alter function bt_claim security invoker")
+
+    backtick.install(Config(database_url=url))
+
+    assert [line for line in rights_table(owner).splitlines() if "_new" not in line] == before.splitlines()
+    for role in [*ROLES, "nobody"]:
+        assert code_of(roles[role], "select bt_new()") == "42501"
+        assert (code_of(roles[role], "table backtick_new") == "42501") == (role != "admin")
+        assert (code_of(roles[role], "select bt_state(1)") == "42501") == (role in ("runner", "nobody"))
+    assert owner.execute("select prosecdef from pg_proc where proname = 'bt_claim'").fetchone() == (True,)
+
+
+@pytest.mark.as_owner
+def test_without_roles_installing_leaves_things_to_their_owner_and_public_as_it_was(db):
+    db.execute("drop schema public cascade; create schema public")
+    backtick.install(Config(database_url=psycopg.conninfo.make_conninfo(db.info.dsn, dbname=db.info.dbname)))
+
+    assert db.execute(
+        "select count(*) from pg_proc where pronamespace = 'public'::regnamespace and prosecdef"
+    ).fetchone() == (0,)
+    assert db.execute("select has_function_privilege('public', 'bt_state(bigint)', 'execute')").fetchone() == (True,)
+    assert db.execute("select has_table_privilege('public', 'backtick_queue', 'select')").fetchone() == (False,)
+    id_ = enqueue(db)
+    assert call(db, "bt_cancel", p_id=id_) == [(True,)]
+
+
+def test_an_owner_who_is_no_superuser_makes_the_roles_and_goes_on_to_upgrade(server):
+    name, user = f"bt_plain_{os.getpid()}", f"bt_test_installer_{os.getpid()}"
+    with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
+        admin.execute(f"create role {user} login createrole password 'bt'")
+        admin.execute(f"create database {name} owner {user}")
+        url = psycopg.conninfo.make_conninfo(url_of(server, name), user=user, password="bt")
+        try:
+            if not admin.execute("select to_regrole('backtick_owner')").fetchone()[0]:
+                pass  # then the installer makes them
+            elif admin.execute("show server_version_num").fetchone()[0] >= "160000":
+                admin.execute(f"grant backtick_owner to {user} with admin option")
+            config = Config(database_url=url, schema="jobs")
+            backtick.install(config)
+            backtick.make_roles(config, own_jobs_only=True)
+            backtick.install(config)
+
+            with psycopg.connect(url) as db:
+                assert db.execute(
+                    "select proowner::regrole::text, prosecdef from pg_proc where proname = 'bt_claim'"
+                ).fetchall() == [("backtick_owner", True)]
+                assert db.execute("select jobs.bt_own_jobs_only()").fetchone() == (True,)
+        finally:
+            admin.execute(f"drop database {name} with (force)")
+            admin.execute(f"drop owned by {user}; drop role {user}")
+
+
+@pytest.mark.as_owner
+def test_tables_of_before_get_the_column_of_who_enqueued(url, db):
+    db.execute("drop view backtick_job cascade")
+    db.execute("alter table backtick_queue drop column enqueued_by; alter table backtick_done drop column enqueued_by")
+    db.execute("insert into backtick_queue (name) values ('a')")
+
+    backtick.install(Config(database_url=url))
+    enqueue(db)
+
+    assert db.execute("select enqueued_by from backtick_job order by id").fetchall() == [(None,), (db.info.user,)]
+
+
+def test_psql_makes_the_same_roles(url, db):
+    psql = shutil.which("psql")
+    if not psql:
+        pytest.skip("there is no psql on this machine")
+    subprocess.run([psql, "-q", "-f", HERE / "sql" / "roles.sql", url], check=True, capture_output=True)
+
+    by_psql = rights_table(db)
+    backtick.make_roles(Config(database_url=url))
+
+    assert by_psql == rights_table(db)
+
+
+def test_the_command_line_makes_roles_rebuilds_with_them_and_tells_who_lacks_one(url, db, project, monkeypatch):
+    monkeypatch.setenv("BT_DATABASE_URL", url)
+    status, said, _ = project.python("backtick.py", "roles", "--own-jobs")
+    assert (status, "grant backtick_producer to web_app" in said) == (0, True)
+    make_roles_and_logins(url)
+    before = rights_table(db)
+
+    assert project.python("backtick.py", "rebuild", "--force")[0] == 0
+    with psycopg.connect(url, autocommit=True) as anew:
+        assert rights_table(anew) == before
+        assert anew.execute("select bt_own_jobs_only()").fetchone() == (True,)
+
+    for login, command in (("nobody", "myjobs"), ("producer", "myjobs"), ("nobody", "roles"), ("viewer", "roles")):
+        monkeypatch.setenv(
+            "BT_DATABASE_URL", psycopg.conninfo.make_conninfo(url, user=f"bt_test_{login}", password="bt")
+        )
+        status, _, said = project.python("backtick.py", command, *(["--drain"] if command == "myjobs" else []))
+        assert status == 1, said
+        assert "Traceback" not in said
+        assert "permission denied" in said or "must " in said
+        assert ("as by grant backtick_runner to" in said) == (login != "viewer")
+
+
+def test_a_runner_process_needs_to_be_a_runner_and_nothing_else(url, roles, project, monkeypatch):
+    enqueue(roles["producer"], "myjobs.note", "[1]")
+    monkeypatch.setenv("BT_DATABASE_URL", psycopg.conninfo.make_conninfo(url, user="bt_test_runner", password="bt"))
+
+    status, _, said = project.python("backtick.py", "myjobs", "--drain")
+
+    assert status == 0, said
+    assert states(roles["owner"]) == {"done": 1}
+    assert "ERROR" not in said
+
+
+# What is put in for each textual parameter; nothing of it may be more than a text.
+HOSTILE = [
+    "'; drop table canary; --",
+    "'); select pg_terminate_backend(pg_backend_pid()); --",
+    '"; drop table canary; --',
+    "$$; drop table canary; $$",
+    "$f$ || (select 'x') || $f$",
+    "\\'; drop table canary; --",
+    "%s %(p_name)s %1$s %% %I %L {} {0} {p_name.__class__}",
+    '{a,"b",NULL}',
+    "\u202edrop\u202c \u0000".replace("\u0000", ""),
+    "a\nb\r\t;\x1b[31m",
+    "-- /* */ /*",
+    "${HOME} `id` $(id)",
+    "x" * 100_000,
+    "",
+    "\ud7ff\U0010ffff\u00e9e\u0301",
+]
+
+
+def snapshot(db):
+    """What no hostile text may change."""
+    return db.execute("""
+        select array(select relname::text from pg_class where relnamespace = 'public'::regnamespace order by 1),
+               array(select md5(prosrc || proname || coalesce(proacl::text, '')) from pg_proc
+                     where pronamespace = 'public'::regnamespace order by 1),
+               array(select rolname::text from pg_roles where rolname !~ '^bt_test_installer' order by 1),
+               (select array_agg(what) from canary)
+    """).fetchone()
+
+
+def test_hostile_text_in_any_parameter_of_any_function_is_data_or_refused(db):
+    """Every parameter of a textual type of every function, also of those that only other functions call."""
+    db.execute("create table canary (what text); insert into canary values ('sings')")
+    before = snapshot(db)
+    functions = db.execute("""
+        select proname, array(select format_type(t, null) from unnest(proargtypes) with ordinality as a (t, n) order by n)
+        from pg_proc where pronamespace = 'public'::regnamespace order by 1
+    """).fetchall()
+    values = {"integer": 1, "bigint": 1, "boolean": False, "timestamp with time zone": "2026-01-01Z", "jsonb[]": ["{}"]}
+    values |= {"text": "a", "text[]": ["a"], "json": "[]", "anycompatible": "[]", "anycompatiblearray": ["[]"]}
+    values |= {"bigint[]": [1], "date": "2026-01-01", "timestamp without time zone": "2026-01-01"}
+    values |= {"timestamp with time zone[]": None}
+    as_type = {"anycompatible": "text", "anycompatiblearray": "text[]"}
+    tried = set()
+    for function, types in functions:
+        query = f"select {function}({', '.join(f'%s::{as_type.get(t, t)}' for t in types)})"
+        for place, type_ in enumerate(types):
+            if type_ not in ("text", "text[]", "json", "jsonb[]", "anycompatible", "anycompatiblearray"):
+                continue
+            tried.add((function, place))
+            for text in HOSTILE:
+                given = [values[t] for t in types]
+                given[place] = [text] if type_.endswith(("[]", "array")) else text
+                code = code_of(db, query, given)
+                assert code[:2] in ("", "22", "25", "P0", "23", "39", "0A", "57") and code != "22P05", (
+                    function,
+                    place,
+                    text,
+                    code,
+                )
+                given[place] = [json.dumps([text])] if type_.endswith(("[]", "array")) else json.dumps([text])
+                assert code_of(db, query, given)[:2] in ("", "22", "25", "P0", "23", "39", "0A", "57")
+
+    assert len(tried) > 50
+    assert snapshot(db) == before
+    with pytest.raises((psycopg.DataError, ValueError)):
+        enqueue(db, "a\0b")
+    with pytest.raises(psycopg.Error):
+        db.execute(b"select bt_enqueue($1)", [b"a\0b"])
+
+
+def test_hostile_names_come_back_from_the_queue_to_the_letter(db):
+    db.execute("create table canary (what text); insert into canary values ('sings')")
+    before = snapshot(db)
+    names = [text for text in HOSTILE if 0 < len(text) <= 200]
+    for text in names:
+        id_ = enqueue(db, text, json.dumps([text]), p_queue=text)
+        runner = register(db, [text])
+        (job,) = claim(db, runner, 1, text, [text])
+        assert (job.id, job.name, job.queue, job.args) == (id_, text, text, [text])
+        assert fail(db, job, json.dumps({"class": text, "message": text}), max_tries=1) == "exceeded"
+        assert job_of(db, id_).error == {"class": text, "message": text}
+        call(db, "bt_schedule_recurring", p_name=text, p_worker=text, p_interval_ms=1000, p_queue=text)
+        assert schedule_of(db, text).worker == text
+        assert call(db, "bt_pause", p_queue=text) == [(True,)]
+        assert call(db, "bt_resume", p_queue=text) == [(True,)]
+        assert call(db, "bt_unschedule", p_name=text) == [(True,)]
+
+    assert snapshot(db) == before
+
+
+def test_hostile_text_through_python_is_data_or_refused_with_an_error_of_its_own(url, db, clean_registry):
+    db.execute("create table canary (what text); insert into canary values ('sings')")
+    before = snapshot(db)
+    refused = (ValueError, TypeError, backtick.BacktickError, errors.InvalidParameterValue, psycopg.DataError)
+    for text in [*HOSTILE, "nul \0", "lone \ud800"]:
+        for attempt in (
+            lambda text=text: backtick.schedule(text, text),
+            lambda text=text: backtick.schedule("a", **{text: text}),
+            lambda text=text: backtick.schedule_many("a", [(text,), {text: text}]),
+            lambda text=text: backtick._scheduler("a").options(queue=text).schedule(),
+            lambda text=text: backtick.schedule_recurring(1000, "a", text, name=text, queue=text),
+            lambda text=text: backtick.schedule_cron(text, "a"),
+            lambda text=text: backtick.schedule_cron("@daily", "a", tz=text),
+            lambda text=text: backtick.schedule_cron("@daily", "a", name=text, catch_up=text),
+            lambda text=text: backtick.schedule_cron("@daily", "a", name=text, overlap=text),
+            lambda text=text: backtick.unschedule(text),
+            lambda text=text: backtick.pause(text),
+            lambda text=text: backtick.resume(text),
+            lambda text=text: backtick.cancel_all(queue=text, worker=text),
+            lambda text=text: backtick.cancel_all(worker=text),
+            lambda text=text: backtick.main(["cron", text]),
+            lambda text=text: backtick.main(["cron", "@daily", "--tz", text]),
+            lambda text=text: Config(queues=text),
+        ):
+            with contextlib.suppress(*refused, UnicodeError):
+                attempt()
+
+    assert snapshot(db) == before
+
+
+@pytest.mark.as_owner
+def test_a_schema_of_any_name_is_a_name(url, db, clean_registry, monkeypatch):
+    db.execute("create table canary (what text); insert into canary values ('sings')")
+    before = snapshot(db)
+    for text in [text for text in HOSTILE if 0 < len(text.encode()) < 60]:
+        config = Config(database_url=url, schema=text)
+        backtick.install(config)
+        backtick.make_roles(config)
+        monkeypatch.setenv("BT_SCHEMA", text)
+        backtick._connections._reset()
+        backtick.schedule("a", text)
+
+        where = sql.Identifier(text, "backtick_queue")
+        assert db.execute(sql.SQL("select args from {}").format(where)).fetchall() == [([text],)]
+        db.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(text)))
+        for database in backtick._connections.idle:
+            database.close()
+
+    assert snapshot(db) == before
+
+
+@pytest.mark.parametrize("option", ["--queues", "--schema", "--log-level", "--executor", "--poll-ms", "module"])
+def test_hostile_text_as_an_option_of_the_command_line_is_data_or_refused_in_one_line(db, project, option):
+    db.execute("create table canary (what text); insert into canary values ('sings')")
+    before = snapshot(db)
+    everything = "'; drop table canary; -- \"$$ %s %(x)s {0} \\ \u202e `id` $(id)"
+    arguments = [everything] if option == "module" else ["myjobs", f"{option}={everything}"]
+
+    status, _, said = project.python("backtick.py", *arguments, "--drain")
+
+    assert status == (0 if option == "--queues" else said.count("Traceback") or status)
+    assert "Traceback" not in said
+    assert snapshot(db) == before
+
+
+def rights_table(db):
+    """Who may do what, as the catalog knows it."""
+    rows = ["| | runs as | producer | runner | viewer | admin |", "| --- | --- | --- | --- | --- | --- |"]
+    for name, runs_as, *granted in db.execute(
+        "select proname, case when prosecdef then 'owner' else 'caller' end, "
+        + ", ".join(f"has_function_privilege('backtick_{role}', oid, 'execute')" for role in ROLES)
+        + " from pg_proc where pronamespace = 'public'::regnamespace and proname ~ '^bt_(?!cron_(?!times))'"
+        " order by proname"
+    ):
+        if any(granted):
+            rows.append(f"| `{name}` | {runs_as} | {' | '.join('yes' if one else '' for one in granted)} |")
+    for relation in relations_of(db):
+        cells = []
+        for role in ROLES:
+            lacks = [
+                column
+                for (column,) in db.execute(
+                    "select attname from pg_attribute where attrelid = %(relation)s::regclass and attnum > 0"
+                    " and not has_column_privilege(%(role)s, attrelid, attnum, 'select') order by attnum",
+                    {"relation": relation, "role": f"backtick_{role}"},
+                )
+            ]
+            ((reads,),) = db.execute(
+                "select has_any_column_privilege(%s, %s, 'select')", [f"backtick_{role}", relation]
+            )
+            cells.append(("reads" + (f" all but {', '.join(lacks)}" if lacks else "")) if reads else "")
+        if any(cells):
+            rows.append(f"| `{relation}` | | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def rights_of_a_fresh_database(db):
+    make_roles_and_logins(psycopg.conninfo.make_conninfo(db.info.dsn, dbname=db.info.dbname))
+    return rights_table(db)
 
 
 # ---- Embedded PostgreSQL: every server here is real; so is every kill ----------------------------------------------
@@ -8873,7 +9805,14 @@ def functions_table(db):
     return "\n".join(rows)
 
 
-@pytest.mark.parametrize("tag, table", [("settings", lambda db: settings_table()), ("functions", functions_table)])
+@pytest.mark.parametrize(
+    "tag, table",
+    [
+        ("settings", lambda db: settings_table()),
+        ("functions", functions_table),
+        ("rights", rights_of_a_fresh_database),
+    ],
+)
 def test_the_tables_of_the_readme_say_what_is_so(db, tag, table):
     readme = (HERE / "README.md").read_text()
     said = re.search(rf"<!-- {tag} -->\n\n((?:\|.*\n)*)", readme)

@@ -4,6 +4,8 @@
 --
 -- The table's checks hold the same rules for whoever writes to it directly; this gives the words.
 --
+-- Callers pin the search_path; doing so here too took a tenth of the time of bt_enqueue.
+--
 -- raises    22004 null_value_not_allowed, 22023 invalid_parameter_value
 create or replace function bt_check_job(
     p_name      text,
@@ -16,7 +18,6 @@ create or replace function bt_check_job(
     returns void
     language plpgsql
     immutable
-    set search_path from current
 as $$
 begin
     if p_name is null or p_args is null or p_queue is null or p_priority is null then

@@ -30,9 +30,9 @@ begin
         )
         insert into backtick_done (
             id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
-            error, runner, created_at, started_at, finished_at, schedule, scheduled_for)
+            error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by)
         select id, queue, name, args, priority, run_at, p_state, tries + 1, crashes, max_tries,
-               error, v_claim.runner, created_at, v_claim.claimed_at, bt_now(), schedule, scheduled_for
+               error, v_claim.runner, created_at, v_claim.claimed_at, bt_now(), schedule, scheduled_for, enqueued_by
         from ended
         returning id;
 end;

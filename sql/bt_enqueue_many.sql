@@ -19,6 +19,26 @@ create or replace function bt_enqueue_many(
     volatile
     set search_path from current
 as $$
+begin
+    return query select bt_put_jobs(p_name, p_args::text[], p_queue, p_run_at, p_priority, p_max_tries);
+end;
+$$;
+comment on function bt_enqueue_many is 'Queue many jobs of one worker in the caller''s transaction; returns their ids in order.';
+
+-- bt_put_jobs: queue many jobs, for bt_enqueue_many; parameters as there. Apart for safety: see bt_put_job.
+create or replace function bt_put_jobs(
+    p_name      text,
+    p_args      text[],
+    p_queue     text,
+    p_run_at    timestamptz,
+    p_priority  int,
+    p_max_tries int
+)
+    returns setof bigint
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
 declare
     v_now  timestamptz := bt_now();
     v_args json[];
@@ -29,7 +49,7 @@ begin
             using errcode = 'null_value_not_allowed', hint = 'Pass an array with one element a job.';
     end if;
     begin
-        v_args := p_args::text[]::json[];
+        v_args := p_args::json[];
     exception when invalid_text_representation then
         raise exception 'bt_enqueue_many: args are not JSON: %', left(p_args::text, 60)
             using errcode = 'invalid_parameter_value',
@@ -59,4 +79,4 @@ begin
     perform bt_wake(p_queue, coalesce(p_run_at, v_now));
 end;
 $$;
-comment on function bt_enqueue_many is 'Queue many jobs of one worker in the caller''s transaction; returns their ids in order.';
+comment on function bt_put_jobs is 'Queue many jobs, for bt_enqueue_many; returns their ids in order.';

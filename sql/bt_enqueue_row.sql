@@ -11,6 +11,9 @@
 -- A trigger cannot seal: the row is stored in clear, and a worker that demands sealed arguments refuses it.
 -- For such a worker, write a trigger that queues the row's key only, for a worker that does not.
 --
+-- It runs with the rights of whoever changes the row, who needs those of a producer: making JSON of a row may run
+-- a function of the table's owner (create cast), so it must never run with the rights of somebody else.
+--
 -- trigger arguments   the worker's name; optionally the queue; optionally the priority
 -- raises              39P01 trigger_protocol_violated if not called for each row or without a name
 create or replace function bt_enqueue_row()

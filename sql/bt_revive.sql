@@ -116,14 +116,14 @@ begin
             ), exceeded as (
                 insert into backtick_done (
                     id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
-                    error, runner, created_at, started_at, finished_at, schedule, scheduled_for)
+                    error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by)
                 select id, queue, name, args, priority, run_at, 'exceeded', tries, crashes + 1, max_tries,
                        jsonb_build_object(
                            'class', 'RunnerDied',
                            'message', format('%s runners died while they ran this job; max_crashes is %s',
                                              crashes + 1, p_max_crashes),
                            'traceback', null),
-                       v_claim.runner, created_at, v_claim.claimed_at, v_now, schedule, scheduled_for
+                       v_claim.runner, created_at, v_claim.claimed_at, v_now, schedule, scheduled_for, enqueued_by
                 from ended
                 returning id, name
             )

@@ -39,12 +39,8 @@ begin
             using errcode = 'invalid_parameter_value',
                   hint = 'An interval is 1000 ms to a hundred years; 0 removes the schedule.';
     end if;
-    if p_interval_ms = 0 then
-        perform bt_unschedule(p_name);
-        return null;
-    end if;
     return bt_put_schedule(
-        p_name, p_worker, greatest(1000, p_interval_ms), null, null, p_args::text, p_queue, p_priority, p_max_tries,
+        p_name, p_worker, p_interval_ms, null, null, p_args::text, p_queue, p_priority, p_max_tries,
         p_catch_up, p_overlap, p_declared);
 end;
 $$;
@@ -68,24 +64,14 @@ create or replace function bt_schedule_cron(
     volatile
     set search_path from current
 as $$
-declare
-    v_wrong text;
 begin
-    -- Reading the zones takes a while; a spec that is stored has been through it.
-    if not exists (select from backtick_schedule where name = p_name and spec = p_spec and tz = p_tz) then
-        v_wrong := bt_check_cron(p_spec, p_tz);
-    end if;
-    if v_wrong is not null then
-        raise exception 'bt_schedule_cron: %', v_wrong
-            using errcode = 'invalid_parameter_value', hint = 'The rules are in sql/CRON.md; bt_cron_times shows when a spec fires.';
-    end if;
     return bt_put_schedule(
         p_name, p_worker, null, p_spec, p_tz, p_args::text, p_queue, p_priority, p_max_tries, p_catch_up, p_overlap, p_declared);
 end;
 $$;
 comment on function bt_schedule_cron is 'Fire a job by clock and calendar; returns when next.';
 
--- bt_put_schedule: store a schedule, for the two above; parameters as theirs.
+-- bt_put_schedule: store a schedule, for the two above; parameters as theirs. Apart for safety: see bt_put_job.
 create or replace function bt_put_schedule(
     p_name        text,
     p_worker      text,
@@ -106,10 +92,26 @@ create or replace function bt_put_schedule(
     set search_path from current
 as $$
 declare
-    v_now  timestamptz := bt_now();
-    v_args json;
-    v_next timestamptz;
+    v_interval_ms constant bigint := case when p_interval_ms is not null then greatest(1000, p_interval_ms) end;
+    v_now   timestamptz := bt_now();
+    v_args  json;
+    v_next  timestamptz;
+    v_wrong text;
 begin
+    if p_interval_ms = 0 then
+        perform bt_unschedule(p_name);
+        return null;
+    end if;
+    -- Reading the zones takes a while; a spec that is stored has been through it.
+    if p_interval_ms is null
+        and not exists (select from backtick_schedule where name = p_name and spec = p_spec and tz = p_tz)
+    then
+        v_wrong := bt_check_cron(p_spec, p_tz);
+    end if;
+    if v_wrong is not null then
+        raise exception 'bt_schedule_cron: %', v_wrong
+            using errcode = 'invalid_parameter_value', hint = 'The rules are in sql/CRON.md; bt_cron_times shows when a spec fires.';
+    end if;
     begin
         v_args := p_args::json;
     exception when invalid_text_representation then
@@ -132,8 +134,8 @@ begin
     insert into backtick_schedule as stored (
         name, worker, interval_ms, spec, tz, args, queue, priority, max_tries, catch_up, overlap, next_run_at, declared_at)
     values (
-        p_name, p_worker, p_interval_ms, p_spec, p_tz, v_args, p_queue, p_priority, p_max_tries, p_catch_up, p_overlap,
-        bt_next_fire(p_interval_ms, p_spec, p_tz, v_now, v_now), case when p_declared then v_now end)
+        p_name, p_worker, v_interval_ms, p_spec, p_tz, v_args, p_queue, p_priority, p_max_tries, p_catch_up, p_overlap,
+        bt_next_fire(v_interval_ms, p_spec, p_tz, v_now, v_now), case when p_declared then v_now end)
     on conflict (name) do update
         set worker = excluded.worker,
             interval_ms = excluded.interval_ms,
@@ -154,7 +156,7 @@ begin
                 then stored.next_run_at
                 when excluded.next_run_at > stored.last_run_at or stored.last_run_at is null
                 then excluded.next_run_at
-                else bt_next_fire(p_interval_ms, p_spec, p_tz, stored.last_run_at, stored.last_run_at)
+                else bt_next_fire(v_interval_ms, p_spec, p_tz, stored.last_run_at, stored.last_run_at)
             end
     returning next_run_at into v_next;
 

@@ -3,13 +3,19 @@
 -- bt_state: what has become of a job.
 --
 -- p_id      the job
--- returns   queued, running, done, exceeded or canceled; null if it is not there (any more)
+-- returns   queued, running, done, exceeded or canceled; null if it is not there (any more), or, if
+--           bt_own_jobs_only says so, was enqueued by another role than the caller's
 create or replace function bt_state(p_id bigint)
     returns text
     language sql
     stable
     set search_path from current
 as $$
-    select state from backtick_job where id = p_id
+    select state
+    from backtick_job
+    where id = p_id
+      and (not bt_own_jobs_only()
+           or enqueued_by = bt_role()
+           or has_any_column_privilege(bt_role(), 'backtick_job', 'select'))
 $$;
 comment on function bt_state is 'What has become of a job: queued, running, done, exceeded or canceled.';

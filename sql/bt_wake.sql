@@ -7,13 +7,14 @@
 -- runner looked a last time; polling closes that gap. If the server's queue of notifications fills
 -- up (some listener is stuck), a NOTIFY would fail the caller's transaction: then polling serves too.
 --
+-- Callers pin the search_path; doing so here too took a tenth of the time of bt_enqueue.
+--
 -- p_queue    the queue that has a new job
 -- p_run_at   when that job is due
 create or replace function bt_wake(p_queue text, p_run_at timestamptz)
     returns void
     language plpgsql
     volatile
-    set search_path from current
 as $$
 begin
     if exists (

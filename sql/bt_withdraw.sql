@@ -44,9 +44,9 @@ begin
         )
         insert into backtick_done (
             id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
-            error, runner, created_at, started_at, finished_at, schedule, scheduled_for)
+            error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by)
         select id, queue, name, args, priority, run_at, 'canceled', tries, crashes, max_tries,
-               error, null, created_at, null, bt_now(), schedule, scheduled_for
+               error, null, created_at, null, bt_now(), schedule, scheduled_for, enqueued_by
         from ended;
         get diagnostics v_count = row_count;
     exception when query_canceled or assert_failure or others then

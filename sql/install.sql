@@ -24,6 +24,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 -- Version, clock, data
 \ir bt_version.sql
 \ir bt_now.sql
+\ir bt_role.sql
 \ir schema.sql
 
 -- Jobs come in
@@ -70,5 +71,8 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_remove_old.sql
 \ir bt_reseal.sql
 \ir bt_show.sql
+
+-- Who may do what, once roles.sql has made the roles
+\ir rights.sql
 
 commit;

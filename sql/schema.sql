@@ -23,6 +23,7 @@ create table if not exists backtick_queue (
     schedule   text,
     scheduled_for timestamptz,
     after_job  bigint,
+    enqueued_by text       default bt_role(),
     constraint backtick_queue_id primary key (id),
     constraint backtick_queue_queue_is_short check (char_length(queue) between 1 and 200),
     constraint backtick_queue_name_is_short check (char_length(name) between 1 and 200),
@@ -97,6 +98,7 @@ create table if not exists backtick_done (
     finished_at timestamptz not null,
     schedule    text,
     scheduled_for timestamptz,
+    enqueued_by text,
     constraint backtick_done_id primary key (id),
     constraint backtick_done_state_is_an_end check (state in ('done', 'exceeded', 'canceled'))
 );
@@ -230,6 +232,22 @@ comment on table backtick_setting is 'Settings of queues, a row each; a queue wi
 comment on column backtick_setting.queue is 'The queue that they hold for.';
 comment on column backtick_setting.paused_at is 'Since when nothing is claimed from the queue; null: it is not paused.';
 
+-- ---- Columns that tables of before have not -----------------------------------
+
+do $$
+begin
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_queue'::regclass and attname = 'enqueued_by' and not attisdropped
+    ) then
+        alter table backtick_queue add column enqueued_by text;  -- first without the default: what is there has none
+        alter table backtick_queue alter column enqueued_by set default bt_role();
+        alter table backtick_done add column if not exists enqueued_by text;
+    end if;
+end;
+$$;
+comment on column backtick_queue.enqueued_by is 'The role that enqueued it, as bt_role told it; null: before roles were recorded.';
+comment on column backtick_done.enqueued_by is 'The role that enqueued it; null: before roles were recorded.';
+
 -- ---- Indexes ----------------------------------------------------------------
 
 do $$
@@ -295,7 +313,9 @@ create or replace view backtick_job as
            job.error,
            job.schedule,
            job.scheduled_for,
-           asked.asked_at as cancel_asked_at
+           asked.asked_at as cancel_asked_at,
+           job.error ->> 'class' as error_class,
+           job.enqueued_by
     from backtick_queue as job
     left join backtick_cancel as asked on asked.job = job.id
     left join (
@@ -304,9 +324,10 @@ create or replace view backtick_job as
     ) as held on held.job = job.id
     union all
     select id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
-           created_at, started_at, finished_at, runner, error, schedule, scheduled_for, null
+           created_at, started_at, finished_at, runner, error, schedule, scheduled_for, null,
+           error ->> 'class', enqueued_by
     from backtick_done;
-comment on view backtick_job is 'Every job: state is queued, running, done, exceeded or canceled; tries counts a running one; cancel_asked_at: somebody canceled it while it ran.';
+comment on view backtick_job is 'Every job: state is queued, running, done, exceeded or canceled; tries counts a running one; cancel_asked_at: somebody canceled it while it ran; error_class: of the last failure, for those who may not read error.';
 
 -- ---- backtick_recurring: every schedule -------------------------------------
 
