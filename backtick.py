@@ -3307,7 +3307,7 @@ class _Keeper:
     """Keeps a runner alive in the eyes of others, and looks after theirs."""
 
     LOOK_S = 0.8  # how often it looks for dead runners, and for jobs of its own that somebody canceled
-    AWAY_S = 2.0  # who has not looked for so long, or has lost its connection, was away: others may have been, too
+    AWAY_S = 2.0  # who has not looked for so long was away: others may have been, too
     COMEBACK_S = 10.0  # they get twice as long to come back before it judges who is dead, and at most so long
     REMOVE_S = 60.0  # how often it removes old jobs
     DECLARE_S = 600.0  # how often it says which schedules its code wants
@@ -3353,7 +3353,7 @@ class _Keeper:
 
     def _look(self) -> None:
         away_s = time.monotonic() - self.looked_at
-        if self.database is None or away_s > self.AWAY_S:
+        if away_s > self.AWAY_S:
             self.judge_at = time.monotonic() + min(2 * away_s, self.COMEBACK_S)
         self.database = self.database or _Database(self.config, self.poller.watchdog)
         runner = self.poller.runner

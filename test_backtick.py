@@ -9195,7 +9195,8 @@ def test_times_to_recovery(own, run, proxy, project, pair):
 #
 # A minute of load on a server of its own, which is durable, while runners are killed, connections cut, and the
 # server is restarted twice. A fourth runner is never killed, but frozen until it is given up for dead, again and again:
-# it wakes up as if nothing had happened, while others have begun with its jobs, and must be refused. Who ran what is read from what the jobs wrote; who
+# it wakes up as if nothing had happened, while others have begun with its jobs, and must be refused. Who ran what is
+# read from what the jobs wrote; who
 # died, from a trigger.
 
 CHAOS_S = 60.0
