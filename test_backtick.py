@@ -23,6 +23,7 @@ import importlib.metadata
 import itertools
 import json
 import logging
+import math
 import os
 import pickle
 import pwd
@@ -9196,8 +9197,7 @@ def test_times_to_recovery(own, run, proxy, project, pair):
 # A minute of load on a server of its own, which is durable, while runners are killed, connections cut, and the
 # server is restarted twice. A fourth runner is never killed, but frozen until it is given up for dead, again and again:
 # it wakes up as if nothing had happened, while others have begun with its jobs, and must be refused. Who ran what is
-# read from what the jobs wrote; who
-# died, from a trigger.
+# read from what the jobs wrote; who died, from a trigger.
 
 CHAOS_S = 60.0
 CHAOS_RUNNERS = 3
@@ -9209,12 +9209,12 @@ DRAINED_JOBS = 40_000
 # How often may a runner die under an innocent job? Of three runners one, drawn by lot, is killed every 2 s. A job is
 # held for less than 2 s (the longest is hangs_once: 1.5 s until its timeout, and 0.25 s until that is noticed), so in
 # the time of one claim at most one kill falls, and it hits the job's runner with a chance of 1/3. Only while the server
-# is away may a finished job be held longer: two restarts, for which two more hits each are granted; and seven for
-# the times that the fourth is frozen. Hit 32 times: less than (1/3)^21 = 1e-10 for a job, and with 6 000 jobs 6e-7
+# is away may a finished job be held longer: two restarts, for which two more hits each are granted; and eight for
+# the times that the fourth is frozen. Hit 33 times: less than (1/3)^21 = 1e-10 for a job, and with 6 000 jobs 6e-7
 # for the run. The default of max_crashes, 3, is made for runners that live for hours: here hangs_once alone would be
 # exceeded with a chance of (1.75/6)^3 = 2 %.
 CHAOS_SETTINGS = {
-    "BT_MAX_CRASHES": "32",
+    "BT_MAX_CRASHES": "33",
     "BT_RETRY_MS": "100",
     "BT_POOL_SIZE": "8",
     "BT_LEASE_MS": str(int(LEASE_S * 1000)),
@@ -9401,6 +9401,7 @@ class Chaos:
         self.not_started = set()  # pids
         self.terminated = []  # (when, the runner whose connection it was, or None)
         self.frozen = []  # (pid, from when, to when)
+        self.frozen_now = 0  # pid
         self.restarts = []  # (how, from when, to when)
         self.canceled = set()  # ids of which it was asked
         self.deadlocks = 0
@@ -9416,13 +9417,14 @@ class Chaos:
         return psycopg.connect(self.url, user="postgres", autocommit=True, connect_timeout=5, **options)
 
     def start_runners(self, *arguments):
-        self.runners = [self.project.start(*arguments) for _ in range(CHAOS_RUNNERS)]
+        self.runners += [self.project.start(*arguments) for _ in range(CHAOS_RUNNERS)]
 
     def stop_runners(self):
-        """All at once, in peace; returns their exit statuses."""
+        """All at once, in peace."""
         for runner in self.runners:
             runner.terminate()
-        return [runner.wait(PATIENCE_S) for runner in self.runners]
+        assert {runner.wait(PATIENCE_S) for runner in self.runners} == {0}
+        self.runners = []
 
     def log_of(self, process):
         return self.project.path / f"runner{self.project.running.index(process)}.log"
@@ -9447,30 +9449,43 @@ class Chaos:
                 self.runners[i] = self.project.start("chaosjobs")
 
     def freeze_runner(self):
-        """The fourth: it thaws just when others have revived its jobs, and goes on with them."""
+        """The fourth, when it has several jobs: it thaws just when others have revived them, and goes on with them."""
+        held = (
+            "select count(*) from backtick_claim, unnest(jobs)"
+            " where runner in (select id from backtick_runner where pid = %s)"
+        )
+        alive = "select from backtick_runner where pid = %s"
         while not self.over.wait(THAWED_S):
             runner, start = self.runners[-1], time.time()
-            runner.send_signal(signal.SIGSTOP)
+            with contextlib.suppress(psycopg.OperationalError), self.admin() as admin:
+                self.frozen_now = runner.pid
+                runner.send_signal(signal.SIGSTOP)
+                while admin.execute(held, [runner.pid]).fetchone()[0] < 3 and not self.over.is_set():
+                    runner.send_signal(signal.SIGCONT)
+                    time.sleep(0.02)
+                    start = time.time()
+                    runner.send_signal(signal.SIGSTOP)
             while not self.over.wait(0.02) and time.time() < start + FROZEN_S:
                 with contextlib.suppress(psycopg.OperationalError), self.admin() as admin:
-                    alive = "select from backtick_runner where pid = %s"
-                    while not self.over.wait(0.02) and admin.execute(alive, [runner.pid]).fetchone():
+                    while not self.over.wait(0.02) and admin.execute(alive, [runner.pid]).fetchall():
                         pass
                     break
             runner.send_signal(signal.SIGCONT)
+            self.frozen_now = 0
             self.frozen.append((runner.pid, start, time.time()))
 
     def terminate_backends(self):
-        """Of runners and of the producer, whichever comes."""
+        """Of runners and of the producer, whichever comes; not of a frozen one, or it would thaw to a dead line."""
         lot = random.Random(self.seed)
         holders = (
             "select activity.pid, min(lock.objid::bigint) from pg_stat_activity as activity"
             " left join pg_locks as lock on lock.pid = activity.pid and lock.locktype = 'advisory'"
-            " and lock.classid = 'backtick_runner'::regclass where application_name = 'backtick' group by 1 order by 1"
+            " and lock.classid = 'backtick_runner'::regclass where application_name = 'backtick' group by 1 having min(lock.objid::bigint) is distinct from"
+            " (select max(id) from backtick_runner where pid = %s) or min(lock.objid) is null order by 1"
         )
         for _ in self.every(TERMINATE_S):
             with contextlib.suppress(psycopg.OperationalError), self.admin() as admin:
-                if backends := admin.execute(holders).fetchall():
+                if backends := admin.execute(holders, [self.frozen_now]).fetchall():
                     pid, runner = lot.choice(backends)
                     admin.execute("select pg_terminate_backend(%s)", [pid])
                     self.terminated.append((time.time(), runner))
@@ -9574,17 +9589,26 @@ def drain_rate(db):
     return DRAINED_JOBS / float(db.execute(seconds, [ids[0][0]]).fetchone()[0])
 
 
-def best_rate(chaos, schema="public"):
-    """Jobs a second of three fresh runners, the best of three goes.
+def drain_rates(chaos, *schemas, goes=3):
+    """Drain with three fresh runners, in each schema by turns; returns its rates.
 
-    The best, since others on this machine can only make it slower: the fastest go is the one least disturbed.
+    By turns, so that whatever else this machine does now slows them alike. It can only slow them: the best goes are
+    those least disturbed, and what is compared.
     """
-    with psycopg.connect(chaos.url, autocommit=True, options=f"-c search_path={schema}") as db:
-        chaos.start_runners("quickjobs", "--schema", schema)
-        drain_rate(db)  # plans, caches and slots warm up
-        rate = max(drain_rate(db) for _ in range(3))
-        assert chaos.stop_runners() == [0] * CHAOS_RUNNERS
-        return rate
+    rates = {schema: [] for schema in schemas}
+    with contextlib.ExitStack() as stack:
+        dbs = {
+            schema: stack.enter_context(psycopg.connect(chaos.url, autocommit=True, options=f"-c search_path={schema}"))
+            for schema in schemas
+        }
+        for schema, db in dbs.items():
+            chaos.start_runners("quickjobs", "--schema", schema)
+            drain_rate(db)  # plans, caches and slots warm up
+        for _ in range(goes):
+            for schema, db in dbs.items():
+                rates[schema].append(drain_rate(db))
+        chaos.stop_runners()
+    return rates
 
 
 @pytest.fixture
@@ -9613,7 +9637,7 @@ def chaos(project, place, monkeypatch):
 def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_an_explanation(chaos, spawn):
     project, url, log = chaos.project, chaos.url, chaos.project.path / "producer.log"
     print(f"\nchaos of {CHAOS_S:.0f} s, CHAOS_SEED={chaos.seed}")
-    before = [best_rate(chaos) for _ in range(2)]
+    before = [max(drain_rates(chaos, "public")["public"]) for _ in range(2)]
     with psycopg.connect(url, autocommit=True) as db:
         db.execute("truncate backtick_done, chaos_death")
 
@@ -9652,19 +9676,17 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
         )
         with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
             done = {job.id: job for job in cursor.execute("select * from backtick_done")}
-        assert chaos.stop_runners() == [0] * len(chaos.runners)
+        chaos.stop_runners()
         logged = project.logged()
         advisory = "select count(*) from pg_locks where locktype = 'advisory'"
         wait_until(lambda: db.execute(advisory).fetchone() == (0,), "all locks to be gone")
 
     # Others may have slowed the machine down since: then what counts is the rate in tables that saw no chaos, now.
-    after, calm = [], []
-    for _ in range(3):
-        calm.append(best_rate(chaos, "calm"))
-        after.append(best_rate(chaos))
+    after, calm, ratio = [], [], 0.0
+    while ratio < 0.9 and len(after) < 16:
+        rates = drain_rates(chaos, "public", "calm", goes=4)
+        after, calm = after + rates["public"], calm + rates["calm"]
         ratio = max(after) / min(max(before), max(calm))
-        if ratio >= 0.9:
-            break
     chaos.note_deadlocks()
 
     # Acknowledged, unknown, rolled back
@@ -9708,7 +9730,7 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
     ended_by_the_dead = [
         i
         for i, job in done.items()
-        if job.state == "done" and job.finished_at.timestamp() > died_at.get(job.runner, 1e11)
+        if job.state == "done" and (not job.runner or job.finished_at.timestamp() > died_at.get(job.runner, math.inf))
     ]
 
     # A try more than once only as often as a runner died under the job.
@@ -9741,11 +9763,12 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
         "runners that found no database at their start": len(chaos.not_started),
         "PostgreSQL restarted": " and ".join(f"{how} ({end - start:.1f} s)" for how, start, end in chaos.restarts),
         "runners given up for dead while they lived": f"{len(living)}, with {sum(len(d[3]) for d in living)} jobs",
+        "reports of theirs and others that were refused": logged.count("not this runner's any more"),
         "jobs ended by a runner given up for dead": len(ended_by_the_dead),
         "most crashes of a job": max(job.crashes for job in done.values()),
         "all had ended after": f"{ended_s:.0f} s",
         "jobs/s before, best of three, twice": ", ".join(f"{rate:,.0f}" for rate in before),
-        "jobs/s after, best of three": ", ".join(f"{rate:,.0f}" for rate in after),
+        "jobs/s after": ", ".join(f"{rate:,.0f}" for rate in after),
         "jobs/s after, in tables without chaos": ", ".join(f"{rate:,.0f}" for rate in calm),
         "recovered to": f"{max(after) / max(before):.0%} of before, {max(after) / max(calm):.0%} of without chaos",
         "deadlocks": chaos.deadlocks,
@@ -9763,7 +9786,7 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
     assert unexplained == too_many == overcounted == []
     assert [death for excuse, death in excuses if excuse is None] == []
     assert living
-    assert ended_by_the_dead == [i for i in states_of["done"] if done[i].runner is None] == []
+    assert ended_by_the_dead == []
     assert len(reported) == len(set(reported)), "a completion was acknowledged twice"
     assert {int(job.split()[0]) for job in reported if "quickjobs" not in job} <= {*states_of["done"]}
     assert fired
