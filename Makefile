@@ -32,7 +32,7 @@ PIP := $(PYTHON_IN_VENV) -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos lint audit rebuild migrate roles matrix clean
+.PHONY: help demo test chaos bench lint audit rebuild migrate roles matrix clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,9 @@ lint: $(VENV)/.tests ## Check style, format and types
 
 audit: $(VENV)/.tests $(VENV)/.audit ## Look for known vulnerabilities in all packages of users and tests, pinned or not
 	@.ci/audit $(VENV)/audit/bin/pip-audit "$$($(PYTHON_IN_VENV) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
+bench: $(VENV)/.runs ## Measure speed here, in a minute or two; python backtick.py bench all takes half an hour
+	$(PYTHON_IN_VENV) backtick.py bench drain latency sustained enqueue idle share --jobs 100000 --seconds 10
 
 rebuild: $(VENV)/.runs ## Destroy the database and create it anew; stops if unfinished jobs were lost, unless FORCE=1
 	$(PYTHON_IN_VENV) backtick.py rebuild $(if $(FORCE),--force)
