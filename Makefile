@@ -46,7 +46,7 @@ demo: $(VENV)/.runs ## Run the README's first example, on an embedded PostgreSQL
 	cd .backtick/demo && "$(CURDIR)/$(PYTHON_IN_VENV)" "$(CURDIR)/backtick.py" myjobs --drain
 
 test: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the tests; PG=14..18, PYTHON=..., MINIMUM=1, ROLES=1: with what; ARGS=... is for pytest
-	@ls /usr/lib/postgresql/*/bin/postgres .pg/*/bin/postgres >/dev/null 2>&1 || $(MAKE) --no-print-directory .pg/$(TLS)/bin \
+	@ls /usr/lib/postgresql/*/bin/postgres .pg/*/bin/postgres 2>/dev/null | grep -q . || $(MAKE) --no-print-directory .pg/$(TLS)/bin \
 	    || echo "no PostgreSQL with OpenSSL can be had: the tests of TLS will be skipped"
 	$(if $(PG),BT_PG_BIN="$(CURDIR)/.pg/$(PG)/bin") $(if $(ROLES),BT_TEST_ROLES=1) $(PYTHON_IN_VENV) -m pytest test_backtick.py $(ARGS)
 

@@ -180,7 +180,7 @@ class Config:
     schema: str = _knob("", "schema that holds the bt_ functions; else the first of the search_path")
     queues: str = _knob("default", "served in this order, `mail,default`, or by weight, `mail:3,default:1`")
     pooler: bool = _knob(False, "a pooler stands before the database; else it is found out")
-    pool_size: int = _knob(16, "slots: how many jobs run at once; of `async def` workers as many besides", 1, 10_000)
+    pool_size: int = _knob(16, "slots: how many jobs run at once, those of `async def` workers included", 1, 10_000)
     processes: bool = _knob(False, "run plain workers in processes, which can be killed, instead of threads")
     max_tasks_per_child: int = _knob(0, "a process is replaced after so many jobs; 0: never")
     poll_ms: int = _knob(1_000, "a sleeping runner looks for jobs at least this often", 10, 3_600_000)
@@ -831,7 +831,8 @@ def _roles_made(url: str, schema: str) -> bool | None:
         "select {0}bt_own_jobs_only() from pg_proc where oid = to_regprocedure({1}) and proowner::regrole::text = {2}"
     )
     function = (prefix + sql.SQL("bt_version()")).as_string()
-    with _connect(url) as connection, contextlib.suppress(psycopg.errors.UndefinedFunction):
+    missing = (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName)
+    with _connect(url) as connection, contextlib.suppress(*missing):
         found = connection.execute(sql.SQL(query).format(prefix, function, "backtick_owner")).fetchone()
         return bool(found[0]) if found else None
     return None
@@ -2277,7 +2278,8 @@ class _Run:
 
     def __init__(self, pool: _Pool) -> None:
         self.pool = pool
-        self.lock = threading.Lock()  # guards job, and what _interrupt() reads
+        # Guards job, and what _interrupt() reads. Taken twice where cancel() of a future calls finish() at once.
+        self.lock = threading.RLock()
         self.job: Job | None = None
         self.started = math.inf  # monotonic time at which the worker was called
 
@@ -2369,6 +2371,8 @@ class _Child:
     the runner dies, it sees its end of the pipe close and kills itself.
     """
 
+    START_S = 60.0  # after which a module that has not been imported will not be
+
     def __init__(self, config: Config, modules: Sequence[str], logs: bool) -> None:
         self.connection, theirs = multiprocessing.Pipe()
         module = _call_elsewhere.__module__
@@ -2380,12 +2384,12 @@ class _Child:
         theirs.close()
         with contextlib.suppress(OSError):  # it died at once; that is seen when it is to answer
             self.connection.send(dataclasses.asdict(config))
-        self.is_ready = False
+        self.is_ready = self.is_killed = False
         self.calls = 0
 
     def wait_ready(self) -> bool:
-        """Wait until it has imported its modules; false if it died over that."""
-        if not self.is_ready and self._answers():
+        """Wait until it has imported its modules; false if it died over that, or hung and was killed."""
+        if not self.is_ready and self._answers(time.monotonic() + self.START_S):
             with contextlib.suppress(EOFError, OSError):
                 self.is_ready = bool(self.connection.recv())
         return self.is_ready
@@ -2402,12 +2406,17 @@ class _Child:
             pass
         self.kill()
         status = self.process.wait()
-        how = f"ended with status {status}" if status >= 0 else f"was killed by {signal.Signals(-status).name}"
+        names = {number.value: number.name for number in signal.Signals}
+        how = (
+            f"ended with status {status}" if status >= 0 else f"was killed by {names.get(-status, f'signal {-status}')}"
+        )
         return "bt_fail", {"class": "backtick.ProcessDied", "message": f"the job's process {how}", "traceback": ""}
 
-    def _answers(self) -> bool:
+    def _answers(self, end: float = math.inf) -> bool:
         """Wait for an answer; false if it died. What it forked may keep the pipe open: so look at it, too."""
         while not self.connection.poll(0.5):
+            if time.monotonic() > end:
+                self.kill()
             if not self.is_alive():
                 return bool(self.connection.poll())
         return True
@@ -2425,6 +2434,7 @@ class _Child:
 
     def kill(self) -> None:
         """End it at once, with all that its job has started; from any thread."""
+        self.is_killed = True
         if self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -2448,6 +2458,7 @@ def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
     os.set_inheritable(descriptor, False)
     connection = multiprocessing.connection.Connection(descriptor)
     config = Config(**connection.recv())
+    _connections.use(config)  # what a job schedules belongs where the runner runs
     keyring = _keyring(config)
     if logs:
         _start_logging(config.log_level, config.log_json)
@@ -2697,6 +2708,9 @@ class _Pool:
 
     def stop(self, job: Job, reason: type[JobStopped]) -> float | None:
         """Stop a job that is at work; returns how many ms it ran, None if it does not run."""
+        if job in self.task_work:
+            self.task_work.remove(job)
+            return 0.0
         for run, at_work in self.runs():
             if at_work is job and run.stop(job, reason):
                 self._is_out(job)
@@ -2739,10 +2753,12 @@ class _Pool:
     def give_back(self, child: _Child) -> None:
         """A process after a job, dead or alive; by slots."""
         limit = self.config.max_tasks_per_child
-        if child.is_alive() and not self.closed and not (limit and child.calls >= limit):
-            self.children.append(child)
-        else:
+        if child.is_killed or not child.is_alive() or self.closed or (limit and child.calls >= limit):
             child.close()
+            return
+        self.children.append(child)
+        if self.closed:  # meanwhile
+            self._close_idle_children()
 
     def close(self) -> None:
         """Have all that is at work stop, and the slots, processes and the loop end."""
@@ -2753,9 +2769,16 @@ class _Pool:
         self.executor.shutdown(wait=False)
         if self.loop:
             self.loop.close()
-        for child in self.children:
+        self._close_idle_children()
+
+    def _close_idle_children(self) -> None:
+        idle = []
+        with contextlib.suppress(IndexError):
+            while True:
+                idle.append(self.children.pop())
+        for child in idle:
             child.ask_to_end()
-        for child in self.children:
+        for child in idle:
             child.close()
 
 
@@ -2890,7 +2913,8 @@ class _Poller:
             self._pause(self.backoff.next())
 
     def _is_time_to_give_up(self) -> bool:
-        return self.stop_at is not None and (time.monotonic() > self.stop_at or not self.pool.is_busy())
+        is_needed = self.pool.is_busy() or self.pool.outcomes or self.unreported
+        return self.stop_at is not None and (time.monotonic() > self.stop_at or not is_needed)
 
     def _pause(self, seconds: float) -> None:
         """Wait so long, or until a wake() that is always heard."""
@@ -2987,7 +3011,7 @@ class _Poller:
                 self.unreported.append(_Outcome(job, "bt_fail", error, ms))
         while self.asked:
             wanted = self.held.get(self.asked.popleft())
-            if wanted and not wanted.canceled:
+            if wanted:  # it is named again and again, until it is reported
                 ms = self.pool.stop(wanted, JobCanceled)
                 wanted.canceled = True  # if it waits for a slot, that will see it
                 if ms is not None:
@@ -3043,8 +3067,10 @@ class _Poller:
             ((sleep_ms, fire_ms),) = answers["sleep"][0]
             self.asleep_until = now + sleep_ms / 1000
             self._plan_fire(fire_ms, "fire" in answers)
+        elif "fire" in answers:
+            self.fire_at = now + self.FIRE_S
         elif not self.asleep_until:
-            self.fire_at = now + self.FIRE_S if "fire" in answers else min(self.fire_at, now + self.FIRE_S)
+            self.fire_at = min(self.fire_at, now + self.FIRE_S)
         jobs = self._claimed(order[0], answers["claim"][0]) if order else []
         for queue in order[1:]:
             if len(jobs) < want:
@@ -3324,8 +3350,12 @@ class _Keeper:
         self.remove_at = time.monotonic() + random.uniform(0, self.REMOVE_S)
         self.declare_at = 0.0
         self.told: set[str] = set()  # schedules without a worker that were logged
-        self._store_schedules()
-        self._look()
+        try:
+            self._store_schedules()
+            self._look()
+        except BaseException:
+            self.close()
+            raise
 
     def run(self) -> None:
         """Look about once a second until told to stop; reconnect for ever."""
@@ -3380,6 +3410,8 @@ class _Keeper:
             self.poller.wake(always=True)
 
     def _revive(self, database: _Database, runner: int) -> None:
+        if database.connection.info.server_version < 170_000:  # later ones have transaction_timeout
+            database.run("bt_end_stuck")
         for id_, name, dead, state in database.run(
             "bt_revive", p_runner=runner, p_retry_ms=self.config.retry_ms, p_max_crashes=self.config.max_crashes
         ):
@@ -3399,7 +3431,6 @@ class _Keeper:
             try:
                 self.database.run(function, **parameters, p_declared=True)
             except psycopg.errors.InvalidParameterValue as error:
-                self.close()
                 raise BacktickError(f"schedule {schedule.name}: {error.diag.message_primary}") from None
 
     def _declare(self, database: _Database) -> None:
@@ -3415,15 +3446,15 @@ class _Keeper:
 
     def _remove_old(self, database: _Database) -> None:
         limit = 1_000
-        removed = limit
-        while removed == limit and not self.stop.is_set():
+        removed, end = limit, time.monotonic() + self.LOOK_S / 2  # and the rest later: others wait for signs of life
+        while removed == limit and time.monotonic() < end and not self.stop.is_set():
             ((removed,),) = database.run(
                 "bt_remove_old",
                 p_max_completed_ms=self.config.max_completed_ms,
                 p_max_exceeded_ms=self.config.max_exceeded_ms,
                 p_limit=limit,
             )
-        self.remove_at = time.monotonic() + self.REMOVE_S
+        self.remove_at = time.monotonic() + (0 if removed == limit else self.REMOVE_S)
 
 
 # ---- Embedded PostgreSQL: a server of our own, for who has none ---------------
@@ -4930,8 +4961,10 @@ def _command_run(arguments: Sequence[str]) -> int:
     ours = _twin() or sys.modules[__name__]
     if not executor:
         return ours._run_until_signal(config, drain)  # type: ignore[no-any-return]
-    with _find_executor(executor) as found:
-        return ours._run_until_signal(config, drain, found)  # type: ignore[no-any-return]
+    found = _find_executor(executor)
+    status: int = ours._run_until_signal(config, drain, found)
+    _leave_executor(found, status)
+    return status
 
 
 def _find_executor(place: str) -> Executor:
@@ -4945,6 +4978,24 @@ def _find_executor(place: str) -> Executor:
     if not isinstance(found, Executor):
         raise BacktickError(f"--executor {place} is {found!r}; name a concurrent.futures.Executor, or what returns one")
     return found
+
+
+def _leave_executor(executor: Executor, status: int) -> None:
+    """Shut it down; exit although jobs that were handed back still run there, if there are any."""
+    ending = threading.Thread(target=executor.shutdown, daemon=True)
+    ending.start()
+    ending.join(2)
+    if ending.is_alive():
+        for process in list((getattr(executor, "_processes", None) or {}).values()):  # of a ProcessPoolExecutor
+            process.kill()
+        _exit_at_once(status)
+
+
+def _exit_at_once(status: int) -> None:
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _run_until_signal(config: Config, drain: bool, executor: Executor | None = None) -> int:
@@ -4980,10 +5031,7 @@ def _leave_stuck_threads(status: int) -> None:
         if thread.name.startswith("backtick-slot"):
             thread.join(max(0.0, end - time.monotonic()))
             if thread.is_alive():
-                logging.shutdown()
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(status)
+                _exit_at_once(status)
 
 
 def _import_modules(names: Sequence[str]) -> None:

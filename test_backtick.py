@@ -2157,6 +2157,34 @@ def test_a_job_that_is_canceled_while_it_waits_for_a_slot_is_not_begun(db, clean
     poller.leave()
 
 
+def test_an_async_job_that_is_canceled_while_it_waits_for_the_loop_is_not_begun(db, clean_registry):
+    go_on, ran = threading.Event(), []
+
+    @backtick.worker(name="a")
+    async def a():
+        await asyncio.to_thread(go_on.wait, PATIENCE_S)
+
+    @backtick.worker(name="b")
+    async def b():
+        ran.append(1)
+
+    poller = backtick._Poller(Config.load(pool_size=1))
+    a.schedule()
+    id_ = b.schedule()
+    assert poller._hand_out(poller._exchange(2, 1)) == 2
+
+    assert backtick.cancel(id_)
+    poller.asked.append(id_)
+    poller._stop_unwanted()
+    go_on.set()
+    wait_until(lambda: poller.pool.outcomes, "the other one to come out")
+    poller._turn()
+
+    assert ran == []
+    assert states(db) == {"done": 1, "canceled": 1}
+    poller.leave()
+
+
 # Async workers
 
 
@@ -2607,6 +2635,26 @@ def test_a_worker_schedules_where_its_runner_runs(db, clean_registry, runner):
 
     done = "select count(*) from elsewhere.backtick_done where state = 'done'"
     wait_until(lambda: db.execute(done).fetchone() == (2,), "both jobs to be done")
+
+
+def test_a_runner_that_stops_fires_what_is_due_without_a_spin(db, clean_registry, runner):
+    started, go_on = threading.Event(), threading.Event()
+    backtick.register(lambda: (started.set(), go_on.wait(PATIENCE_S)), "long")
+    every(db, 1000, p_overlap="allow")
+    handle = runner(pool_size=1, shutdown_ms=20_000)
+    backtick.schedule("long")
+    assert started.wait(PATIENCE_S)
+    trips, trip = [], handle._poller.database.round_trip
+    handle._poller.database.round_trip = lambda *calls: (trips.append(1), trip(*calls))[1]
+
+    handle.stop(wait=False)
+    before = len(fires(db))
+    wait_until(lambda: len(fires(db)) > before, "a fire, which nobody skips")
+    count = len(trips)
+    wait_until(lambda: len(fires(db)) > before + 1, "another second to pass")
+
+    assert len(trips) - count < 20
+    go_on.set()
 
 
 def test_what_one_job_leaves_in_its_context_the_next_does_not_see(db, clean_registry, runner):
@@ -3063,6 +3111,30 @@ def test_what_overruns_or_is_canceled_on_an_executor_frees_its_place(db, clean_r
 
         wait_for_states(db, {"exceeded": 1, "canceled": 1, "done": 1})
         go_on.set()
+
+
+@pytest.mark.parametrize("why", ["it is canceled", "its time is up", "the runner stops"])
+def test_a_job_that_waits_inside_an_executor_can_be_stopped(db, clean_registry, runner, why):
+    # A future that has not begun calls back from within cancel(), in the poller's own thread.
+    started, go_on = threading.Event(), threading.Event()
+    backtick.register(lambda: (started.set(), go_on.wait(PATIENCE_S)), "a", timeout_ms=None)
+    backtick.register(lambda: None, "b", max_tries=1, timeout_ms=100 if why == "its time is up" else None)
+    with ThreadPoolExecutor(1) as executor:
+        handle = runner(executor=executor, pool_size=2, shutdown_ms=0)
+        backtick.schedule("a")
+        assert started.wait(PATIENCE_S)
+        id_ = backtick.schedule("b")
+        wait_until(lambda: job_of(db, id_).state == "running")
+
+        if why == "it is canceled":
+            backtick.cancel(id_)
+        elif why == "the runner stops":
+            handle.stop(wait=False)
+
+        state = {"it is canceled": "canceled", "its time is up": "exceeded", "the runner stops": "queued"}[why]
+        wait_until(lambda: job_of(db, id_).state == state, lambda: f"{state}; it is {job_of(db, id_).state}")
+        go_on.set()
+        assert handle.stop() is None
 
 
 def test_an_executor_that_takes_no_more_jobs_ends_the_runner_and_loses_none(db, clean_registry, runner, caplog):
@@ -6439,7 +6511,9 @@ MAY_CALL = {
     **dict.fromkeys(["bt_enqueue", "bt_enqueue_many", "bt_enqueue_row", "bt_put_job", "bt_put_jobs"], "producer"),
     **dict.fromkeys(["bt_register_runner", "bt_attach", "bt_heartbeat", "bt_sleep", "bt_unregister_runner"], "runner"),
     **dict.fromkeys(["bt_claim", "bt_complete", "bt_cancel_held", "bt_fail", "bt_release"], "runner"),
-    **dict.fromkeys(["bt_release_except", "bt_revive", "bt_cancel_asked", "bt_run_due", "bt_declare"], "runner"),
+    **dict.fromkeys(
+        ["bt_release_except", "bt_revive", "bt_cancel_asked", "bt_run_due", "bt_declare", "bt_end_stuck"], "runner"
+    ),
     **dict.fromkeys(["bt_schedule_recurring", "bt_schedule_cron", "bt_put_schedule"], "runner admin"),
     "bt_remove_old": "runner admin",
     "bt_state": "producer viewer admin",
@@ -8442,10 +8516,10 @@ def test_a_client_that_freezes_between_claim_and_commit_does_not_hold_up_the_que
             claimed = in_thread(claim, other, healthy)
             wait_until_blocked(db, other)
 
-            call(db, "bt_revive")
+            assert call(db, "bt_end_stuck") == [(0,)]
             wait_until_blocked(db, other)
             move_clock(db, "11 s")
-            call(db, "bt_revive")
+            assert call(db, "bt_end_stuck") == [(1,)]
 
             assert [job.name for job in claimed.result(5)] == ["log_sum"]
         finally:

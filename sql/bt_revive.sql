@@ -12,10 +12,6 @@
 -- A death counts in crashes, not in tries. After the first a job is due at once, after further ones
 -- with back-off; a job that was running in p_max_crashes runners that died is exceeded.
 --
--- A client that freezes, or whose network does, in the middle of a pipeline of calls keeps its
--- transaction and all that it locked, a queue's claims perhaps. It counts as neither idle nor slow, so
--- no time-out of the server before version 17 ends it: this does, after ten seconds.
---
 -- Locks: runner rows, then claim rows, then job rows, as everywhere; locked ones are left to whoever
 -- holds them, so any number of runners may call this at once.
 --
@@ -49,15 +45,6 @@ begin
         raise exception 'bt_revive: retry_ms %, max_crashes %', p_retry_ms, p_max_crashes
             using errcode = 'invalid_parameter_value', hint = 'retry_ms is at least 0, max_crashes at least 1.';
     end if;
-
-    perform pg_terminate_backend(stuck.pid)
-    from pg_stat_activity as stuck
-    where stuck.datname = current_database()
-      and stuck.usename = current_user
-      and stuck.state = 'active'
-      and stuck.wait_event = 'ClientRead'
-      and stuck.query like 'select * from %bt\_%'
-      and stuck.xact_start < v_now - c_comeback;
 
     select uptime.since into v_since
     from backtick_uptime as uptime

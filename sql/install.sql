@@ -53,6 +53,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_release_except.sql
 \ir bt_withdraw.sql
 \ir bt_revive.sql
+\ir bt_end_stuck.sql
 
 -- Schedules: jobs that fire by themselves
 \ir bt_next_cron.sql
