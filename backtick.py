@@ -1042,7 +1042,7 @@ _ARGS_DECODER = json.JSONDecoder(object_hook=_decode_object)  # json.loads would
 # All of it is libsodium's own, by the names of its documentation:
 #
 #   key id           the first 8 bytes of crypto_generichash of the key (of a pair: the public one), in hex
-#   content key      with a secret key that key itself; with a pair 32 random bytes, which crypto_box_seal
+#   content key      with a secret key that key itself; with a pair 32 random bytes a second, which crypto_box_seal
 #                    puts into a sealed box of 80 bytes for the public key
 #   plaintext        the JSON, padded with sodium_pad: see _padding_block
 #   ciphertext       crypto_aead_xchacha20poly1305_ietf_encrypt of it with a random nonce of 24 bytes
@@ -1081,12 +1081,17 @@ class _Key:
         """A key to encrypt with, and the sealed box to store beside it (empty if it is the secret key itself)."""
         if self.secret:
             return self.secret, b""
-        key = sodium.randombytes(sodium.crypto_aead_xchacha20poly1305_ietf_KEYBYTES)
-        return key, sodium.crypto_box_seal(key, self.public)
+        return _new_box(self.public, int(time.monotonic()))
 
     def open_box(self, box: bytes) -> bytes:
         """The content key that goes with a sealed box. Raises CryptoError."""
         return _open_box(box, self.public, self.private) if box else self.secret
+
+
+@functools.lru_cache(maxsize=1)  # for all that a process seals within a second: a box takes ten times as long as a job
+def _new_box(public: bytes, second: int) -> tuple[bytes, bytes]:
+    key = sodium.randombytes(sodium.crypto_aead_xchacha20poly1305_ietf_KEYBYTES)
+    return key, sodium.crypto_box_seal(key, public)
 
 
 @functools.lru_cache(maxsize=256)  # jobs that were scheduled together share a box, and opening it is what takes long
