@@ -5075,15 +5075,16 @@ def test_a_public_key_seals_and_does_not_open_what_its_private_key_opens():
         unseal(ring(), stored)
 
 
-def test_jobs_that_are_scheduled_together_share_a_box_and_no_nonce():
-    first, second = (
-        json.loads(s)["$sealed"] for s in backtick._seal(ring(public_key=PUBLIC), "args", *A_JOB, ["[]"] * 2)
-    )
-    other = json.loads(seal(ring(public_key=PUBLIC), "[]"))["$sealed"]
+def test_jobs_that_are_sealed_within_a_second_share_a_box_and_never_a_nonce(monkeypatch):
+    sealed = []
+    for now in (7.1, 7.9, 8.0):
+        monkeypatch.setattr(backtick.time, "monotonic", lambda now=now: now)
+        sealed.append(json.loads(seal(ring(public_key=PUBLIC), "[]"))["$sealed"])
+    monkeypatch.undo()
 
-    one, two, three = (base64.b64decode(text.split(".")[2]) for text in (first, second, other))
+    one, two, three = (base64.b64decode(text.split(".")[2]) for text in sealed)
     assert one[:80] == two[:80] != three[:80]
-    assert one[80:104] != two[80:104]
+    assert len({data[80:104] for data in (one, two, three)}) == 3
 
 
 def test_sealed_arguments_are_refused_where_nobody_opened_them():
