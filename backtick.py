@@ -1094,7 +1094,7 @@ def _new_box(public: bytes, second: int) -> tuple[bytes, bytes]:
     return key, sodium.crypto_box_seal(key, public)
 
 
-@functools.lru_cache(maxsize=256)  # jobs that were scheduled together share a box, and opening it is what takes long
+@functools.lru_cache(maxsize=256)  # jobs sealed within a second share a box, and opening it is what takes long
 def _open_box(box: bytes, public: bytes, private: bytes) -> bytes:
     return sodium.crypto_box_seal_open(box, public, private)
 
@@ -4066,16 +4066,6 @@ class _Bench:
             f"do $$ begin for n in 1 .. {each} loop perform {self.config.schema}.bt_enqueue('bench.unknown'); commit;"
             " end loop; end $$"
         )
-        with contextlib.ExitStack() as stack:
-            ours = [stack.enter_context(_connect(self.config.database_url)) for _ in range(connections)]
-            threads = [threading.Thread(target=one.execute, args=(loop.encode(),)) for one in ours]
-            start = time.perf_counter()
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            return connections * each / (time.perf_counter() - start)
-
         with contextlib.ExitStack() as stack:
             ours = [stack.enter_context(_connect(self.config.database_url)) for _ in range(connections)]
             threads = [threading.Thread(target=one.execute, args=(loop.encode(),)) for one in ours]
