@@ -144,7 +144,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-SQL_VERSION = 2  # what bt_version() must say
+SQL_VERSION = 3  # what bt_version() must say
 SQL_FOLDER = Path(__file__).resolve().parent / "sql"
 
 log = logging.getLogger("backtick")
@@ -395,12 +395,15 @@ class _Database:
         with self._watched():
             return self.connection.execute(*self.call(function, **parameters)).fetchall()
 
-    def round_trip(self, *transactions: Sequence[Call]) -> list[list[list[Any]]]:
-        """Run several transactions of several calls each without waiting in between.
+    def round_trip(
+        self, *transactions: Sequence[Call], meanwhile: Callable[[], object] = lambda: None
+    ) -> list[list[list[Any]]]:
+        """Run several transactions of several calls each; `meanwhile` is done while the server is at the first.
 
         Returns the rows of each call of each transaction. If one raises, those after it may have happened.
         """
         if not self.pooled and len(transactions) == 1 == len(transactions[0]):
+            meanwhile()
             with self._watched():  # 0.1 ms less than by a pipeline
                 return [[self.connection.execute(*transactions[0][0]).fetchall()]]
         cursors = []
@@ -410,6 +413,8 @@ class _Database:
                     if self.pooled:  # another client's session, whose defaults may be any
                         self.connection.execute("begin isolation level read committed")
                     cursors.append([self.connection.execute(*call) for call in calls])
+                    if len(cursors) == 1:
+                        meanwhile()
                     if self.pooled:
                         self.connection.execute("commit")
                     pipeline.sync()  # what stands between two of these is a transaction
@@ -521,6 +526,8 @@ _CASTS = {
     "p_catch_up": "::text",
     "p_errors": "::jsonb[]",
     "p_floor": "::timestamptz[]",
+    "p_floor_ids": "::bigint[]",
+    "p_is_stale": "::boolean",
     "p_id": "::bigint",
     "p_old_args": "::text",
     "p_old_errors": "::jsonb[]",
@@ -2202,6 +2209,9 @@ class Job(_Row):
         return f"job {self.id} {self.name}"
 
 
+_as_job = functools.partial(tuple.__new__, Job)  # Job._make, three times as fast
+
+
 def _time_of(text: str) -> dt.datetime:
     """An instant as PostgreSQL writes it: 2026-11-24 13:40:07.12+05:45, fraction and minutes only if there are any."""
     stamp, fraction, sign, offset = re.fullmatch(r"([^.+]{19})(\.\d+)?([+-])(.+)", text).groups()  # type: ignore[union-attr]
@@ -2831,12 +2841,14 @@ class _Poller:
     """Serves the queues. All state is the poller thread's own, but for what says otherwise."""
 
     READ_AHEAD = 2_000  # jobs claimed beyond the free slots: at most so many,
-    SHORT_MS = 20  # no more than the slots do in this time, and none if one job takes longer
+    SHORT_MS = 20  # none if a job takes longer than this, no more than the slots do in this time,
+    AHEAD_MS = 100  # or in that of four round trips to the database, but for this at most
     ASLEEP_POLLS = 5  # an idle runner says so to the database once in so many polls
     FIRE_S = 1.0  # how often a runner that never lies down looks for schedules that are due
     NEVER_MS = 3_600_000  # how long it does not look for schedules if there are none
     STUCK_S = 0.25  # jobs claimed ahead are handed back when none has finished for so long, or they will wait so long
     OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
+    GATHER_S = 0.01  # what has finished waits so long, or two round trips, for more to be reported with it
     DEAF_S = 0.01  # a notification for which no job was due is followed by so long a silence: anybody can send them
     HEAVY_BYTES = 8_388_608  # after so many bytes of arguments in one claim, none is claimed ahead
     CALL_S = 2.0  # so long a call to the database may take at least; a third of the lease if that is longer
@@ -2848,11 +2860,13 @@ class _Poller:
         self.keyring = _keyring(config)
         self.keyring.check(_by_name.values())
         self.held: dict[int, Job] = {}  # claimed, and not yet reported
+        self.fresh: list[Job] = []  # those of them that the pool has not been given yet
         self.unreported: list[_Outcome] = []
-        self.floors: dict[str, list[str | None]] = {}  # see bt_claim
-        self.floors_end = 0.0  # monotonic time at which all queues are looked through from the beginning
+        self.floors: dict[str, dict[str, Any]] = {}  # by queue: where bt_claim is to start, as its parameters
+        self.stale_at: dict[str, float] = {}  # by queue: monotonic time at which its floor is stale
         self.reconcile_at = 0.0
         self.mean_ms = float(self.SHORT_MS)  # how long jobs run, a moving mean
+        self.trip_ms = 0.0  # how long a round trip to the database takes, a moving mean
         self.finished_at = time.monotonic()  # when a job finished last, or none waited for a slot
         self.single_reports = False  # after an error: one outcome may be what the database refuses
         self.asleep_until = 0.0  # monotonic time until which the database has this runner down as asleep; 0: awake
@@ -2935,6 +2949,7 @@ class _Poller:
     def _turn(self) -> bool:
         """Report, claim, hand out, wait; returns whether it is time to leave."""
         if self.database.connection.closed:
+            self._hand_out()
             self._reconnect()
         if self.given_up == self.runner:
             self._start_afresh()
@@ -2963,9 +2978,13 @@ class _Poller:
         """Claim and hand out, then wait; returns whether all is drained that was to be."""
         want, begin = self._want()
         if not self.asleep_until:
-            if self._hand_out(self._exchange(want, begin)) == want:
-                if not self._want()[0]:
-                    self._wait(self.config.poll_ms)
+            claimed = self._exchange(want, begin)
+            if claimed == want and self._want()[0]:
+                return False  # what is fresh is handed out while the next answer is awaited
+            self._hand_out()
+            if claimed == want:
+                self._wait(self.config.poll_ms)
+                self._gather()
                 return False
             want, begin = self._want()
 
@@ -2973,7 +2992,9 @@ class _Poller:
         self.floors.clear()
         now = time.monotonic()
         lie_down = now > self.asleep_until - 1.5 * self.config.poll_ms / 1000 or now >= self.fire_at
-        if self._hand_out(self._exchange(want, begin, lie_down)) == 0:
+        claimed = self._exchange(want, begin, lie_down)
+        self._hand_out()
+        if claimed == 0:
             if self.drain and not self.held:
                 return True
             self._wait(min(self.config.poll_ms, (self.asleep_until - time.monotonic()) * 1000))
@@ -2982,7 +3003,7 @@ class _Poller:
     def _stopping_turn(self, stop_at: float) -> bool:
         if self.single_reports:
             self._report_one_by_one()
-        self._release(self.pool.take_waiting())
+        self._release(self.pool.take_waiting() + self._take_fresh())
         self._exchange(0)
         if self.held and time.monotonic() < stop_at:
             self._wait(max(1, (stop_at - time.monotonic()) * 1000))
@@ -2992,13 +3013,16 @@ class _Poller:
     def _want(self) -> tuple[int, int]:
         """How many jobs to claim, and how many of them would begin at once.
 
-        For the free slots, and a read-ahead that is filled up when half of it is gone.
+        For the free slots, and a read-ahead that is filled up by halves, so that the slots have work while the poller
+        waits for the next half.
         """
         ahead = 0
         if self.mean_ms < self.SHORT_MS and not self.is_heavy:
-            ahead = int(min(self.READ_AHEAD, self.config.pool_size * self.SHORT_MS / max(self.mean_ms, 0.01)))
-        free = self.config.pool_size - (len(self.held) - len(self.unreported))
-        return (free + ahead if free + ahead > ahead // 2 else 0), max(0, free)
+            ms = min(self.AHEAD_MS, max(self.SHORT_MS, 4 * self.trip_ms))
+            ahead = int(min(self.READ_AHEAD, self.config.pool_size * ms / max(self.mean_ms, 0.01)))
+        free = self.config.pool_size - (len(self.held) - len(self.unreported) - len(self.pool.outcomes))
+        room = free + ahead
+        return (0 if room <= 0.4 * ahead else min(room, max(free, ahead // 2))), max(0, free)
 
     def _is_stuck(self) -> bool:
         """Whether jobs that were claimed ahead wait long behind others, while another runner might be idle."""
@@ -3029,15 +3053,13 @@ class _Poller:
         for claim, group in itertools.groupby(jobs, key=lambda job: job.claim):
             self.database.run("bt_release", p_claim=claim, p_ids=[job.id for job in group])
 
-    def _hand_out(self, jobs: list[Job]) -> int:
-        for job in jobs:
-            self.held[job.id] = job
+    def _hand_out(self) -> None:
+        for job in self._take_fresh():
             self.pool.put(job)
-        if jobs:
-            self.asleep_until = self.deaf_until = 0.0  # bt_claim has woken this runner
-            self.is_heavy = sum([len(job.args) for job in jobs]) > self.HEAVY_BYTES
-            time.sleep(0)  # so that the slots begin at once, and not when this thread next waits
-        return len(jobs)
+
+    def _take_fresh(self) -> list[Job]:
+        fresh, self.fresh = self.fresh, []
+        return fresh
 
     def _timeout_ms(self, job: Job) -> int:
         entry = _by_name.get(job.name)
@@ -3045,8 +3067,11 @@ class _Poller:
 
     # Reports and claims
 
-    def _exchange(self, want: int, begin: int = 0, lie_down: bool = False) -> list[Job]:
-        """Report what finished, fire, lie down if told to, and claim: a transaction each, in one round trip."""
+    def _exchange(self, want: int, begin: int = 0, lie_down: bool = False) -> int:
+        """Report what finished, fire, lie down if told to, and claim, a transaction each; returns how many it claimed.
+
+        What was claimed before is handed out while the server works.
+        """
         reports = self._reports()
         order = self._queue_order() if want and _by_name else []
         now = time.monotonic()
@@ -3061,8 +3086,12 @@ class _Poller:
         if order:
             trip["claim"] = [self._claim(order[0], want, begin)]
         if not trip:
-            return []
-        answers = dict(zip(trip, self.database.round_trip(*trip.values()), strict=True))
+            return 0
+        try:
+            answers = dict(zip(trip, self.database.round_trip(*trip.values(), meanwhile=self._hand_out), strict=True))
+        finally:
+            self._hand_out()
+        self.trip_ms += ((time.monotonic() - now) * 1000 - self.trip_ms) / 8
 
         if reports:
             self._reported(reports, answers["report"])
@@ -3076,13 +3105,12 @@ class _Poller:
             self.fire_at = now + self.FIRE_S
         elif not self.asleep_until:
             self.fire_at = min(self.fire_at, now + self.FIRE_S)
-        jobs = self._claimed(order[0], answers["claim"][0]) if order else []
+        claimed = self._claimed(order[0], answers["claim"][0]) if order else 0
         for queue in order[1:]:
-            if len(jobs) < want:
-                claim = self._claim(queue, want - len(jobs), max(0, begin - len(jobs)))
-                ((rows,),) = self.database.round_trip([claim])
-                jobs += self._claimed(queue, rows)
-        return jobs
+            if claimed < want:
+                ((rows,),) = self.database.round_trip([self._claim(queue, want - claimed, max(0, begin - claimed))])
+                claimed += self._claimed(queue, rows)
+        return claimed
 
     def _plan_fire(self, fire_ms: int | None, just_fired: bool) -> None:
         if fire_ms is None:
@@ -3098,25 +3126,34 @@ class _Poller:
         return sorted(self.weights, key=lambda queue: random.random() ** (1 / self.weights[queue]), reverse=True)
 
     def _claim(self, queue: str, limit: int, begin: int) -> Call:
-        if time.monotonic() > self.floors_end:
-            self.floors.clear()
-            self.floors_end = time.monotonic() + 1
+        floor, now = self.floors.get(queue, {}), time.monotonic()
+        is_stale = now > self.stale_at.get(queue, 0)
+        if is_stale or not floor:
+            self.stale_at[queue] = now + 1
+        if is_stale and floor:
+            floor = floor | {"p_is_stale": True}
         return self.database.call(
             "bt_claim",
             p_runner=self.runner,
             p_queue=queue,
             p_limit=limit,
             p_names=list(_by_name),
-            p_floor=self.floors.get(queue),
             p_begin=begin,
+            **floor,
         )
 
-    def _claimed(self, queue: str, rows: list[Any]) -> list[Job]:
-        jobs = [Job._make(row) for row in rows]
-        floor = self.floors.setdefault(queue, [None] * 10)
-        for job in jobs:
-            floor[job.priority] = job.run_at_text
-        return jobs
+    def _claimed(self, queue: str, rows: list[Any]) -> int:
+        jobs = [*map(_as_job, rows)]
+        if jobs:
+            floor = self.floors.setdefault(queue, {"p_floor": [None] * 10, "p_floor_ids": [None] * 10})
+            times, ids = floor["p_floor"], floor["p_floor_ids"]
+            for job in jobs:
+                times[job.priority], ids[job.priority] = job.run_at_text, job.id
+                self.held[job.id] = job
+            self.fresh += jobs
+            self.asleep_until = self.deaf_until = 0.0  # bt_claim has woken this runner
+            self.is_heavy = sum([len(job.args) for job in self.fresh]) > self.HEAVY_BYTES
+        return len(jobs)
 
     def _reports(self) -> list[tuple[list[_Outcome], Call]]:
         """The calls that report all unreported outcomes: one for each claim, and for each way of failing."""
@@ -3212,6 +3249,12 @@ class _Poller:
             self.waiting = False
             self._drain_wakes()
 
+    def _gather(self) -> None:
+        """Let more jobs finish, to be reported together, as long as no slot lacks work."""
+        work_s = self.pool.waiting() * self.mean_ms / self.config.pool_size / 1000
+        if self.stop_at is None and work_s > 0.002:
+            self._pause(min(max(self.GATHER_S, 2 * self.trip_ms / 1000), work_s / 2))
+
     def _hear(self) -> bool:
         """Whether notifications of our queues have come since the last time; raises if the connection was lost."""
         heard = {notification.payload for notification in self.database.connection.notifies(timeout=0)}
@@ -3251,6 +3294,7 @@ class _Poller:
     def _start_afresh(self) -> None:
         """The runner was given up for dead: what it held is no longer its own, and it needs a new name."""
         log.warning("runner %d was given up for dead; its %d jobs belong to others now", self.runner, len(self.held))
+        self._take_fresh()
         self.pool.take_waiting()
         self.pool.stop_all()
         self.held.clear()

@@ -252,19 +252,27 @@ def enqueue(db, name="log_sum", args="[]", **options):
     return call(db, "bt_enqueue", p_name=name, p_args=args, **options)[0][0]
 
 
-def register(db, queues=("default",), lock=False, lease_ms=30_000):
-    return call(db, "bt_register_runner", p_queues=list(queues), p_host="h", p_pid=1, p_lock=lock, p_lease_ms=lease_ms)[
-        0
-    ][0]
+def register(db, queues=("default",), lock=False, lease_ms=30_000, names=()):
+    options = {"p_queues": list(queues), "p_names": list(names), "p_lock": lock, "p_lease_ms": lease_ms}
+    return call(db, "bt_register_runner", p_host="h", p_pid=1, **options)[0][0]
 
 
-def claim(db, runner, limit=1, queue="default", names=NAMES, floor=None):
+def claim(db, runner, limit=1, queue="default", names=NAMES, floor=(None, None), is_stale=False):
     """Claim; returns rows with claim, id, name …"""
     with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
         cursor.execute(
-            "select * from bt_claim(%s, %s, %s, %s, %s::timestamptz[])", (runner, queue, limit, names, floor)
+            "select * from bt_claim(%s, %s, %s, %s, %s::timestamptz[], %s::bigint[], %s)",
+            (runner, queue, limit, names, *floor, is_stale),
         )
         return cursor.fetchall()
+
+
+def floor_after(jobs, floor=(None, None)):
+    """What a runner passes to its next claim."""
+    times, ids = (list(part or [None] * 10) for part in floor)
+    for job in jobs:
+        times[job.priority], ids[job.priority] = job.run_at, job.id
+    return times, ids
 
 
 def complete(db, job):
@@ -510,8 +518,63 @@ def test_a_floor_spares_the_walk_and_never_hides_a_job_from_a_look_without_it(db
     below, above = enqueue(db, p_run_at="2020-01-01"), enqueue(db, p_run_at="2021-01-01")
     floor = [dt.datetime(2020, 6, 1, tzinfo=dt.timezone.utc)] * 10
 
-    assert [job.id for job in claim(db, runner, 10, floor=floor)] == [above]
+    assert [job.id for job in claim(db, runner, 10, floor=(floor, None))] == [above]
     assert [job.id for job in claim(db, runner, 10)] == [below]
+
+
+def test_a_floor_may_lie_between_jobs_that_are_due_at_the_same_time(db):
+    runner = register(db)
+    ids = [enqueue(db, p_run_at="2020-01-01") for _ in range(3)]
+
+    first = claim(db, runner)
+    complete(db, first[0])
+    rest = claim(db, runner, 10, floor=floor_after(first))
+
+    assert [job.id for job in first + rest] == ids
+    assert claim(db, runner, 10, floor=([rest[0].run_at] * 10, None)) == []  # they are held
+
+
+@pytest.mark.parametrize("how", ["own claim is there", "own claim has ended"])
+def test_a_runner_starts_where_another_with_the_same_workers_left_off(db, how):
+    one, other = register(db, names=NAMES), register(db, names=NAMES)
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 6)
+    mine = claim(db, one, 2)
+    claim(db, other, 2)
+    if how == "own claim has ended":
+        call(db, "bt_complete", p_claim=mine[0].claim, p_ids=[job.id for job in mine])
+    below = enqueue(db, p_run_at=mine[-1].run_at)  # behind my last, before the other's
+    db.execute("update backtick_queue set run_at = run_at + interval '1 us' where id between 3 and 6")
+    db.execute("update backtick_claim set last_run_at = last_run_at + interval '1 us' where last_job = 4")
+
+    more = claim(db, one, 1, floor=floor_after(mine))
+    assert [job.id for job in more] == [5]
+    more += claim(db, one, 9, floor=floor_after(more), is_stale=True)  # but the other has just looked
+    assert [job.id for job in more] == [5, 6]
+    move_clock(db, "2 s")
+    assert [job.id for job in claim(db, one, 9, floor=floor_after(more), is_stale=True)] == [below]
+
+
+def test_a_runner_starts_from_its_own_floor_if_it_claimed_last_or_others_have_other_workers(db):
+    one, other, stranger = register(db, names=NAMES), register(db, names=NAMES), register(db, names=["a"])
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 6)
+    claim(db, other, 2)
+    mine = claim(db, one, 1)
+    claim(db, stranger, 1)
+    below = enqueue(db, p_run_at=mine[-1].run_at)
+    db.execute("update backtick_queue set run_at = run_at + interval '1 us' where id between 4 and 6")
+    db.execute("update backtick_claim set last_run_at = last_run_at + interval '1 us' where last_job = 4")
+
+    assert [job.id for job in claim(db, one, 9, floor=floor_after(mine))] == [below, 5, 6]
+
+
+def test_runners_follow_the_one_that_found_jobs_below_their_floor(db):
+    one, other = register(db, names=NAMES), register(db, names=NAMES)
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 6)
+    mine = claim(db, one, 2)
+    past = [enqueue(db, p_run_at="2020-01-01") for _ in range(4)]
+
+    assert [job.id for job in claim(db, other, 2)] == past[:2]
+    assert [job.id for job in claim(db, one, 3, floor=floor_after(mine))] == [*past[2:], 3]
 
 
 def test_a_job_that_saw_a_runner_die_is_not_claimed_ahead(db):
@@ -805,7 +868,7 @@ def test_a_runner_that_is_just_being_given_up_for_dead_claims_nothing(db, connec
         " 'select pg_advisory_lock(77); select pg_advisory_unlock(77)'"
     )
     body = db.execute("select prosrc from pg_proc where proname = 'bt_claim'").fetchone()[0]
-    seen_alive = "    -- Among the first"
+    seen_alive = "    -- The usual case"
     assert seen_alive in body
     definition = db.execute("select pg_get_functiondef('bt_claim'::regproc)").fetchone()[0]
     db.execute(definition.replace(seen_alive, "    perform hold();\n" + seen_alive))
@@ -1246,6 +1309,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.stale = []  # jobs as claimed, whose claim is gone or whose end was reported
         self.asked = set()  # ids of jobs that were canceled while they ran
         self.heartbeats = {}  # runner -> minutes
+        self.floors = {}  # runner -> where it left off
 
     @rule(
         count=st.integers(1, 5),
@@ -1263,19 +1327,24 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def start_runner(self):
-        self.heartbeats[register(self.db, lease_ms=600_000)] = self.minutes
+        self.heartbeats[register(self.db, lease_ms=600_000, names=["a"])] = self.minutes
 
     @precondition(lambda self: self.heartbeats)
-    @rule(data=st.data(), limit=st.integers(1, 6))
-    def claim(self, data, limit):
+    @rule(data=st.data(), limit=st.integers(1, 6), from_floor=st.booleans(), is_stale=st.booleans())
+    def claim(self, data, limit, from_floor, is_stale):
         runner = data.draw(st.sampled_from(sorted(self.heartbeats)))
         due = self.db.execute(
             "select id from backtick_job where state = 'queued' and run_at <= bt_now() and cancel_asked_at is null"
-            " order by priority, run_at, id limit %s",
-            [limit],
+            " order by priority, run_at, id"
         ).fetchall()
-        jobs = claim(self.db, runner, limit, names=["a"])
-        assert [job.id for job in jobs] == [id_ for (id_,) in due]
+        floor = self.floors.get(runner, (None, None)) if from_floor else (None, None)
+        jobs = claim(self.db, runner, limit, names=["a"], floor=floor, is_stale=is_stale)
+        ids, due_ids = [job.id for job in jobs], [id_ for (id_,) in due]
+        if floor == (None, None):
+            assert ids == due_ids[:limit]
+        else:  # some that are due are passed over, none is claimed that is not
+            assert len(ids) <= limit and ids == [id_ for id_ in due_ids if id_ in ids]
+        self.floors[runner] = floor_after(jobs, floor)
         for job in jobs:
             assert self.model[job.id] == "queued"
             self.model[job.id] = "running"
@@ -2143,7 +2212,8 @@ def test_a_job_that_is_canceled_while_it_waits_for_a_slot_is_not_begun(db, clean
     poller = backtick._Poller(Config.load(pool_size=1))
     enqueue(db, "a")
     id_ = enqueue(db, "b")
-    assert poller._hand_out(poller._exchange(2, 1)) == 2
+    assert poller._exchange(2, 1) == 2
+    poller._hand_out()
 
     assert backtick.cancel(id_)
     poller.asked.append(id_)
@@ -2171,7 +2241,8 @@ def test_an_async_job_that_is_canceled_while_it_waits_for_the_loop_is_not_begun(
     poller = backtick._Poller(Config.load(pool_size=1))
     a.schedule()
     id_ = b.schedule()
-    assert poller._hand_out(poller._exchange(2, 1)) == 2
+    assert poller._exchange(2, 1) == 2
+    poller._hand_out()
 
     assert backtick.cancel(id_)
     poller.asked.append(id_)
@@ -2595,12 +2666,11 @@ def test_jobs_that_were_to_be_handed_back_as_the_database_went_away_are_handed_b
     backtick.register(lambda: None, "a")
     enqueue(db, "a")
     poller = backtick._Poller(Config.load())
-    jobs = poller._exchange(1)
-    poller.held |= {job.id: job for job in jobs}
+    assert poller._exchange(1) == 1
     poller.database.close()
 
     with pytest.raises(psycopg.OperationalError):
-        poller._release(jobs)
+        poller._release(poller._take_fresh())
     poller._reconnect()
     poller._reconcile()
 
@@ -2645,7 +2715,7 @@ def test_a_runner_that_stops_fires_what_is_due_without_a_spin(db, clean_registry
     backtick.schedule("long")
     assert started.wait(PATIENCE_S)
     trips, trip = [], handle._poller.database.round_trip
-    handle._poller.database.round_trip = lambda *calls: (trips.append(1), trip(*calls))[1]
+    handle._poller.database.round_trip = lambda *calls, **more: (trips.append(1), trip(*calls, **more))[1]
 
     handle.stop(wait=False)
     before = len(fires(db))
@@ -2687,7 +2757,7 @@ def test_a_job_whose_worker_is_unregistered_after_the_claim_is_handed_back_unuse
 
 def test_a_runner_refuses_a_database_of_another_version_and_names_the_command(db):
     db.execute("create or replace function bt_version() returns int language sql immutable as 'select 0'")
-    with pytest.raises(backtick.WrongVersion, match=r"version 0 .* needs 2: run `make migrate`"):
+    with pytest.raises(backtick.WrongVersion, match=r"version 0 .* needs 3: run `make migrate`"):
         backtick.start()
 
     db.execute("create or replace function bt_version() returns int language sql immutable as 'select 99'")
@@ -5980,7 +6050,8 @@ def test_a_flood_of_notifications_costs_a_bounded_number_of_looks_and_jobs_run_a
     backtick.register(swallow, "a")
     trips = []
     round_trip = backtick._Database.round_trip
-    monkeypatch.setattr(backtick._Database, "round_trip", lambda self, *t: trips.append(1) or round_trip(self, *t))
+    count_trips = lambda self, *t, **more: trips.append(1) or round_trip(self, *t, **more)  # noqa: E731
+    monkeypatch.setattr(backtick._Database, "round_trip", count_trips)
     runner(poll_ms=1000)
     enqueue(db, "a"), wait_for_states(db, {"done": 1})
     (id_,) = db.execute("select id from backtick_runner").fetchone()
@@ -6026,7 +6097,8 @@ def test_notifications_of_other_queues_wake_nobody(db, url, clean_registry, runn
     backtick.register(swallow, "a")
     trips = []
     round_trip = backtick._Database.round_trip
-    monkeypatch.setattr(backtick._Database, "round_trip", lambda self, *t: trips.append(1) or round_trip(self, *t))
+    count_trips = lambda self, *t, **more: trips.append(1) or round_trip(self, *t, **more)  # noqa: E731
+    monkeypatch.setattr(backtick._Database, "round_trip", count_trips)
     runner(poll_ms=60_000)
     time.sleep(0.5)
     trips.clear()
@@ -9017,7 +9089,7 @@ def test_what_commits_late_or_is_back_dated_runs_although_runners_are_past_it_an
     call(db, "bt_enqueue_many", p_name="a", p_args=[f"[{n}]" for n in range(6000)])
     runners = [runner(pool_size=2) for _ in range(2)]
     wait_until(lambda: len(order) > 500, "the runners to get going")
-    assert all(any(floor) for handle in runners for floor in handle._poller.floors.values())
+    assert all(any(floor["p_floor"]) for handle in runners for floor in handle._poller.floors.values())
 
     late.execute("commit")
     ((past,),) = db.execute("select bt_enqueue('a', '[\"past\"]', p_run_at => now() - interval '1 day')").fetchall()

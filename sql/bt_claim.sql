@@ -23,30 +23,41 @@
 -- A job's row is read, not written. One that another transaction is about to withdraw (xmax is not
 -- 0) is passed over, unless a look from the beginning proves that it is not locked after all.
 --
+-- Time per job is what counts here. In the usual case the first jobs from the floor on are all free, small and of
+-- known workers, which one pass over them tells; else they are looked at one by one. Of the claims that there are only
+-- those are unpacked that may hold one of these jobs, by their lowest and highest id. `not in` is what makes a hash
+-- table whatever the planner guesses about the number of rows; it is wrong about all of them.
+--
 -- The plan must not change as tables grow from empty: hence the settings. Without jit = off the
 -- cost that a forbidden scan is given has each claim compiled, which took 30 ms.
 --
--- p_runner  what bt_register_runner returned
--- p_queue   the queue
--- p_limit   how many jobs at most
--- p_names   the workers that the runner knows; jobs of others are left to others
--- p_floor   ten times, for priorities 0 to 9: where to start looking, run_at of the last job claimed.
---           A hint that spares a walk over jobs known to be gone; null looks from the beginning. Pass
---           null once a second, and when a claim came back short: jobs that were retried, released,
---           back-dated or committed late lie below the floor.
--- p_begin   how many of the jobs the runner will begin at once, the others being claimed ahead; null: all
--- returns   a row per job, in order; none if nothing is due, or the queue is paused. tries counts this
---           one. claim is the proof that bt_complete, bt_fail and bt_release ask for
--- raises    22004 null_value_not_allowed, 22023 invalid_parameter_value, 25000 invalid_transaction_state,
---           P0002 no_data_found if the runner has been given up for dead: register anew
+-- p_runner     what bt_register_runner returned
+-- p_queue      the queue
+-- p_limit      how many jobs at most
+-- p_names      the workers that the runner knows; jobs of others are left to others
+-- p_floor      ten times, for priorities 0 to 9: where to start looking, run_at of the last job claimed; it starts where
+--              another runner with the same workers left off, if that one has claimed since.
+--              A hint that spares a walk over jobs known to be gone; null looks from the beginning. Pass null when a
+--              claim came back short: jobs that were retried, released, back-dated or committed late lie below the floor.
+-- p_floor_ids  ten ids: those of the jobs whose run_at is in p_floor; null starts with the first of that time
+-- p_is_stale   true looks from the beginning all the same, unless another runner with the same workers has done so
+--              within the last second: pass it once a second
+-- p_begin      how many of the jobs the runner will begin at once, the others being claimed ahead; null: all
+-- returns      a row per job, in order; none if nothing is due, or the queue is paused. tries counts this
+--              one. claim is the proof that bt_complete, bt_fail and bt_release ask for
+-- raises       22004 null_value_not_allowed, 22023 invalid_parameter_value, 25000 invalid_transaction_state,
+--              P0002 no_data_found if the runner has been given up for dead: register anew
 drop function if exists bt_claim(bigint, text, int, text[], timestamptz[]);  -- of version 1
+drop function if exists bt_claim(bigint, text, int, text[], timestamptz[], int);  -- of version 2
 create or replace function bt_claim(
-    p_runner bigint,
-    p_queue  text,
-    p_limit  int,
-    p_names  text[],
-    p_floor  timestamptz[] default null,
-    p_begin  int default null
+    p_runner    bigint,
+    p_queue     text,
+    p_limit     int,
+    p_names     text[],
+    p_floor     timestamptz[] default null,
+    p_floor_ids bigint[] default null,
+    p_is_stale  boolean default false,
+    p_begin     int default null
 )
     returns table (
         claim      bigint,
@@ -73,28 +84,39 @@ as $$
 #variable_conflict use_column
 declare
     c_most_bytes constant int := 33554432;
-    c_packed     constant bigint := 255;
-    v_now      timestamptz := bt_now();
-    v_held     bigint[];
-    v_look     int;
-    v_seen     int;
-    v_free     bigint[];
-    v_doubtful bigint[];
-    v_is_plain boolean;
-    v_claim    bigint;
+    v_now       timestamptz;
+    v_floor     timestamptz[] := p_floor;
+    v_floor_ids bigint[] := p_floor_ids;
+    v_looked_at timestamptz;
+    v_newest    record;
+    v_look      int;
+    v_seen      int;
+    v_free      bigint[];
+    v_doubtful  bigint[];
+    v_is_usual  boolean;
+    v_is_plain  boolean;
+    v_lowest    bigint;
+    v_highest   bigint;
+    v_claim     bigint;
 begin
     if p_runner is null or p_queue is null or p_limit is null or p_names is null then
         raise exception 'bt_claim: runner %, queue %, limit %, names %', p_runner, p_queue, p_limit, p_names
-            using errcode = 'null_value_not_allowed', hint = 'All but p_floor and p_begin must be given.';
+            using errcode = 'null_value_not_allowed',
+                  hint = 'p_runner, p_queue, p_limit and p_names must be given.';
     end if;
-    if p_limit not between 1 and 100000 or coalesce(cardinality(p_floor), 10) <> 10 then
-        raise exception 'bt_claim: limit is %, floor has % elements', p_limit, cardinality(p_floor)
+    if p_limit not between 1 and 100000
+        or coalesce(cardinality(p_floor), 10) <> 10
+        or coalesce(cardinality(p_floor_ids), 10) <> 10
+    then
+        raise exception 'bt_claim: limit is %, floor has % elements and % ids',
+                p_limit, cardinality(p_floor), cardinality(p_floor_ids)
             using errcode = 'invalid_parameter_value', hint = 'A limit is 1 to 100000; a floor has ten elements or is null.';
     end if;
     perform bt_check_isolation('bt_claim');
 
     perform set_config('synchronous_commit', 'off', true);
     perform pg_advisory_xact_lock('backtick_queue'::regclass::oid::int, hashtext(p_queue));
+    v_now := bt_now();
 
     if not exists (select from backtick_runner as runner where runner.id = p_runner) then
         raise exception 'bt_claim: there is no runner %', p_runner
@@ -104,92 +126,144 @@ begin
         return;
     end if;
 
-    -- Among the first (limit + held) jobs at least limit are free, if all are of known workers.
-    v_held := array(
-        select unnest(held.jobs) from backtick_claim as held where held.queue = p_queue
-        union all
-        select asked.job from backtick_cancel as asked
-    );
-    v_look := p_limit + cardinality(v_held) + 100;
-
-    with due as (
-        select job.*
-        from generate_series(0, 9) as lane (priority)
-        cross join lateral (
-            select job.id, job.priority, job.run_at, job.name, job.after_job, job.crashes,
-                   case
-                       when pg_column_compression(job.args) is null then pg_column_size(job.args)
-                       else least(c_packed * pg_column_size(job.args), c_most_bytes / 2)
-                   end as bytes,
-                   job.xmax = 0 as untouched
-            from backtick_queue as job
-            where job.queue = p_queue
-              and job.priority = lane.priority
-              and job.run_at >= coalesce(p_floor[lane.priority + 1], '-infinity')
-              and job.run_at <= v_now
-            order by job.run_at, job.id
-            limit v_look
-        ) as job
-    )
-    select count(*),
-           array_agg(due.id order by due.priority, due.run_at, due.id)
-               filter (where held.id is null and previous.id is null and due.name = any (p_names) and due.untouched),
-           array_agg(due.id)
-               filter (where held.id is null and previous.id is null and due.name = any (p_names) and not due.untouched
-                         and p_floor is null),
-           sum(due.bytes) <= c_most_bytes and max(due.crashes) = 0
-    into v_seen, v_free, v_doubtful, v_is_plain
-    from due
-    left join unnest(v_held) as held (id) on held.id = due.id
-    left join backtick_queue as previous on previous.id = due.after_job;
-
-    -- Short, and something was left unseen: jobs that are not for this runner stand before. Look worker by worker.
-    if v_seen >= v_look and coalesce(cardinality(v_free), 0) < p_limit then
-        v_is_plain := false;
-        select array_agg(due.id order by due.priority, due.run_at, due.id) filter (where due.untouched),
-               array_agg(due.id) filter (where not due.untouched)
-        into v_free, v_doubtful
-        from unnest(p_names) as known (name)
-        cross join generate_series(0, 9) as lane (priority)
-        cross join lateral (
-            select job.id, job.priority, job.run_at, job.xmax = 0 as untouched
-            from backtick_queue as job
-            where job.queue = p_queue
-              and job.name = known.name
-              and job.priority = lane.priority
-              and job.run_at <= v_now
-              and not exists (select from backtick_queue as previous where previous.id = job.after_job)
-            order by job.run_at, job.id
-            limit v_look
-        ) as due
-        left join unnest(v_held) as held (id) on held.id = due.id
-        where held.id is null;
+    select max(claim.looked_at) into v_looked_at
+    from backtick_claim as claim
+    join backtick_runner as runner on runner.id = claim.runner
+    where claim.queue = p_queue
+      and claim.runner <> p_runner
+      and runner.names = p_names;
+    if p_floor is null or p_is_stale and coalesce(v_looked_at, '-infinity') < v_now - interval '1 s' then
+        v_floor := null;
+        v_floor_ids := null;
+        v_looked_at := v_now;
+    else
+        select claim.runner, claim.last_priority + 1 as lane, claim.last_run_at, claim.last_job
+        into v_newest
+        from backtick_claim as claim
+        join backtick_runner as runner on runner.id = claim.runner
+        where claim.queue = p_queue
+          and runner.names = p_names
+        order by claim.claimed_at desc
+        limit 1;
+        -- If none of its own is left, only the place tells which came last.
+        if v_newest.runner <> p_runner
+            and (exists (select from backtick_claim as claim where claim.queue = p_queue and claim.runner = p_runner)
+                 or (v_newest.last_run_at, v_newest.last_job) > (
+                     coalesce(v_floor[v_newest.lane], '-infinity'), coalesce(v_floor_ids[v_newest.lane], 0)))
+        then
+            v_floor[v_newest.lane] := v_newest.last_run_at;
+            v_floor_ids[v_newest.lane] := v_newest.last_job;
+        end if;
     end if;
 
-    if v_doubtful is not null then
-        v_free := v_free || array(
-            select job.id
-            from backtick_queue as job
-            where job.id = any (v_doubtful)
-            for no key update skip locked
-        );
-        v_free := array(
-            select job.id
-            from backtick_queue as job
-            where job.id = any (v_free)
-            order by job.priority, job.run_at, job.id
-        );
+    -- The usual case: whatever comes first is free.
+    with seen as materialized (
+        select count(*) as n,
+               array_agg(due.id order by due.priority, due.run_at, due.id) as free,
+               min(due.id) as lowest,
+               max(due.id) as highest,
+               bool_and(due.name = any (p_names) and due.untouched and due.after_job is null and due.crashes = 0)
+                   and sum(due.bytes) <= c_most_bytes as is_plain
+        from bt_due(p_queue, v_floor, v_floor_ids, v_now, p_limit) as due
+    )
+    select seen.n, seen.free, seen.lowest, seen.highest,
+           seen.is_plain
+           and not exists (
+               select from backtick_claim as claim
+               where claim.queue = p_queue
+                 and claim.lowest <= seen.highest
+                 and claim.highest >= seen.lowest
+           )
+           and not exists (select from backtick_cancel as asked where asked.job between seen.lowest and seen.highest)
+    into v_seen, v_free, v_lowest, v_highest, v_is_usual
+    from seen;
+    if v_seen = 0 then
+        return;
+    end if;
+
+    -- Else look at more of them, and at last at so many that enough of them must be free, if all are of known workers.
+    if not v_is_usual then
+        v_look := 2 * p_limit + 100;
+        loop
+            with due as materialized (
+                select due.* from bt_due(p_queue, v_floor, v_floor_ids, v_now, v_look) as due
+            ), held as (
+                select unnest(claim.jobs) as id
+                from backtick_claim as claim
+                where claim.queue = p_queue
+                  and claim.lowest <= (select max(due.id) from due)
+                  and claim.highest >= (select min(due.id) from due)
+                union all
+                select asked.job from backtick_cancel as asked
+            )
+            select count(*),
+                   array_agg(due.id order by due.priority, due.run_at, due.id) filter (where due.is_free and due.untouched),
+                   array_agg(due.id) filter (where due.is_free and not due.untouched and v_floor is null),
+                   sum(due.bytes) <= c_most_bytes and max(due.crashes) = 0
+            into v_seen, v_free, v_doubtful, v_is_plain
+            from (
+                select due.*,
+                       due.name = any (p_names)
+                       and due.id not in (select held.id from held)
+                       and not exists (select from backtick_queue as previous where previous.id = due.after_job) as is_free
+                from due
+            ) as due;
+
+            exit when v_seen < v_look or cardinality(v_free) >= p_limit or v_look > 2 * p_limit + 100;
+            v_look := v_look + 1
+                + (select coalesce(sum(cardinality(claim.jobs)), 0) from backtick_claim as claim where claim.queue = p_queue)
+                + (select count(*) from backtick_cancel);
+        end loop;
+
+        -- Short, and something was left unseen: jobs that are not for this runner stand before. Look worker by worker.
+        if v_seen >= v_look and coalesce(cardinality(v_free), 0) < p_limit then
+            v_is_plain := false;
+            with held as (
+                select unnest(claim.jobs) as id from backtick_claim as claim where claim.queue = p_queue
+                union all
+                select asked.job from backtick_cancel as asked
+            )
+            select array_agg(due.id order by due.priority, due.run_at, due.id) filter (where due.untouched),
+                   array_agg(due.id) filter (where not due.untouched)
+            into v_free, v_doubtful
+            from unnest(p_names) as known (name)
+            cross join generate_series(0, 9) as lane (priority)
+            cross join lateral (
+                select job.id, job.priority, job.run_at, job.xmax = 0 as untouched
+                from backtick_queue as job
+                where job.queue = p_queue
+                  and job.name = known.name
+                  and job.priority = lane.priority
+                  and job.run_at <= v_now
+                  and not exists (select from backtick_queue as previous where previous.id = job.after_job)
+                order by job.run_at, job.id
+                limit v_look
+            ) as due
+            where due.id not in (select held.id from held);
+        end if;
+
+        if v_doubtful is not null then
+            v_free := v_free || array(
+                select job.id
+                from backtick_queue as job
+                where job.id = any (v_doubtful)
+                for no key update skip locked
+            );
+            v_free := array(
+                select job.id
+                from backtick_queue as job
+                where job.id = any (v_free)
+                order by job.priority, job.run_at, job.id
+            );
+        end if;
     end if;
 
     v_free := v_free[1:p_limit];
-    if not v_is_plain then
+    if not (v_is_usual or v_is_plain) then
         v_free := array(
             select listed.id
             from (
-                select free.place, job.id, job.crashes, sum(case
-                           when pg_column_compression(job.args) is null then pg_column_size(job.args)
-                           else least(c_packed * pg_column_size(job.args), c_most_bytes / 2)
-                       end) over (order by free.place) as bytes
+                select free.place, job.id, job.crashes, sum(bt_bytes(job.args)) over (order by free.place) as bytes
                 from unnest(v_free) with ordinality as free (id, place)
                 join backtick_queue as job on job.id = free.id
             ) as listed
@@ -201,6 +275,9 @@ begin
     if coalesce(cardinality(v_free), 0) = 0 then
         return;
     end if;
+    if not v_is_usual then
+        select min(free), max(free) into v_lowest, v_highest from unnest(v_free) as free;
+    end if;
 
     -- From here to the commit the runner cannot be given up for dead: its jobs may have become free just so.
     perform from backtick_runner as runner where runner.id = p_runner for key share skip locked;
@@ -208,9 +285,12 @@ begin
         return;
     end if;
 
-    insert into backtick_claim (id, queue, runner, claimed_at, jobs)
-    overriding system value
-    values (('x' || right(gen_random_uuid()::text, 12))::bit(48)::bigint, p_queue, p_runner, v_now, v_free)
+    insert into backtick_claim (
+        id, queue, runner, claimed_at, looked_at, jobs, lowest, highest, last_priority, last_run_at, last_job)
+    select ('x' || right(gen_random_uuid()::text, 12))::bit(48)::bigint, p_queue, p_runner, v_now, v_looked_at, v_free,
+           v_lowest, v_highest, job.priority, job.run_at, job.id
+    from backtick_queue as job
+    where job.id = v_free[cardinality(v_free)]
     returning backtick_claim.id into v_claim;
 
     update backtick_runner as runner

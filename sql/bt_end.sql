@@ -21,6 +21,7 @@ create or replace function bt_end(p_claim bigint, p_ids bigint[], p_state text, 
 as $$
 declare
     v_claim backtick_claim := bt_let_go(p_claim, p_ids, p_caller);
+    v_now   timestamptz := bt_now();
 begin
     return query
         with ended as (
@@ -32,7 +33,7 @@ begin
             id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
             error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by)
         select id, queue, name, args, priority, run_at, p_state, tries + 1, crashes, max_tries,
-               error, v_claim.runner, created_at, v_claim.claimed_at, bt_now(), schedule, scheduled_for, enqueued_by
+               error, v_claim.runner, created_at, v_claim.claimed_at, v_now, schedule, scheduled_for, enqueued_by
         from ended
         returning id;
 end;

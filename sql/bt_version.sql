@@ -13,8 +13,8 @@ begin
     if to_regprocedure('bt_version()') is not null then
         execute 'select bt_version()' into v_installed;
     end if;
-    if v_installed > 2 then
-        raise exception 'bt_version: this database holds version %, this sql/ is version 2', v_installed
+    if v_installed > 3 then
+        raise exception 'bt_version: this database holds version %, this sql/ is version 3', v_installed
             using errcode = 'object_not_in_prerequisite_state',
                   hint = 'Install from a checkout of backtick that is at least as new as the database.';
     end if;
@@ -26,5 +26,5 @@ create or replace function bt_version()
     language sql
     immutable
     parallel safe
-as 'select 2';
+as 'select 3';
 comment on function bt_version is 'The version of backtick''s tables and functions in this database.';

@@ -43,6 +43,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 -- A job's life
 \ir bt_backoff.sql
 \ir bt_check_isolation.sql
+\ir bt_due.sql
 \ir bt_claim.sql
 \ir bt_let_go.sql
 \ir bt_end.sql
