@@ -2849,6 +2849,7 @@ class _Poller:
     STUCK_S = 0.25  # jobs claimed ahead are handed back when none has finished for so long, or they will wait so long
     OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
     GATHER_S = 0.01  # what has finished waits so long, or two round trips, for more to be reported with it
+    YIELD_S = 0.00005  # idle slots that got a job begin it now, and not when this thread next waits for the database
     DEAF_S = 0.01  # a notification for which no job was due is followed by so long a silence: anybody can send them
     HEAVY_BYTES = 8_388_608  # after so many bytes of arguments in one claim, none is claimed ahead
     CALL_S = 2.0  # so long a call to the database may take at least; a third of the lease if that is longer
@@ -2986,17 +2987,20 @@ class _Poller:
                 self._wait(self.config.poll_ms)
                 self._gather()
                 return False
+            if claimed:
+                time.sleep(self.YIELD_S)
             want, begin = self._want()
 
         # Nothing more is due. Lie down, and look a last time, from the beginning of the queues.
         self.floors.clear()
         now = time.monotonic()
         lie_down = now > self.asleep_until - 1.5 * self.config.poll_ms / 1000 or now >= self.fire_at
-        claimed = self._exchange(want, begin, lie_down)
-        self._hand_out()
-        if claimed == 0:
-            if self.drain and not self.held:
-                return True
+        if self._exchange(want, begin, lie_down):
+            self._hand_out()
+            time.sleep(self.YIELD_S)
+        elif self.drain and not self.held:
+            return True
+        else:
             self._wait(min(self.config.poll_ms, (self.asleep_until - time.monotonic()) * 1000))
         return False
 
@@ -3013,8 +3017,8 @@ class _Poller:
     def _want(self) -> tuple[int, int]:
         """How many jobs to claim, and how many of them would begin at once.
 
-        For the free slots, and a read-ahead that is filled up by halves, so that the slots have work while the poller
-        waits for the next half.
+        For the free slots, and a read-ahead that is filled up by halves, or nearly: the slots work at one while the
+        poller waits for the next.
         """
         ahead = 0
         if self.mean_ms < self.SHORT_MS and not self.is_heavy:
@@ -3095,16 +3099,7 @@ class _Poller:
 
         if reports:
             self._reported(reports, answers["report"])
-        if "fire" in answers:
-            _log_fires(answers["fire"][0])
-        if lie_down:
-            ((sleep_ms, fire_ms),) = answers["sleep"][0]
-            self.asleep_until = now + sleep_ms / 1000
-            self._plan_fire(fire_ms, "fire" in answers)
-        elif "fire" in answers:
-            self.fire_at = now + self.FIRE_S
-        elif not self.asleep_until:
-            self.fire_at = min(self.fire_at, now + self.FIRE_S)
+        self._plan(now, answers.get("sleep"), answers.get("fire"))
         claimed = self._claimed(order[0], answers["claim"][0]) if order else 0
         for queue in order[1:]:
             if claimed < want:
@@ -3112,12 +3107,22 @@ class _Poller:
                 claimed += self._claimed(queue, rows)
         return claimed
 
-    def _plan_fire(self, fire_ms: int | None, just_fired: bool) -> None:
-        if fire_ms is None:
-            fire_ms = self.NEVER_MS
-        elif just_fired and fire_ms <= 0:  # due, and did not fire: it is in the hands of somebody else
-            fire_ms = 100
-        self.fire_at = time.monotonic() + fire_ms / 1000
+    def _plan(self, now: float, sleep: list[Any] | None, fires: list[Any] | None) -> None:
+        """When to look for schedules again, and how long to sleep, by what the database said if it was asked."""
+        if fires:
+            _log_fires(fires[0])
+        if sleep:
+            (((sleep_ms, fire_ms),),) = sleep
+            if fire_ms is None:
+                fire_ms = self.NEVER_MS
+            elif fires and fire_ms <= 0:  # due, and did not fire: it is in the hands of somebody else
+                fire_ms = 100
+            self.asleep_until = now + sleep_ms / 1000
+            self.fire_at = time.monotonic() + fire_ms / 1000
+        elif fires:
+            self.fire_at = now + self.FIRE_S
+        elif not self.asleep_until:
+            self.fire_at = min(self.fire_at, now + self.FIRE_S)
 
     def _queue_order(self) -> list[str]:
         """The queues as they are named; with weights, drawn by lot for this once."""
@@ -3992,9 +3997,9 @@ class _Bench:
             "arguments of a job": "[]",
         }
 
-    def ask(self, query: str, *parameters: Any) -> Any:
+    def ask(self, query: str, *parameters: Any, **named: Any) -> Any:
         """The one value that a query in the scratch schema gives."""
-        row = self.connection.execute(query.encode(), parameters).fetchone()
+        row = self.connection.execute(query.encode(), named or parameters).fetchone()
         return row[0] if row else None
 
     def say(self, text: str) -> None:
@@ -4194,11 +4199,22 @@ def _bench_latency(bench: _Bench) -> dict[str, Any]:
     return figures
 
 
-def _bench_load(bench: _Bench) -> list[float]:
-    """Two producers queue batches of 100, as fast as one runner takes them; jobs/s done in each tenth of the time."""
-    seconds, batch = bench.options.seconds, [f"[{n}]" for n in range(100)]
+def _bench_load(bench: _Bench) -> tuple[list[float], list[float]]:
+    """Two producers queue batches of 100, as fast as one runner takes them.
+
+    Returns for each tenth of the time the jobs/s that were done, and the server's CPU in ms per 1000 jobs.
+    """
+    seconds: int = bench.options.seconds
+    batch = [f"[{n}]" for n in range(100)]
     end = math.inf
     tally = itertools.count()
+    cpu: list[float] = []
+
+    def share() -> float:
+        gone = 1 - (end - time.monotonic()) / seconds
+        if gone * 10 >= len(cpu):
+            cpu.append(bench.server_cpu_s())
+        return gone
 
     def produce() -> None:
         with contextlib.closing(_Database(bench.config)) as database:
@@ -4216,7 +4232,7 @@ def _bench_load(bench: _Bench) -> list[float]:
         end = time.monotonic() + seconds
         for thread in threads:
             thread.start()
-        bench.wait_until(lambda: (seconds - end + time.monotonic()) / seconds, "running")
+        bench.wait_until(share, "running")
         for thread in threads:
             thread.join()
         stop = bench.ask("select clock_timestamp()")
@@ -4226,13 +4242,13 @@ def _bench_load(bench: _Bench) -> list[float]:
             " backtick_done as done on floor(extract(epoch from finished_at - %(start)s) / %(tenth)s) = part.n"
             " group by part.n order by part.n)"
         )
-        row = bench.connection.execute(query.encode(), {"tenth": tenth, "start": start}).fetchone()
-        return [float(rate) for rate in row[0]] if row else []
+        rates = [float(rate) for rate in bench.ask(query, tenth=tenth, start=start)]
+    return rates, [(b - a) * 1e6 / tenth / rate for a, b, rate in zip(cpu, cpu[1:], rates, strict=False)]
 
 
 def _bench_sustained(bench: _Bench) -> dict[str, Any]:
     """Producers and one runner together."""
-    rates = _bench_load(bench)
+    rates, _ = _bench_load(bench)
     return {"jobs/s done while as many are queued": sum(rates) / 10, "the slowest tenth, jobs/s": min(rates)}
 
 
@@ -4243,9 +4259,10 @@ def _bench_pinned(bench: _Bench) -> dict[str, Any]:
         holder.execute("begin isolation level repeatable read")
         holder.execute("select 1")
         for how in ("a held snapshot", "no held snapshot"):
-            rates = _bench_load(bench)
+            rates, cpu = _bench_load(bench)
             figures |= {f"{how}: first tenth, jobs/s": rates[0], f"{how}: last tenth, jobs/s": rates[-1]}
             figures[f"{how}: last to first"] = rates[-1] / rates[0]
+            figures[f"{how}: CPU of the server per job, last to first"] = cpu[-1] / cpu[0]
             holder.execute("commit")
             bench.install()
     return figures
@@ -4291,7 +4308,7 @@ def _bench_backlog(bench: _Bench) -> dict[str, Any]:
     ways: dict[str, dict[str, Any]] = {
         "future jobs": {"p_priority": 0, "p_run_at": tomorrow},
         "jobs of unknown workers": {"name": "bench.unknown", "p_priority": 0},
-        "jobs of a queue that nobody serves": {"p_queue": "unserved", "p_priority": 0},
+        "jobs of a queue that nobody serves": {"name": "bench.unknown", "p_queue": "unserved", "p_priority": 0},
         "ready jobs": {},
     }
     figures: dict[str, Any] = {}

@@ -2646,6 +2646,27 @@ def test_two_runners_share_jobs_that_turn_out_to_be_longer_than_those_before(db,
     assert min(shares)[0] > 250  # of 390 that would be fair, had the second not come later
 
 
+def test_what_finishes_while_others_wait_for_a_slot_is_reported_together(db, clean_registry, runner):
+    backtick.register(lambda: time.sleep(0.005), "a")
+    handle = runner(pool_size=4)
+    trips, trip = [], handle._poller.database.round_trip
+    handle._poller.database.round_trip = lambda *calls, **more: (trips.append(1), trip(*calls, **more))[1]
+
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 400)
+    wait_for_states(db, {"done": 400})
+
+    assert len(trips) < 200
+
+
+@pytest.mark.parametrize(("trip_ms", "want"), [(1, 4), (15, 12), (10_000, 20)])
+def test_the_farther_the_database_the_more_is_claimed_ahead(db, clean_registry, trip_ms, want):
+    poller = backtick._Poller(Config.load(pool_size=4))
+    poller.mean_ms, poller.trip_ms = 10.0, trip_ms
+
+    assert poller._want() == (want, 4)  # half of what the slots do in 20, 60, 100 ms
+    poller.leave()
+
+
 def test_little_is_claimed_ahead_if_the_arguments_are_large(db, clean_registry, runner):
     most = []
     backtick.register(lambda *_: most.append(len(handle._poller.held)), "a")
@@ -6050,7 +6071,7 @@ def test_a_flood_of_notifications_costs_a_bounded_number_of_looks_and_jobs_run_a
     backtick.register(swallow, "a")
     trips = []
     round_trip = backtick._Database.round_trip
-    count_trips = lambda self, *t, **more: trips.append(1) or round_trip(self, *t, **more)  # noqa: E731
+    count_trips = lambda self, *t, **more: trips.append(1) or round_trip(self, *t, **more)
     monkeypatch.setattr(backtick._Database, "round_trip", count_trips)
     runner(poll_ms=1000)
     enqueue(db, "a"), wait_for_states(db, {"done": 1})
@@ -6097,7 +6118,7 @@ def test_notifications_of_other_queues_wake_nobody(db, url, clean_registry, runn
     backtick.register(swallow, "a")
     trips = []
     round_trip = backtick._Database.round_trip
-    count_trips = lambda self, *t, **more: trips.append(1) or round_trip(self, *t, **more)  # noqa: E731
+    count_trips = lambda self, *t, **more: trips.append(1) or round_trip(self, *t, **more)
     monkeypatch.setattr(backtick._Database, "round_trip", count_trips)
     runner(poll_ms=60_000)
     time.sleep(0.5)
@@ -7177,6 +7198,24 @@ def test_tables_of_before_get_the_column_of_who_enqueued(url, db):
     enqueue(db)
 
     assert db.execute("select enqueued_by from backtick_job order by id").fetchall() == [(None,), (db.info.user,)]
+
+
+@pytest.mark.as_owner
+def test_claims_of_before_are_still_held_after_an_upgrade(url, db):
+    runner, other = register(db, names=NAMES), register(db, names=NAMES)
+    ids = [enqueue(db) for _ in range(4)]
+    first, second = claim(db, runner, 2)
+    columns = ("looked_at", "lowest", "highest", "last_priority", "last_run_at", "last_job")
+    db.execute("alter table backtick_claim " + ", ".join(f"drop column {column}" for column in columns))
+    db.execute("create or replace function bt_version() returns int language sql as 'select 2'")
+
+    backtick.install(Config(database_url=url))
+
+    assert [job.id for job in claim(db, other, 1)] == ids[2:3]
+    assert [job.id for job in claim(db, other, 9, floor=floor_after([first]))] == ids[3:]
+    assert complete(db, second) == [second.id]
+    assert complete(db, first) == [first.id]
+    assert states(db) == {"done": 2, "running": 2}
 
 
 def test_psql_makes_the_same_roles(url, db):

@@ -94,6 +94,8 @@ declare
     v_free      bigint[];
     v_doubtful  bigint[];
     v_is_usual  boolean;
+    v_by_worker boolean;
+    v_is_enough boolean := false;
     v_is_plain  boolean;
     v_lowest    bigint;
     v_highest   bigint;
@@ -126,14 +128,18 @@ begin
         return;
     end if;
 
-    select max(claim.looked_at) into v_looked_at
-    from backtick_claim as claim
-    join backtick_runner as runner on runner.id = claim.runner
-    where claim.queue = p_queue
-      and claim.runner <> p_runner
-      and runner.names = p_names;
-    if p_floor is null or p_is_stale and coalesce(v_looked_at, '-infinity') < v_now - interval '1 s' then
-        v_floor := null;
+    if v_floor is not null then
+        select max(claim.looked_at) into v_looked_at
+        from backtick_claim as claim
+        join backtick_runner as runner on runner.id = claim.runner
+        where claim.queue = p_queue
+          and claim.runner <> p_runner
+          and runner.names = p_names;
+        if p_is_stale and coalesce(v_looked_at, '-infinity') < v_now - interval '1 s' then
+            v_floor := null;
+        end if;
+    end if;
+    if v_floor is null then
         v_floor_ids := null;
         v_looked_at := v_now;
     else
@@ -162,11 +168,12 @@ begin
                array_agg(due.id order by due.priority, due.run_at, due.id) as free,
                min(due.id) as lowest,
                max(due.id) as highest,
+               count(*) filter (where not due.name = any (p_names)) * 2 > p_limit as are_strangers,
                bool_and(due.name = any (p_names) and due.untouched and due.after_job is null and due.crashes = 0)
                    and sum(due.bytes) <= c_most_bytes as is_plain
         from bt_due(p_queue, v_floor, v_floor_ids, v_now, p_limit) as due
     )
-    select seen.n, seen.free, seen.lowest, seen.highest,
+    select seen.n, seen.free, seen.lowest, seen.highest, seen.are_strangers,
            seen.is_plain
            and not exists (
                select from backtick_claim as claim
@@ -175,18 +182,25 @@ begin
                  and claim.highest >= seen.lowest
            )
            and not exists (select from backtick_cancel as asked where asked.job between seen.lowest and seen.highest)
-    into v_seen, v_free, v_lowest, v_highest, v_is_usual
+    into v_seen, v_free, v_lowest, v_highest, v_by_worker, v_is_usual
     from seen;
     if v_seen = 0 then
         return;
     end if;
 
-    -- Else look at more of them, and at last at so many that enough of them must be free, if all are of known workers.
+    -- Else look at more of them; then at so many that enough of them must be free, if all are of known workers; at last,
+    -- or at once if most are not, worker by worker.
     if not v_is_usual then
-        v_look := 2 * p_limit + 100;
+        v_look := case when v_by_worker then p_limit else 2 * p_limit + 100 end;
         loop
             with due as materialized (
-                select due.* from bt_due(p_queue, v_floor, v_floor_ids, v_now, v_look) as due
+                select due.*
+                from bt_due(p_queue, v_floor, v_floor_ids, v_now, v_look) as due
+                where not v_by_worker
+                union all
+                select due.*
+                from bt_due_by_worker(p_queue, p_names, v_floor, v_floor_ids, v_now, v_look) as due
+                where v_by_worker
             ), held as (
                 select unnest(claim.jobs) as id
                 from backtick_claim as claim
@@ -205,42 +219,23 @@ begin
                 select due.*,
                        due.name = any (p_names)
                        and due.id not in (select held.id from held)
-                       and not exists (select from backtick_queue as previous where previous.id = due.after_job) as is_free
+                       and (due.after_job is null
+                            or not exists (select from backtick_queue as previous where previous.id = due.after_job))
+                       as is_free
                 from due
             ) as due;
 
-            exit when v_seen < v_look or cardinality(v_free) >= p_limit or v_look > 2 * p_limit + 100;
-            v_look := v_look + 1
-                + (select coalesce(sum(cardinality(claim.jobs)), 0) from backtick_claim as claim where claim.queue = p_queue)
-                + (select count(*) from backtick_cancel);
+            exit when v_seen < v_look or cardinality(v_free) >= p_limit;
+            if not v_is_enough then
+                v_is_enough := true;
+                v_look := v_look + 100
+                    + (select coalesce(sum(cardinality(claim.jobs)), 0) from backtick_claim as claim where claim.queue = p_queue)
+                    + (select count(*) from backtick_cancel);
+            else
+                exit when v_by_worker;
+                v_by_worker := true;
+            end if;
         end loop;
-
-        -- Short, and something was left unseen: jobs that are not for this runner stand before. Look worker by worker.
-        if v_seen >= v_look and coalesce(cardinality(v_free), 0) < p_limit then
-            v_is_plain := false;
-            with held as (
-                select unnest(claim.jobs) as id from backtick_claim as claim where claim.queue = p_queue
-                union all
-                select asked.job from backtick_cancel as asked
-            )
-            select array_agg(due.id order by due.priority, due.run_at, due.id) filter (where due.untouched),
-                   array_agg(due.id) filter (where not due.untouched)
-            into v_free, v_doubtful
-            from unnest(p_names) as known (name)
-            cross join generate_series(0, 9) as lane (priority)
-            cross join lateral (
-                select job.id, job.priority, job.run_at, job.xmax = 0 as untouched
-                from backtick_queue as job
-                where job.queue = p_queue
-                  and job.name = known.name
-                  and job.priority = lane.priority
-                  and job.run_at <= v_now
-                  and not exists (select from backtick_queue as previous where previous.id = job.after_job)
-                order by job.run_at, job.id
-                limit v_look
-            ) as due
-            where due.id not in (select held.id from held);
-        end if;
 
         if v_doubtful is not null then
             v_free := v_free || array(

@@ -18,7 +18,7 @@ comment on function bt_bytes is 'How many bytes of memory arguments take at most
 
 -- bt_due: the first jobs of a queue that are due, held or not, priority by priority; for bt_claim.
 --
--- Neither this nor bt_bytes pins the search_path, as callers do: so they become part of the caller's statement.
+-- None of these pins the search_path, as callers do: so they become part of the caller's statement.
 --
 -- p_queue      the queue
 -- p_floor      ten times, for priorities 0 to 9: only what comes after this run_at, and
@@ -63,3 +63,50 @@ as $$
     limit p_look
 $$;
 comment on function bt_due is 'The first jobs of a queue that are due, held or not.';
+
+-- bt_due_by_worker: the same of some workers, whatever stands before them, and without those that come after a job
+-- which has not ended.
+--
+-- p_names   the workers
+-- others    as bt_due
+create or replace function bt_due_by_worker(
+    p_queue     text,
+    p_names     text[],
+    p_floor     timestamptz[],
+    p_floor_ids bigint[],
+    p_now       timestamptz,
+    p_look      int
+)
+    returns table (
+        id        bigint,
+        priority  smallint,
+        run_at    timestamptz,
+        name      text,
+        after_job bigint,
+        crashes   int,
+        bytes     bigint,
+        untouched boolean
+    )
+    language sql
+    stable
+as $$
+    select due.*
+    from unnest(p_names) as known (name)
+    cross join generate_series(0, 9) as lane (priority)
+    cross join lateral (
+        select job.id, job.priority, job.run_at, job.name, job.after_job, job.crashes, bt_bytes(job.args), job.xmax = 0
+        from backtick_queue as job
+        where job.queue = p_queue
+          and job.name = known.name
+          and job.priority = lane.priority
+          and (job.run_at, job.id) > (
+              coalesce(p_floor[lane.priority + 1], '-infinity'), coalesce(p_floor_ids[lane.priority + 1], 0))
+          and job.run_at <= p_now
+          and (job.after_job is null or not exists (select from backtick_queue as previous where previous.id = job.after_job))
+        order by job.run_at, job.id
+        limit p_look
+    ) as due
+    order by due.priority, due.run_at, due.id
+    limit p_look
+$$;
+comment on function bt_due_by_worker is 'The first jobs of some workers in a queue that are due, held or not.';

@@ -71,12 +71,6 @@ comment on column backtick_claim.id is 'The proof of ownership that completing, 
 comment on column backtick_claim.queue is 'The queue that all jobs of the claim are from.';
 comment on column backtick_claim.runner is 'backtick_runner.id; a claim whose runner is gone is revived.';
 comment on column backtick_claim.claimed_at is 'When the claim was made.';
-comment on column backtick_claim.looked_at is 'When the queue was last looked through from the beginning, as far as its runner knew.';
-comment on column backtick_claim.lowest is 'The lowest id that was claimed.';
-comment on column backtick_claim.highest is 'The highest id that was claimed.';
-comment on column backtick_claim.last_priority is 'The priority of the last job, in the order in which they are claimed: there the next claim may start.';
-comment on column backtick_claim.last_run_at is 'Its run_at.';
-comment on column backtick_claim.last_job is 'Its id.';
 comment on column backtick_claim.jobs is 'Ids of the jobs still held; the row goes with the last of them.';
 
 -- ---- backtick_cancel: the running jobs that somebody wants canceled -----------
@@ -276,6 +270,12 @@ begin
     end if;
 end;
 $$;
+comment on column backtick_claim.looked_at is 'When the queue was last looked through from the beginning, as far as its runner knew.';
+comment on column backtick_claim.lowest is 'The lowest id that was claimed.';
+comment on column backtick_claim.highest is 'The highest id that was claimed.';
+comment on column backtick_claim.last_priority is 'The priority of the last job, in the order in which they are claimed: there the next claim may start.';
+comment on column backtick_claim.last_run_at is 'Its run_at.';
+comment on column backtick_claim.last_job is 'Its id.';
 comment on column backtick_queue.enqueued_by is 'The role that enqueued it, as bt_role told it; null: before roles were recorded.';
 comment on column backtick_done.enqueued_by is 'The role that enqueued it; null: before roles were recorded.';
 
