@@ -356,6 +356,7 @@ class _Database:
         self.schema = config.schema
         self.connection = _connect(self.url)
         self.calling_since = math.inf  # monotonic time; read by the watchdog
+        self.synced_at = self.took_s = 0.0  # when the last transaction of a round trip ended, and how long it took
         self.watchdog = watchdog
         self.line: socket.socket | None = None  # the connection's socket, for the watchdog
         if watchdog:
@@ -402,10 +403,13 @@ class _Database:
 
         Returns the rows of each call of each transaction. If one raises, those after it may have happened.
         """
+        begun = time.monotonic()
         if not self.pooled and len(transactions) == 1 == len(transactions[0]):
             meanwhile()
             with self._watched():  # 0.1 ms less than by a pipeline
-                return [[self.connection.execute(*transactions[0][0]).fetchall()]]
+                rows = self.connection.execute(*transactions[0][0]).fetchall()
+            self.took_s = time.monotonic() - begun
+            return [[rows]]
         cursors = []
         try:
             with self._watched(), self.connection.pipeline() as pipeline:
@@ -417,7 +421,10 @@ class _Database:
                         meanwhile()
                     if self.pooled:
                         self.connection.execute("commit")
+                    begun = max(begun, self.synced_at)
                     pipeline.sync()  # what stands between two of these is a transaction
+                    self.synced_at = time.monotonic()
+                    self.took_s = self.synced_at - begun
                 return [[cursor.fetchall() for cursor in calls] for calls in cursors]
         except BaseException:
             if not self.connection.closed:
@@ -527,7 +534,7 @@ _CASTS = {
     "p_errors": "::jsonb[]",
     "p_floor": "::timestamptz[]",
     "p_floor_ids": "::bigint[]",
-    "p_is_stale": "::boolean",
+    "p_stale_ms": "::int",
     "p_id": "::bigint",
     "p_old_args": "::text",
     "p_old_errors": "::jsonb[]",
@@ -2837,6 +2844,43 @@ def _storable(text: str, limit: int) -> str:
 # trip. Never calls a worker.
 
 
+class _Floor:
+    """Where claims of a queue start: behind what was claimed before, now and then at the beginning; see bt_claim."""
+
+    LOOK_S = 1.0  # a look from the beginning is due so long after the last,
+    CHEAP_S = 0.005  # or as soon as a claim comes back short; but if it took longer than this,
+    SHARE = 20  # so many times as long must have passed
+
+    def __init__(self) -> None:
+        self.times: list[str | None] = [None] * 10
+        self.ids: list[int | None] = [None] * 10
+        self.looked_at = -math.inf  # monotonic time of the last look from the beginning
+        self.gap_s = 0.0  # from one look to the next, at least
+        self.is_looked = True  # whether the last claim was one
+
+    @property
+    def look_at(self) -> float:
+        """When the next look from the beginning may be, in monotonic time."""
+        return self.looked_at + self.gap_s
+
+    def parameters(self, is_short: bool, must_look: bool) -> dict[str, Any]:
+        """What to tell bt_claim; is_short: the last claim came back short, must_look: then time does not count."""
+        gap_s = self.gap_s if is_short else max(self.gap_s, self.LOOK_S)
+        self.is_looked = time.monotonic() >= self.looked_at + gap_s or (is_short and must_look)
+        if self.is_looked and is_short:
+            return {}
+        stale = {"p_stale_ms": int(gap_s * 1000)} if self.is_looked else {}
+        return {"p_floor": self.times, "p_floor_ids": self.ids, **stale}
+
+    def move(self, jobs: Sequence[Job], took_s: float) -> None:
+        """Start behind these jobs the next time; their claim took so long."""
+        for job in jobs:
+            self.times[job.priority], self.ids[job.priority] = job.run_at_text, job.id
+        if self.is_looked:
+            self.looked_at = time.monotonic()
+            self.gap_s = self.SHARE * took_s if took_s > self.CHEAP_S else 0.0
+
+
 class _Poller:
     """Serves the queues. All state is the poller thread's own, but for what says otherwise."""
 
@@ -2863,8 +2907,7 @@ class _Poller:
         self.held: dict[int, Job] = {}  # claimed, and not yet reported
         self.fresh: list[Job] = []  # those of them that the pool has not been given yet
         self.unreported: list[_Outcome] = []
-        self.floors: dict[str, dict[str, Any]] = {}  # by queue: where bt_claim is to start, as its parameters
-        self.stale_at: dict[str, float] = {}  # by queue: monotonic time at which its floor is stale
+        self.floors: dict[str, _Floor] = {}  # by queue
         self.reconcile_at = 0.0
         self.mean_ms = float(self.SHORT_MS)  # how long jobs run, a moving mean
         self.trip_ms = 0.0  # how long a round trip to the database takes, a moving mean
@@ -2991,17 +3034,17 @@ class _Poller:
                 time.sleep(self.YIELD_S)
             want, begin = self._want()
 
-        # Nothing more is due. Lie down, and look a last time, from the beginning of the queues.
-        self.floors.clear()
+        # Nothing more is due. Lie down, and look a last time, from the beginning of the queues if that takes no time.
         now = time.monotonic()
         lie_down = now > self.asleep_until - 1.5 * self.config.poll_ms / 1000 or now >= self.fire_at
-        if self._exchange(want, begin, lie_down):
+        if self._exchange(want, begin, lie_down, is_short=True):
             self._hand_out()
             time.sleep(self.YIELD_S)
         elif self.drain and not self.held:
             return True
         else:
-            self._wait(min(self.config.poll_ms, (self.asleep_until - time.monotonic()) * 1000))
+            look_at = min((floor.look_at for floor in self.floors.values() if not floor.is_looked), default=math.inf)
+            self._wait(min(self.config.poll_ms, (min(self.asleep_until, look_at) - time.monotonic()) * 1000))
         return False
 
     def _stopping_turn(self, stop_at: float) -> bool:
@@ -3071,7 +3114,7 @@ class _Poller:
 
     # Reports and claims
 
-    def _exchange(self, want: int, begin: int = 0, lie_down: bool = False) -> int:
+    def _exchange(self, want: int, begin: int = 0, lie_down: bool = False, is_short: bool = False) -> int:
         """Report what finished, fire, lie down if told to, and claim, a transaction each; returns how many it claimed.
 
         What was claimed before is handed out while the server works.
@@ -3088,7 +3131,7 @@ class _Poller:
             for_ms = self.ASLEEP_POLLS * self.config.poll_ms
             trip["sleep"] = [self.database.call("bt_sleep", p_runner=self.runner, p_poll_ms=for_ms)]
         if order:
-            trip["claim"] = [self._claim(order[0], want, begin)]
+            trip["claim"] = [self._claim(order[0], want, begin, is_short)]
         if not trip:
             return 0
         try:
@@ -3103,7 +3146,8 @@ class _Poller:
         claimed = self._claimed(order[0], answers["claim"][0]) if order else 0
         for queue in order[1:]:
             if claimed < want:
-                ((rows,),) = self.database.round_trip([self._claim(queue, want - claimed, max(0, begin - claimed))])
+                call = self._claim(queue, want - claimed, max(0, begin - claimed), is_short)
+                ((rows,),) = self.database.round_trip([call])
                 claimed += self._claimed(queue, rows)
         return claimed
 
@@ -3130,13 +3174,8 @@ class _Poller:
             return list(self.weights)
         return sorted(self.weights, key=lambda queue: random.random() ** (1 / self.weights[queue]), reverse=True)
 
-    def _claim(self, queue: str, limit: int, begin: int) -> Call:
-        floor, now = self.floors.get(queue, {}), time.monotonic()
-        is_stale = now > self.stale_at.get(queue, 0)
-        if is_stale or not floor:
-            self.stale_at[queue] = now + 1
-        if is_stale and floor:
-            floor = floor | {"p_is_stale": True}
+    def _claim(self, queue: str, limit: int, begin: int, is_short: bool) -> Call:
+        floor = self.floors.setdefault(queue, _Floor())
         return self.database.call(
             "bt_claim",
             p_runner=self.runner,
@@ -3144,18 +3183,15 @@ class _Poller:
             p_limit=limit,
             p_names=list(_by_name),
             p_begin=begin,
-            **floor,
+            **floor.parameters(is_short, self.drain),
         )
 
     def _claimed(self, queue: str, rows: list[Any]) -> int:
         jobs = [*map(_as_job, rows)]
+        self.floors[queue].move(jobs, self.database.took_s)
+        self.held |= {job.id: job for job in jobs}
+        self.fresh += jobs
         if jobs:
-            floor = self.floors.setdefault(queue, {"p_floor": [None] * 10, "p_floor_ids": [None] * 10})
-            times, ids = floor["p_floor"], floor["p_floor_ids"]
-            for job in jobs:
-                times[job.priority], ids[job.priority] = job.run_at_text, job.id
-                self.held[job.id] = job
-            self.fresh += jobs
             self.asleep_until = self.deaf_until = 0.0  # bt_claim has woken this runner
             self.is_heavy = sum([len(job.args) for job in self.fresh]) > self.HEAVY_BYTES
         return len(jobs)

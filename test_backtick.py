@@ -257,12 +257,12 @@ def register(db, queues=("default",), lock=False, lease_ms=30_000, names=()):
     return call(db, "bt_register_runner", p_host="h", p_pid=1, **options)[0][0]
 
 
-def claim(db, runner, limit=1, queue="default", names=NAMES, floor=(None, None), is_stale=False):
+def claim(db, runner, limit=1, queue="default", names=NAMES, floor=(None, None), stale_ms=None):
     """Claim; returns rows with claim, id, name …"""
     with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
         cursor.execute(
             "select * from bt_claim(%s, %s, %s, %s, %s::timestamptz[], %s::bigint[], %s)",
-            (runner, queue, limit, names, *floor, is_stale),
+            (runner, queue, limit, names, *floor, stale_ms),
         )
         return cursor.fetchall()
 
@@ -548,10 +548,10 @@ def test_a_runner_starts_where_another_with_the_same_workers_left_off(db, how):
 
     more = claim(db, one, 1, floor=floor_after(mine))
     assert [job.id for job in more] == [5]
-    more += claim(db, one, 9, floor=floor_after(more), is_stale=True)  # but the other has just looked
+    more += claim(db, one, 9, floor=floor_after(more), stale_ms=1000)  # but the other has just looked
     assert [job.id for job in more] == [5, 6]
     move_clock(db, "2 s")
-    assert [job.id for job in claim(db, one, 9, floor=floor_after(more), is_stale=True)] == [below]
+    assert [job.id for job in claim(db, one, 9, floor=floor_after(more), stale_ms=1000)] == [below]
 
 
 def test_a_runner_starts_from_its_own_floor_if_it_claimed_last_or_others_have_other_workers(db):
@@ -1330,15 +1330,15 @@ class QueueMachine(RuleBasedStateMachine):
         self.heartbeats[register(self.db, lease_ms=600_000, names=["a"])] = self.minutes
 
     @precondition(lambda self: self.heartbeats)
-    @rule(data=st.data(), limit=st.integers(1, 6), from_floor=st.booleans(), is_stale=st.booleans())
-    def claim(self, data, limit, from_floor, is_stale):
+    @rule(data=st.data(), limit=st.integers(1, 6), from_floor=st.booleans(), stale_ms=st.sampled_from([None, 1000]))
+    def claim(self, data, limit, from_floor, stale_ms):
         runner = data.draw(st.sampled_from(sorted(self.heartbeats)))
         due = self.db.execute(
             "select id from backtick_job where state = 'queued' and run_at <= bt_now() and cancel_asked_at is null"
             " order by priority, run_at, id"
         ).fetchall()
         floor = self.floors.get(runner, (None, None)) if from_floor else (None, None)
-        jobs = claim(self.db, runner, limit, names=["a"], floor=floor, is_stale=is_stale)
+        jobs = claim(self.db, runner, limit, names=["a"], floor=floor, stale_ms=stale_ms)
         ids, due_ids = [job.id for job in jobs], [id_ for (id_,) in due]
         if floor == (None, None):
             assert ids == due_ids[:limit]
@@ -2665,6 +2665,38 @@ def test_the_farther_the_database_the_more_is_claimed_ahead(db, clean_registry, 
 
     assert poller._want() == (want, 4)  # half of what the slots do in 20, 60, 100 ms
     poller.leave()
+
+
+def test_looks_from_the_beginning_take_a_twentieth_of_the_time_at_most():
+    floor = backtick._Floor()
+    assert "p_stale_ms" in floor.parameters(is_short=False, must_look=False)
+    floor.move([], took_s=0.001)
+    assert "p_stale_ms" not in floor.parameters(is_short=False, must_look=False)  # once a second
+    assert floor.parameters(is_short=True, must_look=False) == {}  # at once, if it is cheap
+
+    floor.move([], took_s=10)
+    assert "p_floor" in floor.parameters(is_short=True, must_look=False)
+    assert floor.look_at > time.monotonic() + 190
+    floor.looked_at -= 199
+    assert "p_stale_ms" not in floor.parameters(is_short=False, must_look=False)
+    floor.looked_at -= 2
+    assert floor.parameters(is_short=False, must_look=False)["p_stale_ms"] == 200_000
+    assert floor.parameters(is_short=True, must_look=False) == {}
+    floor.move([], took_s=10)
+    assert floor.parameters(is_short=True, must_look=True) == {}  # whoever drains a queue has to know
+
+
+def test_what_lies_below_the_floor_of_a_sleeping_runner_runs_once_it_may_look(db, clean_registry, runner):
+    backtick.register(lambda: None, "a")
+    handle = runner(poll_ms=60_000)
+    enqueue(db, "a"), wait_for_states(db, {"done": 1})
+    floor = handle._poller.floors["default"]
+    db.execute("insert into backtick_queue (name, run_at) values ('a', '2020-01-01')")  # nobody is told
+
+    floor.looked_at, floor.gap_s, floor.is_looked = time.monotonic(), 0.5, False
+    handle._poller.wake(always=True)
+
+    wait_for_states(db, {"done": 2})
 
 
 def test_little_is_claimed_ahead_if_the_arguments_are_large(db, clean_registry, runner):
@@ -9128,7 +9160,7 @@ def test_what_commits_late_or_is_back_dated_runs_although_runners_are_past_it_an
     call(db, "bt_enqueue_many", p_name="a", p_args=[f"[{n}]" for n in range(6000)])
     runners = [runner(pool_size=2) for _ in range(2)]
     wait_until(lambda: len(order) > 500, "the runners to get going")
-    assert all(any(floor["p_floor"]) for handle in runners for floor in handle._poller.floors.values())
+    assert all(any(floor.times) for handle in runners for floor in handle._poller.floors.values())
 
     late.execute("commit")
     ((past,),) = db.execute("select bt_enqueue('a', '[\"past\"]', p_run_at => now() - interval '1 day')").fetchall()

@@ -40,8 +40,9 @@
 --              A hint that spares a walk over jobs known to be gone; null looks from the beginning. Pass null when a
 --              claim came back short: jobs that were retried, released, back-dated or committed late lie below the floor.
 -- p_floor_ids  ten ids: those of the jobs whose run_at is in p_floor; null starts with the first of that time
--- p_is_stale   true looks from the beginning all the same, unless another runner with the same workers has done so
---              within the last second: pass it once a second
+-- p_stale_ms   looks from the beginning all the same, unless another runner with the same workers has done so within so
+--              many milliseconds; null trusts the floor. Pass 1000 once a second, or both more if such a look takes long:
+--              while some transaction holds a snapshot, the jobs that have gone must still be walked over
 -- p_begin      how many of the jobs the runner will begin at once, the others being claimed ahead; null: all
 -- returns      a row per job, in order; none if nothing is due, or the queue is paused. tries counts this
 --              one. claim is the proof that bt_complete, bt_fail and bt_release ask for
@@ -56,7 +57,7 @@ create or replace function bt_claim(
     p_names     text[],
     p_floor     timestamptz[] default null,
     p_floor_ids bigint[] default null,
-    p_is_stale  boolean default false,
+    p_stale_ms  int default null,
     p_begin     int default null
 )
     returns table (
@@ -129,37 +130,37 @@ begin
     end if;
 
     if v_floor is not null then
-        select max(claim.looked_at) into v_looked_at
-        from backtick_claim as claim
-        join backtick_runner as runner on runner.id = claim.runner
-        where claim.queue = p_queue
-          and claim.runner <> p_runner
-          and runner.names = p_names;
-        if p_is_stale and coalesce(v_looked_at, '-infinity') < v_now - interval '1 s' then
+        with alike as materialized (
+            select claim.runner, claim.claimed_at, claim.looked_at, claim.last_priority, claim.last_run_at, claim.last_job
+            from backtick_claim as claim
+            join backtick_runner as runner on runner.id = claim.runner
+            where claim.queue = p_queue
+              and runner.names = p_names
+        )
+        select newest.runner, newest.last_priority + 1 as lane, newest.last_run_at, newest.last_job,
+               (select max(alike.looked_at) from alike where alike.runner <> p_runner) as looked_at,
+               exists (select from alike where alike.runner = p_runner) as has_own
+        into v_newest
+        from alike as newest
+        order by newest.claimed_at desc
+        limit 1;
+
+        v_looked_at := v_newest.looked_at;
+        if p_stale_ms is not null
+            and coalesce(v_looked_at, '-infinity') < v_now - p_stale_ms * interval '1 ms'
+        then
             v_floor := null;
+        elsif v_newest.runner <> p_runner  -- if none of its own is left, only the place tells which came last
+            and (v_newest.has_own or (v_newest.last_run_at, v_newest.last_job) > (
+                coalesce(v_floor[v_newest.lane], '-infinity'), coalesce(v_floor_ids[v_newest.lane], 0)))
+        then
+            v_floor[v_newest.lane] := v_newest.last_run_at;
+            v_floor_ids[v_newest.lane] := v_newest.last_job;
         end if;
     end if;
     if v_floor is null then
         v_floor_ids := null;
         v_looked_at := v_now;
-    else
-        select claim.runner, claim.last_priority + 1 as lane, claim.last_run_at, claim.last_job
-        into v_newest
-        from backtick_claim as claim
-        join backtick_runner as runner on runner.id = claim.runner
-        where claim.queue = p_queue
-          and runner.names = p_names
-        order by claim.claimed_at desc
-        limit 1;
-        -- If none of its own is left, only the place tells which came last.
-        if v_newest.runner <> p_runner
-            and (exists (select from backtick_claim as claim where claim.queue = p_queue and claim.runner = p_runner)
-                 or (v_newest.last_run_at, v_newest.last_job) > (
-                     coalesce(v_floor[v_newest.lane], '-infinity'), coalesce(v_floor_ids[v_newest.lane], 0)))
-        then
-            v_floor[v_newest.lane] := v_newest.last_run_at;
-            v_floor_ids[v_newest.lane] := v_newest.last_job;
-        end if;
     end if;
 
     -- The usual case: whatever comes first is free.
