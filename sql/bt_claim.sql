@@ -25,7 +25,8 @@
 --
 -- Time per job is what counts here. In the usual case the first jobs from the floor on are all free, small and of
 -- known workers, which one pass over them tells; else they are looked at one by one. Of the claims that there are only
--- those are unpacked that may hold one of these jobs, by their lowest and highest id. `not in` is what makes a hash
+-- those are read that may hold one of these jobs, by their lowest and highest id, or that are new: a held snapshot keeps
+-- all that there ever were. `not in` is what makes a hash
 -- table whatever the planner guesses about the number of rows; it is wrong about all of them.
 --
 -- The plan must not change as tables grow from empty: hence the settings. Without jit = off the
@@ -135,6 +136,7 @@ begin
             from backtick_claim as claim
             join backtick_runner as runner on runner.id = claim.runner
             where claim.queue = p_queue
+              and claim.claimed_at > v_now - greatest(1000, p_stale_ms) * interval '1 ms'
               and runner.names = p_names
         )
         select newest.runner, newest.last_priority + 1 as lane, newest.last_run_at, newest.last_job,

@@ -293,6 +293,14 @@ begin
         create index backtick_queue_name on backtick_queue (queue, name, priority, run_at, id);
     end if;
 
+    -- bt_claim: the latest claims, and those that may hold given jobs
+    if to_regclass('backtick_claim_latest') is null then
+        create index backtick_claim_latest on backtick_claim (queue, claimed_at);
+    end if;
+    if to_regclass('backtick_claim_highest') is null then
+        create index backtick_claim_highest on backtick_claim (queue, highest);
+    end if;
+
     -- a schedule fires each time once, whatever happens
     if to_regclass('backtick_queue_fire') is null then
         create unique index backtick_queue_fire on backtick_queue (schedule, scheduled_for) where schedule is not null;
