@@ -2849,7 +2849,7 @@ class _Floor:
 
     LOOK_S = 1.0  # a look from the beginning is due so long after the last,
     CHEAP_S = 0.005  # or as soon as a claim comes back short; but if it took longer than this,
-    SHARE = 20  # so many times as long must have passed
+    SHARE = 50  # so many times as long must have passed
 
     def __init__(self) -> None:
         self.times: list[str | None] = [None] * 10
@@ -4235,22 +4235,12 @@ def _bench_latency(bench: _Bench) -> dict[str, Any]:
     return figures
 
 
-def _bench_load(bench: _Bench) -> tuple[list[float], list[float]]:
-    """Two producers queue batches of 100, as fast as one runner takes them.
-
-    Returns for each tenth of the time the jobs/s that were done, and the server's CPU in ms per 1000 jobs.
-    """
+def _bench_load(bench: _Bench) -> list[float]:
+    """Two producers queue batches of 100, as fast as one runner takes them; jobs/s done in each tenth of the time."""
     seconds: int = bench.options.seconds
     batch = [f"[{n}]" for n in range(100)]
     end = math.inf
     tally = itertools.count()
-    cpu: list[float] = []
-
-    def share() -> float:
-        gone = 1 - (end - time.monotonic()) / seconds
-        if gone * 10 >= len(cpu):
-            cpu.append(bench.server_cpu_s())
-        return gone
 
     def produce() -> None:
         with contextlib.closing(_Database(bench.config)) as database:
@@ -4268,7 +4258,7 @@ def _bench_load(bench: _Bench) -> tuple[list[float], list[float]]:
         end = time.monotonic() + seconds
         for thread in threads:
             thread.start()
-        bench.wait_until(share, "running")
+        bench.wait_until(lambda: (seconds - end + time.monotonic()) / seconds, "running")
         for thread in threads:
             thread.join()
         stop = bench.ask("select clock_timestamp()")
@@ -4278,13 +4268,12 @@ def _bench_load(bench: _Bench) -> tuple[list[float], list[float]]:
             " backtick_done as done on floor(extract(epoch from finished_at - %(start)s) / %(tenth)s) = part.n"
             " group by part.n order by part.n)"
         )
-        rates = [float(rate) for rate in bench.ask(query, tenth=tenth, start=start)]
-    return rates, [(b - a) * 1e6 / tenth / rate for a, b, rate in zip(cpu, cpu[1:], rates, strict=False)]
+        return [float(rate) for rate in bench.ask(query, tenth=tenth, start=start)]
 
 
 def _bench_sustained(bench: _Bench) -> dict[str, Any]:
     """Producers and one runner together."""
-    rates, _ = _bench_load(bench)
+    rates = _bench_load(bench)
     return {"jobs/s done while as many are queued": sum(rates) / 10, "the slowest tenth, jobs/s": min(rates)}
 
 
@@ -4295,10 +4284,9 @@ def _bench_pinned(bench: _Bench) -> dict[str, Any]:
         holder.execute("begin isolation level repeatable read")
         holder.execute("select 1")
         for how in ("a held snapshot", "no held snapshot"):
-            rates, cpu = _bench_load(bench)
+            rates = _bench_load(bench)
             figures |= {f"{how}: first tenth, jobs/s": rates[0], f"{how}: last tenth, jobs/s": rates[-1]}
             figures[f"{how}: last to first"] = rates[-1] / rates[0]
-            figures[f"{how}: CPU of the server per job, last to first"] = cpu[-1] / cpu[0]
             holder.execute("commit")
             bench.install()
     return figures
