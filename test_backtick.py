@@ -2668,10 +2668,15 @@ def test_the_farther_the_database_the_more_is_claimed_ahead(db, clean_registry, 
 
 
 def test_looks_from_the_beginning_take_a_fiftieth_of_the_time_at_most():
-    floor = backtick._Floor()
-    assert "p_stale_ms" in floor.parameters(is_short=False, must_look=False)
-    floor.move([], took_s=0.001)
-    assert "p_stale_ms" not in floor.parameters(is_short=False, must_look=False)  # once a second
+    floor, job = (
+        backtick._Floor(),
+        backtick.Job(1, 2, "default", "a", b"[]", 5, "2026-01-01 00:00+00", 1, 0, None, "", None),
+    )
+    assert floor.parameters(is_short=False, must_look=False) == {}
+    floor.move([job], took_s=0.001)
+    again = floor.parameters(is_short=False, must_look=False)
+    assert (again["p_floor"][5], again["p_floor_ids"][5]) == (job.run_at_text, job.id)
+    assert "p_stale_ms" not in again  # once a second
     assert floor.parameters(is_short=True, must_look=False) == {}  # at once, if it is cheap
 
     floor.move([], took_s=10)
@@ -2693,7 +2698,7 @@ def test_what_lies_below_the_floor_of_a_sleeping_runner_runs_once_it_may_look(db
     floor = handle._poller.floors["default"]
     db.execute("insert into backtick_queue (name, run_at) values ('a', '2020-01-01')")  # nobody is told
 
-    floor.looked_at, floor.gap_s, floor.is_looked = time.monotonic(), 0.5, False
+    floor.times[5], floor.looked_at, floor.gap_s = "2025-01-01", time.monotonic(), 0.5
     handle._poller.wake(always=True)
 
     wait_for_states(db, {"done": 2})

@@ -71,7 +71,14 @@ begin
     values (p_queue, p_name, v_args, p_priority, coalesce(p_run_at, v_now), p_max_tries, v_now)
     returning id into v_id;
 
-    perform bt_wake(p_queue, coalesce(p_run_at, v_now));
+    -- Asked here too, since to call bt_wake for nothing takes longer than to ask.
+    if exists (
+        select from backtick_runner as runner
+        where runner.asleep_until > coalesce(p_run_at, v_now)
+          and p_queue = any (runner.queues)
+    ) then
+        perform bt_wake(p_queue, coalesce(p_run_at, v_now));
+    end if;
     return v_id;
 end;
 $$;
