@@ -26,8 +26,8 @@
 -- Time per job is what counts here. In the usual case the first jobs from the floor on are all free, small and of
 -- known workers, which one pass over them tells; else they are looked at one by one. Of the claims that there are only
 -- those are read that may hold one of these jobs, by their lowest and highest id, or that are new: a held snapshot keeps
--- all that there ever were. `not in` is what makes a hash
--- table whatever the planner guesses about the number of rows; it is wrong about all of them.
+-- all that there ever were. `not in` makes a hash table whatever the planner guesses about the number of rows, and it
+-- guesses wrong.
 --
 -- The plan must not change as tables grow from empty: hence the settings. Without jit = off the
 -- cost that a forbidden scan is given has each claim compiled, which took 30 ms.
