@@ -86,7 +86,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, cast, overload
 
 import nacl.bindings as sodium
 import psycopg
@@ -1680,7 +1680,7 @@ class _Database:
         self.url = database_url(config)
         self.schema = config.schema
         self.connection = _connect(self.url)
-        self.calling_since = math.inf  # monotonic time; read by the watchdog
+        self.calling_since: float | None = None  # monotonic time; None: no call is under way. Read by the watchdog
         self.synced_at = self.took_s = 0.0  # when the last transaction of a round trip ended, and how long it took
         self.watchdog = watchdog
         self.line: socket.socket | None = None  # the connection's socket, for the watchdog
@@ -1768,7 +1768,7 @@ class _Database:
         try:
             yield
         finally:
-            self.calling_since = math.inf
+            self.calling_since = None
 
     def hang_up(self) -> None:
         """Break the connection, from another thread: whoever waits for an answer gets an OperationalError."""
@@ -1816,9 +1816,10 @@ class _Watchdog:
         while not self.stop.wait(self.LOOK_S):
             with self.lock:
                 for database in self.databases:
-                    if time.monotonic() - database.calling_since > self.limit_s:
+                    since = database.calling_since
+                    if since is not None and time.monotonic() - since > self.limit_s:
                         log.warning("the database has not answered for %.0f s: hanging up", self.limit_s)
-                        database.calling_since = math.inf
+                        database.calling_since = None
                         database.hang_up()
 
 
@@ -1838,6 +1839,25 @@ class _Backoff:
         """Seconds to wait this time."""
         seconds, self.seconds = self.seconds, min(self.seconds * 2, self.MOST_S)
         return seconds * random.uniform(0.5, 1.5)
+
+
+class _Due:
+    """When something is to be done again, in monotonic time; at first at once."""
+
+    def __init__(self) -> None:
+        self.now()
+
+    def now(self) -> None:
+        """Have it done at once."""
+        self.again_in(0.0)
+
+    def again_in(self, seconds: float) -> None:
+        """Have it done so much later."""
+        self.at = time.monotonic() + seconds
+
+    def has_come(self) -> bool:
+        """Whether it is time."""
+        return time.monotonic() >= self.at
 
 
 @functools.lru_cache(maxsize=256)
@@ -2197,10 +2217,14 @@ class _Row(NamedTuple):
     scheduled_for_text: str | None
 
 
+_Place = Literal["fresh", "waiting", "at work", "ended"]  # of a claimed job; see the head of this file
+
+
 class Job(_Row):
     """A claimed job, as current_job() shows it. tries counts this one; times are of the database's clock, in UTC."""
 
     canceled: bool = False  # nobody wants its end any more: it was canceled, overran its timeout, or was lost
+    place: _Place = "fresh"  # the runner's: where it is
 
     @property
     def run_at(self) -> dt.datetime:
@@ -2301,22 +2325,29 @@ if __name__ == "__main__":
 
 
 class _Run:
-    """A place where one job at a time is at work. Who is first decides how that ends: the worker, or stop()."""
+    """Where one job at a time is at work. Who is first decides how that ends: the worker, or the poller's stop()."""
 
     def __init__(self, pool: _Pool) -> None:
         self.pool = pool
         # Guards job, and what _interrupt() reads. Taken twice where cancel() of a future calls finish() at once.
         self.lock = threading.RLock()
         self.job: Job | None = None
-        self.started = math.inf  # monotonic time at which the worker was called
+        self.started: float | None = None  # monotonic time at which the worker was called; None: it was not yet
+
+    def begin(self, job: Job, is_called: bool = True) -> None:
+        """Be at work at a job, in the thread that took it from the line; its time counts when its worker is called."""
+        with self.lock:
+            self.job = job
+            self.started = time.monotonic() if is_called else None
+            job.place = "at work"
 
     def finish(self, job: Job, result: _Result) -> None:
-        """The worker has ended by itself; ignored after a stop()."""
+        """The worker has ended by itself, in whatever thread; ignored after a stop()."""
         with self.lock:
             if self.job is not job:
                 return
             self.job = None
-        self.pool.finish(_Outcome(job, *result, (time.monotonic() - self.started) * 1000))
+        self.pool.finish(_Outcome(job, *result, self.ran_ms()))
 
     def stop(self, job: Job, reason: type[JobStopped]) -> bool:
         """Stop the worker as far as it can be stopped; false if it has just ended by itself. By the poller only."""
@@ -2324,48 +2355,195 @@ class _Run:
             if self.job is not job:
                 return False
             self.job = None
+            job.place = "ended"
             job.canceled = True
             self._interrupt(reason)
             return True
+
+    def ran_ms(self) -> float:
+        """How long the worker has run."""
+        return 0.0 if self.started is None else (time.monotonic() - self.started) * 1000
 
     def _interrupt(self, reason: type[JobStopped]) -> None:
         raise NotImplementedError
 
 
-class _Slot(_Run):
-    """Runs jobs in one thread of the executor, or in a process for which the thread waits."""
+class _Kind:
+    """One kind of place where jobs run, with a line of those that wait for one.
+
+    The five methods are for the poller alone; what other threads do here says so where it stands.
+    """
+
+    def __init__(self, pool: _Pool) -> None:
+        self.pool = pool
+
+    def put(self, job: Job) -> None:
+        """Have a job run as soon as there is room."""
+        raise NotImplementedError
+
+    def waiting(self) -> int:
+        """How many jobs wait for room."""
+        raise NotImplementedError
+
+    def take_back(self) -> list[Job]:
+        """Take back the jobs that wait for room."""
+        raise NotImplementedError
+
+    def runs(self) -> Sequence[_Run]:
+        """Where jobs are at work, or were a moment ago."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Have all threads and processes end that were started here, as soon as they have nothing to do."""
+        raise NotImplementedError
+
+
+class _Threads(_Kind):
+    """Runs plain workers in slots: long tasks on a thread pool, each of which takes one job after the other."""
 
     def __init__(self, pool: _Pool) -> None:
         super().__init__(pool)
-        self.thread = 0
+        self.line: queues.SimpleQueue[Job | None] = queues.SimpleQueue()  # taken from by slots; None: end
+        self.slots: list[_Slot] = []
+        # Room for the slots that replace those that hang; a thread is started only when needed.
+        self.executor = ThreadPoolExecutor(max_workers=pool.size + 10_000, thread_name_prefix="backtick-slot")
+
+    def put(self, job: Job) -> None:
+        job.place = "waiting"
+        self.line.put(job)
+        if len(self.slots) < min(self.pool.size, len(self.pool.held)):
+            self._add_slot()
+
+    def _add_slot(self) -> None:
+        """Start a slot. If no thread can be started, what waits does so for the others, or is handed back as stuck."""
+        slot = self._new_slot()
+        try:
+            self.executor.submit(slot.run)
+            self.slots.append(slot)
+        except RuntimeError as error:
+            slot.abandoned = True  # the executor still has it in its line
+            log.error("a slot cannot be started, %d are there: %s", len(self.slots), error)
+
+    def _new_slot(self) -> _Slot:
+        return _Slot(self)
+
+    def replace(self, slot: _Slot) -> None:
+        """A new slot in the place of one that may hang."""
+        self.slots.remove(slot)
+        self._add_slot()
+
+    def waiting(self) -> int:
+        return self.line.qsize()
+
+    def take_back(self) -> list[Job]:
+        jobs = []
+        with contextlib.suppress(queues.Empty):
+            while True:
+                if job := self.line.get_nowait():
+                    jobs.append(job)
+        return jobs
+
+    def runs(self) -> Sequence[_Run]:
+        return self.slots
+
+    def close(self) -> None:
+        for _ in self.slots:
+            self.line.put(None)
+        self.executor.shutdown(wait=False)
+
+
+class _Slot(_Run):
+    """A thread of the executor, which runs jobs one after the other."""
+
+    def __init__(self, threads: _Threads) -> None:
+        super().__init__(threads.pool)
+        self.threads = threads
+        self.thread = 0  # its identity, as soon as it runs
         self.abandoned = False  # by a stop(): its thread may hang for ever, another slot has taken its place
-        self.in_process = False
-        self.child: _Child | None = None  # where the job is, as soon as there is one
 
     def run(self) -> None:
-        """Take and run jobs, one after the other; ends at a None, or when abandoned."""
+        """Take and run jobs, in a thread of the executor; ends at a None, or when abandoned."""
+        self.thread = threading.get_ident()
         with contextlib.suppress(JobStopped):  # raised too late to reach the worker
-            while not self.abandoned and (job := self.pool.work.get()):
+            while not self.abandoned and (job := self.threads.line.get()):
                 if job.canceled:  # while it waited
                     self.pool.finish(_Outcome(job, "bt_cancel_held"))
-                elif self.pool.needs_process(job):
-                    self._run_in_process(job)
                 else:
-                    self._begin(job, in_process=False)
-                    # In a context of its own: what one job sets, the next does not see.
-                    result = contextvars.copy_context().run(_call, job, self.pool.keyring)
-                    self.finish(job, result)
+                    self._run_one(job)
 
-    def _begin(self, job: Job, in_process: bool) -> None:
-        with self.lock:
-            self.job, self.in_process, self.thread = job, in_process, threading.get_ident()
-            self.started = math.inf if in_process else time.monotonic()
+    def _run_one(self, job: Job) -> None:
+        self.begin(job)
+        # In a context of its own: what one job sets, the next does not see.
+        self.finish(job, contextvars.copy_context().run(_call, job, self.pool.keyring))
 
-    def _run_in_process(self, job: Job) -> None:
-        self._begin(job, in_process=True)
+    def _interrupt(self, reason: type[JobStopped]) -> None:
+        # A thread cannot be killed: the exception comes when it next runs Python, not inside a call in C.
+        self.abandoned = True
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread), ctypes.py_object(reason))
+        self.threads.replace(self)
+
+
+class _Processes(_Threads):
+    """Runs plain workers in processes, each of them waited for by a slot: killing one hurts no other."""
+
+    def __init__(self, pool: _Pool) -> None:
+        super().__init__(pool)
+        self.children: deque[_Child] = deque()  # idle ones; taken and given back by slots
+        self.closed = False  # read by slots
+
+    def _new_slot(self) -> _Slot:
+        return _ProcessSlot(self)
+
+    def take_child(self) -> _Child:
+        """A process for one job; by slots. Raises OSError: there are too many processes, or no memory."""
+        with contextlib.suppress(IndexError):
+            while True:
+                child = self.children.pop()
+                if child.is_alive():
+                    return child
+                child.close()
+        modules = list(dict.fromkeys(entry.module for entry in _by_name.values()))
+        return _Child(self.pool.config, modules, any(handler.name == _LOG_HANDLER for handler in logging.root.handlers))
+
+    def give_back(self, child: _Child) -> None:
+        """A process after a job, dead or alive; by slots."""
+        limit = self.pool.config.max_tasks_per_child
+        if child.is_killed or not child.is_alive() or self.closed or (limit and child.calls >= limit):
+            child.close()
+            return
+        self.children.append(child)
+        if self.closed:  # meanwhile
+            self._close_idle()
+
+    def close(self) -> None:
+        self.closed = True
+        super().close()
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        idle = []
+        with contextlib.suppress(IndexError):
+            while True:
+                idle.append(self.children.pop())
+        for child in idle:
+            child.ask_to_end()
+        for child in idle:
+            child.close()
+
+
+class _ProcessSlot(_Slot):
+    """A thread that waits for the process in which its job runs."""
+
+    def __init__(self, processes: _Processes) -> None:
+        super().__init__(processes)
+        self.processes = processes
+        self.child: _Child | None = None  # where the job is, as soon as there is one
+
+    def _run_one(self, job: Job) -> None:
+        self.begin(job, is_called=False)
         try:
-            child = self.pool.take_child()
-        except OSError as error:  # too many processes, no memory
+            child = self.processes.take_child()
+        except OSError as error:
             return self.finish(job, ("bt_fail", describe_error(error)))
         with self.lock:
             self.child = child
@@ -2377,17 +2555,11 @@ class _Slot(_Run):
         with self.lock:
             self.child = None
         self.finish(job, result)
-        return self.pool.give_back(child)
+        return self.processes.give_back(child)
 
     def _interrupt(self, reason: type[JobStopped]) -> None:
-        if self.in_process:
-            if self.child:
-                self.child.kill()
-            return
-        # A thread cannot be killed: the exception comes when it next runs Python, not inside a call in C.
-        self.abandoned = True
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread), ctypes.py_object(reason))
-        self.pool.replace(self)
+        if self.child:
+            self.child.kill()
 
 
 class _Child:
@@ -2439,10 +2611,10 @@ class _Child:
         )
         return "bt_fail", {"class": "backtick.ProcessDied", "message": f"the job's process {how}", "traceback": ""}
 
-    def _answers(self, end: float = math.inf) -> bool:
+    def _answers(self, end: float | None = None) -> bool:
         """Wait for an answer; false if it died. What it forked may keep the pipe open: so look at it, too."""
         while not self.connection.poll(0.5):
-            if time.monotonic() > end:
+            if end is not None and time.monotonic() > end:
                 self.kill()
             if not self.is_alive():
                 return bool(self.connection.poll())
@@ -2511,44 +2683,74 @@ def _child_listen(connection: multiprocessing.connection.Connection, jobs: queue
         os.killpg(0, signal.SIGKILL)
 
 
-class _Remote(_Run):
-    """Runs one job on an executor that the user gave, wherever that has its threads, processes or machines."""
+class _Coroutines(_Kind):
+    """Runs `async def` workers as tasks on an event loop in a thread of its own.
 
-    def __init__(self, pool: _Pool, executor: Executor, job: Job) -> None:
+    Its thread takes jobs from the line: when the poller has put one there, and when a task has ended.
+    """
+
+    def __init__(self, pool: _Pool) -> None:
         super().__init__(pool)
-        self.job = job
-        self.started = time.monotonic()
-        entry = _by_name.get(job.name)
-        self.future: Future[_Result] = executor.submit(_call_elsewhere, entry.module if entry else "", tuple(job))
-        self.future.add_done_callback(functools.partial(self._done, job))
+        self.line: deque[Job] = deque()  # added to by the poller, taken from by the loop's thread
+        self.tasks: set[_Task] = set()  # added to by the loop's thread, taken from by it and by stop()
+        self.loop: _Loop | None = None  # started when first needed
 
-    def _done(self, job: Job, future: Future[_Result]) -> None:
-        try:
-            result = future.result()
-        except BaseException as error:  # the executor lost it: a process died, say
-            result = "bt_fail", describe_error(error)
-        self.finish(job, result)
+    def put(self, job: Job) -> None:
+        job.place = "waiting"
+        self.line.append(job)
+        self.loop = self.loop or _Loop()
+        self.loop.call(self.begin_waiting)
 
-    def _interrupt(self, reason: type[JobStopped]) -> None:
-        self.future.cancel()
+    def begin_waiting(self) -> None:
+        """Have waiting jobs begin as long as there is room; in the thread of the loop."""
+        loop = self.loop
+        if loop and asyncio.get_running_loop() is not loop.loop:  # this one was left, being blocked
+            return loop.call(self.begin_waiting)
+        with contextlib.suppress(IndexError):  # the line is empty, perhaps taken back just now
+            while len(self.tasks) < self.pool.size:
+                job = self.line.popleft()
+                if job.canceled:  # while it waited
+                    self.pool.finish(_Outcome(job, "bt_cancel_held"))
+                else:
+                    self.tasks.add(_Task(self, job))
+        return None
+
+    def leave_blocked_loop(self) -> None:
+        """If a worker blocks the event loop, go on with another; what has begun there stays there. By the poller."""
+        if self.loop and self.tasks and self.loop.is_blocked():
+            who = ", ".join(sorted({str(task.job) for task in list(self.tasks) if task.job})[:3])
+            log.warning("an async worker blocks the event loop, perhaps %s: others go on on a new one", who)
+            self.loop.close()
+            self.loop = _Loop()
+            self.loop.call(self.begin_waiting)
+
+    def waiting(self) -> int:
+        return len(self.line)
+
+    def take_back(self) -> list[Job]:
+        jobs = []
+        with contextlib.suppress(IndexError):
+            while True:
+                jobs.append(self.line.popleft())
+        return jobs
+
+    def runs(self) -> Sequence[_Run]:
+        return list(self.tasks)
+
+    def close(self) -> None:
+        if self.loop:
+            self.loop.close()
 
 
 class _Task(_Run):
-    """Runs one job of an async worker on an event loop."""
+    """Runs one job of an async worker on an event loop. Made there, and stopped by the poller."""
 
-    def __init__(self, pool: _Pool, loop: _Loop, job: Job) -> None:
-        super().__init__(pool)
-        self.job = job
-        self.loop = loop
-        self.task: asyncio.Task[None] | None = None  # of the loop's thread
-        loop.call(self._begin, job)
-
-    def _begin(self, job: Job) -> None:
-        with self.lock:
-            if self.job is None:  # stopped before it began
-                return
-            self.started = time.monotonic()
-        self.task = asyncio.get_running_loop().create_task(self._call(job))
+    def __init__(self, kind: _Coroutines, job: Job) -> None:
+        super().__init__(kind.pool)
+        self.kind = kind
+        self.loop = asyncio.get_running_loop()
+        self.begin(job)
+        self.task = self.loop.create_task(self._call(job))
 
     async def _call(self, job: Job) -> None:
         result: _Result = "bt_complete", None
@@ -2566,13 +2768,22 @@ class _Task(_Run):
         except BaseException as raised:
             result = "bt_fail", _described(job, raised, sealed, self.pool.keyring)
         self.finish(job, result)
+        self._make_room()
 
     def _interrupt(self, reason: type[JobStopped]) -> None:
-        self.loop.call(lambda: self.task and self.task.cancel())
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self.loop.call_soon_threadsafe(self.task.cancel)
+        self.kind.tasks.discard(self)  # at once, since a blocked loop does not come to it
+        if self.kind.loop:
+            self.kind.loop.call(self.kind.begin_waiting)
+
+    def _make_room(self) -> None:
+        self.kind.tasks.discard(self)
+        self.kind.begin_waiting()
 
 
 class _Loop:
-    """An event loop in a thread of its own."""
+    """An event loop in a thread of its own. Made and closed by the poller."""
 
     BEAT_S = 0.25  # how often it shows that it is not blocked
     BLOCKED_S = 2.0  # after which it is
@@ -2613,200 +2824,176 @@ class _Loop:
         self.call(self.ending.set)
 
 
-class _Pool:
-    """The places where jobs run, the jobs that wait for one, and the outcomes that wait for the poller.
+class _Elsewhere(_Kind):
+    """Runs plain workers on an executor that the user gave, wherever that has its threads, processes or machines."""
 
-    The poller's own, but for what says otherwise.
+    def __init__(self, pool: _Pool, executor: Executor) -> None:
+        super().__init__(pool)
+        self.executor = executor
+        self.line: deque[Job] = deque()
+        self.calls: list[_Remote] = []
+        self.broken: Exception | None = None  # why the executor takes no more jobs
+
+    def put(self, job: Job) -> None:
+        job.place = "waiting"
+        self.line.append(job)
+        self.begin_waiting()
+
+    def begin_waiting(self) -> None:
+        """Submit waiting jobs as long as there is room; by the poller, since some executors break if they call it."""
+        self.calls = [call for call in self.calls if call.job]
+        while self.line and len(self.calls) < self.pool.size and not self.broken:
+            call = _Remote(self.pool)
+            try:
+                call.submit(self.executor, self.line[0])
+            except Exception as error:  # it is broken, or was shut down
+                self.line[0].place = "waiting"
+                self.broken = error
+                return
+            self.line.popleft()
+            self.calls.append(call)
+
+    def waiting(self) -> int:
+        return len(self.line)
+
+    def take_back(self) -> list[Job]:
+        jobs = list(self.line)
+        self.line.clear()
+        return jobs
+
+    def runs(self) -> Sequence[_Run]:
+        return self.calls
+
+    def close(self) -> None:
+        """The executor is the user's to shut down."""
+
+
+class _Remote(_Run):
+    """One job on the user's executor. Submitted and stopped by the poller; it ends in a thread of the executor's."""
+
+    future: Future[_Result]
+
+    def submit(self, executor: Executor, job: Job) -> None:
+        """Hand the job to the executor. Raises what that raises."""
+        entry = _by_name.get(job.name)
+        self.begin(job)
+        self.future = executor.submit(_call_elsewhere, entry.module if entry else "", tuple(job))
+        self.future.add_done_callback(functools.partial(self._done, job))
+
+    def _done(self, job: Job, future: Future[_Result]) -> None:
+        try:
+            result = future.result()
+        except BaseException as error:  # the executor lost it: a process died, say
+            result = "bt_fail", describe_error(error)
+        self.finish(job, result)
+
+    def _interrupt(self, reason: type[JobStopped]) -> None:
+        self.future.cancel()
+
+
+class _Pool:
+    """The kinds of places where jobs run, and the outcomes that wait for the poller. Its own, but for finish().
+
+    Each kind runs as many at once as there are slots; no more jobs are claimed than they can take together.
     """
 
     def __init__(
-        self, config: Config, wake: Callable[[], None], keyring: _Keyring, executor: Executor | None = None
+        self,
+        config: Config,
+        held: Mapping[int, Job],
+        wake: Callable[[], None],
+        keyring: _Keyring,
+        executor: Executor | None = None,
     ) -> None:
-        self.size = config.pool_size
-        self.keyring = keyring
-        self.remote = executor
         self.config = config
+        self.size = config.pool_size
+        self.held = held  # the poller's
         self.wake = wake
-        # Room for the slots that replace those that hang; a thread is started only when needed.
-        self.executor = ThreadPoolExecutor(max_workers=self.size + 10_000, thread_name_prefix="backtick-slot")
-        self.work: queues.SimpleQueue[Job | None] = queues.SimpleQueue()  # taken from by slots
+        self.keyring = keyring
         self.outcomes: deque[_Outcome] = deque()  # added to by runs, in their threads
-        self.slots: list[_Slot] = []
-        self.children: deque[_Child] = deque()  # idle ones; taken and given back by slots
-        self.in_slots = 0  # jobs that were put to work and have not come out
-        self.loop: _Loop | None = None
-        self.task_work: deque[Job] = deque()  # jobs that wait for the loop or the user's executor
-        self.tasks: dict[tuple[int, int], _Task | _Remote] = {}  # those there, by claim and id: one may come anew
-        self.closed = False  # read by slots
-        self.broken: Exception | None = None  # why the user's executor takes no more jobs
+        self.threads, self.processes, self.coroutines = _Threads(self), _Processes(self), _Coroutines(self)
+        self.elsewhere = _Elsewhere(self, executor) if executor else None
+        kinds: list[_Kind | None] = [self.threads, self.processes, self.coroutines, self.elsewhere]
+        self.kinds = [kind for kind in kinds if kind]
 
     def put(self, job: Job) -> None:
         """Have a job run as soon as there is room."""
         entry = _by_name.get(job.name)
-        if self.remote or (entry and entry.is_async):
-            self.task_work.append(job)
-            self._start_tasks()
-            return
-        self.in_slots += 1
-        self.work.put(job)
-        if len(self.slots) < min(self.size, self.in_slots):
-            self.slots.append(self._new_slot())
-
-    def _new_slot(self) -> _Slot:
-        slot = _Slot(self)
-        self.executor.submit(slot.run)
-        return slot
-
-    def replace(self, slot: _Slot) -> None:
-        """A new slot in the place of one that may hang."""
-        self.slots[self.slots.index(slot)] = self._new_slot()
-
-    def _start_tasks(self) -> None:
-        while self.task_work and len(self.tasks) < self.size:
-            job = self.task_work.popleft()
-            entry = _by_name.get(job.name)
-            if self.remote and not (entry and entry.is_async):
-                try:
-                    self.tasks[job.claim, job.id] = _Remote(self, self.remote, job)
-                except Exception as error:  # it is broken, or was shut down
-                    self.task_work.appendleft(job)
-                    self.broken = error
-                    return
-            else:
-                self.loop = self.loop or _Loop()
-                self.tasks[job.claim, job.id] = _Task(self, self.loop, job)
-
-    def leave_blocked_loop(self) -> None:
-        """If a worker blocks the event loop, go on with another; what has begun there stays there."""
-        if self.loop and self.tasks and self.loop.is_blocked():
-            log.warning("an async worker blocks the event loop, perhaps %s: others go on on a new one", self._blocker())
-            self.loop.close()
-            blocked, self.loop = self.loop, _Loop()
-            for task in [*self.tasks.values()]:
-                if isinstance(task, _Task) and task.loop is blocked and task.started == math.inf:
-                    job = task.job
-                    if job and task.stop(job, JobLost):
-                        job.canceled = False
-                        self.tasks[job.claim, job.id] = _Task(self, self.loop, job)
-
-    def _blocker(self) -> str:
-        return ", ".join(sorted({str(t.job) for t in self.tasks.values() if t.job and t.started < math.inf})[:3])
+        kind: _Kind = self.threads
+        if entry and entry.is_async:
+            kind = self.coroutines
+        elif self.elsewhere:
+            kind = self.elsewhere
+        elif entry and (entry.process or self.config.processes):
+            kind = self.processes
+        kind.put(job)
 
     def finish(self, outcome: _Outcome) -> None:
-        """Called by a run, in its thread."""
+        """A job has ended; called where it did, in whatever thread."""
+        outcome.job.place = "ended"
         self.outcomes.append(outcome)
         self.wake()
 
     def take_outcomes(self) -> list[_Outcome]:
-        """What has finished since the last call."""
+        """What has finished since the last call; others begin in its place."""
         outcomes = [self.outcomes.popleft() for _ in range(len(self.outcomes))]
-        for outcome in outcomes:
-            self._is_out(outcome.job)
+        self.look_after()
         return outcomes
 
-    def _is_out(self, job: Job) -> None:
-        if self.tasks and (job.claim, job.id) in self.tasks:
-            del self.tasks[job.claim, job.id]
-            self._start_tasks()
-        else:
-            self.in_slots -= 1
+    def look_after(self) -> None:
+        """What only the poller's thread can do for the places, now and then."""
+        self.coroutines.leave_blocked_loop()
+        if self.elsewhere:
+            self.elsewhere.begin_waiting()
 
-    def take_waiting(self) -> list[Job]:
-        """Take back the jobs that no slot has begun."""
-        jobs: list[Job] = []
-        with contextlib.suppress(queues.Empty):
-            while True:
-                if job := self.work.get_nowait():
-                    jobs.append(job)
-                    self.in_slots -= 1
-        jobs += self.task_work
-        self.task_work.clear()
-        return jobs
+    @property
+    def broken(self) -> Exception | None:
+        """Why the user's executor takes no more jobs."""
+        return self.elsewhere.broken if self.elsewhere else None
 
     def waiting(self) -> int:
-        """How many jobs wait for a slot."""
-        return self.work.qsize() + len(self.task_work)
+        """How many jobs wait for a place."""
+        return sum([kind.waiting() for kind in self.kinds])
+
+    def take_back(self) -> list[Job]:
+        """Take back the jobs that wait for a place."""
+        return [job for kind in self.kinds for job in kind.take_back()]
 
     def runs(self) -> Iterator[tuple[_Run, Job]]:
         """What is at work, and at which job."""
-        for run in (*self.slots, *self.tasks.values()):
-            if job := run.job:
-                yield run, job
+        for kind in self.kinds:
+            for run in kind.runs():
+                if job := run.job:
+                    yield run, job
 
     def stop(self, job: Job, reason: type[JobStopped]) -> float | None:
         """Stop a job that is at work; returns how many ms it ran, None if it does not run."""
-        if job in self.task_work:
-            self.task_work.remove(job)
-            return 0.0
-        for run, at_work in self.runs():
+        for run, at_work in list(self.runs()):
             if at_work is job and run.stop(job, reason):
-                self._is_out(job)
-                return max(0.0, (time.monotonic() - run.started) * 1000)
+                return run.ran_ms()
         return None
 
     def stop_all(self) -> None:
         """Stop whatever is at work; nobody wants to know how it ends."""
-        for _, job in list(self.runs()):
-            self.stop(job, JobLost)
+        for run, job in list(self.runs()):
+            run.stop(job, JobLost)
 
     def overdue(self, limit_ms: Callable[[Job], int]) -> Iterator[tuple[Job, int]]:
         """The jobs that have run longer than they may, and how long that is."""
-        now = time.monotonic()
         for run, job in self.runs():
             limit = limit_ms(job)
-            if limit and (now - run.started) * 1000 > limit:
+            if limit and run.ran_ms() > limit:
                 yield job, limit
 
     def is_busy(self) -> bool:
         """Whether some job is at work."""
         return any(True for _ in self.runs())
 
-    def needs_process(self, job: Job) -> bool:
-        """Whether a job of the slots runs in a process; from any thread."""
-        entry = _by_name.get(job.name)
-        return entry is not None and (entry.process or self.config.processes)
-
-    def take_child(self) -> _Child:
-        """A process for one job; by slots."""
-        with contextlib.suppress(IndexError):
-            while True:
-                child = self.children.pop()
-                if child.is_alive():
-                    return child
-                child.close()
-        modules = list(dict.fromkeys(entry.module for entry in _by_name.values()))
-        return _Child(self.config, modules, any(handler.name == _LOG_HANDLER for handler in logging.root.handlers))
-
-    def give_back(self, child: _Child) -> None:
-        """A process after a job, dead or alive; by slots."""
-        limit = self.config.max_tasks_per_child
-        if child.is_killed or not child.is_alive() or self.closed or (limit and child.calls >= limit):
-            child.close()
-            return
-        self.children.append(child)
-        if self.closed:  # meanwhile
-            self._close_idle_children()
-
     def close(self) -> None:
-        """Have all that is at work stop, and the slots, processes and the loop end."""
-        self.closed = True
+        """Have all that is at work stop, and the threads, processes and the loop end."""
         self.stop_all()
-        for _ in self.slots:
-            self.work.put(None)
-        self.executor.shutdown(wait=False)
-        if self.loop:
-            self.loop.close()
-        self._close_idle_children()
-
-    def _close_idle_children(self) -> None:
-        idle = []
-        with contextlib.suppress(IndexError):
-            while True:
-                idle.append(self.children.pop())
-        for child in idle:
-            child.ask_to_end()
-        for child in idle:
-            child.close()
+        for kind in self.kinds:
+            kind.close()
 
 
 MESSAGE_CHARACTERS, TRACEBACK_CHARACTERS = 10_000, 50_000
@@ -2842,11 +3029,98 @@ def _storable(text: str, limit: int) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-# ---- Poller: the one thread that turns due jobs into work for the slots ---------------
+# ---- Poller: the one thread that turns due jobs into work for the pool ------------------
 #
-# Owns the main connection. Sleeps until a NOTIFY arrives, a job finishes or poll_ms has
-# passed; then reports what finished and claims what the slots can take soon, in one round
-# trip. Never calls a worker.
+# Sleeps until a NOTIFY arrives, a job finishes or poll_ms has passed; then reports what finished
+# and claims what the slots can take soon, in one round trip. Never calls a worker. Each class here
+# is this thread's own, but for what says otherwise.
+
+
+class _Session:
+    """A runner's session with the database: signing in and out, round trips, what to do when the line is lost."""
+
+    CALL_S = 2.0  # so long a call to the database may take at least; a third of the lease if that is longer
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.queues = list(config.queue_weights())
+        self.trip_ms = 0.0  # how long a round trip takes, a moving mean
+        self.told_of_pooler = False
+        self.watchdog = _Watchdog(max(self.CALL_S, config.lease_ms / 3000))
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.watchdog.stop.set)
+            self.database = _Database(config, self.watchdog)
+            undo.callback(self.database.close)
+            self.sign_in()
+            undo.pop_all()
+
+    def sign_in(self) -> None:
+        """Become a new runner, on the connection that is there."""
+        ((self.runner,),) = self.database.run(  # read by the keeper
+            "bt_register_runner",
+            p_queues=self.queues,
+            p_host=socket.gethostname(),
+            p_pid=os.getpid(),
+            p_names=list(_by_name),
+            p_lease_ms=self.config.lease_ms,
+            p_lock=not self.database.pooled,
+        )
+        self._listen()
+
+    def _listen(self) -> None:
+        if not self.database.pooled:
+            self.database.listen()
+        elif not self.told_of_pooler:
+            self.told_of_pooler = True
+            log.warning(
+                "a pooler stands before the database: no NOTIFY gets through, so jobs start up to %d ms late, and a "
+                "runner that dies is noticed after %d ms",
+                self.config.poll_ms,
+                self.config.lease_ms,
+            )
+
+    def is_lost(self) -> bool:
+        """Whether the connection is gone; then reconnect()."""
+        return bool(self.database.connection.closed)
+
+    def reconnect(self) -> bool:
+        """Connect again; returns whether the runner is still signed in. Raises OperationalError, WrongVersion."""
+        try:
+            self.database = _Database(self.config, self.watchdog)
+        except DatabaseUnavailable as error:
+            raise psycopg.OperationalError(str(error)) from None
+        is_signed_in = self.database.pooled or self.database.run("bt_attach", p_runner=self.runner)[0][0]
+        self._listen()
+        log.info("the database is back")
+        return bool(is_signed_in)
+
+    def exchange(self, trip: Mapping[str, list[Call]], meanwhile: Callable[[], object]) -> dict[str, list[list[Any]]]:
+        """Transactions of some calls each, by name, in one round trip; returns the rows of each call by that name."""
+        begun = time.monotonic()
+        answers = dict(zip(trip, self.database.round_trip(*trip.values(), meanwhile=meanwhile), strict=True))
+        self.trip_ms += ((time.monotonic() - begun) * 1000 - self.trip_ms) / 8
+        return answers
+
+    def hear(self) -> bool:
+        """Whether notifications of our queues have come since the last time. Raises if the connection was lost."""
+        heard = {notification.payload for notification in self.database.connection.notifies(timeout=0)}
+        return not heard.isdisjoint(self.queues)
+
+    def release(self, jobs: Sequence[Job]) -> None:
+        """Hand back jobs that nobody has begun."""
+        for claim, group in itertools.groupby(jobs, key=lambda job: job.claim):
+            self.database.run("bt_release", p_claim=claim, p_ids=[job.id for job in group])
+
+    def sign_out(self) -> None:
+        """Hand back what is still held, if the database is there, and close the connection."""
+        try:
+            handed_back = self.database.run("bt_unregister_runner", p_runner=self.runner)
+        except (psycopg.Error, OSError):
+            log.warning("runner %d could not sign out; others will find that out", self.runner)
+        else:
+            if handed_back:
+                log.warning("handed back %d running jobs, no try used", len(handed_back))
+        self.database.close()
 
 
 class _Floor:
@@ -2888,8 +3162,144 @@ class _Floor:
             self.times[job.priority], self.ids[job.priority] = job.run_at_text, job.id
 
 
+class _Claims:
+    """Which queue is looked into first, and from where on: what bt_claim is told."""
+
+    def __init__(self, session: _Session) -> None:
+        self.session = session
+        self.weights = session.config.queue_weights()
+        self.floors: dict[str, _Floor] = {}  # by queue
+
+    def order(self) -> list[str]:
+        """The queues as they are named; with weights, drawn by lot for this once."""
+        if not any(self.weights.values()):
+            return list(self.weights)
+        return sorted(self.weights, key=lambda queue: random.random() ** (1 / self.weights[queue]), reverse=True)
+
+    def call(self, queue: str, limit: int, begin: int, is_short: bool, must_look: bool) -> Call:
+        """A call of bt_claim; see _Floor.parameters."""
+        floor = self.floors.setdefault(queue, _Floor())
+        return self.session.database.call(
+            "bt_claim",
+            p_runner=self.session.runner,
+            p_queue=queue,
+            p_limit=limit,
+            p_names=list(_by_name),
+            p_begin=begin,
+            **floor.parameters(is_short, must_look),
+        )
+
+    def take(self, queue: str, rows: list[Any]) -> list[Job]:
+        """The jobs that the call has claimed."""
+        jobs = [*map(_as_job, rows)]
+        self.floors[queue].move(jobs, self.session.database.took_s)
+        return jobs
+
+    def look_at(self) -> float:
+        """When the next look from the beginning may be, in monotonic time, if the last claim was none."""
+        return min((floor.look_at for floor in self.floors.values() if not floor.is_looked), default=math.inf)
+
+    def start_anew(self) -> None:
+        """The database may have gone back to a state of before."""
+        self.floors.clear()
+
+
+_Report = tuple[list[_Outcome], Call]  # what is reported together, and how
+
+
+class _Reports:
+    """The outcomes that the database does not know yet, and how it is told."""
+
+    def __init__(self, session: _Session) -> None:
+        self.session = session
+        self.outcomes: list[_Outcome] = []
+        self.one_by_one = False  # after an error: one of them may be what the database refuses
+
+    def calls(self) -> list[_Report]:
+        """The calls that report all of them: one for each claim, and for each way of failing."""
+        groups: dict[tuple[str, int, int | None], list[_Outcome]] = {}
+        for outcome in self.outcomes:
+            tries = self._max_tries(outcome.job) if outcome.report == "bt_fail" else None
+            groups.setdefault((outcome.report, outcome.job.claim, tries), []).append(outcome)
+        return [(outcomes, self._call(how, claim, tries, outcomes)) for (how, claim, tries), outcomes in groups.items()]
+
+    def _max_tries(self, job: Job) -> int:
+        entry = _by_name.get(job.name)
+        return (entry and entry.max_tries) or self.session.config.max_tries
+
+    def _call(self, how: str, claim: int, tries: int | None, outcomes: list[_Outcome]) -> Call:
+        # An array as text: psycopg takes four times as long to make one of a list.
+        ids = f"{{{','.join([str(outcome.job.id) for outcome in outcomes])}}}"
+        if tries is None:
+            return self.session.database.call(how, p_claim=claim, p_ids=ids)
+        return self.session.database.call(
+            how,
+            p_claim=claim,
+            p_ids=ids,
+            p_errors=[json.dumps(outcome.error) for outcome in outcomes],
+            p_retry_ms=self.session.config.retry_ms,
+            p_max_tries=tries,
+        )
+
+    def log_fates(self, reports: list[_Report], answers: list[list[Any]]) -> None:
+        """Say what became of the jobs, by what the database answered."""
+        for (outcomes, _), rows in zip(reports, answers, strict=True):
+            is_done = len(rows) == len(outcomes) and outcomes[0].report == "bt_complete"
+            if is_done and not log.isEnabledFor(logging.INFO):
+                continue  # all is well, and nobody wants to read it
+            fates = {row[0]: row for row in rows}
+            for outcome in outcomes:
+                _log_outcome(outcome, fates.get(outcome.job.id))
+
+
+class _Bell:
+    """Wakes the poller; rung by any thread, and by signal handlers."""
+
+    def __init__(self) -> None:
+        self.receiver, self._sender = socket.socketpair()
+        self.receiver.setblocking(False)
+        self._sender.setblocking(False)
+        self.is_awaited = False  # whether the poller waits for jobs to finish
+
+    def ring(self, always: bool = False) -> None:
+        """Have the poller look at once, if it waits for jobs to finish, or whatever it waits for."""
+        if always or self.is_awaited:
+            with contextlib.suppress(OSError):  # a full buffer wakes too; a closed one has nobody to wake
+                self._sender.send(b"\0")
+
+    def silence(self) -> None:
+        """Forget that it rang."""
+        with contextlib.suppress(BlockingIOError):
+            self.receiver.recv(65536)
+
+    def wait(self, seconds: float) -> None:
+        """Until it rings, always, or so long."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.receiver, selectors.EVENT_READ)
+            selector.select(seconds)
+        self.silence()
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        self.receiver.close()
+        self._sender.close()
+
+
 class _Poller:
-    """Serves the queues. All state is the poller thread's own, but for what says otherwise."""
+    """Serves the queues, turn by turn. A turn goes through these cases in order:
+
+    the connection is lost          hand out what is fresh, connect again; if that fails, raise
+    the runner was given up         drop all that it holds, sign in under a new name
+    always                          take what has finished; stop what runs too long, or was canceled
+    the executor is broken          begin to stop
+    it is to stop                   hand back what nobody has begun, report, wait; leave when all ended or time is up
+    a report was refused            report each outcome by itself
+    it is time to reconcile         hand back what it holds by the database's word, and knows nothing of
+    what waits has waited long      hand it back
+    awake, and got all it wanted    hand out, wait for something to finish, and for more to finish with it
+    awake, and got less             hand out, lie down and look a last time
+    lying, or nothing was found     wait; leave if it was to drain and holds nothing
+    """
 
     READ_AHEAD = 2_000  # jobs claimed beyond the free slots: at most so many,
     SHORT_MS = 20  # none if a job takes longer than this, no more than the slots do in this time,
@@ -2903,58 +3313,37 @@ class _Poller:
     YIELD_S = 0.00005  # idle slots that got a job begin it now, and not when this thread next waits for the database
     DEAF_S = 0.01  # a notification for which no job was due is followed by so long a silence: anybody can send them
     HEAVY_BYTES = 8_388_608  # after so many bytes of arguments in one claim, none is claimed ahead
-    CALL_S = 2.0  # so long a call to the database may take at least; a third of the lease if that is longer
 
     def __init__(self, config: Config, drain: bool = False, executor: Executor | None = None) -> None:
         self.config = config
         self.drain = drain
-        self.weights = config.queue_weights()
         self.keyring = _keyring(config)
         self.keyring.check(_by_name.values())
-        self.held: dict[int, Job] = {}  # claimed, and not yet reported
+        self.held: dict[int, Job] = {}  # by id: claimed, and not yet reported; job.place says where each is
         self.fresh: list[Job] = []  # those of them that the pool has not been given yet
-        self.unreported: list[_Outcome] = []
-        self.floors: dict[str, _Floor] = {}  # by queue
-        self.reconcile_at = 0.0
         self.mean_ms = float(self.SHORT_MS)  # how long jobs run, a moving mean
-        self.trip_ms = 0.0  # how long a round trip to the database takes, a moving mean
-        self.finished_at = time.monotonic()  # when a job finished last, or none waited for a slot
-        self.single_reports = False  # after an error: one outcome may be what the database refuses
-        self.asleep_until = 0.0  # monotonic time until which the database has this runner down as asleep; 0: awake
-        self.deaf_until = 0.0  # monotonic time until which notifications are left unread
         self.is_heavy = False  # the last jobs claimed had long arguments: they are not to pile up here
-        self.fire_at = 0.0  # monotonic time at which a schedule is due, as far as is known
-        self.stop_at: float | None = None  # set by any thread: monotonic time at which running jobs are handed back
-        self.given_up = 0  # set by the keeper: the runner that was declared dead
-        self.asked: deque[int] = deque()  # added to by the keeper: jobs that somebody wants canceled
+        self.finished_at = time.monotonic()  # when a job finished last, or none waited for a slot
+        self.asleep_until: float | None = None  # until when the database has this runner down as asleep; None: awake
+        self.deaf_until: float | None = None  # until when notifications are left unread
+        self.fire_at = time.monotonic()  # when a schedule is due, as far as is known
+        self.reconcile = _Due()
+        self.stop_at: float | None = None  # when running jobs are handed back; set by any thread
+        self.given_up: int | None = None  # the runner that was declared dead; set by the keeper
+        self.asked: deque[int] = deque()  # jobs that somebody wants canceled; added to by the keeper
         self.failed = False  # read by the command line once it has ended
         self.backoff = _Backoff()
-        self.told_of_pooler = False
-        self.watchdog = _Watchdog(max(self.CALL_S, config.lease_ms / 3000))
-        self.runner = 0  # read by the keeper
-        with contextlib.ExitStack() as undo:
-            undo.callback(self.watchdog.stop.set)
-            self.database = _Database(config, self.watchdog)
-            undo.callback(self.database.close)
-            self._register()
-            undo.pop_all()
-        self.waiting = False  # read by slots, which wake only a poller that waits
-        self.wake_receiver, self.wake_sender = socket.socketpair()
-        self.wake_receiver.setblocking(False)
-        self.wake_sender.setblocking(False)
-        self.pool = _Pool(config, self.wake, self.keyring, executor)
-
-    def wake(self, always: bool = False) -> None:
-        """Have the poller look at once; from any thread, and from a signal handler."""
-        if always or self.waiting:
-            with contextlib.suppress(OSError):  # a full buffer wakes too; a closed one has nobody to wake
-                self.wake_sender.send(b"\0")
+        self.session = _Session(config)
+        self.claims = _Claims(self.session)
+        self.reports = _Reports(self.session)
+        self.bell = _Bell()
+        self.pool = _Pool(config, self.held, self.bell.ring, self.keyring, executor)
 
     def stop(self, shutdown_ms: int | None = None) -> None:
         """Begin to stop, or shorten the time that is left; from any thread, and from a signal handler."""
         stop_at = time.monotonic() + (self.config.shutdown_ms if shutdown_ms is None else shutdown_ms) / 1000
         self.stop_at = min(stop_at, stop_at if self.stop_at is None else self.stop_at)
-        self.wake(always=True)
+        self.bell.ring(always=True)
 
     def run(self) -> None:
         """Serve until told to stop, or, with drain, until nothing is due; then hand back and sign out."""
@@ -2965,49 +3354,42 @@ class _Poller:
                 self.backoff.reset()
                 continue
             except psycopg.errors.NoDataFound:
-                self.given_up = self.runner
+                self.given_up = self.session.runner
             except WrongVersion as error:
                 log.critical("%s", error)
                 self.failed = True
                 return self.leave()
             except _LOST as error:
                 log.warning("lost the database, trying again: %s", _one_line(error))
-                self.database.close()
+                self.session.database.close()
                 self._stop_unwanted()
             except Exception:
                 log.critical("an error in backtick itself", exc_info=True)
-                self.single_reports = True
-                self.reconcile_at = 0  # a claim may have been made whose answer went unread
+                self.reports.one_by_one = True
+                self.reconcile.now()  # a claim may have been made whose answer went unread
             if self._is_time_to_give_up():
                 return self.leave()
-            self._pause(self.backoff.next())
+            self.bell.wait(self.backoff.next())
 
     def _is_time_to_give_up(self) -> bool:
-        is_needed = self.pool.is_busy() or self.pool.outcomes or self.unreported
+        is_needed = self.pool.is_busy() or self.pool.outcomes or self.reports.outcomes
         return self.stop_at is not None and (time.monotonic() > self.stop_at or not is_needed)
 
-    def _pause(self, seconds: float) -> None:
-        """Wait so long, or until a wake() that is always heard."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.wake_receiver, selectors.EVENT_READ)
-            selector.select(seconds)
-        self._drain_wakes()
+    def leave(self) -> None:
+        """Stop what still runs, hand it back and sign out, if the database is there."""
+        self.pool.close()
+        self.session.sign_out()
+        self.bell.close()
 
-    def _drain_wakes(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self.wake_receiver.recv(65536)
+    # The turn
 
     def _turn(self) -> bool:
-        """Report, claim, hand out, wait; returns whether it is time to leave."""
-        if self.database.connection.closed:
-            self._hand_out()
+        """Report, claim, hand out, wait; returns whether it is time to leave. The cases are those of the class."""
+        if self.session.is_lost():
             self._reconnect()
-        if self.given_up == self.runner:
+        if self.given_up == self.session.runner:
             self._start_afresh()
-        finished = self.pool.take_outcomes()
-        if finished or not self.pool.waiting():
-            self.finished_at = time.monotonic()
-        self.unreported += [outcome for outcome in finished if self.held.get(outcome.job.id) is outcome.job]
+        self._take_finished()
         self._stop_unwanted()
         if self.pool.broken and not self.failed:
             log.critical("the executor takes no more jobs, so this runner ends: %s", _one_line(self.pool.broken))
@@ -3015,54 +3397,108 @@ class _Poller:
             self.stop()
         if self.stop_at is not None:
             return self._stopping_turn(self.stop_at)
-        if self.single_reports:
+        if self.reports.one_by_one:
             self._report_one_by_one()
-        if time.monotonic() > self.reconcile_at:
+        if self.reconcile.has_come():
             self._reconcile()
         if self._is_stuck():
-            self._release(self.pool.take_waiting())
+            self._release(self.pool.take_back())
             self.mean_ms = float(self.SHORT_MS)
+        return self._serve() if self.asleep_until is None else self._lie(*self._want())
 
-        return self._serve()
+    def _reconnect(self) -> None:
+        """Connect again; jobs run on meanwhile. Raises as _Session.reconnect."""
+        self._hand_out()
+        if not self.session.reconnect():
+            self.given_up = self.session.runner
+        self.claims.start_anew()
+        self.asleep_until = None
+        self.reconcile.now()
 
-    def _serve(self) -> bool:
-        """Claim and hand out, then wait; returns whether all is drained that was to be."""
-        want, begin = self._want()
-        if not self.asleep_until:
-            claimed = self._exchange(want, begin)
-            if claimed == want and self._want()[0]:
-                return False  # what is fresh is handed out while the next answer is awaited
-            self._hand_out()
-            if claimed == want:
-                self._wait(self.config.poll_ms)
-                self._gather()
-                return False
-            if claimed:
-                time.sleep(self.YIELD_S)
-            want, begin = self._want()
+    def _start_afresh(self) -> None:
+        """The runner was given up for dead: what it held is no longer its own, and it needs a new name."""
+        runner, count = self.session.runner, len(self.held)
+        log.warning("runner %d was given up for dead; its %d jobs belong to others now", runner, count)
+        self._take_fresh()
+        self.pool.take_back()
+        self.pool.stop_all()
+        self.held.clear()
+        self.reports.outcomes.clear()
+        self.session.sign_in()
 
-        # Nothing more is due. Lie down, and look a last time, from the beginning of the queues if that takes no time.
-        now = time.monotonic()
-        lie_down = now > self.asleep_until - 1.5 * self.config.poll_ms / 1000 or now >= self.fire_at
-        if self._exchange(want, begin, lie_down, is_short=True):
-            self._hand_out()
-            time.sleep(self.YIELD_S)
-        elif self.drain and not self.held:
-            return True
-        else:
-            look_at = min((floor.look_at for floor in self.floors.values() if not floor.is_looked), default=math.inf)
-            self._wait(min(self.config.poll_ms, (min(self.asleep_until, look_at) - time.monotonic()) * 1000))
-        return False
+    def _take_finished(self) -> None:
+        finished = self.pool.take_outcomes()
+        if finished or not self.pool.waiting():
+            self.finished_at = time.monotonic()
+        # What was dropped, or claimed anew since, is nobody's to report.
+        self.reports.outcomes += [outcome for outcome in finished if self.held.get(outcome.job.id) is outcome.job]
+
+    def _stop_unwanted(self) -> None:
+        """Stop the jobs that have run too long, and those that somebody canceled."""
+        self.pool.look_after()
+        for job, limit in list(self.pool.overdue(self._timeout_ms)):
+            ms = self.pool.stop(job, JobTimeout)
+            if ms is not None:
+                error = describe_error(JobTimeout(f"it ran longer than its timeout_ms, {limit}"))
+                self._has_ended(_Outcome(job, "bt_fail", error, ms))
+        while self.asked:
+            wanted = self.held.get(self.asked.popleft())
+            if wanted:  # it is named again and again, until it is reported
+                ms = self.pool.stop(wanted, JobCanceled)
+                wanted.canceled = True  # if it waits for a slot, that will see it
+                if ms is not None:
+                    self._has_ended(_Outcome(wanted, "bt_cancel_held", None, ms))
+
+    def _has_ended(self, outcome: _Outcome) -> None:
+        if self.held.get(outcome.job.id) is outcome.job:
+            self.reports.outcomes.append(outcome)
+
+    def _timeout_ms(self, job: Job) -> int:
+        entry = _by_name.get(job.name)
+        return self.config.timeout_ms if entry is None or entry.timeout_ms is None else entry.timeout_ms
 
     def _stopping_turn(self, stop_at: float) -> bool:
-        if self.single_reports:
+        if self.reports.one_by_one:
             self._report_one_by_one()
-        self._release(self.pool.take_waiting() + self._take_fresh())
+        self._release(self.pool.take_back() + self._take_fresh())
         self._exchange(0)
         if self.held and time.monotonic() < stop_at:
             self._wait(max(1, (stop_at - time.monotonic()) * 1000))
             return False
         return True
+
+    def _serve(self) -> bool:
+        """Awake: claim and hand out; returns whether all is drained that was to be."""
+        want, begin = self._want()
+        claimed = self._exchange(want, begin)
+        if claimed == want and self._want()[0]:
+            return False  # what is fresh is handed out while the next answer is awaited
+        self._hand_out()
+        if claimed == want:
+            self._wait(self.config.poll_ms)
+            self._gather()
+            return False
+        if claimed:
+            time.sleep(self.YIELD_S)
+        return self._lie(*self._want())
+
+    def _lie(self, want: int, begin: int) -> bool:
+        """Nothing more is due: lie down or stay so, look a last time, and wait; returns whether all is drained."""
+        if self._exchange(want, begin, self._is_to_lie_down(), is_short=True):
+            self._hand_out()
+            time.sleep(self.YIELD_S)
+        elif self.drain and not self.held:
+            return True
+        else:
+            # Looks from the beginning of the queues are left out for a while if they take long.
+            until = min(self.claims.look_at(), self.asleep_until or math.inf)
+            self._wait(min(self.config.poll_ms, (until - time.monotonic()) * 1000))
+        return False
+
+    def _is_to_lie_down(self) -> bool:
+        """Whether the database is to be told that this runner sleeps, and for how long: not with every look."""
+        now, soon_s = time.monotonic(), 1.5 * self.config.poll_ms / 1000
+        return self.asleep_until is None or now > self.asleep_until - soon_s or now >= self.fire_at
 
     def _want(self) -> tuple[int, int]:
         """How many jobs to claim, and how many of them would begin at once.
@@ -3072,9 +3508,9 @@ class _Poller:
         """
         ahead = 0
         if self.mean_ms < self.SHORT_MS and not self.is_heavy:
-            ms = min(self.AHEAD_MS, max(self.SHORT_MS, 4 * self.trip_ms))
+            ms = min(self.AHEAD_MS, max(self.SHORT_MS, 4 * self.session.trip_ms))
             ahead = int(min(self.READ_AHEAD, self.config.pool_size * ms / max(self.mean_ms, 0.01)))
-        free = self.config.pool_size - (len(self.held) - len(self.unreported) - len(self.pool.outcomes))
+        free = self.config.pool_size - (len(self.held) - len(self.reports.outcomes) - len(self.pool.outcomes))
         room = free + ahead
         return (0 if room <= 0.4 * ahead else min(room, max(free, ahead // 2))), max(0, free)
 
@@ -3084,28 +3520,19 @@ class _Poller:
         wait_s = waiting * self.mean_ms / self.config.pool_size / 1000
         return waiting > 0 and max(wait_s, time.monotonic() - self.finished_at) > self.STUCK_S
 
-    def _stop_unwanted(self) -> None:
-        """Stop the jobs that have run too long, and those that somebody canceled."""
-        self.pool.leave_blocked_loop()
-        for job, limit in list(self.pool.overdue(self._timeout_ms)):
-            ms = self.pool.stop(job, JobTimeout)
-            if ms is not None:
-                error = describe_error(JobTimeout(f"it ran longer than its timeout_ms, {limit}"))
-                self.unreported.append(_Outcome(job, "bt_fail", error, ms))
-        while self.asked:
-            wanted = self.held.get(self.asked.popleft())
-            if wanted:  # it is named again and again, until it is reported
-                ms = self.pool.stop(wanted, JobCanceled)
-                wanted.canceled = True  # if it waits for a slot, that will see it
-                if ms is not None:
-                    self.unreported.append(_Outcome(wanted, "bt_cancel_held", None, ms))
-
-    def _release(self, jobs: list[Job]) -> None:
-        """Hand jobs back that no slot has begun; if the database is lost meanwhile, _reconcile() does it later."""
+    def _release(self, jobs: Sequence[Job]) -> None:
+        """Hand jobs back that nobody has begun; if the database is lost meanwhile, _reconcile() does it later."""
         for job in jobs:
             self.held.pop(job.id, None)
-        for claim, group in itertools.groupby(jobs, key=lambda job: job.claim):
-            self.database.run("bt_release", p_claim=claim, p_ids=[job.id for job in group])
+        self.session.release(jobs)
+
+    def _reconcile(self) -> None:
+        """Hand back what the database says we hold and we do not know: the answer to a claim got lost."""
+        runner = self.session.runner
+        lost = self.session.database.run("bt_release_except", p_runner=runner, p_ids=list(self.held))
+        if lost:
+            log.warning("handed back %d jobs whose claim was answered to nobody", len(lost))
+        self.reconcile.again_in(self.config.lease_ms / 1000)
 
     def _hand_out(self) -> None:
         for job in self._take_fresh():
@@ -3115,37 +3542,32 @@ class _Poller:
         fresh, self.fresh = self.fresh, []
         return fresh
 
-    def _timeout_ms(self, job: Job) -> int:
-        entry = _by_name.get(job.name)
-        return self.config.timeout_ms if entry is None or entry.timeout_ms is None else entry.timeout_ms
-
-    # Reports and claims
+    # One round trip
 
     def _exchange(self, want: int, begin: int = 0, lie_down: bool = False, is_short: bool = False) -> int:
         """Report what finished, fire, lie down if told to, and claim, a transaction each; returns how many it claimed.
 
         What was claimed before is handed out while the server works.
         """
-        reports = self._reports()
-        order = self._queue_order() if want and _by_name else []
+        reports = self.reports.calls()
+        order = self.claims.order() if want and _by_name else []
         now = time.monotonic()
         trip: dict[str, list[Call]] = {}
         if reports:
             trip["report"] = [call for _, call in reports]
         if now >= self.fire_at:
-            trip["fire"] = [self.database.call("bt_run_due")]
+            trip["fire"] = [self.session.database.call("bt_run_due")]
         if lie_down:  # committed before the claim looks, or an enqueue in between might wake nobody
             for_ms = self.ASLEEP_POLLS * self.config.poll_ms
-            trip["sleep"] = [self.database.call("bt_sleep", p_runner=self.runner, p_poll_ms=for_ms)]
+            trip["sleep"] = [self.session.database.call("bt_sleep", p_runner=self.session.runner, p_poll_ms=for_ms)]
         if order:
-            trip["claim"] = [self._claim(order[0], want, begin, is_short)]
+            trip["claim"] = [self.claims.call(order[0], want, begin, is_short, self.drain)]
         if not trip:
             return 0
         try:
-            answers = dict(zip(trip, self.database.round_trip(*trip.values(), meanwhile=self._hand_out), strict=True))
+            answers = self.session.exchange(trip, self._hand_out)
         finally:
             self._hand_out()
-        self.trip_ms += ((time.monotonic() - now) * 1000 - self.trip_ms) / 8
 
         if reports:
             self._reported(reports, answers["report"])
@@ -3153,10 +3575,19 @@ class _Poller:
         claimed = self._claimed(order[0], answers["claim"][0]) if order else 0
         for queue in order[1:]:
             if claimed < want:
-                call = self._claim(queue, want - claimed, max(0, begin - claimed), is_short)
-                ((rows,),) = self.database.round_trip([call])
+                call = self.claims.call(queue, want - claimed, max(0, begin - claimed), is_short, self.drain)
+                ((rows,),) = self.session.database.round_trip([call])
                 claimed += self._claimed(queue, rows)
         return claimed
+
+    def _claimed(self, queue: str, rows: list[Any]) -> int:
+        jobs = self.claims.take(queue, rows)
+        self.held |= {job.id: job for job in jobs}
+        self.fresh += jobs
+        if jobs:
+            self.asleep_until = self.deaf_until = None  # bt_claim has woken this runner
+            self.is_heavy = sum([len(job.args) for job in self.fresh]) > self.HEAVY_BYTES
+        return len(jobs)
 
     def _plan(self, now: float, sleep: list[Any] | None, fires: list[Any] | None) -> None:
         """When to look for schedules again, and how long to sleep, by what the database said if it was asked."""
@@ -3172,217 +3603,89 @@ class _Poller:
             self.fire_at = time.monotonic() + fire_ms / 1000
         elif fires:
             self.fire_at = now + self.FIRE_S
-        elif not self.asleep_until:
+        elif self.asleep_until is None:
             self.fire_at = min(self.fire_at, now + self.FIRE_S)
 
-    def _queue_order(self) -> list[str]:
-        """The queues as they are named; with weights, drawn by lot for this once."""
-        if not any(self.weights.values()):
-            return list(self.weights)
-        return sorted(self.weights, key=lambda queue: random.random() ** (1 / self.weights[queue]), reverse=True)
-
-    def _claim(self, queue: str, limit: int, begin: int, is_short: bool) -> Call:
-        floor = self.floors.setdefault(queue, _Floor())
-        return self.database.call(
-            "bt_claim",
-            p_runner=self.runner,
-            p_queue=queue,
-            p_limit=limit,
-            p_names=list(_by_name),
-            p_begin=begin,
-            **floor.parameters(is_short, self.drain),
-        )
-
-    def _claimed(self, queue: str, rows: list[Any]) -> int:
-        jobs = [*map(_as_job, rows)]
-        self.floors[queue].move(jobs, self.database.took_s)
-        self.held |= {job.id: job for job in jobs}
-        self.fresh += jobs
-        if jobs:
-            self.asleep_until = self.deaf_until = 0.0  # bt_claim has woken this runner
-            self.is_heavy = sum([len(job.args) for job in self.fresh]) > self.HEAVY_BYTES
-        return len(jobs)
-
-    def _reports(self) -> list[tuple[list[_Outcome], Call]]:
-        """The calls that report all unreported outcomes: one for each claim, and for each way of failing."""
-        groups: dict[tuple[Any, ...], list[_Outcome]] = {}
-        for outcome in self.unreported:
-            tries = self._max_tries(outcome.job) if outcome.report == "bt_fail" else 0
-            groups.setdefault((outcome.report, outcome.job.claim, tries), []).append(outcome)
-        reports = []
-        for (how, claim, tries), outcomes in groups.items():
-            # An array as text: psycopg takes four times as long to make one of a list.
-            parameters = {"p_claim": claim, "p_ids": f"{{{','.join([str(outcome.job.id) for outcome in outcomes])}}}"}
-            if how == "bt_fail":
-                parameters["p_errors"] = [json.dumps(outcome.error) for outcome in outcomes]
-                parameters |= {"p_retry_ms": self.config.retry_ms, "p_max_tries": tries}
-            reports.append((outcomes, self.database.call(how, **parameters)))
-        return reports
-
-    def _max_tries(self, job: Job) -> int:
-        entry = _by_name.get(job.name)
-        return (entry and entry.max_tries) or self.config.max_tries
+    def _reported(self, reports: list[_Report], answers: list[list[Any]]) -> None:
+        """The database knows of these outcomes, so their jobs are held no longer."""
+        self.reports.outcomes.clear()
+        for outcomes, _ in reports:
+            for outcome in outcomes:
+                self.held.pop(outcome.job.id, None)
+                self.mean_ms += (outcome.ms - self.mean_ms) / 50
+        self.reports.log_fates(reports, answers)
 
     def _report_one_by_one(self) -> None:
         """Report each outcome by itself, so that one which the database refuses holds up no other."""
-        waiting, self.unreported = self.unreported, []
+        left, self.reports.outcomes = self.reports.outcomes, []
         try:
-            while waiting:
-                self._report_one(waiting[0])
-                waiting.pop(0)
-            self.single_reports = False
+            while left:
+                self._report_one(left[0])
+                left.pop(0)
+            self.reports.one_by_one = False
         finally:
-            self.unreported += waiting
+            self.reports.outcomes += left
 
     def _report_one(self, outcome: _Outcome) -> None:
-        job = outcome.job
+        """Report an outcome; if it is refused, that it could not be stored; or else hand the job back, and drop it."""
         refused = {"class": "backtick.NotStored", "message": "the outcome could not be stored", "traceback": ""}
         for attempt in (
             outcome,
             outcome._replace(report="bt_fail", error=refused),
             outcome._replace(report="bt_release"),
         ):
-            self.unreported = [attempt]
+            self.reports.outcomes = [attempt]
             try:
                 self._exchange(0)
                 return
             except _LOST:
-                self.unreported = []
                 raise
             except psycopg.Error as error:
+                job = outcome.job
                 log.critical("%s: the database refuses its outcome: %s", job, _one_line(error), extra={"job": job.id})
-        self.unreported = []
-        self.held.pop(job.id, None)
-
-    def _reported(self, reports: list[tuple[list[_Outcome], Call]], answers: list[list[Any]]) -> None:
-        self.unreported.clear()
-        for outcomes, _ in reports:
-            for outcome in outcomes:
-                self.held.pop(outcome.job.id, None)
-                self.mean_ms += (outcome.ms - self.mean_ms) / 50
-        for (outcomes, _), rows in zip(reports, answers, strict=True):
-            if (
-                len(rows) == len(outcomes)
-                and outcomes[0].report == "bt_complete"
-                and not log.isEnabledFor(logging.INFO)
-            ):
-                continue  # all is well, and nobody wants to read it
-            fates = {row[0]: row for row in rows}
-            for outcome in outcomes:
-                _log_outcome(outcome, fates.get(outcome.job.id))
+            finally:
+                self.reports.outcomes = []
+        self.held.pop(outcome.job.id, None)
 
     # Waiting
 
     def _wait(self, ms: float) -> None:
-        """Until a notification, a finished job, a wake(), a job that ran too long, or `ms` milliseconds."""
+        """Until a notification, a finished job, the bell, a job that ran too long, or `ms` milliseconds."""
         end = min(time.monotonic() + ms / 1000, self.fire_at)
-        self.waiting = True
+        self.bell.is_awaited = True
         try:
             with selectors.DefaultSelector() as selector:
-                selector.register(self.wake_receiver, selectors.EVENT_READ)
-                deaf_s = min(self.deaf_until, end) - time.monotonic()
+                selector.register(self.bell.receiver, selectors.EVENT_READ)
+                deaf_s = min(self.deaf_until or 0.0, end) - time.monotonic()
                 if deaf_s > 0 and not self.pool.outcomes and selector.select(deaf_s):
                     return
                 if self._hear():  # something came while the last answers were read
                     return
-                selector.register(self.database.connection.fileno(), selectors.EVENT_READ)
+                selector.register(self.session.database.connection.fileno(), selectors.EVENT_READ)
                 while not self.pool.outcomes and (remaining := end - time.monotonic()) > 0:
                     ready = selector.select(min(remaining, self.OVERDUE_S) if self.held else remaining)
-                    if any(key.fileobj is self.wake_receiver for key, _ in ready) or (ready and self._hear()):
+                    if any(key.fileobj is self.bell.receiver for key, _ in ready) or (ready and self._hear()):
                         break
-                    self.pool.leave_blocked_loop()
+                    self.pool.look_after()
                     if any(True for _ in self.pool.overdue(self._timeout_ms)) or self._is_stuck():
                         break
         finally:
-            self.waiting = False
-            self._drain_wakes()
+            self.bell.is_awaited = False
+            self.bell.silence()
 
     def _gather(self) -> None:
         """Let more jobs finish, to be reported together, as long as no slot lacks work."""
         work_s = self.pool.waiting() * self.mean_ms / self.config.pool_size / 1000
         if self.stop_at is None and work_s > 0.002:
-            self._pause(min(max(self.GATHER_S, 2 * self.trip_ms / 1000), work_s / 2))
+            self.bell.wait(min(max(self.GATHER_S, 2 * self.session.trip_ms / 1000), work_s / 2))
 
     def _hear(self) -> bool:
-        """Whether notifications of our queues have come since the last time; raises if the connection was lost."""
-        heard = {notification.payload for notification in self.database.connection.notifies(timeout=0)}
-        if heard.isdisjoint(self.weights):
+        """Whether notifications of our queues have come; raises if the connection was lost."""
+        if not self.session.hear():
             return False
-        self.asleep_until = 0.0  # something is due sooner than was known
+        self.asleep_until = None  # something is due sooner than was known
         self.deaf_until = time.monotonic() + self.DEAF_S  # unless it was
         return True
-
-    # Signing in and out, and losing the connection
-
-    def _register(self) -> None:
-        """Sign in as a new runner, on the connection that is there."""
-        ((self.runner,),) = self.database.run(
-            "bt_register_runner",
-            p_queues=list(self.weights),
-            p_host=socket.gethostname(),
-            p_pid=os.getpid(),
-            p_names=list(_by_name),
-            p_lease_ms=self.config.lease_ms,
-            p_lock=not self.database.pooled,
-        )
-        self._listen()
-
-    def _listen(self) -> None:
-        if not self.database.pooled:
-            self.database.listen()
-        elif not self.told_of_pooler:
-            self.told_of_pooler = True
-            log.warning(
-                "a pooler stands before the database: no NOTIFY gets through, so jobs start up to %d ms late, and a "
-                "runner that dies is noticed after %d ms",
-                self.config.poll_ms,
-                self.config.lease_ms,
-            )
-
-    def _start_afresh(self) -> None:
-        """The runner was given up for dead: what it held is no longer its own, and it needs a new name."""
-        log.warning("runner %d was given up for dead; its %d jobs belong to others now", self.runner, len(self.held))
-        self._take_fresh()
-        self.pool.take_waiting()
-        self.pool.stop_all()
-        self.held.clear()
-        self.unreported.clear()
-        self._register()
-
-    def _reconcile(self) -> None:
-        """Hand back what the database says we hold and we do not know: the answer to a claim got lost."""
-        lost = self.database.run("bt_release_except", p_runner=self.runner, p_ids=list(self.held))
-        if lost:
-            log.warning("handed back %d jobs whose claim was answered to nobody", len(lost))
-        self.reconcile_at = time.monotonic() + self.config.lease_ms / 1000
-
-    def _reconnect(self) -> None:
-        """Connect again; jobs run on meanwhile. Raises as _Database."""
-        try:
-            self.database = _Database(self.config, self.watchdog)
-        except DatabaseUnavailable as error:
-            raise psycopg.OperationalError(str(error)) from None
-        if not self.database.pooled and not self.database.run("bt_attach", p_runner=self.runner)[0][0]:
-            self.given_up = self.runner
-        self._listen()
-        self.floors.clear()
-        self.asleep_until = 0.0
-        self.reconcile_at = 0
-        log.info("the database is back")
-
-    def leave(self) -> None:
-        """Stop what still runs, hand it back and sign out, if the database is there."""
-        self.pool.close()
-        try:
-            handed_back = self.database.run("bt_unregister_runner", p_runner=self.runner)
-        except (psycopg.Error, OSError):
-            log.warning("runner %d could not sign out; others will find that out", self.runner)
-        else:
-            if handed_back:
-                log.warning("handed back %d running jobs, no try used", len(handed_back))
-        self.database.close()
-        self.wake_receiver.close()
-        self.wake_sender.close()
 
 
 def _log_outcome(outcome: _Outcome, fate: Any) -> None:
@@ -3437,15 +3740,14 @@ class _Keeper:
 
     def __init__(self, poller: _Poller) -> None:
         self.poller = poller
+        self.session = poller.session
         self.config = poller.config
         self.stop = threading.Event()
         self.database: _Database | None = None
-        self.attached = 0  # the runner whose lock this connection holds
-        self.heartbeat_at = 0.0
+        self.attached: int | None = None  # the runner whose lock this connection holds
         self.looked_at = time.monotonic()  # when it looked last
-        self.judge_at = 0.0  # monotonic time before which it takes nobody for dead
-        self.remove_at = time.monotonic() + random.uniform(0, self.REMOVE_S)
-        self.declare_at = 0.0
+        self.heartbeat, self.judge, self.remove, self.declare = _Due(), _Due(), _Due(), _Due()
+        self.remove.again_in(random.uniform(0, self.REMOVE_S))
         self.told: set[str] = set()  # schedules without a worker that were logged
         try:
             self._store_schedules()
@@ -3476,35 +3778,36 @@ class _Keeper:
         """Close the connection; the next look opens another."""
         if self.database:
             self.database.close()
-        self.database, self.attached, self.heartbeat_at = None, 0, 0.0
+        self.database, self.attached = None, None
+        self.heartbeat.now()
 
     def _look(self) -> None:
         away_s = time.monotonic() - self.looked_at
         if away_s > self.AWAY_S:
-            self.judge_at = time.monotonic() + min(2 * away_s, self.COMEBACK_S)
-        self.database = self.database or _Database(self.config, self.poller.watchdog)
-        runner = self.poller.runner
+            self.judge.again_in(min(2 * away_s, self.COMEBACK_S))
+        self.database = self.database or _Database(self.config, self.session.watchdog)
+        runner = self.session.runner
         if runner != self.attached and not self.database.pooled:
             self.database.run("bt_attach", p_runner=runner)
             self.attached = runner
-        if time.monotonic() >= self.heartbeat_at:
+        if self.heartbeat.has_come():
             self._heartbeat(self.database, runner)
-        if time.monotonic() >= self.judge_at:
+        if self.judge.has_come():
             self._revive(self.database, runner)
         if self.poller.held:
             self._pass_on_canceled(self.database, runner)
-        if time.monotonic() >= self.remove_at:
+        if self.remove.has_come():
             self._remove_old(self.database)
-        if time.monotonic() >= self.declare_at:
+        if self.declare.has_come():
             self._declare(self.database)
         self.looked_at = time.monotonic()
 
     def _heartbeat(self, database: _Database, runner: int) -> None:
         ((alive,),) = database.run("bt_heartbeat", p_runner=runner)
-        self.heartbeat_at = time.monotonic() + self.config.lease_ms / 6000
+        self.heartbeat.again_in(self.config.lease_ms / 6000)
         if not alive:
             self.poller.given_up = runner
-            self.poller.wake(always=True)
+            self.poller.bell.ring(always=True)
 
     def _revive(self, database: _Database, runner: int) -> None:
         if database.connection.info.server_version < 170_000:  # later ones have transaction_timeout
@@ -3518,11 +3821,11 @@ class _Keeper:
     def _pass_on_canceled(self, database: _Database, runner: int) -> None:
         if asked := database.run("bt_cancel_asked", p_runner=runner):
             self.poller.asked.extend(id_ for (id_,) in asked)
-            self.poller.wake(always=True)
+            self.poller.bell.ring(always=True)
 
     def _store_schedules(self) -> None:
         """Store what decorators declared. Raises BacktickError if the database refuses one."""
-        self.database = _Database(self.config, self.poller.watchdog)
+        self.database = _Database(self.config, self.session.watchdog)
         for schedule in list(_schedules.values()):
             function, parameters = schedule.call(self.poller.keyring)
             try:
@@ -3539,7 +3842,7 @@ class _Keeper:
             elif name not in self.told:
                 self.told.add(name)
                 log.warning("schedule %s has no worker: no runner knows %s", name, worker_)
-        self.declare_at = time.monotonic() + min(self.DECLARE_S, self.config.max_undeclared_ms / 4000)
+        self.declare.again_in(min(self.DECLARE_S, self.config.max_undeclared_ms / 4000))
 
     def _remove_old(self, database: _Database) -> None:
         limit = 1_000
@@ -3551,7 +3854,7 @@ class _Keeper:
                 p_max_exceeded_ms=self.config.max_exceeded_ms,
                 p_limit=limit,
             )
-        self.remove_at = time.monotonic() + (0 if removed == limit else self.REMOVE_S)
+        self.remove.again_in(0 if removed == limit else self.REMOVE_S)
 
 
 # ---- Runner: a poller and a keeper in threads of a program ------------------------------
@@ -3567,7 +3870,7 @@ class Runner:
         except _LOST as error:
             lost = f"lost the database {database_url(config)} while starting: {_one_line(error)}; start again"
             raise DatabaseUnavailable(hide_password(lost)) from None
-        self.id = self._poller.runner
+        self.id = self._poller.session.runner
         self._keeper_thread = threading.Thread(target=self._keeper.run, name="backtick-keeper", daemon=True)
         self._thread = threading.Thread(target=self._serve, name="backtick-poller", daemon=True)
         self._keeper_thread.start()
@@ -3582,7 +3885,7 @@ class Runner:
             self._keeper = _Keeper(self._poller)
         except BaseException:
             self._poller.leave()
-            self._poller.watchdog.stop.set()
+            self._poller.session.watchdog.stop.set()
             raise
 
     def _serve(self) -> None:
@@ -3591,7 +3894,7 @@ class Runner:
         finally:
             self._keeper.stop.set()
             self._keeper_thread.join()
-            self._poller.watchdog.stop.set()
+            self._poller.session.watchdog.stop.set()
 
     def stop(self, shutdown_ms: int | None = None, wait: bool = True) -> None:
         """Claim nothing more, let running jobs finish for `shutdown_ms` (default: as configured), hand the rest back.

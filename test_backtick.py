@@ -2248,7 +2248,7 @@ def test_an_async_job_that_is_canceled_while_it_waits_for_the_loop_is_not_begun(
     poller.asked.append(id_)
     poller._stop_unwanted()
     go_on.set()
-    wait_until(lambda: poller.pool.outcomes, "the other one to come out")
+    wait_until(lambda: len(poller.pool.outcomes) == 2, "both to come out")
     poller._turn()
 
     assert ran == []
@@ -2379,7 +2379,7 @@ def test_plain_and_async_workers_share_a_runner(db, clean_registry, runner):
 
     assert handle.join(PATIENCE_S)
     assert states(db) == {"done": 200}
-    assert handle._poller.pool.in_slots == 0
+    wait_until(lambda: not handle._poller.held and not handle._poller.pool.is_busy(), "nothing to be anywhere")
 
 
 def test_a_job_that_a_runner_claims_anew_while_it_still_runs_it_upsets_no_count(db, clean_registry, runner):
@@ -2404,7 +2404,7 @@ def test_a_job_that_a_runner_claims_anew_while_it_still_runs_it_upsets_no_count(
 
     backtick.schedule("plain")
     wait_for_states(db, {"done": 2})
-    assert handle._poller.pool.in_slots == 0
+    wait_until(lambda: not handle._poller.held and not handle._poller.pool.is_busy(), "nothing to be anywhere")
 
 
 def test_a_notification_wakes_a_runner_that_would_sleep_for_an_hour(db, clean_registry, runner):
@@ -2457,7 +2457,7 @@ def test_queues_are_served_in_order_or_by_weight(db, clean_registry, runner):
 
 def test_weights_are_the_odds_of_being_looked_at_first(url, clean_registry):
     poller = backtick._Poller(Config.load(queues="a:3,b:1"))
-    firsts = [poller._queue_order()[0] for _ in range(4000)]
+    firsts = [poller.claims.order()[0] for _ in range(4000)]
     poller.leave()
 
     assert 0.70 < firsts.count("a") / len(firsts) < 0.80
@@ -2620,7 +2620,7 @@ def test_jobs_claimed_ahead_do_not_wait_behind_long_ones_while_another_runner_is
     call(db, "bt_enqueue_many", p_name="long", p_args=["[]"] * 2, p_priority=0)
     call(db, "bt_enqueue_many", p_name="short", p_args=["[]"] * 100)
     wait_until(
-        lambda: handle._poller.pool.is_busy() and not handle._poller.pool.work.qsize(), "the others to be handed back"
+        lambda: handle._poller.pool.is_busy() and not handle._poller.pool.waiting(), "the others to be handed back"
     )
     runner(pool_size=2)
 
@@ -2649,8 +2649,8 @@ def test_two_runners_share_jobs_that_turn_out_to_be_longer_than_those_before(db,
 def test_what_finishes_while_others_wait_for_a_slot_is_reported_together(db, clean_registry, runner):
     backtick.register(lambda: time.sleep(0.005), "a")
     handle = runner(pool_size=4)
-    trips, trip = [], handle._poller.database.round_trip
-    handle._poller.database.round_trip = lambda *calls, **more: (trips.append(1), trip(*calls, **more))[1]
+    trips, trip = [], handle._poller.session.database.round_trip
+    handle._poller.session.database.round_trip = lambda *calls, **more: (trips.append(1), trip(*calls, **more))[1]
 
     call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 400)
     wait_for_states(db, {"done": 400})
@@ -2661,7 +2661,7 @@ def test_what_finishes_while_others_wait_for_a_slot_is_reported_together(db, cle
 @pytest.mark.parametrize(("trip_ms", "want"), [(1, 4), (15, 12), (10_000, 20)])
 def test_the_farther_the_database_the_more_is_claimed_ahead(db, clean_registry, trip_ms, want):
     poller = backtick._Poller(Config.load(pool_size=4))
-    poller.mean_ms, poller.trip_ms = 10.0, trip_ms
+    poller.mean_ms, poller.session.trip_ms = 10.0, trip_ms
 
     assert poller._want() == (want, 4)  # half of what the slots do in 20, 60, 100 ms
     poller.leave()
@@ -2695,11 +2695,11 @@ def test_what_lies_below_the_floor_of_a_sleeping_runner_runs_once_it_may_look(db
     backtick.register(lambda: None, "a")
     handle = runner(poll_ms=60_000)
     enqueue(db, "a"), wait_for_states(db, {"done": 1})
-    floor = handle._poller.floors["default"]
+    floor = handle._poller.claims.floors["default"]
     db.execute("insert into backtick_queue (name, run_at) values ('a', '2020-01-01')")  # nobody is told
 
     floor.times[5], floor.looked_at, floor.gap_s = "2025-01-01", time.monotonic(), 0.5
-    handle._poller.wake(always=True)
+    handle._poller.bell.ring(always=True)
 
     wait_for_states(db, {"done": 2})
 
@@ -2725,7 +2725,7 @@ def test_jobs_that_were_to_be_handed_back_as_the_database_went_away_are_handed_b
     enqueue(db, "a")
     poller = backtick._Poller(Config.load())
     assert poller._exchange(1) == 1
-    poller.database.close()
+    poller.session.database.close()
 
     with pytest.raises(psycopg.OperationalError):
         poller._release(poller._take_fresh())
@@ -2772,8 +2772,8 @@ def test_a_runner_that_stops_fires_what_is_due_without_a_spin(db, clean_registry
     handle = runner(pool_size=1, shutdown_ms=20_000)
     backtick.schedule("long")
     assert started.wait(PATIENCE_S)
-    trips, trip = [], handle._poller.database.round_trip
-    handle._poller.database.round_trip = lambda *calls, **more: (trips.append(1), trip(*calls, **more))[1]
+    trips, trip = [], handle._poller.session.database.round_trip
+    handle._poller.session.database.round_trip = lambda *calls, **more: (trips.append(1), trip(*calls, **more))[1]
 
     handle.stop(wait=False)
     before = len(fires(db))
@@ -8573,7 +8573,7 @@ def test_whichever_connections_are_cut_while_jobs_run_none_is_lost_or_run_twice(
     runners = [runner(poll_ms=1000) for _ in range(2)]
 
     def connections(handle):
-        return {"poller": handle._poller.database, "keeper": handle._keeper.database}
+        return {"poller": handle._poller.session.database, "keeper": handle._keeper.database}
 
     for turn in range(turns):
         args = [f"[{n}]" for n in range(turn * batch, (turn + 1) * batch)]
@@ -9083,7 +9083,7 @@ def test_a_pooler_is_noticed_or_told_of_and_mentioned_once_however_often_the_run
 
     backtick.schedule("a")
     wait_for_states(db, {"done": 1})
-    assert handle._poller.database.pooled
+    assert handle._poller.session.database.pooled
     assert caplog.text.count("a pooler stands before the database") == 1
     assert "so jobs start up to 50 ms late, and a runner that dies is noticed after 30000 ms" in caplog.text
 
@@ -9091,7 +9091,7 @@ def test_a_pooler_is_noticed_or_told_of_and_mentioned_once_however_often_the_run
 def test_a_direct_connection_is_not_taken_for_a_pooler(db, clean_registry, runner, caplog):
     backtick.register(lambda: None, "a")
 
-    assert not runner()._poller.database.pooled
+    assert not runner()._poller.session.database.pooled
 
     assert "pooler" not in caplog.text
 
@@ -9165,7 +9165,7 @@ def test_what_commits_late_or_is_back_dated_runs_although_runners_are_past_it_an
     call(db, "bt_enqueue_many", p_name="a", p_args=[f"[{n}]" for n in range(6000)])
     runners = [runner(pool_size=2) for _ in range(2)]
     wait_until(lambda: len(order) > 500, "the runners to get going")
-    assert all(any(floor.times) for handle in runners for floor in handle._poller.floors.values())
+    assert all(any(floor.times) for handle in runners for floor in handle._poller.claims.floors.values())
 
     late.execute("commit")
     ((past,),) = db.execute("select bt_enqueue('a', '[\"past\"]', p_run_at => now() - interval '1 day')").fetchall()
@@ -9356,7 +9356,7 @@ class Recovery:
     def of_cut_connections(self):
         with self.run() as handle, self.server.connect() as db:
             moment = database_now(db)
-            for database in (handle._poller.database, handle._keeper.database):
+            for database in (handle._poller.session.database, handle._keeper.database):
                 db.execute("select pg_terminate_backend(%s)", [database.connection.info.backend_pid])
             return seconds_between(moment, self.claimed(enqueue(db, "a")))
 
@@ -9379,7 +9379,7 @@ class Recovery:
 
     def of_a_thaw(self):
         with self.run(lease_ms=6000) as handle:
-            before = handle._poller.database
+            before = handle._poller.session.database
             self.server.signal(signal.SIGSTOP)
             wait_until(lambda: before.connection.closed, "the runner to hang up")
             moment = dt.datetime.now(dt.timezone.utc)
