@@ -32,6 +32,46 @@ holds the decorators, the runner and the command line. A job's effects are at-le
 should be idempotent, since a runner that dies in the middle has its jobs run again.
 """
 
+# ---- The map, for who owns this file ------------------------------------------
+#
+# What producers use      Errors, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
+# What runs jobs          Database, Pool, Poller, Keeper, Runner
+# The command line        python backtick.py myjobs, and the commands
+# The embedded database   for who has no database URL: nothing above knows more of it than embedded_url()
+#
+# Threads of a runner, and what each owns:
+#   poller     _Poller and its _Session, the main connection. It alone claims, hands out and reports
+#   keeper     _Keeper, a connection of its own: signs of life, the jobs of the dead, cancels, old jobs
+#   watchdog   nothing; it breaks a connection whose call gets no answer
+#   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
+#   loop       the event loop on which `async def` workers run
+#   of a _Child, a process: the main one runs workers, the other listens for the end of the runner
+# Threads of the program only schedule, start a Runner and stop it. Poller and keeper run nothing of the user's,
+# but for submit() and cancel() of an executor that he gave.
+#
+# A claimed job is in one place, which job.place names. _Poller.held has it by its id from the answer of bt_claim
+# until the answer to its report:
+#   fresh      in _Poller.fresh; handed to the pool while the server is at the next round trip, or before a wait
+#   waiting    in the line of a _Kind; begun by its threads, or taken back and released: when it has waited too long
+#              (_Poller._is_stuck), as when no thread can be started for it, and when the runner stops
+#   at work    at a _Run, whose lock says who ends it first: the worker's return, or stop() (time-out, cancel, loss)
+#   ended      an _Outcome in _Pool.outcomes, put there by whoever ended it, then in _Reports.outcomes, until told
+# When the runner was given up for dead, all are dropped at once: what they still do is reported by nobody.
+#
+# Locks, none of which is held while another of ours is taken, while logging, or during a call to the database:
+#   _Run.lock          job and place of a run; the poller holds it while it interrupts a thread or a future
+#   _Connections.lock  the idle connections of producers; `free` bounds how many are in use
+#   _Watchdog.lock     which connections are watched
+# What else two threads touch is a deque, a SimpleQueue or a plain attribute, and says which threads at its definition.
+#
+# What always holds:
+#   - A job's fate is decided in SQL, by a call that shows its claim. A runner that lost the claim changes nothing.
+#   - No more is claimed than the slots can take soon: free slots, and a read-ahead while jobs are short.
+#   - The poller waits for nothing that a worker may hold up, the keeper for nothing that the poller may.
+#   - Every wait has an end: poll_ms, a time-out of its own, or the watchdog's.
+#   - A due job is seen at the latest poll_ms after a slot is free for it, NOTIFY or not; if it lies below where claims
+#     start (it was retried, handed back, or committed late), a second later, or fifty times what such a look takes.
+
 from __future__ import annotations
 
 import argparse
@@ -1770,8 +1810,14 @@ class _Database:
         finally:
             self.calling_since = None
 
+    def has_called_for(self) -> float:
+        """For how many seconds a call has been under way, 0 if none is; from any thread."""
+        since = self.calling_since
+        return 0.0 if since is None else time.monotonic() - since
+
     def hang_up(self) -> None:
         """Break the connection, from another thread: whoever waits for an answer gets an OperationalError."""
+        self.calling_since = None
         if self.line:
             with contextlib.suppress(OSError):
                 self.line.shutdown(socket.SHUT_RDWR)
@@ -1815,12 +1861,11 @@ class _Watchdog:
     def _run(self) -> None:
         while not self.stop.wait(self.LOOK_S):
             with self.lock:
-                for database in self.databases:
-                    since = database.calling_since
-                    if since is not None and time.monotonic() - since > self.limit_s:
-                        log.warning("the database has not answered for %.0f s: hanging up", self.limit_s)
-                        database.calling_since = None
-                        database.hang_up()
+                mute = [database for database in self.databases if database.has_called_for() > self.limit_s]
+                for database in mute:
+                    database.hang_up()
+            if mute:
+                log.warning("the database has not answered for %.0f s: hanging up", self.limit_s)
 
 
 class _Backoff:
@@ -2358,14 +2403,19 @@ class _Run:
             job.place = "ended"
             job.canceled = True
             self._interrupt(reason)
-            return True
+        self._make_room()
+        return True
 
     def ran_ms(self) -> float:
         """How long the worker has run."""
         return 0.0 if self.started is None else (time.monotonic() - self.started) * 1000
 
     def _interrupt(self, reason: type[JobStopped]) -> None:
+        """Have the worker end, if it can be; with the lock held."""
         raise NotImplementedError
+
+    def _make_room(self) -> None:
+        """Let others begin after a stop, although the worker may go on."""
 
 
 class _Kind:
@@ -2480,6 +2530,8 @@ class _Slot(_Run):
         # A thread cannot be killed: the exception comes when it next runs Python, not inside a call in C.
         self.abandoned = True
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread), ctypes.py_object(reason))
+
+    def _make_room(self) -> None:
         self.threads.replace(self)
 
 
@@ -2560,6 +2612,9 @@ class _ProcessSlot(_Slot):
     def _interrupt(self, reason: type[JobStopped]) -> None:
         if self.child:
             self.child.kill()
+
+    def _make_room(self) -> None:
+        """The process ends, and the slot goes on."""
 
 
 class _Child:
@@ -2768,18 +2823,17 @@ class _Task(_Run):
         except BaseException as raised:
             result = "bt_fail", _described(job, raised, sealed, self.pool.keyring)
         self.finish(job, result)
-        self._make_room()
+        self.kind.tasks.discard(self)
+        self.kind.begin_waiting()
 
     def _interrupt(self, reason: type[JobStopped]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self.loop.call_soon_threadsafe(self.task.cancel)
+
+    def _make_room(self) -> None:
         self.kind.tasks.discard(self)  # at once, since a blocked loop does not come to it
         if self.kind.loop:
             self.kind.loop.call(self.kind.begin_waiting)
-
-    def _make_room(self) -> None:
-        self.kind.tasks.discard(self)
-        self.kind.begin_waiting()
 
 
 class _Loop:

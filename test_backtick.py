@@ -19,6 +19,7 @@ import decimal
 import functools
 import glob
 import hashlib
+import importlib
 import importlib.metadata
 import itertools
 import json
@@ -2405,6 +2406,121 @@ def test_a_job_that_a_runner_claims_anew_while_it_still_runs_it_upsets_no_count(
     backtick.schedule("plain")
     wait_for_states(db, {"done": 2})
     wait_until(lambda: not handle._poller.held and not handle._poller.pool.is_busy(), "nothing to be anywhere")
+
+
+def misplaced(poller):
+    """What contradicts that each job which the runner holds is in the one place that it names; empty if nothing does."""
+    pool, held = poller.pool, list(poller.held.values())
+    named = {place: [job for job in held if job.place == place] for place in ("fresh", "waiting", "at work", "ended")}
+    found = {
+        "fresh": poller.fresh,
+        "at work": [job for _, job in pool.runs()],
+        "ended": [outcome.job for outcome in (*pool.outcomes, *poller.reports.outcomes)],
+    }
+    wrong = {
+        place: sorted({job.id for job in named[place]} ^ {job.id for job in jobs if poller.held.get(job.id) is job})
+        for place, jobs in found.items()
+    }
+    wrong["waiting"] = [len(named["waiting"]), pool.waiting()]  # what is in a SimpleQueue can only be counted
+    if wrong["waiting"][0] == wrong["waiting"][1]:
+        wrong["waiting"] = []
+    wrong["nowhere"] = [job.id for job in held if job.place not in named]
+    return {place: ids for place, ids in wrong.items() if ids}
+
+
+@pytest.fixture
+def places_are_checked(monkeypatch):
+    """After every turn of every runner each claimed job must come to be in one place; gives the faults and all places."""
+    faults, seen, turn = [], set(), backtick._Poller._turn
+
+    def checked_turn(poller):
+        is_over = turn(poller)
+        seen.update(job.place for job in list(poller.held.values()))
+        end = time.monotonic() + 5.0
+        while wrong := misplaced(poller):  # a thread may be just about to move one
+            if time.monotonic() > end:
+                faults.append(wrong)
+                break
+            time.sleep(0.001)
+        return is_over
+
+    monkeypatch.setattr(backtick._Poller, "_turn", checked_turn)
+    yield faults, seen
+    assert faults == []
+
+
+ACTS = """
+import asyncio, os, pathlib, time
+import backtick
+
+GO_ON, KIND = pathlib.Path(os.environ["GO_ON"]), os.environ["KIND"]
+
+def act(n):
+    if n % 10 == 0:
+        raise ValueError(n)
+
+def endless():
+    while not GO_ON.exists():
+        time.sleep(0.01)
+
+async def async_act(n):
+    act(n)
+
+async def async_endless():
+    while not GO_ON.exists():
+        await asyncio.sleep(0.01)
+
+how = {"process": KIND == "processes", "max_tries": 1}
+backtick.register(async_act if KIND == "coroutines" else act, "act", **how)
+backtick.register(async_endless if KIND == "coroutines" else endless, "overrun", timeout_ms=200, **how)
+backtick.register(async_endless if KIND == "coroutines" else endless, "unwanted", **how)
+"""
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes", "coroutines", "executor"])
+def test_a_claimed_job_is_in_one_place_after_every_turn(
+    db, clean_registry, runner, places_are_checked, tmp_path, monkeypatch, kind
+):
+    (tmp_path / f"places_{kind}.py").write_text(ACTS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("KIND", kind), monkeypatch.setenv("GO_ON", str(tmp_path / "go_on"))
+    importlib.import_module(f"places_{kind}")
+    faults, seen = places_are_checked
+    with ThreadPoolExecutor(8) as threads:
+        handle = runner(executor=threads if kind == "executor" else None)
+        backtick.schedule_many("overrun", [()] * 3)
+        unwanted = backtick.schedule("unwanted")
+        wait_until(lambda: job_of(db, unwanted).state == "running", "it to begin")
+
+        backtick.schedule_many("act", [(n,) for n in range(500)])
+        backtick.cancel(unwanted)
+
+        wait_for_states(db, {"done": 450, "exceeded": 53, "canceled": 1})
+        wait_until(lambda: not handle._poller.held, "the runner to know it")
+        (tmp_path / "go_on").touch()
+    assert "at work" in seen
+    assert faults == []
+
+
+def test_jobs_for_which_no_thread_can_be_started_are_handed_back_and_run_when_one_can(
+    db, clean_registry, runner, places_are_checked, monkeypatch
+):
+    start, refused = threading.Thread.start, []
+
+    def refuse(thread):
+        if thread.name.startswith("backtick-slot") and len(refused) < 5:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    backtick.register(lambda: None, "a")
+    runner(pool_size=2)
+
+    backtick.schedule("a")
+
+    wait_for_states(db, {"done": 1})
+    assert len(refused) == 5
 
 
 def test_a_notification_wakes_a_runner_that_would_sleep_for_an_hour(db, clean_registry, runner):
