@@ -209,7 +209,8 @@ def compare(options: argparse.Namespace, url: str) -> int:
                     samples[name].setdefault(what, []).append(sample)
         say("")
     if options.json:
-        print(json.dumps({"versions": [old.label, new.label], "conditions": list(conditions.values()), **samples}))
+        known = {"versions": [old.label, new.label], "conditions": [conditions.get(old), conditions.get(new)]}
+        print(json.dumps(known | samples))
     elif len(conditions) == 2:
         print(comparison(old, new, conditions, samples))
     for name, why in failures.items():
