@@ -57,15 +57,15 @@ chaos: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the long tests: outages, 
 	$(if $(PG),BT_PG_BIN="$(CURDIR)/.pg/$(PG)/bin") $(PYTHON_IN_VENV) -m pytest test_backtick.py -m chaos -s $(ARGS)
 
 lint: $(VENV)/.tests ## Check style, format and types
-	$(PYTHON_IN_VENV) -m ruff check backtick.py test_backtick.py
-	$(PYTHON_IN_VENV) -m ruff format --check backtick.py test_backtick.py
-	$(PYTHON_IN_VENV) -m mypy --strict backtick.py
+	$(PYTHON_IN_VENV) -m ruff check backtick.py test_backtick.py .ci/bench.py
+	$(PYTHON_IN_VENV) -m ruff format --check backtick.py test_backtick.py .ci/bench.py
+	$(PYTHON_IN_VENV) -m mypy --strict backtick.py .ci/bench.py
 
 audit: $(VENV)/.tests $(VENV)/.audit ## Look for known vulnerabilities in all packages of users and tests, pinned or not
 	@.ci/audit $(VENV)/audit/bin/pip-audit "$$($(PYTHON_IN_VENV) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
-bench: $(VENV)/.runs ## Measure speed here, in a minute or two; python backtick.py bench all takes half an hour
-	$(PYTHON_IN_VENV) backtick.py bench drain latency sustained enqueue idle share --jobs 100000 --seconds 10
+bench: $(VENV)/.runs ## Measure speed here, in a minute or two; ARGS="drain --against HEAD~1": what, and against what; ARGS=--help
+	$(PYTHON_IN_VENV) .ci/bench.py $(or $(ARGS),drain latency sustained enqueue idle share --jobs 100000 --seconds 10)
 
 rebuild: $(VENV)/.runs ## Destroy the database and create it anew; stops if unfinished jobs were lost, unless FORCE=1
 	$(PYTHON_IN_VENV) backtick.py rebuild $(if $(FORCE),--force)

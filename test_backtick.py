@@ -3747,6 +3747,7 @@ MISTAKES = {
     "a module that imports one that is not there": (["needs"], "No module named 'nowhere' ("),
     "a module without workers": (["empty"], "empty registers no worker"),
     "a bad setting": (["myjobs", "--poll-ms", "x"], "poll_ms (BT_POLL_MS) is 'x'"),
+    "the benchmarks, which are elsewhere": (["bench", "drain"], "run `python .ci/bench.py` or `make bench`"),
 }
 
 
@@ -3765,17 +3766,73 @@ def test_a_mistake_on_the_command_line_is_one_clear_line_and_no_traceback(projec
     assert len(said.splitlines()) == 1
 
 
+@pytest.fixture
+def bench(project):
+    """Run the benchmarks in a copy of this repository, as project.python() does."""
+    (project.path / ".ci").mkdir()
+    shutil.copy(HERE / ".ci" / "bench.py", project.path / ".ci")
+    return functools.partial(project.python, ".ci/bench.py")
+
+
+def scratch_schemas(db):
+    return db.execute("select count(*) from pg_namespace where nspname like 'backtick%'").fetchone()[0]
+
+
 @pytest.mark.as_owner
-def test_a_benchmark_works_in_a_scratch_schema_and_leaves_nothing_behind(db, project):
+def test_a_benchmark_works_in_a_scratch_schema_and_leaves_nothing_behind(db, bench):
     enqueue(db)
 
-    status, said, _ = project.python("backtick.py", "bench", "cron", "--json")
+    status, said, _ = bench("cron", "--json")
 
     figures = json.loads(said)
     assert (status, figures.keys(), figures["cron"]["vectors"]) == (0, {"conditions", "cron"}, 553)
     assert states(db) == {"queued": 1}
-    assert db.execute("select count(*) from pg_namespace where nspname like 'backtick%'").fetchone() == (0,)
-    assert "the workloads are drain, latency, " in project.python("backtick.py", "bench", "fast")[2]
+    assert scratch_schemas(db) == 0
+    assert "the workloads are drain, latency, " in bench("fast")[2]
+
+
+@pytest.mark.as_owner
+def test_a_benchmark_has_runner_processes_of_its_own_which_end_with_it(db, bench):
+    status, said, problem = bench("drain", "--json", "--jobs", "40")
+
+    assert status == 0, problem
+    assert json.loads(said)["drain"]["two runners: jobs/s"] > 0
+    assert scratch_schemas(db) == 0
+    assert db.execute("select count(*) from pg_stat_activity where application_name = 'backtick'").fetchone() == (0,)
+
+
+@pytest.mark.as_owner
+@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+def test_a_benchmark_compares_this_version_with_that_of_a_git_revision_in_turns(db, project, bench):
+    ours = project.path / "backtick.py"
+    now = ours.read_text()
+    ours.write_text(now.replace(f'__version__ = "{backtick.__version__}"', '__version__ = "0.0.1"'))
+    git = ["git", "-C", str(project.path), "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    for command in (["init", "-q"], ["add", "backtick.py", "sql"], ["commit", "-qm", "as it was"]):
+        subprocess.run([*git, *command], check=True)
+    ours.write_text(now)
+
+    status, said, problem = bench("cron", "--against", "HEAD", "--rounds", "2")
+
+    assert status == 0, problem
+    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    assert f" {backtick.__version__} (of {commit}: 0.0.1)\n" in said
+    assert re.search(rf"cron, 2 rounds +{commit} +here +here / {commit}\n", said)
+    assert re.search(r"vectors +553 \(553 to 553\) +553 \(553 to 553\) +1\.000 \(1\.000 to 1\.000\)\n", said)
+    assert scratch_schemas(db) == 0
+
+
+@pytest.mark.as_owner
+def test_a_workload_that_one_of_two_versions_cannot_do_is_left_out_and_said(db, project, bench):
+    (project.path / "other").mkdir()
+    shutil.copy(HERE / "backtick.py", project.path / "other")  # without sql/
+
+    status, said, problem = bench("cron", "--against", "other", "--json", "--rounds", "2")
+
+    assert (status, json.loads(said)["cron"]) == (1, {})
+    assert "bench: cron is left out: other ended with status 1: cannot read " in problem
+    assert scratch_schemas(db) == 0
+    assert "'nowhere' is neither a folder nor a git revision" in bench("cron", "--against", "nowhere")[2]
 
 
 def test_help_names_every_setting(project):
@@ -6896,7 +6953,7 @@ def test_a_wrong_password_over_tls_is_not_repeated(tls):
     assert "0pen-sesame" not in str(caught.value)
 
 
-def test_scheduling_a_runner_process_and_the_benchmark_work_over_tls(tls, project, monkeypatch):
+def test_scheduling_a_runner_process_and_the_benchmark_work_over_tls(tls, project, bench, monkeypatch):
     role, password, options = WAYS["certificate and password"]
     url = tls.url(role, password=password, **options)
     monkeypatch.setenv("BT_DATABASE_URL", url)
@@ -6911,7 +6968,7 @@ def test_scheduling_a_runner_process_and_the_benchmark_work_over_tls(tls, projec
         ).fetchone()
         ours = admin.execute("select count(*) from pg_stat_activity where usename = 'alice'").fetchone()[0]
     runner.terminate()
-    status, said, problem = project.python("backtick.py", "bench", "cron", "--json")
+    status, said, problem = bench("cron", "--json")
 
     assert runner.wait(PATIENCE_S) == 0
     assert project.lines() == ["over tls"]
