@@ -10439,11 +10439,38 @@ def test_the_pytest_example_of_the_readme_passes_and_sees_a_worker_that_is_wrong
     assert shop.python(*run)[0] == 1
 
 
-def test_the_unit_and_the_container_of_the_readme_run_a_runner_and_give_it_time(db, shop):
+def unit_and_container():
+    """What the systemd unit says, by its names; the text of the Dockerfile; the command that each starts."""
     (unit,), (container,) = blocks_of(README, "ini"), blocks_of(README, "dockerfile")
     service = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
-    started = shlex.split(service["ExecStart"])
     command = json.loads(re.search("^CMD (.*)$", container, re.M)[1])
+    return service, container, shlex.split(service["ExecStart"]), command
+
+
+QUEUES = """
+import importlib, sys, backtick
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+workers, schedules = backtick.registered_workers().values(), backtick._schedules.values()
+print(*{w.queue or "default" for w in workers}, *{s.scheduler.queue or "default" for s in schedules})
+"""
+
+
+def test_every_runner_of_the_readme_serves_the_queues_of_its_workers(shop):
+    commands = [*commands_of(README), *commands_of(REFERENCE), *unit_and_container()[2:]]
+    runners = [words[2:] for words in commands if words[1:2] == ["backtick.py"] and words[2] not in backtick._COMMANDS]
+
+    assert len(runners) > 6
+    for words in runners:
+        modules = [*itertools.takewhile(lambda word: not word.startswith("--"), words)]
+        served = words[words.index("--queues") + 1] if "--queues" in words else "default"
+        status, printed, said = shop.python("-c", QUEUES, *modules)
+        assert status == 0, said
+        assert set(printed.split()) <= Config(queues=served).queue_weights().keys(), words
+
+
+def test_the_unit_and_the_container_of_the_readme_run_a_runner_and_give_it_time(db, shop):
+    service, container, started, command = unit_and_container()
 
     assert Path(started[0]).is_absolute()
     for words in (started, command):
