@@ -1827,6 +1827,32 @@ def test_the_async_twins_queue_jobs_alone_and_inside_an_async_transaction(url, d
     assert job_of(db, lost) is None
 
 
+def test_a_job_is_queued_inside_the_transaction_of_sqlalchemys_async_session(url, db, add):
+    sqlalchemy = pytest.importorskip("sqlalchemy.ext.asyncio")
+    engine = sqlalchemy.create_async_engine(
+        "postgresql+psycopg://", async_creator=lambda: psycopg.AsyncConnection.connect(url)
+    )
+
+    async def main():
+        async with sqlalchemy.AsyncSession(engine) as session:
+
+            async def schedule(number):
+                raw = await (await session.connection()).get_raw_connection()  # as sql/README.md has it
+                return await add.aschedule(number, conn=raw.driver_connection)
+
+            lost = await schedule(1)
+            await session.rollback()
+            kept = await schedule(2)
+            await session.commit()
+        await engine.dispose()
+        return lost, kept
+
+    lost, kept = asyncio.run(main())
+
+    assert job_of(db, lost) is None
+    assert job_of(db, kept).args == [2]
+
+
 def test_scheduling_from_many_threads_keeps_few_connections(db, add):
     with ThreadPoolExecutor(32) as threads:
         ids = list(threads.map(add.schedule, range(500)))
