@@ -10540,6 +10540,17 @@ def test_the_reference_readme_names_every_public_name():
     assert [name for name in backtick.__all__ if not re.search(rf"`@?{name}\b", text)] == []
 
 
+def test_the_tests_that_the_readme_names_are_there():
+    rows = re.findall(r"^\| (?:a|an) [^|]*\|[^|]*\| (.*) \|$", README.read_text(), re.M)
+    words = [word for row in rows for word in re.findall(r"`(\w+)`", row)] + ["version_of_the_sql", "installing_again"]
+
+    assert len(words) > 10
+    for word in words:
+        assert [name for name in globals() if name.startswith("test_") and word in name] or word in ("mypy", "lint"), (
+            word
+        )
+
+
 def test_install_names_every_file_of_sql_and_the_version_of_the_sql_is_one_number():
     named = re.findall(r"^\\ir (\S+)", (HERE / "sql" / "install.sql").read_text(), re.M)
     version = (HERE / "sql" / "bt_version.sql").read_text()
