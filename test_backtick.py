@@ -22,6 +22,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import inspect
+import io
 import itertools
 import json
 import logging
@@ -2050,6 +2051,32 @@ def test_the_async_twins_queue_jobs_alone_and_inside_an_async_transaction(url, d
 
     assert [job_of(db, id_).args for id_ in kept] == [[1], [2], [3], [4], [6]]
     assert job_of(db, lost) is None
+
+
+def test_a_job_is_queued_inside_the_transaction_of_sqlalchemys_async_session(url, db, add):
+    sqlalchemy = pytest.importorskip("sqlalchemy.ext.asyncio")
+    engine = sqlalchemy.create_async_engine(
+        "postgresql+psycopg://", async_creator=lambda: psycopg.AsyncConnection.connect(url)
+    )
+
+    async def main():
+        async with sqlalchemy.AsyncSession(engine) as session:
+
+            async def schedule(number):
+                raw = await (await session.connection()).get_raw_connection()  # as sql/README.md has it
+                return await add.aschedule(number, conn=raw.driver_connection)
+
+            lost = await schedule(1)
+            await session.rollback()
+            kept = await schedule(2)
+            await session.commit()
+        await engine.dispose()
+        return lost, kept
+
+    lost, kept = asyncio.run(main())
+
+    assert job_of(db, lost) is None
+    assert job_of(db, kept).args == [2]
 
 
 def test_scheduling_from_many_threads_keeps_few_connections(db, add):
@@ -10456,69 +10483,481 @@ def functions_table(db):
     return "\n".join(rows)
 
 
+def tables_table(db):
+    rows = ["| table, view | what it holds | columns |", "| --- | --- | --- |"]
+    for name, comment, columns in db.execute("""
+        select relname, obj_description(oid),
+               (select string_agg(attname, ', ' order by attnum) from pg_attribute
+                where attrelid = pg_class.oid and attnum > 0 and not attisdropped)
+        from pg_class
+        where relnamespace = 'public'::regnamespace and relkind in ('r', 'v')
+        order by relkind desc, relname
+    """).fetchall():
+        rows.append(f"| `{name}` | {comment} | {columns} |")
+    return "\n".join(rows)
+
+
+def errors_table():
+    rows = ["| error | when |", "| --- | --- |"]
+    for name in backtick.__all__:
+        thing = getattr(backtick, name)
+        if isinstance(thing, type) and issubclass(thing, BaseException):
+            rows.append(f"| `{name}` | {thing.__doc__.partition(chr(10))[0]} |")
+    return "\n".join(rows)
+
+
+README, REFERENCE = HERE / "README.md", HERE / "sql" / "README.md"
+
+
 @pytest.mark.parametrize(
     "tag, table",
     [
         ("settings", lambda db: settings_table()),
         ("functions", functions_table),
+        ("tables", tables_table),
+        ("errors", lambda db: errors_table()),
         ("rights", rights_of_a_fresh_database),
     ],
 )
 def test_the_tables_of_the_readme_say_what_is_so(db, tag, table):
-    readme = (HERE / "README.md").read_text()
-    said = re.search(rf"<!-- {tag} -->\n\n((?:\|.*\n)*)", readme)
+    text = REFERENCE.read_text()
+    said = re.search(rf"<!-- {tag} -->\n\n((?:\|.*\n)*)", text)
 
     if os.environ.get("WRITE_README"):  # WRITE_README=1 make test ARGS="-k readme" brings them up to date
-        (HERE / "README.md").write_text(readme.replace(said[0], f"<!-- {tag} -->\n\n{table(db)}\n"))
+        REFERENCE.write_text(text.replace(said[0], f"<!-- {tag} -->\n\n{table(db)}\n"))
 
     else:
         assert said[1].strip() == table(db)
 
 
-def readme_blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", (HERE / "README.md").read_text(), re.M | re.S)
+def anchors_of(document):
+    """The names under which a link finds each heading, by their level."""
+    found = {}
+    for marks, title in re.findall(
+        r"^(#+) (.*)$", re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.M | re.S), re.M
+    ):
+        found[re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")] = len(marks)
+    return found
 
 
-def test_the_first_example_of_the_readme_works_as_printed(db, project):
-    (project.path / "myjobs.py").write_text(readme_blocks("python")[0])
+def test_the_readme_has_at_most_25_kb_and_what_its_links_name_is_there():
+    assert len(README.read_bytes()) <= 25_000
 
-    assert project.python("myjobs.py")[0] == 0
-    status, _, said = project.python("backtick.py", "myjobs", "--drain")
+    for document in (README, REFERENCE):
+        links = re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", document.read_text())
+        for file, anchor in links:
+            target = (document.parent / file).resolve() if file else document
+            assert target.exists(), (document, file)
+            assert not anchor or anchor in anchors_of(target), (document, file, anchor)
+        contents = {anchor for file, anchor in links if not file}
+        assert {anchor for anchor, level in anchors_of(document).items() if level == 2} <= contents
 
-    assert status == 0
-    assert "3 + 4 = 7" in said
-    assert re.search(r"job 1 myjobs\.log_sum done in \d+ ms", said)
+
+def blocks_of(document, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", document.read_text(), re.M | re.S)
+
+
+def examples():
+    """The Python examples of both documents, by the file that each names in its first line."""
+    blocks = [block for document in (README, REFERENCE) for block in blocks_of(document, "python")]
+    named = {re.match(r"# (\S+\.py)", block)[1]: block for block in blocks}
+    assert len(named) == len(blocks)
+    return named
+
+
+@pytest.fixture
+def shop(project, monkeypatch):
+    """The project with the examples of the documents in it, where the test is then."""
+    monkeypatch.chdir(project.path)
+    for name, text in examples().items():
+        path = project.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for folder in ("billing", "orders", "orders/migrations"):
+        (project.path / folder).mkdir(exist_ok=True)
+        (project.path / folder / "__init__.py").touch()
+    (project.path / "billing" / "jobs.py").write_text("from backtick import worker\n\n@worker\ndef close(): ...\n")
+    return project
+
+
+# What runs each example: a command of the documents, or a test of its own.
+RUN_BY_COMMANDS = {"myjobs.py", "jobs/mail.py", "shop.py", "jobs/nightly.py", "myapp/mail.py", "myapp/schedules.py"}
+RUN_BY_TESTS = {"web.py", "lifespan.py", "app.py", "test_mail.py", "orders/jobs.py", "orders/runner.py"}
+RUN_BY_TESTS |= {"orders/migrations/0002_backtick.py", "myapp/everything.py", "myapp/kinds.py", "myapp/payments.py"}
+
+
+def test_every_python_example_of_the_readme_is_run_by_a_test():
+    assert set(examples()) == RUN_BY_COMMANDS | RUN_BY_TESTS
+
+
+def test_the_first_example_of_the_readme_works_as_printed(db, shop):
+    assert next(iter(examples())) == "myjobs.py"
+
+    status, printed, _ = shop.python("myjobs.py")
+    assert (status, printed) == (0, "queued as job 1\n1 + 2 = 3\n")
+    status, printed, logged = shop.python("backtick.py", "myjobs", "--drain")
+
+    assert (status, printed) == (0, "3 + 4 = 7\n")
+    assert re.search(r"job 1 myjobs\.log_sum done in \d+ ms", logged)
     assert states(db) == {"done": 1}
 
 
-def test_the_other_python_examples_of_the_readme_work_too(db, clean_registry, monkeypatch):
-    for block in readme_blocks("python")[1:]:
-        exec(compile(block, "README.md", "exec"), {"__name__": "myjobs"})
+def commands_of(document):
+    """The command lines in its console examples, as words; what is printed and remarks are left out."""
+    lines = [line for block in blocks_of(document, "console") for line in block.splitlines() if line.startswith("$ ")]
+    return [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
 
-    assert {"myjobs.send", "myjobs.sweep", "myjobs.report", "myjobs.standup"} <= backtick.registered_workers().keys()
+
+def run_command(shop, words):
+    """Run a command of the documents, a runner until no job is due. Returns what it prints; fails if it is not known."""
+    makefile = (HERE / "Makefile").read_text()
+    match words:
+        case ["python", "backtick.py", verb, *_] if verb in backtick._COMMANDS:
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                assert backtick.main(words[2:]) == (1 if verb == "cancel" else 0)  # there are no such jobs
+            return printed.getvalue()
+        case ["python", "backtick.py", *_]:
+            status, printed, said = shop.python(*words[1:], "--drain", "--pool-size", "1")  # what jobs print, in order
+            assert status == 0, said
+            return printed
+        case ["python", *arguments]:
+            status, printed, said = shop.python(*arguments)
+            assert status == 0, said
+            return printed
+        case ["psql", *_]:
+            with psycopg.connect(os.environ["BT_DATABASE_URL"], autocommit=True) as db:
+                db.execute(words[words.index("-c") + 1])
+        case ["make", target, *_]:
+            assert re.search(rf"^{target}:.*##", makefile, re.M), words
+        case ["pip", "install", *packages]:
+            assert packages == [re.sub(">=.*", "", p) for p in packages_of_the_makefile()]
+        case ["export", setting]:
+            assert hasattr(Config, setting.partition("=")[0].removeprefix("BT_").lower())
+        case _:
+            pytest.fail(f"no test knows the command {words}")
+    return ""
+
+
+@pytest.mark.as_owner
+def test_the_commands_of_the_readme_work_in_their_order(db, shop):
+    printed = [run_command(shop, words) for words in commands_of(README)]
+
+    mails = [line for text in printed for line in text.splitlines() if line.startswith("to ")]
+    assert [mail.partition(" (")[0] for mail in mails] == [
+        "to ada@example.org: hello",
+        "to bob@example.org: hello",
+        "to eve@example.org: hello",
+        "to ada@example.org: tea is on its way",
+        "to ada@example.org: from psql",
+    ]
+    assert states(db) == {"done": 5, "canceled": 1}
+    assert {name for (name,) in db.execute("select name from backtick_schedule")} == {
+        "jobs.nightly.sweep",
+        "jobs.nightly.report",
+    }
+
+
+@pytest.mark.as_owner
+def test_the_commands_of_the_reference_readme_work_in_their_order(url, db, shop, capsys):
+    db.execute("create role web_app; create role job_host")
+    db.close()  # for `rebuild`
+    try:
+        for words in commands_of(REFERENCE):
+            verb = words[2] if words[:2] == ["python", "backtick.py"] else ""
+            if verb == "keygen" and "--file" not in words:
+                assert re.fullmatch("BT_SECRET_KEY=bt-secret-.*\n", run_command(shop, words))
+            elif verb == "unseal":  # of a job that is not there
+                assert (backtick.main(words[2:]), "job 17" in capsys.readouterr().err) == (1, True)
+            elif verb == "rekey":  # without a key
+                assert (backtick.main(words[2:]), "BT_SECRET_KEY" in capsys.readouterr().err) == (1, True)
+            elif words[:2] != ["make", "roles"]:  # `python backtick.py roles` stands in its place, before
+                run_command(shop, words)
+    finally:
+        with psycopg.connect(url, autocommit=True) as db:
+            db.execute("drop role web_app; drop role job_host")
+
+
+@pytest.mark.as_owner
+def test_the_longer_python_examples_of_the_readme_work_too(db, shop):
+    use = "import myapp.mail as m, myapp.schedules as s, myapp.payments as p; m.examples(); s.at_run_time(); m.send('x', 'y')"
+    status, printed, said = shop.python("-c", use)
+    assert (status, printed, said) == (0, "to x: y \n", "")
     assert schedule_of(db, "billing.jobs.close").spec == "@daily"
-    assert db.execute("select count(*) from backtick_job where name = 'myjobs.send'").fetchone()[0] >= 7
+    assert schedule_of(db, "poll a") is None
+    queues = dict(db.execute("select queue, count(*) from backtick_job where name = 'myapp.mail.send' group by queue"))
+    assert queues == {"mail": 7, "urgent": 1}
+
+    status, printed, said = shop.python("-m", "myapp.everything")
+    assert status == 0, said
+    assert printed.count("to ada@example.org: hello") == 3
+    assert states(db) == {"done": 6, "queued": 2, "canceled": 1}
+
+    status, _, said = shop.python("backtick.py", "myapp.kinds", "--drain")
+    assert (status, "with 2 workers: myapp.kinds.fetch, myapp.kinds.convert" in said) == (0, True)
+
+    status, _, said = shop.python("-c", "import myapp.payments as p; p.checkout('4000')")
+    assert (status, "SealError" in said) == (1, True)
 
 
 def test_the_sql_examples_of_the_readme_work(db):
     db.execute("create table orders (id int)")
 
-    for block in readme_blocks("sql"):
-        db.execute(block)
+    for document in (README, REFERENCE):
+        for block in blocks_of(document, "sql"):
+            db.execute(block)
     db.execute("insert into orders values (1)")
 
     names = db.execute("select name, count(*) from backtick_job group by name order by name").fetchall()
-    assert names == [("myjobs.log_sum", 5), ("myjobs.on_order", 1)]
+    assert names == [("myapp.mail.send", 1), ("myjobs.log_sum", 5), ("myjobs.on_order", 1)]
     assert [name for (name,) in db.execute("select name from backtick_recurring")] == ["sweep"]
 
 
+def test_the_queries_of_the_readme_find_what_keeps_a_job_from_running(db):
+    runner_ = register(db, ["mail"], names=["jobs.mail.send"])
+    waiting = enqueue(db, "jobs.mail.send", p_queue="mail")
+    enqueue(db, "jobs.mail.send")  # in a queue that nobody serves
+    enqueue(db, "mail.send", p_queue="mail")  # by a name that nobody knows
+    later = enqueue(db, "jobs.mail.send", p_run_at=dt.datetime(2100, 1, 1, tzinfo=UTC))
+    failing = enqueue(db, "jobs.mail.send", '["x"]', p_queue="mail", p_priority=0)
+    (job,) = claim(db, runner_, queue="mail", names=["jobs.mail.send"])
+    assert fail(db, job, '{"message": "no route"}', max_tries=1) == "exceeded"
+    call(db, "bt_pause", p_queue="mail")
+    call(db, "bt_schedule_recurring", p_name="s", p_worker="unknown", p_interval_ms=1000)
+    found = {
+        number: [db.execute(query).fetchall() for query in text.split(";") if query.strip()]
+        for number, text in re.findall(r"^-- (\d)\. .*\n((?:(?!-- ).*\n)*)", "".join(blocks_of(README, "sql")), re.M)
+    }
+
+    ((*jobs,),) = found["1"]
+    assert [job[0] for job in jobs] == [failing, later, later - 1, later - 2, waiting]
+    assert (jobs[0][3], jobs[0][7]) == ("exceeded", "no route")
+    assert [row[:3] for row in found["2"][0]] == [("default", "jobs.mail.send", 1), ("mail", "mail.send", 1)]
+    assert [(row[0], row[3], row[4]) for row in found["3"][0]] == [(runner_, ["mail"], ["jobs.mail.send"])]
+    paused, counts = found["4"]
+    assert [row[0] for row in paused] == ["mail"]
+    assert counts == [("default", 5, "queued", 2), ("mail", 5, "queued", 2)]
+    ((old, new),) = found["5"][0]
+    assert (old, job_of(db, new).args, job_of(db, new).priority) == (failing, ["x"], 0)
+    assert [(row[0], row[6]) for row in found["6"][0]] == [("s", False)]
+
+
+# Enough of them for the examples; with the frameworks themselves they were tried by hand.
+FASTAPI = """
+class FastAPI:
+    def post(self, path):
+        return lambda function: function
+"""
+FLASK = """
+import types
+request = types.SimpleNamespace(form={"to": "bob"})
+class Flask:
+    def __init__(self, name): ...
+    def post(self, path):
+        return lambda function: function
+"""
+WEB = """
+import asyncio, sys
+import app, psycopg, web
+from lifespan import lifespan
+
+async def main():
+    async with lifespan(web.app), await psycopg.AsyncConnection.connect(sys.argv[1], autocommit=True) as db:
+        for queue in (lambda: web.order("ada"), lambda: asyncio.to_thread(app.order)):
+            job = (await queue())["job"]
+            while await (await db.execute("select 1 where bt_state(%s) <> 'done'", [job])).fetchone():
+                await asyncio.sleep(0.01)
+
+asyncio.run(main())
+"""
+
+
+def test_the_web_examples_of_the_readme_queue_jobs_and_run_them_if_told(url, db, shop):
+    (shop.path / "fastapi.py").write_text(FASTAPI)
+    (shop.path / "flask.py").write_text(FLASK)
+
+    status, printed, said = shop.python("-c", WEB, url)
+
+    assert (status, said) == (0, "")
+    assert printed.splitlines() == ["to ada: thank you (job 1, try 1)", "to bob: thank you (job 2, try 1)"]
+
+
+DJANGO = {
+    "settings.py": """
+import os
+from psycopg.conninfo import conninfo_to_dict
+place = conninfo_to_dict(os.environ["BT_DATABASE_URL"])
+keys = {"NAME": "dbname", "USER": "user", "HOST": "host", "PORT": "port"}
+DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql"} | {key: place.get(name, "") for key, name in keys.items()}}
+INSTALLED_APPS = ["orders"]
+SECRET_KEY = "secret"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+""",
+    "orders/models.py": """
+from django.db import models
+
+class Order(models.Model):
+    item = models.TextField()
+    confirmed = models.BooleanField(default=False)
+""",
+    "orders/migrations/0001_initial.py": """
+from django.db import migrations, models
+
+class Migration(migrations.Migration):
+    operations = [
+        migrations.CreateModel("Order", [
+            ("id", models.BigAutoField(primary_key=True)),
+            ("item", models.TextField()),
+            ("confirmed", models.BooleanField(default=False)),
+        ])
+    ]
+""",
+    "orders/tests.py": """
+from django.db import connection
+from django.test import TestCase
+from orders.jobs import confirm, place_order
+
+class OrderTest(TestCase):
+    def test_an_order_is_confirmed(self):
+        order = place_order("tea")
+        with connection.cursor() as cursor:
+            cursor.execute("select args::text from backtick_job where name = 'orders.jobs.confirm'")
+            self.assertEqual(cursor.fetchall(), [(f"[{order.pk}]",)])
+        confirm(order.pk)
+        order.refresh_from_db()
+        self.assertTrue(order.confirmed)
+""",
+}
+
+
+@pytest.mark.as_owner
+def test_the_django_example_of_the_readme_works(db, shop, monkeypatch):
+    pytest.importorskip("django")
+    for name, text in DJANGO.items():
+        (shop.path / name).write_text(text)
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "settings")
+
+    status, _, said = shop.python("-m", "django", "test")
+    assert (status, "Ran 1 test" in said) == (0, True), said
+
+    # In earnest: the job is queued with the order, or not at all; the runner confirms it.
+    use = (
+        "import django; django.setup(); from orders.jobs import *\n"
+        "from django.core.management import call_command; call_command('migrate')\n"
+        "place_order('tea')\n"
+        "with transaction.atomic(): place_order('coffee'); transaction.set_rollback(True)"
+    )
+    status, _, said = shop.python("-c", use)
+    assert status == 0, said
+    assert states(db) == {"queued": 1}
+    status, _, said = shop.python("backtick.py", "orders.runner", "--drain")
+    assert status == 0, said
+    assert states(db) == {"done": 1}
+    assert db.execute("select item, confirmed from orders_order").fetchall() == [("tea", True)]
+
+
+@pytest.mark.as_owner
+def test_the_pytest_example_of_the_readme_passes(db, shop, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+    status, said, _ = shop.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mail.py")
+
+    assert (status, "1 passed" in said) == (0, True), said
+
+
+def unit_and_container():
+    """What the systemd unit says, by its names; the text of the Dockerfile; the command that each starts."""
+    (unit,), (container,) = blocks_of(README, "ini"), blocks_of(README, "dockerfile")
+    service = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+    command = json.loads(re.search("^CMD (.*)$", container, re.M)[1])
+    return service, container, shlex.split(service["ExecStart"]), command
+
+
+QUEUES = """
+import importlib, json, sys, backtick
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+workers = [*backtick.registered_workers().values()]
+fired = [(s.scheduler.worker.module, s.scheduler.queue or "default") for s in backtick._schedules.values()]
+print(json.dumps([(w.module, w.queue or "default") for w in workers] + fired))
+"""
+
+
+def test_every_runner_of_the_readme_serves_the_queues_of_its_workers(shop):
+    commands = [*commands_of(README), *commands_of(REFERENCE), *unit_and_container()[2:]]
+    runners = [words[2:] for words in commands if words[1:2] == ["backtick.py"] and words[2] not in backtick._COMMANDS]
+    modules = [[*itertools.takewhile(lambda word: not word.startswith("--"), words)] for words in runners]
+    status, printed, said = shop.python("-c", QUEUES, *{name for names in modules for name in names})
+    assert status == 0, said
+    workers = json.loads(printed)
+
+    assert len(runners) > 6
+    for names, words in zip(modules, runners, strict=True):
+        served = Config(queues=words[words.index("--queues") + 1] if "--queues" in words else "default").queue_weights()
+        assert {queue for module, queue in workers if module in names} <= served.keys(), words
+
+
+def test_the_unit_and_the_container_of_the_readme_run_a_runner_and_give_it_time(db, shop):
+    service, container, started, command = unit_and_container()
+
+    assert Path(started[0]).is_absolute()
+    for words in (started, command):
+        assert shop.python(*words[1:], "--drain")[0] == 0
+    assert service["KillMode"] == "mixed"
+    assert int(service["TimeoutStopSec"]) * 1000 > Config().shutdown_ms
+    assert {
+        int(s) * 1000 > Config().shutdown_ms for s in re.findall(r"(?:timeout |period: )(\d+)", README.read_text())
+    } == {True}
+    packages = shlex.split(re.search("^RUN pip install (.*)$", container, re.M)[1])
+    assert packages == [re.sub(">=.*", "", p) for p in packages_of_the_makefile()]
+
+
 def test_what_the_readme_prints_of_the_cron_command_is_what_it_prints(url, capsys):
-    (block,) = [block for block in readme_blocks("console") if "backtick.py cron" in block]
+    (block,) = [block for block in blocks_of(REFERENCE, "console") if "backtick.py cron '0 30 1" in block]
     command, *lines = block.splitlines()
 
     backtick.main(shlex.split(command.removeprefix("$ python backtick.py ")))
 
     assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_the_help_and_the_reference_readme_names_every_verb(capsys):
+    with pytest.raises(SystemExit):
+        backtick.main(["--help"])
+    helped = capsys.readouterr().out.partition("Other commands:")[2]
+    shown = {words[2] for words in commands_of(REFERENCE) if words[:2] == ["python", "backtick.py"]}
+
+    for verb in backtick._COMMANDS.keys() - {"bench", "bench-runner"}:  # which are for the project's own
+        assert re.search(rf"\b{verb}\b", helped), verb
+        assert verb in shown
+
+
+def test_the_reference_readme_names_every_public_name():
+    text = REFERENCE.read_text()
+
+    assert [name for name in backtick.__all__ if not re.search(rf"`@?{name}\b", text)] == []
+
+
+def test_the_tests_that_the_readme_names_are_there():
+    rows = re.findall(r"^\| (?:a|an) [^|]*\|[^|]*\| (.*) \|$", README.read_text(), re.M)
+    words = [word for row in rows for word in re.findall(r"`(\w+)`", row)] + ["version_of_the_sql", "installing_again"]
+
+    assert len(words) > 10
+    for word in words:
+        assert [name for name in globals() if name.startswith("test_") and word in name], word
+
+
+def test_install_names_every_file_of_sql_and_the_version_of_the_sql_is_one_number():
+    named = re.findall(r"^\\ir (\S+)", (HERE / "sql" / "install.sql").read_text(), re.M)
+    version = (HERE / "sql" / "bt_version.sql").read_text()
+
+    assert sorted(named) == sorted({p.name for p in (HERE / "sql").glob("*.sql")} - {"install.sql", "roles.sql"})
+    numbers = re.findall(r"v_installed > (\d+)|sql/ is version (\d+)|select (\d+)'", version)
+    assert [int("".join(found)) for found in numbers] == [backtick.SQL_VERSION] * 3
+
+
+def packages_of_the_makefile():
+    return re.findall(r'"(.*?)"', re.search(r"^PACKAGES := (.*)$", (HERE / "Makefile").read_text(), re.M)[1])
 
 
 def test_the_inline_metadata_and_the_makefile_name_the_same_packages():
