@@ -345,6 +345,260 @@ def wait_until_blocked(db, connection):
     )
 
 
+UTC = dt.timezone.utc
+
+
+@pytest.fixture
+def add(clean_registry):
+    """A worker, log_sum, as a user would write it."""
+
+    @backtick.worker(name="log_sum")
+    def log_sum(a, b=0, *, c=0):
+        return a + b + c
+
+    return log_sum
+
+
+JOBS = '''
+import os, time, sys
+from backtick import worker
+
+LOG = os.open(os.environ["RAN"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+@worker
+def note(*what):
+    """Append a line to the log, which several processes may do at once."""
+    os.write(LOG, (" ".join(map(str, what)) + "\\n").encode())
+
+@worker
+def nap(seconds, *what):
+    note("began", *what)
+    time.sleep(seconds)
+    note("ended", *what)
+
+@worker
+def die_once(path):
+    note("die_once")
+    if not os.path.exists(path):
+        open(path, "w").close()
+        os._exit(1)
+'''
+
+
+@pytest.fixture
+def project(tmp_path, url, monkeypatch):
+    """A user's project: backtick.py and sql/ vendored, and a module myjobs; `ran` is the log of its workers."""
+
+    class Project:
+        path = tmp_path
+        ran = tmp_path / "ran.log"
+        running: list[subprocess.Popen] = []
+
+        def lines(self):
+            return self.ran.read_text().splitlines() if self.ran.exists() else []
+
+        def python(self, *arguments, **options):
+            """Run to the end; returns status, standard output and error."""
+            done = subprocess.run(
+                [sys.executable, *arguments], cwd=self.path, capture_output=True, text=True, timeout=60, **options
+            )
+            return done.returncode, done.stdout, done.stderr
+
+        def start(self, *arguments):
+            """Start a runner process; it is killed after the test if it is still there."""
+            with open(self.path / f"runner{len(self.running)}.log", "w") as log:
+                self.running.append(
+                    subprocess.Popen([sys.executable, "backtick.py", *arguments], cwd=self.path, stderr=log, stdout=log)
+                )
+            return self.running[-1]
+
+        def logged(self):
+            return "".join(path.read_text() for path in sorted(self.path.glob("runner*.log")))
+
+    for name in ("backtick.py", "sql"):
+        (tmp_path / name).symlink_to(HERE / name) if name == "sql" else shutil.copy(HERE / name, tmp_path)
+    (tmp_path / "myjobs.py").write_text(JOBS)
+    monkeypatch.setenv("RAN", str(Project.ran))
+    project = Project()
+    project.running = []
+    yield project
+    for process in project.running:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def runner(url):
+    """A function that starts a runner, which is stopped after the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(
+            backtick.start(
+                **{"pool_size": 4, "poll_ms": 50, "retry_ms": 1, "shutdown_ms": 5000}
+                | ({"database_url": login_url(url, "runner")} if AS_ROLES else {})
+                | settings
+            )
+        )
+
+
+def wait_for_states(db, expected):
+    wait_until(lambda: states(db) == expected, lambda: f"{expected}; it is {states(db)}")
+
+
+def asked(db, runner):
+    return [id_ for (id_,) in call(db, "bt_cancel_asked", p_runner=runner)]
+
+
+VECTORS = [json.loads(line) for line in (HERE / "sql" / "cron_vectors.jsonl").read_text().splitlines()]
+
+SECOND, HOUR, DAY = dt.timedelta(seconds=1), dt.timedelta(hours=1), dt.timedelta(days=1)
+
+cron_settings = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module")
+def cron_db(server, template):
+    """One database for all tests of cron, since they write nothing."""
+    name = f"bt_cron_{os.getpid()}"
+    with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
+        admin.execute(f"create database {name} template {template}")
+        with psycopg.connect(url_of(server, name), autocommit=True) as connection:
+            connection.execute("set time zone 'UTC'")
+            connection.execute("set statement_timeout to '20 s'")  # what hangs, fails
+            connection.execute(
+                """create function pg_temp.takes(p_spec text) returns boolean language plpgsql as $$
+                   begin
+                       perform bt_cron_parse(p_spec);
+                       return true;
+                   exception when invalid_parameter_value then
+                       return false;
+                   end $$"""
+            )
+            yield connection
+        admin.execute(f"drop database {name} with (force)")
+
+
+def next_cron(cron_db, spec, tz, after):
+    return cron_db.execute("select bt_next_cron(%s, %s, %s)", (spec, tz, after)).fetchone()[0]
+
+
+def next_three(cron_db, spec, tz, after):
+    fires = []
+    while len(fires) < 3 and (after := next_cron(cron_db, spec, tz, after)) is not None:
+        fires.append(after)
+    return fires
+
+
+def refusal(cron_db, spec, tz="UTC"):
+    with pytest.raises(psycopg.Error) as caught:
+        next_cron(cron_db, spec, tz, dt.datetime(2024, 1, 1, tzinfo=UTC))
+    return caught.value
+
+
+def instant_of(text):
+    return dt.datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def set_clock(db, text):
+    """Stop backtick's clock at a time."""
+    db.execute(
+        "create or replace function bt_now() returns timestamptz language sql volatile"
+        f" as 'select timestamptz ''{text}'''"
+    )
+
+
+def every(db, ms, name="tick", **options):
+    return call(db, "bt_schedule_recurring", p_name=name, p_worker="a", p_interval_ms=ms, **options)[0][0]
+
+
+def fires(db, name="tick"):
+    """The fire times of a schedule's jobs, in order of enqueueing."""
+    return [t for (t,) in db.execute("select scheduled_for from backtick_job where schedule = %s order by id", [name])]
+
+
+def schedule_of(db, name="tick"):
+    with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
+        return cursor.execute("select * from backtick_recurring where name = %s", [name]).fetchone()
+
+
+def gapless(times, step=dt.timedelta(seconds=1)):
+    return all(b - a == step for a, b in itertools.pairwise(times))
+
+
+AS_ROOT = os.geteuid() == 0
+
+
+@pytest.fixture
+def place():
+    """A folder that the server's user can reach too; servers under it are stopped at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="bt-", dir=place_for_servers()))
+    folder.chmod(0o755)
+    yield folder
+    for lock in folder.rglob("start.lock"):
+        server = backtick.EmbeddedPostgres(lock.parent)
+        with contextlib.suppress(backtick.DatabaseUnavailable):
+            server.stop()
+            if server._socket.parent != server.folder:
+                server._socket.parent.rmdir()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def data(place):
+    return place / "pg"
+
+
+@pytest.fixture
+def spawn():
+    """Start a script as a process of its own; what is left of them is killed at the end."""
+    processes = []
+
+    def start(script, *arguments, **options):
+        env = {**os.environ, "PYTHONPATH": str(HERE), **options.pop("env", {})}
+        python = options.pop("python", sys.executable)
+        command = [python, "-c", script, *map(str, arguments)]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True, **options)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        with process:
+            process.kill()
+
+
+def url_said_by(process):
+    assert process.stdout
+    assert process.stderr
+    return process.stdout.readline().strip() or pytest.fail(process.stderr.read())
+
+
+def end(process):
+    assert process.stdin
+    process.stdin.close()
+    process.wait(60)
+
+
+def answers(url):
+    try:
+        with psycopg.connect(url) as connection:
+            return connection.execute("select 1").fetchone() == (1,)
+    except psycopg.OperationalError:
+        return False
+
+
+def postmaster(data):
+    return int((data / "data" / "postmaster.pid").read_text().split()[0])
+
+
+def stopped(data):
+    return not (data / "data" / "postmaster.pid").exists()
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 # ---- Enqueueing --------------------------------------------------------------------
 
 
@@ -1032,10 +1286,6 @@ def test_a_queued_job_is_canceled_at_once_and_an_ended_one_not_at_all(db):
     assert db.execute("select count(*) from backtick_cancel").fetchone() == (0,)
 
 
-def asked(db, runner):
-    return [id_ for (id_,) in call(db, "bt_cancel_asked", p_runner=runner)]
-
-
 def test_a_running_job_that_is_canceled_is_told_to_its_runner_which_ends_it_as_canceled(db):
     runner, other = register(db), register(db)
     id_ = enqueue(db)
@@ -1495,7 +1745,6 @@ def test_the_invariants_of_the_queue_hold_after_every_random_step(connect):
 
 # ---- Arguments --------------------------------------------------------------------------------
 
-UTC = dt.timezone.utc
 ZONES = ["Europe/Paris", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"]
 
 scalars = st.one_of(
@@ -1614,17 +1863,6 @@ def test_args_that_nobody_encoded_are_a_value_error_and_nothing_else(text):
 
 
 # ---- Workers and scheduling from Python ------------------------------------------------------------
-
-
-@pytest.fixture
-def add(clean_registry):
-    """A worker, log_sum, as a user would write it."""
-
-    @backtick.worker(name="log_sum")
-    def log_sum(a, b=0, *, c=0):
-        return a + b + c
-
-    return log_sum
 
 
 def test_a_decorated_function_stays_a_function_of_the_same_name(clean_registry):
@@ -1975,23 +2213,6 @@ def test_keywords_go_before_the_environment_and_bt_database_url_before_database_
 
 
 # ---- A runner inside a program ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def runner(url):
-    """A function that starts a runner, which is stopped after the test."""
-    with contextlib.ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(
-            backtick.start(
-                **{"pool_size": 4, "poll_ms": 50, "retry_ms": 1, "shutdown_ms": 5000}
-                | ({"database_url": login_url(url, "runner")} if AS_ROLES else {})
-                | settings
-            )
-        )
-
-
-def wait_for_states(db, expected):
-    wait_until(lambda: states(db) == expected, lambda: f"{expected}; it is {states(db)}")
 
 
 def test_a_scheduled_job_is_run_with_its_arguments_and_done(db, clean_registry, runner):
@@ -2869,74 +3090,6 @@ def test_every_event_of_a_job_is_one_line_with_id_worker_and_level(db, clean_reg
 # ---- Runner processes, the command line ------------------------------------------------------------------
 
 
-JOBS = '''
-import os, time, sys
-from backtick import worker
-
-LOG = os.open(os.environ["RAN"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-@worker
-def note(*what):
-    """Append a line to the log, which several processes may do at once."""
-    os.write(LOG, (" ".join(map(str, what)) + "\\n").encode())
-
-@worker
-def nap(seconds, *what):
-    note("began", *what)
-    time.sleep(seconds)
-    note("ended", *what)
-
-@worker
-def die_once(path):
-    note("die_once")
-    if not os.path.exists(path):
-        open(path, "w").close()
-        os._exit(1)
-'''
-
-
-@pytest.fixture
-def project(tmp_path, url, monkeypatch):
-    """A user's project: backtick.py and sql/ vendored, and a module myjobs; `ran` is the log of its workers."""
-
-    class Project:
-        path = tmp_path
-        ran = tmp_path / "ran.log"
-        running: list[subprocess.Popen] = []
-
-        def lines(self):
-            return self.ran.read_text().splitlines() if self.ran.exists() else []
-
-        def python(self, *arguments, **options):
-            """Run to the end; returns status, standard output and error."""
-            done = subprocess.run(
-                [sys.executable, *arguments], cwd=self.path, capture_output=True, text=True, timeout=60, **options
-            )
-            return done.returncode, done.stdout, done.stderr
-
-        def start(self, *arguments):
-            """Start a runner process; it is killed after the test if it is still there."""
-            with open(self.path / f"runner{len(self.running)}.log", "w") as log:
-                self.running.append(
-                    subprocess.Popen([sys.executable, "backtick.py", *arguments], cwd=self.path, stderr=log, stdout=log)
-                )
-            return self.running[-1]
-
-        def logged(self):
-            return "".join(path.read_text() for path in sorted(self.path.glob("runner*.log")))
-
-    for name in ("backtick.py", "sql"):
-        (tmp_path / name).symlink_to(HERE / name) if name == "sql" else shutil.copy(HERE / name, tmp_path)
-    (tmp_path / "myjobs.py").write_text(JOBS)
-    monkeypatch.setenv("RAN", str(Project.ran))
-    project = Project()
-    project.running = []
-    yield project
-    for process in project.running:
-        process.kill()
-        process.wait()
-
-
 def test_ten_thousand_jobs_on_two_runner_processes_run_once_each_and_none_is_left(db, project):
     call(db, "bt_enqueue_many", p_name="myjobs.note", p_args=[f"[{i}]" for i in range(10_000)])
 
@@ -3596,7 +3749,6 @@ def test_rebuild_makes_a_database_that_is_not_there_and_spares_the_servers_own(s
 
 # ---- Cron: bt_next_cron against the vectors, a walk over seconds, and croniter ------------------------------------
 
-VECTORS = [json.loads(line) for line in (HERE / "sql" / "cron_vectors.jsonl").read_text().splitlines()]
 CRON_ZONES = [
     "UTC",
     "America/New_York",
@@ -3616,51 +3768,6 @@ CRON_ZONES = [
     "Europe/Dublin",
     "Asia/Pyongyang",
 ]
-SECOND, HOUR, DAY = dt.timedelta(seconds=1), dt.timedelta(hours=1), dt.timedelta(days=1)
-cron_settings = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-@pytest.fixture(scope="module")
-def cron_db(server, template):
-    """One database for all tests of cron, since they write nothing."""
-    name = f"bt_cron_{os.getpid()}"
-    with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
-        admin.execute(f"create database {name} template {template}")
-        with psycopg.connect(url_of(server, name), autocommit=True) as connection:
-            connection.execute("set time zone 'UTC'")
-            connection.execute("set statement_timeout to '20 s'")  # what hangs, fails
-            connection.execute(
-                """create function pg_temp.takes(p_spec text) returns boolean language plpgsql as $$
-                   begin
-                       perform bt_cron_parse(p_spec);
-                       return true;
-                   exception when invalid_parameter_value then
-                       return false;
-                   end $$"""
-            )
-            yield connection
-        admin.execute(f"drop database {name} with (force)")
-
-
-def next_cron(cron_db, spec, tz, after):
-    return cron_db.execute("select bt_next_cron(%s, %s, %s)", (spec, tz, after)).fetchone()[0]
-
-
-def next_three(cron_db, spec, tz, after):
-    fires = []
-    while len(fires) < 3 and (after := next_cron(cron_db, spec, tz, after)) is not None:
-        fires.append(after)
-    return fires
-
-
-def refusal(cron_db, spec, tz="UTC"):
-    with pytest.raises(psycopg.Error) as caught:
-        next_cron(cron_db, spec, tz, dt.datetime(2024, 1, 1, tzinfo=UTC))
-    return caught.value
-
-
-def instant_of(text):
-    return dt.datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: f"{v['id']} {v['spec'][:40]!r} {v['tz']}")
@@ -4412,10 +4519,6 @@ def test_check_cron_says_what_is_wrong_and_nothing_if_all_is_well(cron_db, spec,
 # ---- Schedules ---------------------------------------------------------------------------------------------
 
 
-def every(db, ms, name="tick", **options):
-    return call(db, "bt_schedule_recurring", p_name=name, p_worker="a", p_interval_ms=ms, **options)[0][0]
-
-
 def at_cron(db, spec, tz="UTC", name="tick", **options):
     return call(db, "bt_schedule_cron", p_name=name, p_worker="a", p_spec=spec, p_tz=tz, **options)[0][0]
 
@@ -4425,26 +4528,8 @@ def run_due(db):
     return [row[:3] for row in call(db, "bt_run_due")]
 
 
-def set_clock(db, text):
-    """Stop backtick's clock at a time."""
-    db.execute(
-        "create or replace function bt_now() returns timestamptz language sql volatile"
-        f" as 'select timestamptz ''{text}'''"
-    )
-
-
 def utc(text):
     return dt.datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def fires(db, name="tick"):
-    """The fire times of a schedule's jobs, in order of enqueueing."""
-    return [t for (t,) in db.execute("select scheduled_for from backtick_job where schedule = %s order by id", [name])]
-
-
-def schedule_of(db, name="tick"):
-    with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
-        return cursor.execute("select * from backtick_recurring where name = %s", [name]).fetchone()
 
 
 def test_a_recurring_job_fires_first_one_interval_from_now_and_then_in_even_steps(db):
@@ -4902,10 +4987,6 @@ def test_a_runner_whose_slots_are_all_taken_fires_all_the_same(db, clean_registr
 
     wait_until(lambda: len(fires(db)) >= 2, "two fires")
     go_on.set()
-
-
-def gapless(times, step=dt.timedelta(seconds=1)):
-    return all(b - a == step for a, b in itertools.pairwise(times))
 
 
 def test_catch_up_does_what_it_says_when_postgresql_was_away(clean_registry, monkeypatch):
@@ -7521,7 +7602,6 @@ def rights_of_a_fresh_database(db):
 
 # ---- Embedded PostgreSQL: every server here is real; so is every kill ----------------------------------------------
 
-AS_ROOT = os.geteuid() == 0
 LINUX = Path("/proc/self").exists()
 
 # joins, says the URL, and leaves when its standard input ends
@@ -7567,78 +7647,6 @@ print(EmbeddedPostgres(Path(sys.argv[1])).start_or_join(), flush=True)
 if os.fork() == 0:
     sys.stdin.read()
 """
-
-
-@pytest.fixture
-def place():
-    """A folder that the server's user can reach too; servers under it are stopped at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="bt-", dir=place_for_servers()))
-    folder.chmod(0o755)
-    yield folder
-    for lock in folder.rglob("start.lock"):
-        server = backtick.EmbeddedPostgres(lock.parent)
-        with contextlib.suppress(backtick.DatabaseUnavailable):
-            server.stop()
-            if server._socket.parent != server.folder:
-                server._socket.parent.rmdir()
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def data(place):
-    return place / "pg"
-
-
-@pytest.fixture
-def spawn():
-    """Start a script as a process of its own; what is left of them is killed at the end."""
-    processes = []
-
-    def start(script, *arguments, **options):
-        env = {**os.environ, "PYTHONPATH": str(HERE), **options.pop("env", {})}
-        python = options.pop("python", sys.executable)
-        command = [python, "-c", script, *map(str, arguments)]
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True, **options)
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        with process:
-            process.kill()
-
-
-def url_said_by(process):
-    assert process.stdout
-    assert process.stderr
-    return process.stdout.readline().strip() or pytest.fail(process.stderr.read())
-
-
-def end(process):
-    assert process.stdin
-    process.stdin.close()
-    process.wait(60)
-
-
-def answers(url):
-    try:
-        with psycopg.connect(url) as connection:
-            return connection.execute("select 1").fetchone() == (1,)
-    except psycopg.OperationalError:
-        return False
-
-
-def postmaster(data):
-    return int((data / "data" / "postmaster.pid").read_text().split()[0])
-
-
-def stopped(data):
-    return not (data / "data" / "postmaster.pid").exists()
-
-
-def children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_eight_processes_that_start_at_once_share_a_server_and_the_last_one_stops_it(data, spawn):
