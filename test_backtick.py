@@ -3,6 +3,46 @@
 
 Names are sentences; blank lines part given, when and then. Each test has a database of its own.
 What must come to be is waited for, never slept for. A race is made certain by a lock that the test holds.
+
+Sections, each under a line "# ---- name"; tools that only one of them uses stand in it:
+
+    Tools
+    Enqueueing
+    Claiming
+    Ending: complete, fail, release, revive, cancel
+    Waking up
+    Every invariant after every random step
+    Arguments
+    Workers and scheduling from Python
+    Configuration
+    A runner inside a program
+    Runner processes, the command line
+    Installing
+    Cron: bt_next_cron against the vectors
+    Cron: the oracle, RULES.md read aloud, no bit sets and no search
+    Cron: random specs, zones and starts
+    Cron: croniter as an independent judge
+    Cron: what is refused
+    Cron: null, never, infinite
+    Cron: sessions of all kinds
+    Cron: previews and checks
+    Schedules
+    Sealed arguments
+    Hostile input
+    TLS
+    Roles: who may do what
+    Embedded PostgreSQL: every server here is real; so is every kill
+    Cron in words, and its next fires on the command line
+    Outages: what may happen to a network, a server, a machine
+    Chaos: everything is killed, and every job is accounted for
+    What the project says of itself
+
+How to run them (all end with the ten slowest, if they took a second):
+
+    make test                                   all but what is marked chaos, two side by side
+    make test ARGS="-k 'cron and not croniter'" those with such words in their names, which are sentences
+    make test ARGS="-k pooler -x" WORKERS=0     one after the other, up to the first that fails; for --pdb and -s too
+    make chaos ARGS="-k failover"               of the long ones
 """
 
 from __future__ import annotations
@@ -115,6 +155,7 @@ def no_error_in_backtick_itself(caplog):
 
 
 def url_of(server, database):
+    """URL of a database of the server."""
     return psycopg.conninfo.make_conninfo(server, dbname=database)
 
 
@@ -258,10 +299,12 @@ def call(db, function, **parameters):
 
 
 def enqueue(db, name="log_sum", args="[]", **options):
+    """Enqueue a job; returns its id."""
     return call(db, "bt_enqueue", p_name=name, p_args=args, **options)[0][0]
 
 
 def register(db, queues=("default",), lock=False, lease_ms=30_000, names=()):
+    """Sign in a runner; returns its id."""
     options = {"p_queues": list(queues), "p_names": list(names), "p_lock": lock, "p_lease_ms": lease_ms}
     return call(db, "bt_register_runner", p_host="h", p_pid=1, **options)[0][0]
 
@@ -285,10 +328,12 @@ def floor_after(jobs, floor=(None, None)):
 
 
 def complete(db, job):
+    """Complete a claimed job; returns [its id], [] if it is not the claim's any more."""
     return [id_ for (id_,) in call(db, "bt_complete", p_claim=job.claim, p_ids=[job.id])]
 
 
 def fail(db, job, error='{"message": "no"}', **options):
+    """Fail a claimed job; returns its new state, None if it is not the claim's any more."""
     rows = db.execute(
         "select id, state from bt_fail(%s, %s, array[%s]::jsonb[], p_retry_ms => %s, p_max_tries => %s)",
         (job.claim, [job.id], error, options.get("retry_ms", 10_000), options.get("max_tries", 16)),
@@ -303,6 +348,7 @@ def job_of(db, id_):
 
 
 def states(db):
+    """How many jobs are in each state."""
     return dict(db.execute("select state, count(*) from backtick_job group by state").fetchall())
 
 
@@ -441,13 +487,16 @@ def runner(url):
 
 
 def wait_for_states(db, expected):
+    """Wait until so many jobs are in each state."""
     wait_until(lambda: states(db) == expected, lambda: f"{expected}; it is {states(db)}")
 
 
 def asked(db, runner):
+    """The ids of a runner's jobs that were asked to be canceled."""
     return [id_ for (id_,) in call(db, "bt_cancel_asked", p_runner=runner)]
 
 
+# What several sections on schedules and cron use
 VECTORS = [json.loads(line) for line in (HERE / "sql" / "cron_vectors.jsonl").read_text().splitlines()]
 
 SECOND, HOUR, DAY = dt.timedelta(seconds=1), dt.timedelta(hours=1), dt.timedelta(days=1)
@@ -478,10 +527,12 @@ def cron_db(server, template):
 
 
 def next_cron(cron_db, spec, tz, after):
+    """The first fire after an instant, None if there is none."""
     return cron_db.execute("select bt_next_cron(%s, %s, %s)", (spec, tz, after)).fetchone()[0]
 
 
 def next_three(cron_db, spec, tz, after):
+    """The next fires, three at most."""
     fires = []
     while len(fires) < 3 and (after := next_cron(cron_db, spec, tz, after)) is not None:
         fires.append(after)
@@ -489,12 +540,14 @@ def next_three(cron_db, spec, tz, after):
 
 
 def refusal(cron_db, spec, tz="UTC"):
+    """The error that PostgreSQL raises for a spec or zone."""
     with pytest.raises(psycopg.Error) as caught:
         next_cron(cron_db, spec, tz, dt.datetime(2024, 1, 1, tzinfo=UTC))
     return caught.value
 
 
 def instant_of(text):
+    """An instant as the vectors write it."""
     return dt.datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
@@ -507,6 +560,7 @@ def set_clock(db, text):
 
 
 def every(db, ms, name="tick", **options):
+    """Schedule worker a every `ms` milliseconds."""
     return call(db, "bt_schedule_recurring", p_name=name, p_worker="a", p_interval_ms=ms, **options)[0][0]
 
 
@@ -516,14 +570,17 @@ def fires(db, name="tick"):
 
 
 def schedule_of(db, name="tick"):
+    """The row of a schedule, None if there is none."""
     with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
         return cursor.execute("select * from backtick_recurring where name = %s", [name]).fetchone()
 
 
 def gapless(times, step=dt.timedelta(seconds=1)):
+    """Whether times follow each other in even steps."""
     return all(b - a == step for a, b in itertools.pairwise(times))
 
 
+# What the sections with processes and servers of their own use
 AS_ROOT = os.geteuid() == 0
 
 
@@ -544,6 +601,7 @@ def place():
 
 @pytest.fixture
 def data(place):
+    """The folder of an embedded PostgreSQL, which is not there yet."""
     return place / "pg"
 
 
@@ -568,18 +626,21 @@ def spawn():
 
 
 def url_said_by(process):
+    """The first line that a process prints; fails with its errors if it prints none."""
     assert process.stdout
     assert process.stderr
     return process.stdout.readline().strip() or pytest.fail(process.stderr.read())
 
 
 def end(process):
+    """Close a process's standard input, which is its sign to leave, and wait for it."""
     assert process.stdin
     process.stdin.close()
     process.wait(60)
 
 
 def answers(url):
+    """Whether a server can be connected to."""
     try:
         with psycopg.connect(url) as connection:
             return connection.execute("select 1").fetchone() == (1,)
@@ -588,14 +649,17 @@ def answers(url):
 
 
 def postmaster(data):
+    """The pid of the server whose folder `data` is."""
     return int((data / "data" / "postmaster.pid").read_text().split()[0])
 
 
 def stopped(data):
+    """Whether no server runs in the folder."""
     return not (data / "data" / "postmaster.pid").exists()
 
 
 def children(pid):
+    """The pids of a process's children (Linux)."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
@@ -3747,7 +3811,7 @@ def test_rebuild_makes_a_database_that_is_not_there_and_spares_the_servers_own(s
     assert "of the server's own" in project.python("backtick.py", "rebuild", "--force")[2]
 
 
-# ---- Cron: bt_next_cron against the vectors, a walk over seconds, and croniter ------------------------------------
+# ---- Cron: bt_next_cron against the vectors ------------------------------------------------------
 
 CRON_ZONES = [
     "UTC",
@@ -3788,7 +3852,7 @@ def test_a_vector_is_taken_by_check_cron_if_and_only_if_it_is_a_spec(vector):
         backtick.check_cron(vector["spec"])
 
 
-# ---- The oracle: RULES.md read aloud, no bit sets and no search ---------------
+# ---- Cron: the oracle, RULES.md read aloud, no bit sets and no search ----------------------------
 #
 # Takes good specs only. Looks at each day, and on a day that fires at each second.
 
@@ -3999,7 +4063,7 @@ def interval_fires(spec, tz, after, until):
     yield None
 
 
-# ---- Random specs, zones and starts --------------------------------------------
+# ---- Cron: random specs, zones and starts --------------------------------------------------------
 
 
 @functools.cache
@@ -4222,7 +4286,7 @@ def test_croniter_agrees_where_both_understand_a_spec_and_clocks_do_not_change(c
     assert next_three(cron_db, spec, tz, after)[: len(expected)] == expected
 
 
-# ---- What is refused -----------------------------------------------------------------
+# ---- Cron: what is refused -----------------------------------------------------------------------
 
 
 @st.composite
@@ -4354,7 +4418,7 @@ def test_every_value_of_every_field_fits_into_the_longest_spec(cron_db):
     assert next_cron(cron_db, spec, "UTC", instant_of("2024-01-01T00:00:00Z")) == instant_of("2024-01-01T00:00:01Z")
 
 
-# ---- Null, never, infinite -------------------------------------------------------------
+# ---- Cron: null, never, infinite -----------------------------------------------------------------
 
 
 def test_no_function_of_cron_runs_for_ever_for_want_of_an_argument(cron_db):
@@ -4398,7 +4462,7 @@ def test_a_spec_whose_every_wall_time_is_skipped_gives_null(cron_db):
     )
 
 
-# ---- Sessions of all kinds -----------------------------------------------------------------
+# ---- Cron: sessions of all kinds -----------------------------------------------------------------
 
 
 def test_session_settings_change_no_answer(url):
@@ -4463,7 +4527,7 @@ def test_specs_from_columns_of_any_collation_are_read_the_same(cron_db):
         assert wrong is None
 
 
-# ---- Previews and checks -----------------------------------------------------------------
+# ---- Cron: previews and checks -------------------------------------------------------------------
 
 
 def test_cron_times_are_the_fires_after_the_first_instant_up_to_and_with_the_second(cron_db):
@@ -10154,6 +10218,12 @@ def test_what_the_readme_prints_of_the_cron_command_is_what_it_prints(url, capsy
     backtick.main(shlex.split(command.removeprefix("$ python backtick.py ")))
 
     assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_the_table_of_contents_of_the_tests_names_their_sections_in_order():
+    contents = re.findall(r"^    ([A-Z].*)$", __doc__, re.M)
+
+    assert contents == re.findall(r"^# -{4} (.*?) -+$", Path(__file__).read_text(), re.M)
 
 
 def test_the_inline_metadata_and_the_makefile_name_the_same_packages():
