@@ -7595,6 +7595,7 @@ def test_hostile_text_through_python_is_data_or_refused_with_an_error_of_its_own
 
 @pytest.mark.as_owner
 def test_a_schema_of_any_name_is_a_name(url, db, clean_registry, monkeypatch):
+    backtick.make_roles(Config(database_url=url))  # the server's, so they may be new or not
     db.execute("create table canary (what text); insert into canary values ('sings')")
     before = snapshot(db)
     for text in [text for text in HOSTILE if 0 < len(text.encode()) < 60]:
