@@ -83,7 +83,7 @@ import uuid
 import weakref
 import zoneinfo
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, Protocol, TypedDict, TypeVar, cast, overload
@@ -882,17 +882,13 @@ class Worker:
     process: bool = False
     signature: inspect.Signature | None = None
     sealed: bool | None = None
+    module: str = ""  # which registers it when imported, as other processes know it
+    run: types.CodeType | None = dataclasses.field(default=None, repr=False, compare=False)  # see _module_run()
 
-    @property
+    @functools.cached_property
     def is_async(self) -> bool:
-        """Whether it runs on the event loop."""
-        return inspect.iscoroutinefunction(self.function)
-
-    @property
-    def module(self) -> str:
-        """The module that registers it when imported, as other processes know it."""
-        name = str(getattr(self.function, "__module__", None) or "__main__")
-        return _main_module() if name == "__main__" else name
+        """Whether it runs on the event loop: a call of it gives a coroutine and does nothing else."""
+        return _is_async(self.function)
 
 
 _When = dt.datetime | dt.timedelta  # a time with a time zone, or a delay from now
@@ -934,8 +930,10 @@ class WorkerFunction(Scheduling[P], Protocol[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
 
+_MAIN = ("__main__", "__mp_main__")  # the program, and what multiprocessing calls it in a process that it has spawned
+
 _by_name: dict[str, Worker] = {}
-_by_function: dict[Callable[..., Any], Worker] = {}
+_by_function: dict[Callable[..., Any], tuple[Worker, ...]] = {}  # more than one have to be scheduled by name
 
 _Milliseconds = int | types.EllipsisType | None  # None: no limit; ...: as configured
 
@@ -957,39 +955,87 @@ def register(
     (milliseconds; None or 0 for no limit) for all its jobs. With `process` they run in processes, which
     import the function's module and can be killed. An `async def` function runs on the runner's event loop.
     `sealed`: Python seals its jobs, and runners refuse clear ones; None leaves that to Config.seal.
+    What a call returns is run too, if it is a coroutine; a generator that nobody has run fails the job.
     A parameter `conn` must be positional only: schedule(conn=…) is the connection that the job is queued on.
-    Registering a function again, as a reload does, replaces it. Raises AlreadyRegistered if another function
-    has the name; ValueError, TypeError.
+    A reload of its module replaces the worker. Raises AlreadyRegistered if another function has the name, or
+    this one has other options under it; ValueError, TypeError.
     """
-    if not callable(function):
-        raise TypeError(f"a worker is a function, not {function!r}")
-    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-        raise TypeError(f"{_origin(function)} is a generator: calling it runs nothing of it; a worker is a function")
+    _check_function(function)
     name = name or _default_name(function)
-    if process and (inspect.iscoroutinefunction(function) or "<" in getattr(function, "__qualname__", "<")):
+    if process and (_is_async(function) or "<" in getattr(function, "__qualname__", "<")):
         raise ValueError(
             f"{name}: process=True needs a plain function at the top of a module, which a process can import; "
             f"{_origin(function)} is none"
         )
     limit_ms = None if timeout_ms is ... else 0 if timeout_ms is None else timeout_ms
-    if not 1 <= len(name) <= 200 or "\0" in name:
-        raise ValueError(
-            f"the worker's name {name[:60]!r} has {len(name)} characters: it must have 1 to 200, none of them NUL"
-        )
+    _check_name(name)
     _check_options(name, queue, priority, max_tries, limit_ms)
     if sealed not in (None, True, False):
         raise ValueError(f"{name}: sealed is {sealed!r}; it must be True, False or None")
-
     signature = _signature(name, function)
-    other = _by_name.get(name)
-    if other and _origin(other.function) != _origin(function):
-        raise AlreadyRegistered(
-            f"{name!r} is the worker {_origin(other.function)} already; give one of them another name"
+    run, module = _module_run(function)
+    return _enter(Worker(name, function, queue, priority, max_tries, limit_ms, process, signature, sealed, module, run))
+
+
+def _check_function(function: Any) -> None:
+    """Raises TypeError, saying why, if a call of it would run nothing, or would have no object to run on."""
+    if isinstance(function, (staticmethod, classmethod)):
+        raise TypeError(f"{function!r} would hide the worker; put @worker below it, next to the function")
+    if not callable(function):
+        raise TypeError(
+            f"a worker is a function, not {function!r}; options are given by name, as in @worker(queue='mail')"
         )
-    if other:
-        unregister(name)
-    entry = Worker(name, function, queue, priority, max_tries, limit_ms, process, signature, sealed)
-    _by_name[name] = _by_function[function] = entry
+    if inspect.isclass(function):
+        raise TypeError(f"{_origin(function)} is a class: calling it makes an object and runs nothing; use a function")
+    body = _body(function)
+    if inspect.isasyncgenfunction(body) or inspect.isgeneratorfunction(body):
+        raise TypeError(f"{_origin(function)} is a generator: calling it runs nothing of it; a worker is a function")
+
+
+def _body(function: Any) -> Any:
+    """The function that a call of it runs: of a partial what it calls, of an object its class's __call__."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) or inspect.isclass(function) else type(function).__call__
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_body(function))
+
+
+def _module_run(function: Callable[..., Any]) -> tuple[types.CodeType | None, str]:
+    """Which module is being run as `function` is registered: its code, anew for each import, reload or cell; its name.
+
+    Two functions of one name that one run of a module registers are two; of different runs, the second is a reload.
+    """
+    frame = inspect.currentframe()
+    while frame and frame.f_code.co_name != "<module>":
+        frame = frame.f_back
+    name = frame.f_globals.get("__name__") if frame else None
+    if name in _MAIN or not name:  # at work, after the imports
+        name = getattr(_body(function), "__module__", None) or "__main__"
+    return frame and frame.f_code, _main_module() if name in _MAIN else str(name)
+
+
+def _enter(entry: Worker) -> Worker:
+    """Into the registry; returns what is there. Raises AlreadyRegistered: the name is taken, or has other options."""
+    name, function = entry.name, entry.function
+    if entry in _by_function.get(function, ()):
+        return _by_name[name]
+    old = _by_name.get(name)
+    if old and old.function == function:
+        raise AlreadyRegistered(
+            f"{_origin(function)} is the worker {name!r} already, with other options; say them once, on the decorator "
+            "next to the function"
+        )
+    if old and (old.run is entry.run or _place(old.function) != _place(function)):
+        raise AlreadyRegistered(
+            f"{name!r} is the worker {_origin(old.function)} already; give one of them another name, or unregister() it"
+        )
+    if old:  # it was reloaded: who schedules the function as it was schedules the one that is
+        _by_function.update({f: tuple(entry if e is old else e for e in its) for f, its in _by_function.items()})
+    _by_name[name] = entry
+    _by_function[function] = (*_by_function.get(function, ()), entry)
     return entry
 
 
@@ -999,6 +1045,13 @@ def _signature(name: str, function: Callable[..., Any]) -> inspect.Signature | N
         signature = inspect.signature(function)
     except (ValueError, TypeError):  # some functions in C have none
         return None
+    if next(iter(signature.parameters), "") in ("self", "cls") and re.search(
+        r"\w\.\w+$", getattr(function, "__qualname__", "")
+    ):
+        raise ValueError(
+            f"{name}: it is a method, and a job has no object to call it on; put it outside of the class, or have "
+            "@staticmethod above @worker"
+        )
     conn = signature.parameters.get("conn")
     if conn and conn.kind in (conn.POSITIONAL_OR_KEYWORD, conn.KEYWORD_ONLY):
         raise ValueError(
@@ -1010,22 +1063,47 @@ def _signature(name: str, function: Callable[..., Any]) -> inspect.Signature | N
 
 def _default_name(function: Callable[..., Any]) -> str:
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-    if not module or not name or "<lambda>" in name:
+    if not module or not name or name == "<lambda>":
         raise ValueError(f"{function!r} has no name of its own; give it one: name='module.function'")
-    return f"{_main_module() if module == '__main__' else module}.{name}"
+    if "<" in name:
+        raise ValueError(
+            f"{_origin(function)} was made inside a function, so others may be called the same; give it a name of its "
+            "own: name='module.function'. If a decorator made it, functools.wraps there gives it the one that it hides"
+        )
+    return f"{_main_module() if module in _MAIN else module}.{name}"
 
 
 def _main_module() -> str:
     """The name under which others import the program that runs as __main__."""
-    main = sys.modules["__main__"]
+    main = sys.modules.get("__mp_main__") or sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     if spec is not None:
         return str(spec.name).removesuffix(".__main__")
-    return Path(getattr(main, "__file__", None) or "__main__").stem
+    file = getattr(main, "__file__", None)
+    for name, module in list(sys.modules.items()) if file else ():
+        if module is not main and getattr(module, "__dict__", {}).get("__file__") == file:
+            return name  # somebody has imported it already
+    return Path(file or "__main__").stem
+
+
+def _check_name(name: str) -> None:
+    if not 1 <= len(name) <= 200 or "\0" in name:
+        raise ValueError(
+            f"the worker's name {name[:60]!r} has {len(name)} characters: it must have 1 to 200, none of them NUL"
+        )
 
 
 def _origin(function: Callable[..., Any]) -> str:
     return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', repr(function))}"
+
+
+def _place(function: Any) -> tuple[str, str]:
+    """Where it is written, and its name there: the same after a reload, and for a file that was imported twice."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    module = str(named.__module__)
+    return getattr(sys.modules.get(module), "__file__", None) or module, named.__qualname__
 
 
 def _check_options(
@@ -1047,7 +1125,10 @@ def unregister(worker: str | Callable[..., Any]) -> None:
     """Forget a worker, by name or function; jobs of it are left to other runners. Raises UnknownWorker."""
     entry = _find_worker(worker)
     del _by_name[entry.name]
-    _by_function.pop(entry.function, None)
+    for function, entries in list(_by_function.items()):
+        _by_function[function] = tuple(other for other in entries if other is not entry)
+        if not _by_function[function]:
+            del _by_function[function]
 
 
 def registered_workers() -> dict[str, Worker]:
@@ -1056,11 +1137,14 @@ def registered_workers() -> dict[str, Worker]:
 
 
 def _find_worker(worker: str | Callable[..., Any]) -> Worker:
-    entry = _by_name.get(worker) if isinstance(worker, str) else _by_function.get(worker)
-    if entry is None:
+    entries = (_by_name.get(worker),) if isinstance(worker, str) else _by_function.get(worker, (None,))
+    if len(entries) > 1:
+        names = " and ".join(entry.name for entry in entries if entry)
+        raise ValueError(f"{_origin(worker)} is registered as {names}; say which, by name")  # type: ignore[arg-type]
+    if entries[0] is None:
         name = worker if isinstance(worker, str) else _origin(worker)
         raise UnknownWorker(f"no worker is registered as {name!r}; decorate the function with @worker")
-    return entry
+    return entries[0]
 
 
 # ---- Scheduling: a call becomes a job --------------------------------------------
@@ -1186,8 +1270,7 @@ def _when(when: _When) -> str:
 def _scheduler(worker: str | Callable[..., Any]) -> Scheduler[...]:
     """For a function its worker's; a name may be one that only the runners know."""
     if isinstance(worker, str) and worker not in _by_name:
-        if not 1 <= len(worker) <= 200 or "\0" in worker:
-            raise ValueError(f"the worker's name {worker[:60]!r} has {len(worker)} characters: it must have 1 to 200")
+        _check_name(worker)
         return Scheduler(worker)
     entry = _find_worker(worker)
     return Scheduler(entry.name, entry, entry.queue, entry.priority)
@@ -1697,9 +1780,15 @@ def worker(
     """
 
     def decorate(function: Any) -> Any:
+        _check_function(function)
         if not hasattr(function, "__dict__"):
             raise TypeError(f"{function!r} cannot be decorated, it is not written in Python; use register()")
-        register(
+        if inspect.ismethod(function):
+            raise TypeError(f"{function!r} cannot be decorated, it is bound to an object; use register()")
+        names = [entry.name for entry in _by_function.get(function, ())]
+        if names and (name or _default_name(function)) not in names:
+            raise AlreadyRegistered(f"{_origin(function)} is the worker {names[0]!r} already; a job has one name")
+        entry = register(
             function,
             name,
             queue=queue,
@@ -1709,7 +1798,7 @@ def worker(
             process=process,
             sealed=sealed,
         )
-        scheduler = _scheduler(function)
+        scheduler = _scheduler(entry.name)
         for method in (
             "schedule",
             "schedule_at",
@@ -1739,17 +1828,15 @@ def recurring(
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
     """Make a function a worker that runs every `interval`: @recurring(timedelta(minutes=5)) or @recurring(minutes=5).
 
-    `name`, `timeout_ms`, `process` are the worker's as of @worker; other options as of schedule_recurring(). Runners
-    store the schedule when they start; no database is needed before. Raises ValueError.
+    `name` is the schedule's. If the function is no worker yet, it is the worker's too, and `timeout_ms` and `process`
+    are as of @worker. Other options as of schedule_recurring(). Runners store the schedule when they start; no
+    database is needed before. Raises ValueError, AlreadyRegistered if there is a schedule of that name.
     """
-    if interval is None:
-        if hours is minutes is seconds is None:
-            raise ValueError("@recurring needs an interval: a timedelta, milliseconds, or hours, minutes, seconds")
-        interval = dt.timedelta(hours=hours or 0, minutes=minutes or 0, seconds=seconds or 0)
+    every = _interval(interval, hours=hours, minutes=minutes, seconds=seconds)
 
     def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
         decorated = _as_worker(function, name, timeout_ms, process)
-        return _declare(decorated, _recurring(interval, decorated, args, **options))
+        return _declare(decorated, _recurring(every, decorated, args, name, **options))
 
     return decorate
 
@@ -1766,29 +1853,56 @@ def cron(
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
     """Make a function a worker that runs by clock and calendar: @cron("0 0 14,16 * * *", tz="America/Los_Angeles").
 
-    `name`, `timeout_ms`, `process` are the worker's as of @worker; other options as of schedule_recurring(). Raises
-    ValueError at once, and without a database, for a spec outside the grammar or an unknown zone.
+    `name`, `timeout_ms`, `process` and other options as of @recurring; a second schedule of a function needs a name.
+    Raises ValueError at once, and without a database, for a spec outside the grammar or an unknown zone.
     """
     check_cron(spec)
     check_zone(tz)
 
     def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
         decorated = _as_worker(function, name, timeout_ms, process)
-        return _declare(decorated, _cron(spec, decorated, args, tz, **options))
+        return _declare(decorated, _cron(spec, decorated, args, tz, name, **options))
 
     return decorate
+
+
+def _interval(interval: dt.timedelta | int | None, **parts: float | None) -> dt.timedelta | int:
+    given = {part: value for part, value in parts.items() if value is not None}
+    if callable(interval) or (interval is None) != bool(given):
+        was = ", ".join([repr(interval)] * (interval is not None) + [*given]) or "none"
+        raise ValueError(
+            "@recurring needs an interval, a timedelta, or milliseconds, or hours, minutes, seconds, as in "
+            f"@recurring(minutes=5); it was given {was}"
+        )
+    every = dt.timedelta(**given) if interval is None else interval
+    ms = every.total_seconds() * 1000 if isinstance(every, dt.timedelta) else every
+    if isinstance(ms, (int, float)) and 0 < ms < 1000:
+        raise ValueError(f"the interval is {ms:g} ms; a schedule fires once a second at most: @recurring(seconds=1)")
+    return every
 
 
 def _as_worker(
     function: Callable[P, R_co], name: str | None, timeout_ms: _Milliseconds, process: bool
 ) -> WorkerFunction[P, R_co]:
     """The function as a worker, which it may be already: decorators can be stacked."""
-    if function in _by_function:
-        return cast("WorkerFunction[P, R_co]", function)
-    return worker(name=name, timeout_ms=timeout_ms, process=process)(function)
+    if function not in _by_function:
+        return worker(name=name, timeout_ms=timeout_ms, process=process)(function)
+    if timeout_ms is not ... or process:
+        raise ValueError(
+            f"{_origin(function)} is a worker already, so timeout_ms and process would change nothing here; "
+            "say them on the decorator next to the function"
+        )
+    return cast("WorkerFunction[P, R_co]", function)
 
 
 def _declare(function: WorkerFunction[P, R_co], schedule: Schedule) -> WorkerFunction[P, R_co]:
+    """Have runners store a schedule. Raises AlreadyRegistered if there is another of the name."""
+    other = _schedules.get(schedule.name)
+    if other and other.scheduler.worker is _by_name.get(other.scheduler.name):  # else it was reloaded
+        raise AlreadyRegistered(
+            f"{schedule.name!r} is a schedule of the worker {other.scheduler.name!r} already; "
+            "give one of them another name"
+        )
     _schedules[schedule.name] = schedule
     return function
 
@@ -2405,8 +2519,8 @@ def current_job() -> Job | None:
     return _current_job.get()
 
 
-def _call(job: Job, keyring: _Keyring) -> _Result:
-    """Call the job's worker. Never raises."""
+def _call(job: Job, keyring: _Keyring, wait: Callable[[Coroutine[Any, Any, None]], object] = asyncio.run) -> _Result:
+    """Call the job's worker, and have `wait` run what that returns, if it is to be awaited. Never raises."""
     _current_job.set(job)
     entry = _by_name.get(job.name)
     if entry is None:  # unregistered since the claim
@@ -2415,10 +2529,34 @@ def _call(job: Job, keyring: _Keyring) -> _Result:
     try:
         text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
         args, kwargs = decode_args(text)
-        entry.function(*args, **kwargs)
+        returned = entry.function(*args, **kwargs)
+        if returned is not None and _is_left(returned):
+            wait(_run_what_is_left(returned))
     except BaseException as raised:  # a worker that calls sys.exit() has failed too
         return "bt_fail", _described(job, raised, sealed, keyring)
     return "bt_complete", None
+
+
+# What a call may return without having run the worker's body, or all of it, and what nobody else runs.
+_LAZY = types.GeneratorType, types.AsyncGeneratorType, types.FunctionType, types.MethodType, functools.partial, map
+
+
+def _is_left(returned: Any) -> bool:
+    """Whether what a worker returned is still to be waited for. Raises TypeError if it is work that nobody will do."""
+    if inspect.isawaitable(returned) or isinstance(returned, Future):
+        return True
+    is_context = isinstance(returned, (contextlib.AbstractContextManager, contextlib.AbstractAsyncContextManager))
+    lazy = getattr(returned, "gen", None) if is_context else returned  # of @contextmanager
+    frame = "ag_frame" if isinstance(lazy, types.AsyncGeneratorType) else "gi_frame"
+    if isinstance(lazy, _LAZY) and getattr(lazy, frame, "") is not None:  # a generator that has ended has none
+        raise TypeError(f"the worker returned {returned!r}, which nobody runs: it must do its work before it returns")
+    return False
+
+
+async def _run_what_is_left(returned: Any) -> None:
+    """Wait for what a worker returned, and for what that returns. Raises what these raise, and as _is_left()."""
+    while returned is not None and _is_left(returned):
+        returned = await (asyncio.wrap_future(returned) if isinstance(returned, Future) else returned)
 
 
 def _described(job: Job, raised: BaseException, sealed: bool, keyring: _Keyring) -> dict[str, str]:
@@ -2494,6 +2632,7 @@ class _Slot(_Run):
         self.abandoned = False  # by a stop(): its thread may hang for ever, another slot has taken its place
         self.in_process = False
         self.child: _Child | None = None  # where the job is, as soon as there is one
+        self.awaited: Future[BaseException | None] | None = None  # what its worker returned, while the loop runs that
 
     def run(self) -> None:
         """Take and run jobs, one after the other; ends at a None, or when abandoned."""
@@ -2506,8 +2645,20 @@ class _Slot(_Run):
                 else:
                     self._begin(job, in_process=False)
                     # In a context of its own: what one job sets, the next does not see.
-                    result = contextvars.copy_context().run(_call, job, self.pool.keyring)
+                    result = contextvars.copy_context().run(_call, job, self.pool.keyring, self._wait)
                     self.finish(job, result)
+
+    def _wait(self, left: Coroutine[Any, Any, None]) -> None:
+        """Have the event loop run what a worker returned, as it does those of async workers; in the slot's thread."""
+        try:
+            with self.lock:  # a stop() finds either this thread or what it waits for
+                self.awaited = asyncio.run_coroutine_threadsafe(_caught(left), self.pool.event_loop().loop)
+            error = self.awaited.result()
+        finally:
+            with self.lock:
+                self.awaited = None
+        if error:
+            raise error
 
     def _begin(self, job: Job, in_process: bool) -> None:
         with self.lock:
@@ -2536,6 +2687,9 @@ class _Slot(_Run):
         if self.in_process:
             if self.child:
                 self.child.kill()
+            return
+        if self.awaited:
+            self.awaited.cancel()
             return
         # A thread cannot be killed: the exception comes when it next runs Python, not inside a call in C.
         self.abandoned = True
@@ -2651,8 +2805,14 @@ def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
     while call := jobs.get():
         module, row = call
         result = _call_elsewhere(module, row, keyring)
-        sys.stdout.flush()
-        connection.send(result)
+        connection.send(result)  # first: what comes after cannot change it
+        _flush_output()
+
+
+def _flush_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # it is None, or closed, or a pipe that nobody reads, or its disk is full
+            stream.flush()
 
 
 def _child_listen(connection: multiprocessing.connection.Connection, jobs: queues.SimpleQueue[Any]) -> None:
@@ -2715,13 +2875,23 @@ class _Task(_Run):
                 keyring = self.pool.keyring
                 text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
                 args, kwargs = decode_args(text)
-                await entry.function(*args, **kwargs)
+                returned = await entry.function(*args, **kwargs)
+                await _run_what_is_left(returned)
         except BaseException as raised:
             result = "bt_fail", _described(job, raised, sealed, self.pool.keyring)
         self.finish(job, result)
 
     def _interrupt(self, reason: type[JobStopped]) -> None:
         self.loop.call(lambda: self.task and self.task.cancel())
+
+
+async def _caught(coroutine: Coroutine[Any, Any, None]) -> BaseException | None:
+    """What it raises, for which the event loop would end if it is SystemExit, say."""
+    try:
+        await coroutine
+    except BaseException as error:
+        return error
+    return None
 
 
 class _Loop:
@@ -2747,19 +2917,26 @@ class _Loop:
         return time.monotonic() - self.beat_at > self.BLOCKED_S
 
     def _run(self) -> None:
+        beat = self.loop.create_task(self._beat())
+        while not beat.done():
+            try:
+                self.loop.run_until_complete(beat)
+            except BaseException as error:  # what a task of a job's own raises, if it is no Exception; or loop.stop()
+                log.warning("%s in a task of an async worker, or a stop of its loop: it goes on", type(error).__name__)
         try:
-            self.loop.run_until_complete(self._beat())
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
             self.loop.close()
 
     async def _beat(self) -> None:
+        """Show that the loop runs; when told to end, wait for the tasks. A worker may cancel it: it goes on."""
         while not self.ending.is_set():
             self.beat_at = time.monotonic()
-            with contextlib.suppress(asyncio.TimeoutError):
+            with contextlib.suppress(asyncio.TimeoutError, asyncio.CancelledError):
                 await asyncio.wait_for(self.ending.wait(), self.BEAT_S)
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait(tasks)
 
     def close(self) -> None:
         """End when the last task has."""
@@ -2788,6 +2965,7 @@ class _Pool:
         self.children: deque[_Child] = deque()  # idle ones; taken and given back by slots
         self.in_slots = 0  # jobs that were put to work and have not come out
         self.loop: _Loop | None = None
+        self.loop_lock = threading.Lock()  # guards its start
         self.task_work: deque[Job] = deque()  # jobs that wait for the loop or the user's executor
         self.tasks: dict[tuple[int, int], _Task | _Remote] = {}  # those there, by claim and id: one may come anew
         self.closed = False  # read by slots
@@ -2826,8 +3004,13 @@ class _Pool:
                     self.broken = error
                     return
             else:
-                self.loop = self.loop or _Loop()
-                self.tasks[job.claim, job.id] = _Task(self, self.loop, job)
+                self.tasks[job.claim, job.id] = _Task(self, self.event_loop(), job)
+
+    def event_loop(self) -> _Loop:
+        """The event loop, started when first needed; by slots, too."""
+        with self.loop_lock:
+            self.loop = self.loop or _Loop()
+            return self.loop
 
     def leave_blocked_loop(self) -> None:
         """If a worker blocks the event loop, go on with another; what has begun there stays there."""
@@ -4856,8 +5039,7 @@ def _leave_executor(executor: Executor, status: int) -> None:
 
 def _exit_at_once(status: int) -> None:
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush_output()
     os._exit(status)
 
 
