@@ -122,7 +122,7 @@ import uuid
 import weakref
 import zoneinfo
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, Protocol, TypedDict, TypeVar, cast, overload
@@ -921,17 +921,13 @@ class Worker:
     process: bool = False
     signature: inspect.Signature | None = None
     sealed: bool | None = None
+    module: str = ""  # which registers it when imported, as other processes know it
+    run: types.CodeType | None = dataclasses.field(default=None, repr=False, compare=False)  # see _module_run()
 
-    @property
+    @functools.cached_property
     def is_async(self) -> bool:
-        """Whether it runs on the event loop."""
-        return inspect.iscoroutinefunction(self.function)
-
-    @property
-    def module(self) -> str:
-        """The module that registers it when imported, as other processes know it."""
-        name = str(getattr(self.function, "__module__", None) or "__main__")
-        return _main_module() if name == "__main__" else name
+        """Whether it runs on the event loop: a call of it gives a coroutine and does nothing else."""
+        return _is_async(self.function)
 
 
 _When = dt.datetime | dt.timedelta  # a time with a time zone, or a delay from now
@@ -973,8 +969,10 @@ class WorkerFunction(Scheduling[P], Protocol[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
 
+_MAIN = ("__main__", "__mp_main__")  # the program, and what multiprocessing calls it in a process that it has spawned
+
 _by_name: dict[str, Worker] = {}
-_by_function: dict[Callable[..., Any], Worker] = {}
+_by_function: dict[Callable[..., Any], tuple[Worker, ...]] = {}  # more than one have to be scheduled by name
 
 _Milliseconds = int | types.EllipsisType | None  # None: no limit; ...: as configured
 
@@ -996,39 +994,87 @@ def register(
     (milliseconds; None or 0 for no limit) for all its jobs. With `process` they run in processes, which
     import the function's module and can be killed. An `async def` function runs on the runner's event loop.
     `sealed`: Python seals its jobs, and runners refuse clear ones; None leaves that to Config.seal.
+    What a call returns is run too, if it is a coroutine; a generator that nobody has run fails the job.
     A parameter `conn` must be positional only: schedule(conn=…) is the connection that the job is queued on.
-    Registering a function again, as a reload does, replaces it. Raises AlreadyRegistered if another function
-    has the name; ValueError, TypeError.
+    A reload of its module replaces the worker. Raises AlreadyRegistered if another function has the name, or
+    this one has other options under it; ValueError, TypeError.
     """
-    if not callable(function):
-        raise TypeError(f"a worker is a function, not {function!r}")
-    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-        raise TypeError(f"{_origin(function)} is a generator: calling it runs nothing of it; a worker is a function")
+    _check_function(function)
     name = name or _default_name(function)
-    if process and (inspect.iscoroutinefunction(function) or "<" in getattr(function, "__qualname__", "<")):
+    if process and (_is_async(function) or "<" in getattr(function, "__qualname__", "<")):
         raise ValueError(
             f"{name}: process=True needs a plain function at the top of a module, which a process can import; "
             f"{_origin(function)} is none"
         )
     limit_ms = None if timeout_ms is ... else 0 if timeout_ms is None else timeout_ms
-    if not 1 <= len(name) <= 200 or "\0" in name:
-        raise ValueError(
-            f"the worker's name {name[:60]!r} has {len(name)} characters: it must have 1 to 200, none of them NUL"
-        )
+    _check_name(name)
     _check_options(name, queue, priority, max_tries, limit_ms)
     if sealed not in (None, True, False):
         raise ValueError(f"{name}: sealed is {sealed!r}; it must be True, False or None")
-
     signature = _signature(name, function)
-    other = _by_name.get(name)
-    if other and _origin(other.function) != _origin(function):
-        raise AlreadyRegistered(
-            f"{name!r} is the worker {_origin(other.function)} already; give one of them another name"
+    run, module = _module_run(function)
+    return _enter(Worker(name, function, queue, priority, max_tries, limit_ms, process, signature, sealed, module, run))
+
+
+def _check_function(function: Any) -> None:
+    """Raises TypeError, saying why, if a call of it would run nothing, or would have no object to run on."""
+    if isinstance(function, (staticmethod, classmethod)):
+        raise TypeError(f"{function!r} would hide the worker; put @worker below it, next to the function")
+    if not callable(function):
+        raise TypeError(
+            f"a worker is a function, not {function!r}; options are given by name, as in @worker(queue='mail')"
         )
-    if other:
-        unregister(name)
-    entry = Worker(name, function, queue, priority, max_tries, limit_ms, process, signature, sealed)
-    _by_name[name] = _by_function[function] = entry
+    if inspect.isclass(function):
+        raise TypeError(f"{_origin(function)} is a class: calling it makes an object and runs nothing; use a function")
+    body = _body(function)
+    if inspect.isasyncgenfunction(body) or inspect.isgeneratorfunction(body):
+        raise TypeError(f"{_origin(function)} is a generator: calling it runs nothing of it; a worker is a function")
+
+
+def _body(function: Any) -> Any:
+    """The function that a call of it runs: of a partial what it calls, of an object its class's __call__."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) or inspect.isclass(function) else type(function).__call__
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_body(function))
+
+
+def _module_run(function: Callable[..., Any]) -> tuple[types.CodeType | None, str]:
+    """Which module is being run as `function` is registered: its code, anew for each import, reload or cell; its name.
+
+    Two functions of one name that one run of a module registers are two; of different runs, the second is a reload.
+    """
+    frame = inspect.currentframe()
+    while frame and frame.f_code.co_name != "<module>":
+        frame = frame.f_back
+    name = frame.f_globals.get("__name__") if frame else None
+    if name in _MAIN or not name:  # at work, after the imports
+        name = getattr(_body(function), "__module__", None) or "__main__"
+    return frame and frame.f_code, _main_module() if name in _MAIN else str(name)
+
+
+def _enter(entry: Worker) -> Worker:
+    """Into the registry; returns what is there. Raises AlreadyRegistered: the name is taken, or has other options."""
+    name, function = entry.name, entry.function
+    if entry in _by_function.get(function, ()):
+        return _by_name[name]
+    old = _by_name.get(name)
+    if old and old.function == function:
+        raise AlreadyRegistered(
+            f"{_origin(function)} is the worker {name!r} already, with other options; say them once, on the decorator "
+            "next to the function"
+        )
+    if old and (old.run is entry.run or _place(old.function) != _place(function)):
+        raise AlreadyRegistered(
+            f"{name!r} is the worker {_origin(old.function)} already; give one of them another name, or unregister() it"
+        )
+    if old:  # it was reloaded: who schedules the function as it was schedules the one that is
+        _by_function.update({f: tuple(entry if e is old else e for e in its) for f, its in _by_function.items()})
+    _by_name[name] = entry
+    _by_function[function] = (*_by_function.get(function, ()), entry)
     return entry
 
 
@@ -1038,6 +1084,13 @@ def _signature(name: str, function: Callable[..., Any]) -> inspect.Signature | N
         signature = inspect.signature(function)
     except (ValueError, TypeError):  # some functions in C have none
         return None
+    if next(iter(signature.parameters), "") in ("self", "cls") and re.search(
+        r"\w\.\w+$", getattr(function, "__qualname__", "")
+    ):
+        raise ValueError(
+            f"{name}: it is a method, and a job has no object to call it on; put it outside of the class, or have "
+            "@staticmethod above @worker"
+        )
     conn = signature.parameters.get("conn")
     if conn and conn.kind in (conn.POSITIONAL_OR_KEYWORD, conn.KEYWORD_ONLY):
         raise ValueError(
@@ -1049,22 +1102,47 @@ def _signature(name: str, function: Callable[..., Any]) -> inspect.Signature | N
 
 def _default_name(function: Callable[..., Any]) -> str:
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-    if not module or not name or "<lambda>" in name:
+    if not module or not name or name == "<lambda>":
         raise ValueError(f"{function!r} has no name of its own; give it one: name='module.function'")
-    return f"{_main_module() if module == '__main__' else module}.{name}"
+    if "<" in name:
+        raise ValueError(
+            f"{_origin(function)} was made inside a function, so others may be called the same; give it a name of its "
+            "own: name='module.function'. If a decorator made it, functools.wraps there gives it the one that it hides"
+        )
+    return f"{_main_module() if module in _MAIN else module}.{name}"
 
 
 def _main_module() -> str:
     """The name under which others import the program that runs as __main__."""
-    main = sys.modules["__main__"]
+    main = sys.modules.get("__mp_main__") or sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     if spec is not None:
         return str(spec.name).removesuffix(".__main__")
-    return Path(getattr(main, "__file__", None) or "__main__").stem
+    file = getattr(main, "__file__", None)
+    for name, module in list(sys.modules.items()) if file else ():
+        if module is not main and getattr(module, "__dict__", {}).get("__file__") == file:
+            return name  # somebody has imported it already
+    return Path(file or "__main__").stem
+
+
+def _check_name(name: str) -> None:
+    if not 1 <= len(name) <= 200 or "\0" in name:
+        raise ValueError(
+            f"the worker's name {name[:60]!r} has {len(name)} characters: it must have 1 to 200, none of them NUL"
+        )
 
 
 def _origin(function: Callable[..., Any]) -> str:
     return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', repr(function))}"
+
+
+def _place(function: Any) -> tuple[str, str]:
+    """Where it is written, and its name there: the same after a reload, and for a file that was imported twice."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    module = str(named.__module__)
+    return getattr(sys.modules.get(module), "__file__", None) or module, named.__qualname__
 
 
 def _check_options(
@@ -1086,7 +1164,10 @@ def unregister(worker: str | Callable[..., Any]) -> None:
     """Forget a worker, by name or function; jobs of it are left to other runners. Raises UnknownWorker."""
     entry = _find_worker(worker)
     del _by_name[entry.name]
-    _by_function.pop(entry.function, None)
+    for function, entries in list(_by_function.items()):
+        _by_function[function] = tuple(other for other in entries if other is not entry)
+        if not _by_function[function]:
+            del _by_function[function]
 
 
 def registered_workers() -> dict[str, Worker]:
@@ -1095,11 +1176,14 @@ def registered_workers() -> dict[str, Worker]:
 
 
 def _find_worker(worker: str | Callable[..., Any]) -> Worker:
-    entry = _by_name.get(worker) if isinstance(worker, str) else _by_function.get(worker)
-    if entry is None:
+    entries = (_by_name.get(worker),) if isinstance(worker, str) else _by_function.get(worker, (None,))
+    if len(entries) > 1:
+        names = " and ".join(entry.name for entry in entries if entry)
+        raise ValueError(f"{_origin(worker)} is registered as {names}; say which, by name")  # type: ignore[arg-type]
+    if entries[0] is None:
         name = worker if isinstance(worker, str) else _origin(worker)
         raise UnknownWorker(f"no worker is registered as {name!r}; decorate the function with @worker")
-    return entry
+    return entries[0]
 
 
 # ---- Scheduling: a call becomes a job --------------------------------------------
@@ -1225,8 +1309,7 @@ def _when(when: _When) -> str:
 def _scheduler(worker: str | Callable[..., Any]) -> Scheduler[...]:
     """For a function its worker's; a name may be one that only the runners know."""
     if isinstance(worker, str) and worker not in _by_name:
-        if not 1 <= len(worker) <= 200 or "\0" in worker:
-            raise ValueError(f"the worker's name {worker[:60]!r} has {len(worker)} characters: it must have 1 to 200")
+        _check_name(worker)
         return Scheduler(worker)
     entry = _find_worker(worker)
     return Scheduler(entry.name, entry, entry.queue, entry.priority)
@@ -1736,9 +1819,15 @@ def worker(
     """
 
     def decorate(function: Any) -> Any:
+        _check_function(function)
         if not hasattr(function, "__dict__"):
             raise TypeError(f"{function!r} cannot be decorated, it is not written in Python; use register()")
-        register(
+        if inspect.ismethod(function):
+            raise TypeError(f"{function!r} cannot be decorated, it is bound to an object; use register()")
+        names = [entry.name for entry in _by_function.get(function, ())]
+        if names and (name or _default_name(function)) not in names:
+            raise AlreadyRegistered(f"{_origin(function)} is the worker {names[0]!r} already; a job has one name")
+        entry = register(
             function,
             name,
             queue=queue,
@@ -1748,7 +1837,7 @@ def worker(
             process=process,
             sealed=sealed,
         )
-        scheduler = _scheduler(function)
+        scheduler = _scheduler(entry.name)
         for method in (
             "schedule",
             "schedule_at",
@@ -1778,17 +1867,15 @@ def recurring(
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
     """Make a function a worker that runs every `interval`: @recurring(timedelta(minutes=5)) or @recurring(minutes=5).
 
-    `name`, `timeout_ms`, `process` are the worker's as of @worker; other options as of schedule_recurring(). Runners
-    store the schedule when they start; no database is needed before. Raises ValueError.
+    `name` is the schedule's. If the function is no worker yet, it is the worker's too, and `timeout_ms` and `process`
+    are as of @worker. Other options as of schedule_recurring(). Runners store the schedule when they start; no
+    database is needed before. Raises ValueError, AlreadyRegistered if there is a schedule of that name.
     """
-    if interval is None:
-        if hours is minutes is seconds is None:
-            raise ValueError("@recurring needs an interval: a timedelta, milliseconds, or hours, minutes, seconds")
-        interval = dt.timedelta(hours=hours or 0, minutes=minutes or 0, seconds=seconds or 0)
+    every = _interval(interval, hours=hours, minutes=minutes, seconds=seconds)
 
     def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
         decorated = _as_worker(function, name, timeout_ms, process)
-        return _declare(decorated, _recurring(interval, decorated, args, **options))
+        return _declare(decorated, _recurring(every, decorated, args, name, **options))
 
     return decorate
 
@@ -1805,29 +1892,56 @@ def cron(
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
     """Make a function a worker that runs by clock and calendar: @cron("0 0 14,16 * * *", tz="America/Los_Angeles").
 
-    `name`, `timeout_ms`, `process` are the worker's as of @worker; other options as of schedule_recurring(). Raises
-    ValueError at once, and without a database, for a spec outside the grammar or an unknown zone.
+    `name`, `timeout_ms`, `process` and other options as of @recurring; a second schedule of a function needs a name.
+    Raises ValueError at once, and without a database, for a spec outside the grammar or an unknown zone.
     """
     check_cron(spec)
     check_zone(tz)
 
     def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
         decorated = _as_worker(function, name, timeout_ms, process)
-        return _declare(decorated, _cron(spec, decorated, args, tz, **options))
+        return _declare(decorated, _cron(spec, decorated, args, tz, name, **options))
 
     return decorate
+
+
+def _interval(interval: dt.timedelta | int | None, **parts: float | None) -> dt.timedelta | int:
+    given = {part: value for part, value in parts.items() if value is not None}
+    if callable(interval) or (interval is None) != bool(given):
+        was = ", ".join([repr(interval)] * (interval is not None) + [*given]) or "none"
+        raise ValueError(
+            "@recurring needs an interval, a timedelta, or milliseconds, or hours, minutes, seconds, as in "
+            f"@recurring(minutes=5); it was given {was}"
+        )
+    every = dt.timedelta(**given) if interval is None else interval
+    ms = every.total_seconds() * 1000 if isinstance(every, dt.timedelta) else every
+    if isinstance(ms, (int, float)) and 0 < ms < 1000:
+        raise ValueError(f"the interval is {ms:g} ms; a schedule fires once a second at most: @recurring(seconds=1)")
+    return every
 
 
 def _as_worker(
     function: Callable[P, R_co], name: str | None, timeout_ms: _Milliseconds, process: bool
 ) -> WorkerFunction[P, R_co]:
     """The function as a worker, which it may be already: decorators can be stacked."""
-    if function in _by_function:
-        return cast("WorkerFunction[P, R_co]", function)
-    return worker(name=name, timeout_ms=timeout_ms, process=process)(function)
+    if function not in _by_function:
+        return worker(name=name, timeout_ms=timeout_ms, process=process)(function)
+    if timeout_ms is not ... or process:
+        raise ValueError(
+            f"{_origin(function)} is a worker already, so timeout_ms and process would change nothing here; "
+            "say them on the decorator next to the function"
+        )
+    return cast("WorkerFunction[P, R_co]", function)
 
 
 def _declare(function: WorkerFunction[P, R_co], schedule: Schedule) -> WorkerFunction[P, R_co]:
+    """Have runners store a schedule. Raises AlreadyRegistered if there is another of the name."""
+    other = _schedules.get(schedule.name)
+    if other and other.scheduler.worker is _by_name.get(other.scheduler.name):  # else it was reloaded
+        raise AlreadyRegistered(
+            f"{schedule.name!r} is a schedule of the worker {other.scheduler.name!r} already; "
+            "give one of them another name"
+        )
     _schedules[schedule.name] = schedule
     return function
 
@@ -2473,8 +2587,8 @@ def current_job() -> Job | None:
     return _current_job.get()
 
 
-def _call(job: Job, keyring: _Keyring) -> _Result:
-    """Call the job's worker. Never raises."""
+def _call(job: Job, keyring: _Keyring, wait: Callable[[Coroutine[Any, Any, None]], object] = asyncio.run) -> _Result:
+    """Call the job's worker, and have `wait` run what that returns, if it is to be awaited. Never raises."""
     _current_job.set(job)
     entry = _by_name.get(job.name)
     if entry is None:  # unregistered since the claim
@@ -2483,10 +2597,34 @@ def _call(job: Job, keyring: _Keyring) -> _Result:
     try:
         text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
         args, kwargs = decode_args(text)
-        entry.function(*args, **kwargs)
+        returned = entry.function(*args, **kwargs)
+        if returned is not None and _is_left(returned):
+            wait(_run_what_is_left(returned))
     except BaseException as raised:  # a worker that calls sys.exit() has failed too
         return "bt_fail", _described(job, raised, sealed, keyring)
     return "bt_complete", None
+
+
+# What a call may return without having run the worker's body, or all of it, and what nobody else runs.
+_LAZY = types.GeneratorType, types.AsyncGeneratorType, types.FunctionType, types.MethodType, functools.partial, map
+
+
+def _is_left(returned: Any) -> bool:
+    """Whether what a worker returned is still to be waited for. Raises TypeError if it is work that nobody will do."""
+    if inspect.isawaitable(returned) or isinstance(returned, Future):
+        return True
+    is_context = isinstance(returned, (contextlib.AbstractContextManager, contextlib.AbstractAsyncContextManager))
+    lazy = getattr(returned, "gen", None) if is_context else returned  # of @contextmanager
+    frame = "ag_frame" if isinstance(lazy, types.AsyncGeneratorType) else "gi_frame"
+    if isinstance(lazy, _LAZY) and getattr(lazy, frame, "") is not None:  # a generator that has ended has none
+        raise TypeError(f"the worker returned {returned!r}, which nobody runs: it must do its work before it returns")
+    return False
+
+
+async def _run_what_is_left(returned: Any) -> None:
+    """Wait for what a worker returned, and for what that returns. Raises what these raise, and as _is_left()."""
+    while returned is not None and _is_left(returned):
+        returned = await (asyncio.wrap_future(returned) if isinstance(returned, Future) else returned)
 
 
 def _described(job: Job, raised: BaseException, sealed: bool, keyring: _Keyring) -> dict[str, str]:
@@ -2662,6 +2800,7 @@ class _Slot(_Run):
         self.threads = threads
         self.thread = 0  # its identity, as soon as it runs
         self.abandoned = False  # by a stop(): its thread may hang for ever, another slot has taken its place
+        self.awaited: Future[BaseException | None] | None = None  # what its worker returned, while the loop runs that
 
     def run(self) -> None:
         """Take and run jobs, in a thread of the executor; ends at a None, or when abandoned."""
@@ -2676,15 +2815,31 @@ class _Slot(_Run):
     def _run_one(self, job: Job) -> None:
         self.begin(job)
         # In a context of its own: what one job sets, the next does not see.
-        self.finish(job, contextvars.copy_context().run(_call, job, self.pool.keyring))
+        self.finish(job, contextvars.copy_context().run(_call, job, self.pool.keyring, self._wait))
+
+    def _wait(self, left: Coroutine[Any, Any, None]) -> None:
+        """Have the event loop run what a worker returned, as it does those of async workers; in the slot's thread."""
+        try:
+            with self.lock:  # a stop() finds either this thread or what it waits for
+                self.awaited = asyncio.run_coroutine_threadsafe(_caught(left), self.pool.coroutines.start_loop().loop)
+            error = self.awaited.result()
+        finally:
+            with self.lock:
+                self.awaited = None
+        if error:
+            raise error
 
     def _interrupt(self, reason: type[JobStopped]) -> None:
+        if self.awaited:
+            self.awaited.cancel()
+            return
         # A thread cannot be killed: the exception comes when it next runs Python, not inside a call in C.
         self.abandoned = True
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread), ctypes.py_object(reason))
 
     def _make_room(self) -> None:
-        self.threads.replace(self)
+        if self.abandoned:
+            self.threads.replace(self)
 
 
 class _Processes(_Threads):
@@ -2764,9 +2919,6 @@ class _ProcessSlot(_Slot):
     def _interrupt(self, reason: type[JobStopped]) -> None:
         if self.child:
             self.child.kill()
-
-    def _make_room(self) -> None:
-        """The process ends, and the slot goes on."""
 
 
 class _Child:
@@ -2877,8 +3029,14 @@ def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
     while call := jobs.get():
         module, row = call
         result = _call_elsewhere(module, row, keyring)
-        sys.stdout.flush()
-        connection.send(result)
+        connection.send(result)  # first: what comes after cannot change it
+        _flush_output()
+
+
+def _flush_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # it is None, or closed, or a pipe that nobody reads, or its disk is full
+            stream.flush()
 
 
 def _child_listen(connection: multiprocessing.connection.Connection, jobs: queues.SimpleQueue[Any]) -> None:
@@ -2901,12 +3059,18 @@ class _Coroutines(_Kind):
         self.line: deque[Job] = deque()  # added to by the poller, taken from by the loop's thread
         self.tasks: set[_Task] = set()  # added to by the loop's thread, taken from by it and by stop()
         self.loop: _Loop | None = None  # started when first needed
+        self.loop_lock = threading.Lock()  # guards its start
 
     def put(self, job: Job) -> None:
         job.place = "waiting"
         self.line.append(job)
-        self.loop = self.loop or _Loop()
-        self.loop.call(self.begin_waiting)
+        self.start_loop().call(self.begin_waiting)
+
+    def start_loop(self) -> _Loop:
+        """The event loop; from any thread, since plain workers may return what only it can run."""
+        with self.loop_lock:
+            self.loop = self.loop or _Loop()
+            return self.loop
 
     def begin_waiting(self) -> None:
         """Have waiting jobs begin as long as there is room; in the thread of the loop."""
@@ -2971,7 +3135,8 @@ class _Task(_Run):
                 keyring = self.pool.keyring
                 text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
                 args, kwargs = decode_args(text)
-                await entry.function(*args, **kwargs)
+                returned = await entry.function(*args, **kwargs)
+                await _run_what_is_left(returned)
         except BaseException as raised:
             result = "bt_fail", _described(job, raised, sealed, self.pool.keyring)
         self.finish(job, result)
@@ -2988,15 +3153,25 @@ class _Task(_Run):
             self.kind.loop.call(self.kind.begin_waiting)
 
 
+async def _caught(coroutine: Coroutine[Any, Any, None]) -> BaseException | None:
+    """What it raises, for which the event loop would end if it is SystemExit, say."""
+    try:
+        await coroutine
+    except BaseException as error:
+        return error
+    return None
+
+
 class _Loop:
     """An event loop in a thread of its own. Made and closed by the poller."""
 
     BEAT_S = 0.25  # how often it shows that it is not blocked
     BLOCKED_S = 2.0  # after which it is
+    AWAY_S = 1.0  # who has not looked for so long was stopped, perhaps, and the loop with it
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self.beat_at = time.monotonic()  # written by the loop, read by the poller
+        self.beat_at = self.looked_at = time.monotonic()  # the one is written by the loop, both are read by the poller
         self.ending = asyncio.Event()
         self.thread = threading.Thread(target=self._run, name="backtick-loop", daemon=True)
         self.thread.start()
@@ -3008,22 +3183,33 @@ class _Loop:
 
     def is_blocked(self) -> bool:
         """Whether a worker keeps the loop from running others: it calls something that does not await."""
-        return time.monotonic() - self.beat_at > self.BLOCKED_S
+        now = time.monotonic()
+        if now - self.looked_at > self.AWAY_S:
+            self.beat_at = now
+        self.looked_at = now
+        return now - self.beat_at > self.BLOCKED_S
 
     def _run(self) -> None:
+        beat = self.loop.create_task(self._beat())
+        while not beat.done():
+            try:
+                self.loop.run_until_complete(beat)
+            except BaseException as error:  # what a task of a job's own raises, if it is no Exception; or loop.stop()
+                log.warning("%s in a task of an async worker, or a stop of its loop: it goes on", type(error).__name__)
         try:
-            self.loop.run_until_complete(self._beat())
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
             self.loop.close()
 
     async def _beat(self) -> None:
+        """Show that the loop runs; when told to end, wait for the tasks. A worker may cancel it: it goes on."""
         while not self.ending.is_set():
             self.beat_at = time.monotonic()
-            with contextlib.suppress(asyncio.TimeoutError):
+            with contextlib.suppress(asyncio.TimeoutError, asyncio.CancelledError):
                 await asyncio.wait_for(self.ending.wait(), self.BEAT_S)
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait(tasks)
 
     def close(self) -> None:
         """End when the last task has."""
@@ -4555,8 +4741,7 @@ def _leave_executor(executor: Executor, status: int) -> None:
 
 def _exit_at_once(status: int) -> None:
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush_output()
     os._exit(status)
 
 

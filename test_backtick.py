@@ -1937,23 +1937,20 @@ def test_a_decorated_function_stays_a_function_of_the_same_name(clean_registry):
         """Adds."""
         return a + b
 
-    decorated = backtick.worker(log_sum)
+    decorated = backtick.worker(name="log_sum")(log_sum)
 
     assert decorated is log_sum
     assert (log_sum(3, 4), log_sum.__name__, log_sum.__doc__) == (7, "log_sum", "Adds.")
 
 
 def test_a_worker_is_registered_under_module_and_name_or_the_name_given(clean_registry):
-    def plain():
-        pass
-
-    backtick.register(plain, queue="mail", timeout_ms=0)
+    backtick.register(states, queue="mail", timeout_ms=0)
     backtick.register(print, "say")
 
     workers = backtick.registered_workers()
-    name = f"{__name__}.{plain.__qualname__}"
+    name = f"{__name__}.states"
     assert (list(workers), workers[name].queue, workers["say"].function) == ([name, "say"], "mail", print)
-    backtick.unregister("say"), backtick.unregister(plain)
+    backtick.unregister("say"), backtick.unregister(states)
     assert backtick.registered_workers() == {}
 
 
@@ -1968,10 +1965,275 @@ def test_a_name_cannot_be_taken_by_another_function_but_a_reload_replaces(clean_
     with pytest.raises(backtick.AlreadyRegistered, match="'a' is the worker .*first"):
         backtick.register(second, "a")
 
-    reloaded = type(first)(first.__code__, {}, "first")
-    reloaded.__qualname__, reloaded.__module__ = first.__qualname__, first.__module__
-    backtick.register(reloaded, "a")
-    assert backtick.registered_workers()["a"].function is reloaded
+    for _ in range(2):
+        exec(compile("@worker(name='b')\ndef reloaded(): pass", "", "exec"), module := {"worker": backtick.worker})
+    assert backtick.registered_workers()["b"].function is module["reloaded"]
+
+
+DECORATORS = """
+import functools
+
+def bare(function):
+    def wrapper(*args, **kwargs):
+        return function(*args, **kwargs)
+    return wrapper
+
+def wrapping(function):
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        return function(*args, **kwargs)
+    return wrapper
+"""
+
+MANY_KINDS = """
+import functools
+import backtick
+from decorators import bare, wrapping
+from myjobs import note
+
+VERSION = 1
+
+@backtick.worker
+@wrapping
+def wrapped():
+    note("wrapped", VERSION)
+
+@backtick.worker(name="bare")
+@bare
+def hidden():
+    note("bare", VERSION)
+
+class Service:
+    def __call__(self):
+        note("object", VERSION)
+    def method(self):
+        note("method", VERSION)
+
+service = backtick.worker(name="object")(Service())
+backtick.register(service.method, "method")
+backtick.register(functools.partial(note, "partial", VERSION), "partial")
+backtick.register(lambda: note("lambda", VERSION), "lambda")
+
+@backtick.cron("@daily", name="by day")
+@backtick.cron("@hourly")
+@backtick.worker
+def often():
+    note("often", VERSION)
+"""
+KINDS_OF_WORKERS = ["kinds.wrapped", "bare", "object", "method", "partial", "lambda", "kinds.often"]
+
+
+@pytest.fixture
+def kinds(project, monkeypatch):
+    """The project with a module of workers of all kinds, imported."""
+    (project.path / "decorators.py").write_text(DECORATORS)
+    (project.path / "kinds.py").write_text(MANY_KINDS)
+    monkeypatch.syspath_prepend(project.path)
+    monkeypatch.setitem(sys.modules, "backtick", backtick)
+    yield project
+    for name in ("kinds", "decorators", "myjobs", "shop", "shop.tasks"):
+        sys.modules.pop(name, None)
+
+
+def test_a_reload_of_its_module_replaces_a_worker_of_whatever_kind_and_its_schedules(db, clean_registry, runner, kinds):
+    module = importlib.import_module("kinds")
+    old = module.often
+    (kinds.path / "kinds.py").write_text(MANY_KINDS.replace("VERSION = 1", "VERSION = 23"))
+
+    importlib.reload(module)
+    for name in KINDS_OF_WORKERS:
+        backtick.schedule(name)
+    backtick.schedule(old)  # somebody did `from kinds import often` before
+    runner(drain=True).join()
+
+    assert set(KINDS_OF_WORKERS) <= backtick.registered_workers().keys()
+    assert sorted(kinds.lines()) == sorted(f"{name.removeprefix('kinds.')} 23" for name in [*KINDS_OF_WORKERS, "often"])
+    assert list(backtick._schedules) == ["kinds.often", "by day"]
+
+
+@pytest.mark.parametrize("options", [["--processes"], ["--executor", "elsewhere:pool"]])
+@pytest.mark.parametrize("first", ["bare", "partial"])
+def test_workers_of_all_kinds_are_found_by_processes_that_have_to_import_them(db, kinds, options, first):
+    (kinds.path / "elsewhere.py").write_text(
+        "import multiprocessing\nfrom concurrent.futures import ProcessPoolExecutor\n"
+        "def pool(): return ProcessPoolExecutor(1, multiprocessing.get_context('spawn'))\n"
+    )
+    names = [first, *(name for name in KINDS_OF_WORKERS if name != first)]
+    for name in names:
+        enqueue(db, name, p_max_tries=1)
+
+    status, _, said = kinds.python("backtick.py", "kinds", "--drain", "--pool-size", "1", *options)
+
+    assert (status, states(db)) == (0, {"done": len(names)}), said
+    assert kinds.lines() == [f"{name.removeprefix('kinds.')} 1" for name in names]
+
+
+def test_a_name_that_other_functions_may_have_too_is_refused_and_one_asked_for(clean_registry):
+    def bare(function):
+        return lambda *args: function(*args)
+
+    def made():
+        def wrapper():
+            pass
+
+        return wrapper
+
+    def inner():
+        pass
+
+    for function in (inner, made()):
+        for decorate in (backtick.worker, backtick.register, backtick.cron("@daily"), backtick.recurring(minutes=1)):
+            with pytest.raises(ValueError, match=r"<locals>.*made inside a function.*name='module.function'.*wraps"):
+                decorate(function)
+    with pytest.raises(ValueError, match="made inside a function"):
+        backtick.worker(bare(inner))
+    assert backtick.registered_workers() == {}
+
+
+def test_two_functions_that_one_factory_made_cannot_share_a_name_and_the_first_stays(db, clean_registry, runner):
+    ran = []
+
+    def made(what):
+        def wrapper():
+            ran.append(what)
+
+        return wrapper
+
+    class Service:
+        def __call__(self):
+            pass
+
+        def send(self):
+            pass
+
+    backtick.register(made("invoice"), "a")
+    backtick.register(functools.partial(made, 1), "b")
+    backtick.register(Service(), "c")
+    backtick.register(Service().send, "d")
+    backtick.register(lambda: 1, "e")
+
+    for name, function in [
+        *[("a", made("delete")), ("b", functools.partial(made, 2)), ("c", Service()), ("d", Service().send)],
+        *[("e", lambda: 2), ("a", functools.partial(made("delete")))],
+    ]:
+        for decorate in (backtick.register, lambda f, name: backtick.cron("@daily", name=name)(f)):
+            if name == "d" and decorate is not backtick.register:
+                continue  # what is bound to an object cannot be decorated
+            with pytest.raises(backtick.AlreadyRegistered, match=f"'{name}' is the worker .*give one of them another"):
+                decorate(function, name)
+    backtick.schedule("a")
+    runner(drain=True).join()
+    assert ran == ["invoice"]
+    assert backtick._schedules == {}
+
+
+def test_what_is_said_twice_of_a_worker_is_an_error_unless_it_is_the_same(clean_registry):
+    def f():
+        pass
+
+    backtick.worker(name="f", priority=3)(f)
+    backtick.worker(name="f", priority=3)(f)
+    backtick.register(f, "f", priority=3)
+    for decorate, words in [
+        (backtick.worker(name="f", priority=4), "is the worker 'f' already, with other options; say them once"),
+        (backtick.worker(name="f"), "is the worker 'f' already, with other options; say them once"),
+        (backtick.worker(name="g", priority=3), "is the worker 'f' already; a job has one name"),
+        (lambda f: backtick.register(f, "f", queue="mail"), "is the worker 'f' already, with other options"),
+    ]:
+        with pytest.raises(backtick.AlreadyRegistered, match=words):
+            decorate(f)
+    assert list(backtick.registered_workers()) == ["f"]
+
+
+def test_a_function_of_two_names_is_scheduled_by_name(db, clean_registry):
+    backtick.register(print, "say")
+    backtick.register(print, "say aloud")
+
+    for ask in (backtick.schedule, backtick.unregister, lambda f: backtick.schedule_recurring(1000, f)):
+        with pytest.raises(ValueError, match=r"builtins.print is registered as say and say aloud; say which, by name"):
+            ask(print)
+    backtick.schedule("say aloud")
+    backtick.unregister("say")
+    backtick.schedule(print)
+
+    assert db.execute("select name from backtick_job").fetchall() == [("say aloud",)] * 2
+
+
+class Methods:
+    def send(self, to):
+        pass
+
+
+def test_what_would_run_nothing_or_on_nothing_is_no_worker(clean_registry):
+    class Service:
+        @classmethod
+        def make(cls):
+            pass
+
+        def __call__(self):
+            yield
+
+    for what, error, words in [
+        (Service, TypeError, "is a class: calling it makes an object"),
+        (Methods.send, ValueError, "is a method, and a job has no object to call it on.*@staticmethod above @worker"),
+        (staticmethod(print), TypeError, "would hide the worker; put @worker below it"),
+        (Service.__dict__["make"], TypeError, "would hide the worker; put @worker below it"),
+        (Service(), TypeError, "is a generator"),
+        (functools.partial(Service()), TypeError, "is a generator"),
+        ("mail", TypeError, r"not 'mail'; options are given by name, as in @worker\(queue='mail'\)"),
+    ]:
+        for decorate in (backtick.worker, backtick.worker(name="a"), lambda f: backtick.register(f, "a")):
+            with pytest.raises(error, match=words):
+                decorate(what)
+    with pytest.raises(TypeError, match="is bound to an object; use register"):
+        backtick.worker(Service.make)
+    assert backtick.registered_workers() == {}
+
+
+def test_a_file_that_is_run_and_imported_has_one_name_and_one_worker(db, project):
+    (project.path / "shop").mkdir()
+    (project.path / "shop" / "__init__.py").write_text("")
+    (project.path / "tasks.py").write_text(
+        "import backtick\nimport helper\n\n"
+        "@backtick.cron('@daily')\n@backtick.worker\ndef hello(): pass\n\n"
+        "@backtick.worker(name='named')\ndef other(): pass\n\n"
+        "if __name__ == '__main__':\n"
+        "    helper.late()\n"
+        "    hello.schedule(), helper.tasks().hello.schedule(), backtick.schedule(hello)\n"
+        "    print(*sorted(backtick.registered_workers()), *backtick._schedules)\n"
+    )
+    shutil.copy(project.path / "tasks.py", project.path / "shop" / "tasks.py")
+    (project.path / "helper.py").write_text(
+        "import importlib, os, sys\n"
+        "def tasks(): return importlib.import_module(os.environ['TASKS'])\n"
+        "def late(): os.environ['WHEN'] == 'late' and tasks()\n"
+        "if os.environ['WHEN'] == 'early' and 'tasks' not in sys.modules and 'shop.tasks' not in sys.modules: tasks()\n"
+    )
+
+    for name, when, arguments in [
+        *[("tasks", "early", ["tasks.py"]), ("tasks", "late", ["tasks.py"]), ("tasks", "late", ["-m", "tasks"])],
+        *[("shop.tasks", "early", ["shop/tasks.py"]), ("shop.tasks", "early", ["-m", "shop.tasks"])],
+        ("shop.tasks", "late", ["-m", "shop.tasks"]),
+    ]:
+        environment = {**os.environ, "PYTHONPATH": str(project.path), "TASKS": name, "WHEN": when}
+        status, said, problem = project.python(*arguments, env=environment)
+        queued = [row[0] for row in db.execute("delete from backtick_queue returning name")]
+
+        assert (status, said.split()) == (0, ["named", f"{name}.hello", f"{name}.hello"]), problem
+        assert queued == [f"{name}.hello"] * 3
+
+
+def test_a_process_that_multiprocessing_has_spawned_schedules_under_the_programs_name(db, project):
+    (project.path / "program.py").write_text(
+        "import multiprocessing\nimport backtick\n\n@backtick.worker\ndef hello(): pass\n\n"
+        "if __name__ == '__main__':\n"
+        "    child = multiprocessing.get_context('spawn').Process(target=backtick.schedule, args=[hello])\n"
+        "    child.start(), child.join()\n"
+    )
+
+    status, _, said = project.python("program.py")
+
+    assert (status, db.execute("select name from backtick_job").fetchall()) == (0, [("program.hello",)]), said
 
 
 @pytest.mark.parametrize(
@@ -2914,6 +3176,280 @@ def test_an_async_worker_that_blocks_the_event_loop_holds_up_no_other(db, clean_
     assert f"perhaps job {blocking} blocker" in caplog.text
 
 
+WHAT_CALLS_RETURN = """
+import asyncio, contextlib, functools, itertools, threading, types
+from concurrent.futures import ThreadPoolExecutor
+from backtick import current_job, register, worker
+from decorators import bare, wrapping
+from myjobs import note
+
+async def body():
+    await asyncio.sleep(0)
+    note(current_job().name)
+
+class Service:
+    async def __call__(self):
+        await body()
+    async def method(self):
+        await body()
+
+class Awaitable:
+    def __await__(self):
+        return body().__await__()
+
+@types.coroutine
+def old_style():
+    yield from body().__await__()
+
+async def forgot_await():
+    return body()
+
+async def left_a_task():
+    return asyncio.create_task(body())
+
+def finished():
+    generator = (note("finished") for _ in range(1))
+    list(generator)
+    return generator
+
+def managed():
+    with manager() as value:
+        return value
+
+def generator():
+    note("never")
+    yield
+
+async def async_generator():
+    note("never")
+    yield
+
+async def gives_async_generator():
+    return async_generator()
+
+manager = contextlib.contextmanager(generator)
+async_manager = contextlib.asynccontextmanager(async_generator)
+pool = ThreadPoolExecutor()
+
+def half():
+    lines = (line for line in "ab")
+    next(lines)
+    return lines
+
+RUN = {
+    "wrapped": wrapping(body), "hidden": bare(body), "lambda": lambda: body(), "object": Service(),
+    "method": Service().method, "hidden object": bare(Service()), "partial": functools.partial(body),
+    "partial of object": functools.partial(Service()), "awaitable": Awaitable, "old style": lambda: old_style(),
+    "forgot": forgot_await, "task": left_a_task, "plainly forgot": lambda: forgot_await(),
+    "future": lambda: pool.submit(note, "future"), "finished": finished,
+}
+LEFT = {
+    "generator": lambda: generator(), "expression": lambda: (note(n) for n in "ab"), "half": half,
+    "async generator": lambda: async_generator(), "from async": gives_async_generator,
+    "manager": lambda: manager(), "decorated manager": manager, "async manager": lambda: async_manager(),
+    "decorator without parentheses": lambda: wrapping(body), "partial left": lambda: functools.partial(note, 1),
+    "bound": lambda: Service().method, "map": lambda: map(note, "ab"),
+}
+PLAIN = {"list": lambda: [1], "lock": threading.Lock, "file": lambda: open(__file__), "count": itertools.count,
+         "zero": lambda: 0, "class": lambda: Service}
+
+for name, function in {**RUN, **LEFT, **PLAIN}.items():
+    function = function if not isinstance(function, type) else functools.partial(lambda f: f(), function)
+    register(function, name)
+
+@worker(name="failing")
+@bare
+async def failing():
+    await body()
+    raise LookupError("after all")
+"""
+
+
+@pytest.mark.parametrize("place", ["threads", "processes", "thread executor", "process executor"])
+def test_what_a_call_returned_is_run_if_that_is_possible_and_fails_the_job_if_nobody_ran_it(db, kinds, place):
+    (kinds.path / "returns.py").write_text(WHAT_CALLS_RETURN)
+    (kinds.path / "elsewhere.py").write_text(
+        "import multiprocessing\nfrom concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor\n"
+        "def processes(): return ProcessPoolExecutor(2, multiprocessing.get_context('spawn'))\n"
+        "def threads(): return ThreadPoolExecutor(2)\n"
+    )
+    where = {
+        "threads": [],
+        "processes": ["--processes"],
+        "thread executor": ["--executor", "elsewhere:threads"],
+        "process executor": ["--executor", "elsewhere:processes"],
+    }[place]
+    module = {}
+    exec(WHAT_CALLS_RETURN.partition("for name, function")[0], module)
+    for name in [*module["RUN"], *module["LEFT"], *module["PLAIN"], "failing"]:
+        enqueue(db, name, p_max_tries=1)
+    module["pool"].shutdown()
+
+    status, _, said = kinds.python("-W", "error", "backtick.py", "returns", "--drain", "--pool-size", "4", *where)
+
+    assert status == 0, said
+    ended = {name: (state, error) for name, state, error in db.execute("select name, state, error from backtick_done")}
+    assert {name for name, (state, _) in ended.items() if state == "done"} == {*module["RUN"], *module["PLAIN"]}
+    for name in module["LEFT"]:
+        assert ended[name][1]["class"] == "TypeError"
+        assert re.match("the worker returned <?.*, which nobody runs: it must do its work", ended[name][1]["message"])
+    assert ended["failing"][1]["class"] == "LookupError"
+    assert sorted(kinds.lines()) == sorted([*module["RUN"], "failing"])
+
+
+def test_a_coroutine_that_a_plain_worker_returned_runs_on_the_event_loop_of_the_async_ones(db, clean_registry, runner):
+    seen = {}
+
+    async def note(name):
+        seen[name] = (asyncio.get_running_loop(), backtick.current_job().name)
+
+    backtick.register(note, "async")
+    backtick.register(functools.wraps(note)(lambda *args: note(*args)), "wrapped")
+    backtick.register(lambda name: note(name), "plain")
+    for name in ("plain", "async", "wrapped"):
+        backtick.schedule(name, name)
+
+    runner(drain=True).join()
+
+    assert {name for _, name in seen.values()} == {"plain", "async", "wrapped"}
+    assert len({loop for loop, _ in seen.values()}) == 1
+
+
+def test_a_decorator_that_runs_an_async_worker_itself_still_may(db, clean_registry, runner):
+    ran = []
+
+    async def body():
+        await asyncio.sleep(0)
+        ran.append(1)
+
+    @backtick.worker(name="a")
+    @functools.wraps(body)
+    def run_to_the_end():
+        asyncio.run(body())
+
+    run_to_the_end.schedule()
+    runner(drain=True).join()
+
+    assert (ran, states(db)) == ([1], {"done": 1})
+
+
+@pytest.mark.parametrize("why", ["timeout", "cancel", "stop"])
+def test_a_coroutine_that_a_plain_worker_returned_is_cancelled_and_its_slot_goes_on(db, clean_registry, runner, why):
+    events, threads = [], []
+
+    async def body():
+        events.append("began")
+        try:
+            await asyncio.sleep(PATIENCE_S)
+        except asyncio.CancelledError:
+            events.append("cancelled")
+            raise
+
+    def hanging():
+        threads.append(threading.get_ident())
+        return body()
+
+    backtick.register(hanging, "hanging", timeout_ms=300 if why == "timeout" else None, max_tries=1)
+    backtick.register(lambda: threads.append(threading.get_ident()), "next")
+    handle = runner(pool_size=1, shutdown_ms=0)
+    id_ = backtick.schedule("hanging")
+    wait_until(lambda: events, "the job to begin")
+    after = backtick.schedule("next")
+
+    if why == "cancel":
+        backtick.cancel(id_)
+    elif why == "stop":
+        handle.stop()
+
+    wait_until(lambda: events == ["began", "cancelled"], "the coroutine to be cancelled")
+    if why == "stop":
+        assert job_of(db, id_).state == "queued"
+        return
+    wait_until(lambda: job_of(db, after).state == "done", "the slot to go on")
+    assert job_of(db, id_).state == {"timeout": "exceeded", "cancel": "canceled"}[why]
+    assert len(set(threads)) == 1  # no thread was lost to it
+
+
+async def raise_in_a_task(error):
+    async def child():
+        raise error
+
+    await asyncio.create_task(child())
+
+
+async def raise_in_a_group(error):
+    await asyncio.gather(asyncio.sleep(PATIENCE_S), raise_in_a_task(error))
+
+
+async def raise_in_a_task_of_nobody(error):
+    task = asyncio.create_task(raise_in_a_task(error))
+    await asyncio.wait([task])
+    raise LookupError(task.cancelled() or task.exception())
+
+
+async def raise_in_a_callback(error):
+    def callback():
+        raise error
+
+    asyncio.get_running_loop().call_soon(callback)
+    await asyncio.sleep(0.01)
+    raise LookupError("after it")
+
+
+async def stop_the_loop(error):
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0.01)
+    raise LookupError("after it")
+
+
+async def cancel_all_others(error):
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        if task.get_name() != "neighbour":
+            task.cancel()
+    await asyncio.sleep(0.01)
+    raise LookupError("after it")
+
+
+@pytest.mark.parametrize(
+    "is_async, how, error",
+    [
+        (True, raise_in_a_task, SystemExit(3)),
+        (True, raise_in_a_task, KeyboardInterrupt()),
+        (True, raise_in_a_task, asyncio.CancelledError()),
+        (True, raise_in_a_group, SystemExit(3)),
+        (True, raise_in_a_task_of_nobody, KeyboardInterrupt()),
+        (True, raise_in_a_callback, SystemExit(3)),
+        (True, stop_the_loop, None),
+        (True, cancel_all_others, None),
+        (False, raise_in_a_task, SystemExit(3)),
+        (False, cancel_all_others, None),
+    ],
+)
+def test_nothing_that_a_task_of_a_job_does_ends_the_event_loop_or_its_neighbours(
+    db, clean_registry, runner, is_async, how, error
+):
+    go_on = threading.Event()
+
+    async def neighbour():
+        asyncio.current_task().set_name("neighbour")
+        await asyncio.to_thread(go_on.wait, PATIENCE_S)
+
+    backtick.register(neighbour, "neighbour")
+    backtick.register(functools.partial(how, error) if is_async else lambda: how(error), "odd", max_tries=1)
+    runner()
+    first = backtick.schedule("neighbour")
+    wait_until(lambda: job_of(db, first).state == "running", "the neighbour to run")
+
+    odd = backtick.schedule("odd")
+    wait_until(lambda: job_of(db, odd).state == "exceeded", "the odd job to fail")
+    second = backtick.schedule("neighbour")
+    wait_until(lambda: job_of(db, second).state == "running", "another to run")
+    go_on.set()
+
+    wait_for_states(db, {"done": 2, "exceeded": 1})
+    assert {job_of(db, id_).tries for id_ in (first, second)} == {1}
+
+
 def test_plain_and_async_workers_share_a_runner(db, clean_registry, runner):
     backtick.register(lambda: time.sleep(0.001), "plain")
 
@@ -3711,6 +4247,22 @@ def test_whatever_a_job_does_in_a_process_of_its_own_it_takes_nobody_with_it(db,
     assert db.execute("select max(crashes), count(distinct runner) from backtick_done").fetchone() == (0, 1)
     ((_, hung, its_child),) = [line.split() for line in hard.lines() if line.startswith("hangs")]
     wait_until(lambda: not is_running(hung) and not is_running(its_child), "what hung to be gone, and its child")
+
+
+@pytest.mark.parametrize("output", [">&-", ">&- 2>&-", "> /dev/full", "| :"])
+def test_a_job_that_succeeded_in_a_process_is_done_although_its_output_goes_nowhere(db, project, monkeypatch, output):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # else it is the worker's own print that fails
+    (project.path / "prints.py").write_text(
+        "from backtick import worker\nfrom myjobs import note\n\n"
+        "@worker\ndef say(n):\n    print('x' * 100)\n    note(n)\n"
+    )
+    call(db, "bt_enqueue_many", p_name="prints.say", p_args=["[1]", "[2]", "[3]"])
+
+    command = shlex.join([sys.executable, "backtick.py", "prints", "--drain", "--pool-size", "1", "--processes"])
+    subprocess.run(["bash", "-c", f"{command} {output}"], cwd=project.path, stderr=subprocess.PIPE, timeout=60)
+
+    assert (states(db), sorted(project.lines())) == ({"done": 3}, ["1", "2", "3"])
+    assert db.execute("select max(tries) from backtick_done").fetchone() == (1,)
 
 
 def test_jobs_in_processes_reuse_them_up_to_max_tasks_per_child(db, hard):
@@ -5351,7 +5903,7 @@ def test_a_schedule_without_a_worker_is_logged_once(db, clean_registry, runner, 
 def test_a_decorated_function_stays_a_function_and_its_schedule_is_stored_when_a_runner_starts(
     db, clean_registry, runner
 ):
-    @backtick.recurring(minutes=5, args=[3], queue="mail", priority=1, catch_up="all", overlap="allow")
+    @backtick.recurring(minutes=5, name="five", args=[3], queue="mail", priority=1, catch_up="all", overlap="allow")
     def five(x=0):
         return x + 1
 
@@ -5369,9 +5921,14 @@ def test_a_decorated_function_stays_a_function_and_its_schedule_is_stored_when_a
 
     runner()
 
-    name = f"{__name__}.{five.__qualname__}"
-    shown = schedule_of(db, name)
-    assert (shown.worker, shown.interval_ms, shown.args, shown.queue, shown.priority) == (name, 300_000, [3], "mail", 1)
+    shown = schedule_of(db, "five")
+    assert (shown.worker, shown.interval_ms, shown.args, shown.queue, shown.priority) == (
+        "five",
+        300_000,
+        [3],
+        "mail",
+        1,
+    )
     assert (shown.catch_up, shown.overlap, shown.has_worker) == ("all", "allow", False)  # nobody serves mail
     la = schedule_of(db, "at two and four")
     assert (la.spec, la.tz, la.has_worker) == ("0 0 14,16 * * *", "America/Los_Angeles", True)
@@ -5404,6 +5961,13 @@ def test_schedules_can_be_made_and_removed_by_calls_also_inside_a_transaction(ur
         (lambda: backtick.recurring(-1, name="a")(lambda: 1), "the interval is -1"),
         (lambda: backtick.recurring(1000, name="a", catch_up="no")(lambda: 1), "catch_up is 'no'"),
         (lambda: backtick.recurring(1000, name="a", args=[3])(lambda: 1), "a: too many positional arguments"),
+        (lambda: backtick.recurring(print), "@recurring(minutes=5); it was given <built-in function print>"),
+        (lambda: backtick.recurring(lambda: 1, name="a"), "@recurring(minutes=5); it was given <function"),
+        (lambda: backtick.recurring(60_000, minutes=1), "@recurring(minutes=5); it was given 60000, minutes"),
+        (lambda: backtick.recurring(dt.timedelta(1), hours=1), "it was given datetime.timedelta(days=1), hours"),
+        (lambda: backtick.recurring(seconds=0.5), "the interval is 500 ms; a schedule fires once a second at most"),
+        (lambda: backtick.recurring(5), "the interval is 5 ms; a schedule fires once a second at most"),
+        (lambda: backtick.recurring(dt.timedelta(milliseconds=999)), "the interval is 999 ms"),
     ],
 )
 def test_a_mistake_in_a_schedule_fails_when_the_decorator_runs_without_a_database(
@@ -5413,6 +5977,64 @@ def test_a_mistake_in_a_schedule_fails_when_the_decorator_runs_without_a_databas
 
     with pytest.raises((ValueError, TypeError), match=re.escape(words)):
         make()
+
+
+@pytest.mark.parametrize(
+    "outer, inner, words",
+    [
+        (
+            lambda: backtick.cron("@daily"),
+            lambda: backtick.cron("@hourly"),
+            "'a' is a schedule of the worker 'a' already; give one of them another name",
+        ),
+        (lambda: backtick.cron("@daily"), lambda: backtick.recurring(minutes=5), "'a' is a schedule of the worker 'a'"),
+        (lambda: backtick.cron("@daily", name="b"), lambda: backtick.cron("@daily", name="b"), "'b' is a schedule of"),
+        (
+            lambda: backtick.cron("@daily", name="b", timeout_ms=5),
+            lambda: backtick.cron("@daily"),
+            "a worker already, so timeout_ms and process would change nothing here",
+        ),
+        (lambda: backtick.recurring(minutes=1, process=True), lambda: lambda f: f, "timeout_ms and process would"),
+        (lambda: backtick.cron("@daily", timeout_ms=None), lambda: lambda f: f, "timeout_ms and process would"),
+        (lambda: backtick.worker(name="a", queue="mail"), lambda: backtick.cron("@daily"), "say them once"),
+        (lambda: backtick.worker(name="b"), lambda: backtick.cron("@daily"), "is the worker 'a' already"),
+    ],
+)
+def test_what_decorators_say_twice_of_a_schedule_or_in_vain_is_an_error(clean_registry, outer, inner, words):
+    def a():
+        pass
+
+    a = inner()(backtick.worker(name="a")(a))
+
+    with pytest.raises(ValueError, match=re.escape(words)):
+        outer()(a)
+
+
+def test_a_schedule_of_a_name_cannot_be_declared_for_two_workers(clean_registry):
+    backtick.cron("@daily", name="nightly")(lambda: 1)
+    b = backtick.worker(name="b")(lambda: 2)
+
+    with pytest.raises(backtick.AlreadyRegistered, match="'nightly' is a schedule of the worker 'nightly' already"):
+        backtick.recurring(minutes=1, name="nightly")(b)
+
+
+def test_a_function_may_have_several_schedules_each_with_its_name_arguments_and_options(db, clean_registry, runner):
+    @backtick.cron("0 0 9 * * *", name="morning", args=["tea"], queue="mail", priority=1)
+    @backtick.recurring(hours=6, name="often", args=["water"])
+    @backtick.cron("0 0 20 * * *", args=["wine"])
+    @backtick.worker(name="serve", timeout_ms=5_000)
+    def serve(what):
+        pass
+
+    runner()
+
+    rows = db.execute("select name, worker, args, queue, priority from backtick_schedule order by name").fetchall()
+    assert rows == [
+        ("morning", "serve", ["tea"], "mail", 1),
+        ("often", "serve", ["water"], "default", 5),
+        ("serve", "serve", ["wine"], "default", 5),
+    ]
+    assert backtick.registered_workers()["serve"].timeout_ms == 5_000
 
 
 def test_a_mistake_in_a_spec_is_shown_with_file_and_line_of_the_module(project):
