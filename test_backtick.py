@@ -1466,6 +1466,162 @@ def test_canceling_that_is_interrupted_leaves_no_lock_behind(db, connect):
     assert claim(db, runner)
 
 
+WAYS_TO_END = {
+    "complete": lambda db, job: call(db, "bt_complete", p_claim=job.claim, p_ids=[job.id]),
+    "fail": lambda db, job: fail(db, job, max_tries=1),
+    "stop": lambda db, job: call(db, "bt_cancel_held", p_claim=job.claim, p_ids=[job.id]),
+    "crash": lambda db, job: (db.execute("delete from backtick_runner"), call(db, "bt_revive", p_max_crashes=1)),
+    "cancel": lambda db, job: (
+        call(db, "bt_release", p_claim=job.claim, p_ids=[job.id]),
+        call(db, "bt_cancel", p_id=job.id),
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_END)
+def test_a_job_whose_id_the_history_holds_ends_all_the_same_and_nothing_recorded_is_lost(db, way):
+    older = enqueue(db, args='["older"]')
+    complete(db, claim(db, register(db))[0])
+    db.execute("alter table backtick_queue alter column id restart with 1")
+    assert enqueue(db, args='["newer"]') == older
+    other = enqueue(db)
+    newer, beside = claim(db, register(db), 2)
+
+    WAYS_TO_END[way](db, newer)
+
+    ended = db.execute("select id, args::text, state = 'done' from backtick_done order by id desc").fetchall()
+    assert [row for row in ended if row[0] == older] == [(older, '["newer"]', way == "complete")]
+    assert [row[1:] for row in ended if row[0] < 0] == [('["older"]', True)]
+    assert job_of(db, other) and not db.execute("select 1 from backtick_queue where id = %s", [older]).fetchone()
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("how", ["an installation", "a runner that starts"])
+def test_ids_that_a_restore_would_give_anew_are_passed_over(url, db, how):
+    runner = register(db)
+    ids = [enqueue(db) for _ in range(3)]
+    for job in claim(db, runner, 2):
+        complete(db, job)
+    for table in ("backtick_queue", "backtick_runner"):
+        db.execute(f"alter table {table} alter column id restart with 1")
+
+    if how == "an installation":
+        backtick.install(Config(database_url=url))
+
+    assert register(db) > runner
+    assert enqueue(db) > max(ids)
+    assert call(db, "bt_mend_sequences") == [(0,)]
+
+
+def test_of_a_dead_runners_jobs_one_that_cannot_be_moved_holds_up_no_other(db, connect):
+    db.execute(
+        "create function refuse() returns trigger language plpgsql as"
+        " $$ begin if new.name = 'boom' then raise 'no'; end if; return new; end $$"
+    )
+    db.execute("create trigger refuse before update on backtick_queue for each row execute function refuse()")
+    locked, bad, *good = [enqueue(db, name) for name in ("a", "boom", "a", "b")]
+    later = enqueue(db, "c")
+    claim(db, register(db), 4), claim(db, register(db))
+    db.execute("delete from backtick_runner")
+    stranger = connect()
+
+    with stranger.transaction():
+        stranger.execute("select from backtick_queue where id = %s for update", [locked])
+        db.execute("set lock_timeout = '5s'")
+        revived = {row[0] for row in call(db, "bt_revive")}
+        assert revived == {*good, later}
+        assert {id_ for (id_,) in db.execute("select unnest(jobs) from backtick_claim")} == {locked, bad}
+
+    assert {row[0] for row in call(db, "bt_revive")} == {locked}
+    db.execute("drop trigger refuse on backtick_queue")
+    assert {row[0] for row in call(db, "bt_revive")} == {bad}
+    assert db.execute("select count(*) from backtick_claim").fetchone() == (0,)
+
+
+CANCELED_CALLS = {  # by function: parameters, made of a runner, its claim, the ids in it and others
+    "bt_cancel": lambda runner, claim_, held, free: {"p_id": free[0]},
+    "bt_cancel_all": lambda *_: {},
+    "bt_claim": lambda runner, *_: {"p_runner": runner, "p_queue": "default", "p_limit": 200, "p_names": NAMES},
+    "bt_complete": lambda runner, claim_, held, free: {"p_claim": claim_, "p_ids": held},
+    "bt_release": lambda runner, claim_, held, free: {"p_claim": claim_, "p_ids": held},
+    "bt_revive": lambda *_: {},
+    "bt_register_runner": lambda *_: {"p_queues": ["default"], "p_host": "h", "p_pid": 1, "p_lock": False},
+    "bt_unregister_runner": lambda runner, *_: {"p_runner": runner},
+}
+
+
+@pytest.mark.parametrize("function", CANCELED_CALLS)
+def test_a_session_whose_calls_are_canceled_at_random_moments_holds_no_lock_afterwards(db, connect, function):
+    victim = connect()
+    pid = victim.info.backend_pid
+    took_s = 0.01
+
+    for _ in range(30):
+        runner = register(db)
+        call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 400)
+        jobs = claim(db, runner, 200)
+        free = [id_ for (id_,) in db.execute("select id from backtick_job where state = 'queued'")]
+        parameters = CANCELED_CALLS[function](runner, jobs[0].claim, [job.id for job in jobs], free)
+        begun = time.monotonic()
+        canceler = threading.Timer(
+            random.uniform(0, took_s), lambda: [db.execute("select pg_cancel_backend(%s)", [pid]) for _ in range(2)]
+        )
+        canceler.start()
+        with contextlib.suppress(errors.QueryCanceled):
+            call(victim, function, **parameters)
+            took_s = time.monotonic() - begun
+        canceler.join()
+        with contextlib.suppress(errors.QueryCanceled):
+            victim.execute("select 1")
+
+        left = db.execute("select classid, objid, mode from pg_locks where pid = %s and locktype = 'advisory'", [pid])
+        assert left.fetchall() == []
+        db.execute("truncate backtick_queue, backtick_claim, backtick_cancel, backtick_runner, backtick_done")
+
+
+def test_neither_a_withdrawal_nor_a_claim_waits_for_the_transaction_of_the_other(db, connect):
+    running, free = enqueue(db), enqueue(db)
+    runner = register(db)
+    (job,) = claim(db, runner)
+    other = connect()
+    db.execute("set lock_timeout = '2s'")
+
+    with other.transaction():
+        call(other, "bt_cancel", p_id=running), call(other, "bt_cancel", p_id=free)
+        assert claim(db, runner) == []
+        assert complete(db, job) == [job.id]
+
+    assert states(db) == {"done": 1, "canceled": 1}
+
+
+def test_withdrawals_and_claims_of_many_sessions_never_take_the_same_job(db, connect):
+    ids = [id_ for (id_,) in call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 600)]
+    sessions = [connect() for _ in range(4)]
+    runners = [register(db) for _ in range(2)]
+
+    def withdraw(session, mine):
+        for id_ in mine:
+            with session.transaction():
+                call(session, "bt_cancel", p_id=id_)
+
+    def take(session, runner):
+        taken = []
+        while job := claim(session, runner, 3):
+            taken += [job_.id for job_ in job]
+        return taken
+
+    futures = [in_thread(withdraw, session, ids[n::4][::-1]) for n, session in enumerate(sessions[:2])]
+    futures += [in_thread(take, session, runner) for session, runner in zip(sessions[2:], runners, strict=True)]
+    taken = [id_ for future in futures[2:] for id_ in future.result(PATIENCE_S)]
+    [future.result(PATIENCE_S) for future in futures[:2]]
+    taken += take(db, runners[0])
+
+    canceled = {id_ for (id_,) in db.execute("select id from backtick_done")}
+    assert len(taken) == len(set(taken))
+    assert canceled.isdisjoint(taken)
+    assert canceled | set(taken) == set(ids)
+
+
 def test_a_job_whose_cancellation_was_rolled_back_is_found_behind_thousands_of_unknown_workers(db, connect):
     call(db, "bt_enqueue_many", p_name="unknown", p_args=["[]"] * 1000, p_run_at="2020-01-01")
     ids, other, runner = [enqueue(db), enqueue(db)], connect(), register(db)
@@ -8251,7 +8407,7 @@ def test_no_search_path_shadow_or_temporary_object_gets_between_a_function_and_i
         "bt_check_job(text, text, text, timestamptz, int, int)": "void",
         "bt_check_job(text, json, text, timestamptz, int, int)": "void",
         "bt_wake(text, timestamptz)": "void",
-        "bt_withdraw(text, bigint[])": "bigint",
+        "bt_withdraw(text, bigint[], int)": "bigint",
         "hashtext(text)": "int",
         "left(text, int)": "text",
         "char_length(text)": "int",

@@ -13,8 +13,10 @@ create or replace function bt_cancel_held(p_claim bigint, p_ids bigint[])
     volatile
     set search_path from current
 as $$
+declare
+    v_claim backtick_claim := bt_let_go(p_claim, p_ids, 'bt_cancel_held');
 begin
-    return query select bt_end(p_claim, p_ids, 'canceled', 'bt_cancel_held');
+    return query select unnest(bt_end(v_claim.jobs, 'canceled', 1, v_claim.runner, v_claim.claimed_at));
 end;
 $$;
 comment on function bt_cancel_held is 'End jobs of a claim as canceled, which the runner has stopped; returns the ids that it ended.';

@@ -12,8 +12,10 @@ create or replace function bt_complete(p_claim bigint, p_ids bigint[])
     volatile
     set search_path from current
 as $$
+declare
+    v_claim backtick_claim := bt_let_go(p_claim, p_ids, 'bt_complete');
 begin
-    return query select bt_end(p_claim, p_ids, 'done', 'bt_complete');
+    return query select unnest(bt_end(v_claim.jobs, 'done', 1, v_claim.runner, v_claim.claimed_at));
 end;
 $$;
 comment on function bt_complete is 'End jobs of a claim as done; returns the ids that it ended.';

@@ -1,18 +1,32 @@
 -- SPDX-License-Identifier: EPL-1.0+
 --
--- bt_end: end jobs of a claim, whose run is the last thing that happens to them.
+-- bt_end: end jobs, whatever brought them there; the one place that moves a job from the queue to the history.
+--
+-- Callers have made sure that nobody else moves these jobs: by bt_let_go, by the lock on a dead runner's claim,
+-- or as bt_withdraw does.
+--
+-- The history cannot refuse an id: what has succeeded would be run again. If the sequence of ids has gone back (a
+-- restore, logical replication, a failover), it may hold an older job of the same id. Then the older one keeps all
+-- that is recorded of it, under a negative id, and the id means the job that had it last.
 --
 -- Jobs are found by their ids whatever the table's statistics say: a plan that was made while it was
 -- small must not read all of it when it has grown.
 --
--- p_claim   the claim that bt_claim returned
--- p_ids     ids of jobs of that claim
--- p_state   done or canceled
--- p_caller  the function on whose behalf this is, for the error
--- returns   the ids that this call ended; an id that the claim does not hold is not among them
--- raises    22004 null_value_not_allowed
-create or replace function bt_end(p_claim bigint, p_ids bigint[], p_state text, p_caller text)
-    returns setof bigint
+-- p_ids         the jobs
+-- p_state       done, exceeded or canceled
+-- p_tries       tries to be added
+-- p_runner      who ends them; null: no runner does
+-- p_started_at  when they were claimed; null: they were not
+-- returns       the ids of those that were there
+drop function if exists bt_end(bigint, bigint[], text, text);  -- of version 3
+create or replace function bt_end(
+    p_ids        bigint[],
+    p_state      text,
+    p_tries      int,
+    p_runner     bigint,
+    p_started_at timestamptz
+)
+    returns bigint[]
     language plpgsql
     volatile
     set search_path from current
@@ -20,22 +34,39 @@ create or replace function bt_end(p_claim bigint, p_ids bigint[], p_state text, 
     set jit to off
 as $$
 declare
-    v_claim backtick_claim := bt_let_go(p_claim, p_ids, p_caller);
     v_now   timestamptz := bt_now();
+    v_count bigint;
 begin
-    return query
-        with ended as (
-            delete from backtick_queue as job
-            where job.id = any (v_claim.jobs)
-            returning job.*
-        )
-        insert into backtick_done (
-            id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
-            error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by)
-        select id, queue, name, args, priority, run_at, p_state, tries + 1, crashes, max_tries,
-               error, v_claim.runner, created_at, v_claim.claimed_at, v_now, schedule, scheduled_for, enqueued_by
-        from ended
-        returning id;
+    loop
+        begin
+            with ended as (
+                delete from backtick_queue as job
+                where job.id = any (p_ids)
+                returning job.*
+            )
+            insert into backtick_done (
+                id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
+                error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by)
+            select id, queue, name, args, priority, run_at, p_state, tries + p_tries, crashes, max_tries,
+                   error, p_runner, created_at, p_started_at, v_now, schedule, scheduled_for, enqueued_by
+            from ended;
+            get diagnostics v_count = row_count;
+            exit;
+        exception when unique_violation then
+            update backtick_done as older
+            set id = -1 - ('x' || right(gen_random_uuid()::text, 12))::bit(48)::bigint
+            where older.id = any (p_ids)
+              and exists (select from backtick_queue as job where job.id = older.id);
+            if not found then
+                raise;
+            end if;
+            raise warning 'bt_end: ids of % had been given before; what ended under them has negative ids now', p_ids;
+        end;
+    end loop;
+    if v_count = cardinality(p_ids) then
+        return p_ids;
+    end if;
+    return array(select job.id from backtick_done as job where job.id = any (p_ids) and job.finished_at = v_now);
 end;
 $$;
-comment on function bt_end is 'End jobs of a claim in the given state; returns the ids that it ended.';
+comment on function bt_end is 'End jobs in the given state, whatever the history holds; returns the ids of those that were there.';

@@ -27,8 +27,11 @@ create or replace function bt_fail(
 as $$
 #variable_conflict use_column
 declare
-    v_now   timestamptz := bt_now();
-    v_claim backtick_claim;
+    v_now    timestamptz := bt_now();
+    v_claim  backtick_claim;
+    v_queued bigint[];
+    v_due    timestamptz[];
+    v_last   bigint[];
 begin
     if cardinality(p_errors) is distinct from cardinality(p_ids)
         or p_retry_ms is null or p_retry_ms < 0 or p_max_tries is null or p_max_tries < 1
@@ -40,40 +43,35 @@ begin
     end if;
     v_claim := bt_let_go(p_claim, p_ids, 'bt_fail');
 
-    return query
-        with failed as (
-            select failed.id, failed.error
-            from unnest(p_ids, p_errors) as failed (id, error)
-            where failed.id = any (v_claim.jobs)
-        ), retried as (
-            update backtick_queue as job
-            set tries = job.tries + 1,
-                run_at = v_now + bt_backoff(job.tries + 1, p_retry_ms),
-                error = failed.error
-            from failed
-            where job.id = failed.id
-              and job.tries + 1 < coalesce(job.max_tries, p_max_tries)
-            returning job.id, job.queue, job.run_at
-        ), ended as (
-            delete from backtick_queue as job
-            using failed
-            where job.id = failed.id
-              and job.tries + 1 >= coalesce(job.max_tries, p_max_tries)
-            returning job.*, failed.error as last_error
-        ), exceeded as (
-            insert into backtick_done (
-                id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
-                error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by)
-            select id, queue, name, args, priority, run_at, 'exceeded', tries + 1, crashes, max_tries,
-                   last_error, v_claim.runner, created_at, v_claim.claimed_at, v_now, schedule, scheduled_for, enqueued_by
-            from ended
-            returning id
-        ), woken as (
-            select bt_wake(queue, min(run_at)) from retried group by queue
-        )
-        select retried.id, 'queued', retried.run_at from retried left join woken on true
-        union all
-        select exceeded.id, 'exceeded', null from exceeded;
+    with failed as (
+        update backtick_queue as job
+        set tries = job.tries + 1,
+            run_at = case
+                when job.tries + 1 < coalesce(job.max_tries, p_max_tries)
+                then v_now + bt_backoff(job.tries + 1, p_retry_ms)
+                else job.run_at
+            end,
+            error = failed.error
+        from unnest(p_ids, p_errors) as failed (id, error)
+        where failed.id = any (v_claim.jobs)
+          and job.id = failed.id
+        returning job.id, job.run_at, job.tries < coalesce(job.max_tries, p_max_tries) as has_tries
+    )
+    select array_agg(failed.id) filter (where failed.has_tries),
+           array_agg(failed.run_at) filter (where failed.has_tries),
+           array_agg(failed.id) filter (where not failed.has_tries)
+    into v_queued, v_due, v_last
+    from failed;
+
+    if v_queued is not null then
+        perform bt_wake(v_claim.queue, (select min(due.run_at) from unnest(v_due) as due (run_at)));
+        return query select again.id, 'queued', again.run_at from unnest(v_queued, v_due) as again (id, run_at);
+    end if;
+    if v_last is not null then
+        return query
+            select ended.id, 'exceeded', null::timestamptz
+            from unnest(bt_end(v_last, 'exceeded', 0, v_claim.runner, v_claim.claimed_at)) as ended (id);
+    end if;
 end;
 $$;
 comment on function bt_fail is 'Queue failed jobs of a claim again with back-off, or end them as exceeded; says which.';

@@ -41,6 +41,7 @@ begin
                   hint = 'Name at least one queue, none of them empty; lease_ms is a positive number of milliseconds.';
     end if;
 
+    perform bt_mend_sequences();
     insert into backtick_runner (host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at)
     values (p_host, p_pid, p_queues, p_names, p_lease_ms, p_lock, v_now, v_now)
     returning id into v_runner;

@@ -13,7 +13,8 @@
 -- with back-off; a job that was running in p_max_crashes runners that died is exceeded.
 --
 -- Locks: runner rows, then claim rows, then job rows, as everywhere; locked ones are left to whoever
--- holds them, so any number of runners may call this at once.
+-- holds them, so any number of runners may call this at once. What is locked, or cannot be moved, holds up nothing else:
+-- the rest of its claim is revived, and it stays in the claim for the next call. A call goes on for a second, about.
 --
 -- p_runner       the runner that calls, which is not judged; null: none
 -- p_retry_ms     milliseconds, the unit of the back-off: see bt_backoff
@@ -40,6 +41,9 @@ declare
     v_since  timestamptz;
     v_runner backtick_runner;
     v_claim  backtick_claim;
+    v_ids    bigint[];
+    v_left   bigint[];
+    v_id     bigint;
 begin
     if p_retry_ms is null or p_retry_ms < 0 or p_max_crashes is null or p_max_crashes < 1 then
         raise exception 'bt_revive: retry_ms %, max_crashes %', p_retry_ms, p_max_crashes
@@ -51,7 +55,9 @@ begin
     where uptime.started_at = pg_postmaster_start_time();
     if not found then
         v_since := v_now;
-        delete from backtick_uptime as old where old.started_at <> pg_postmaster_start_time();
+        delete from backtick_uptime as old
+        using (select started_at from backtick_uptime where started_at <> pg_postmaster_start_time() for update skip locked) as before
+        where old.started_at = before.started_at;
         insert into backtick_uptime (started_at, since)
         values (pg_postmaster_start_time(), v_since)
         on conflict do nothing;
@@ -82,46 +88,79 @@ begin
         where not exists (select from backtick_runner as alive where alive.id = orphan.runner)
         for update skip locked
     loop
-        delete from backtick_claim as orphan where orphan.id = v_claim.id;
+        v_ids := array(select job.id from backtick_queue as job where job.id = any (v_claim.jobs) for update skip locked);
+        v_left := array(
+            select job.id from backtick_queue as job where job.id = any (v_claim.jobs) except select unnest(v_ids));
+        begin
+            return query select * from bt_revive_jobs(v_claim, v_ids, p_retry_ms, p_max_crashes);
+        exception when others then
+            foreach v_id in array v_ids loop
+                begin
+                    return query select * from bt_revive_jobs(v_claim, array[v_id], p_retry_ms, p_max_crashes);
+                exception when others then
+                    v_left := v_left || v_id;
+                    raise warning 'bt_revive: job % of the dead runner % cannot be moved: %', v_id, v_claim.runner, sqlerrm;
+                end;
+            end loop;
+        end;
 
-        return query
-            with revived as (
-                update backtick_queue as job
-                set crashes = job.crashes + 1,
-                    run_at = case
-                        when job.crashes = 0 then job.run_at
-                        else v_now + bt_backoff(job.crashes, p_retry_ms)
-                    end
-                where job.id = any (v_claim.jobs)
-                  and job.crashes + 1 < p_max_crashes
-                returning job.id, job.name
-            ), ended as (
-                delete from backtick_queue as job
-                where job.id = any (v_claim.jobs)
-                  and job.crashes + 1 >= p_max_crashes
-                returning job.*
-            ), exceeded as (
-                insert into backtick_done (
-                    id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
-                    error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by)
-                select id, queue, name, args, priority, run_at, 'exceeded', tries, crashes + 1, max_tries,
-                       jsonb_build_object(
-                           'class', 'RunnerDied',
-                           'message', format('%s runners died while they ran this job; max_crashes is %s',
-                                             crashes + 1, p_max_crashes),
-                           'traceback', null),
-                       v_claim.runner, created_at, v_claim.claimed_at, v_now, schedule, scheduled_for, enqueued_by
-                from ended
-                returning id, name
-            )
-            select revived.id, revived.name, v_claim.runner, 'queued' from revived
-            union all
-            select exceeded.id, exceeded.name, v_claim.runner, 'exceeded' from exceeded;
-
+        if v_left = '{}' then
+            delete from backtick_claim as orphan where orphan.id = v_claim.id;
+        elsif cardinality(v_left) < cardinality(v_claim.jobs) then
+            update backtick_claim as orphan set jobs = v_left where orphan.id = v_claim.id;
+        end if;
         perform bt_wake(v_claim.queue, v_now);
+        exit when bt_now() > v_now + interval '1 s';
     end loop;
 
     perform bt_withdraw_asked();
 end;
 $$;
 comment on function bt_revive is 'Queue the jobs of dead runners again, or end them as exceeded; says which.';
+
+-- bt_revive_jobs: queue jobs of a dead runner's claim again, or end them; for bt_revive, which has locked the claim.
+create or replace function bt_revive_jobs(p_claim backtick_claim, p_ids bigint[], p_retry_ms int, p_max_crashes int)
+    returns table (id bigint, name text, runner bigint, state text)
+    language plpgsql
+    volatile
+    set search_path from current
+    set enable_seqscan to off
+    set jit to off
+as $$
+#variable_conflict use_column
+declare
+    v_now  timestamptz := bt_now();
+    v_last bigint[];
+begin
+    with exceeded as (
+        update backtick_queue as job
+        set crashes = job.crashes + 1,
+            error = jsonb_build_object(
+                'class', 'RunnerDied',
+                'message', format('%s runners died while they ran this job; max_crashes is %s', job.crashes + 1, p_max_crashes),
+                'traceback', null)
+        where job.id = any (p_ids)
+          and job.crashes + 1 >= p_max_crashes
+        returning job.id
+    )
+    select array_agg(exceeded.id) into v_last from exceeded;
+    if v_last is not null then
+        return query
+            select job.id, job.name, p_claim.runner, 'exceeded'
+            from backtick_queue as job
+            where job.id = any (v_last);
+        perform bt_end(v_last, 'exceeded', 0, p_claim.runner, p_claim.claimed_at);
+    end if;
+
+    return query
+        update backtick_queue as job
+        set crashes = job.crashes + 1,
+            run_at = case
+                when job.crashes = 0 then job.run_at
+                else v_now + bt_backoff(job.crashes, p_retry_ms)
+            end
+        where job.id = any (p_ids)
+        returning job.id, job.name, p_claim.runner, 'queued';
+end;
+$$;
+comment on function bt_revive_jobs is 'Queue jobs of a dead runner again, or end them as exceeded, for bt_revive; says which.';

@@ -2,15 +2,26 @@
 --
 -- bt_withdraw: end those of the given jobs of a queue that are free as canceled.
 --
--- It must not run beside a claim of that queue, or both might take a job; but a claim must not wait
--- for the end of the caller's transaction. So the lock that claims take is held here for a moment
--- only, as a session's, and given back whatever happens. Claims that come after it see by the
--- mark on a job's row (xmax) that somebody is about to withdraw it.
+-- No claim may take a job that is withdrawn here, though it reads neither what is not committed nor waits for the
+-- caller's transaction, which may last for hours. Why that is so:
 --
--- p_queue   the queue of all these jobs
--- p_ids     their ids
--- returns   how many were withdrawn
-create or replace function bt_withdraw(p_queue text, p_ids bigint[])
+-- 1. The rows of the jobs are locked first. That marks them (xmax), for all to see who read them from then on.
+-- 2. Then the lock that every claim of the queue holds, from before it looks at jobs until it has committed, is
+--    taken for a moment. Claims that had it before have committed, and the next statement here, whose snapshot is
+--    newer, sees what they hold. Claims that get it later look at the jobs later than 1: they see the mark, and
+--    what bears it they pass over, unless they can lock it, which they cannot before the caller's transaction ends.
+-- 3. So what no claim holds now, none will: it is ended.
+--
+-- What turns out to be held gets its lock back, lest its runner wait to report it. The moment's lock, and those
+-- rows', are let go by going back to a savepoint, so no interruption, wherever it comes, leaves one behind.
+--
+-- p_queue    the queue of all these jobs
+-- p_ids      their ids
+-- p_wait_ms  milliseconds to wait for claims that are under way; null: as long as lock_timeout says
+-- returns    how many were withdrawn
+-- raises     25000 invalid_transaction_state, 55P03 lock_not_available
+drop function if exists bt_withdraw(text, bigint[]);  -- of version 3
+create or replace function bt_withdraw(p_queue text, p_ids bigint[], p_wait_ms int default null)
     returns bigint
     language plpgsql
     volatile
@@ -19,51 +30,71 @@ create or replace function bt_withdraw(p_queue text, p_ids bigint[])
     set jit to off
 as $$
 declare
-    v_key   int := 'backtick_queue'::regclass::oid::int;
-    v_count bigint;
+    c_back constant text := 'BT000';  -- to a savepoint
+    v_ids  bigint[];
+    v_held bigint[] := bt_held(p_queue, p_ids);
 begin
     perform bt_check_isolation('bt_cancel');
-    perform pg_advisory_lock(v_key, hashtext(p_queue));
-    begin
-        with free as (
-            select job.id
-            from backtick_queue as job
-            where job.id = any (p_ids)
-              and job.queue = p_queue
-              and not exists (
-                  select from backtick_claim as claim
-                  where claim.queue = p_queue
-                    and job.id = any (claim.jobs)
-              )
-            for update skip locked
-        ), ended as (
-            delete from backtick_queue as job
-            using free
-            where job.id = free.id
-            returning job.*
-        )
-        insert into backtick_done (
-            id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
-            error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by)
-        select id, queue, name, args, priority, run_at, 'canceled', tries, crashes, max_tries,
-               error, null, created_at, null, bt_now(), schedule, scheduled_for, enqueued_by
-        from ended;
-        get diagnostics v_count = row_count;
-    exception when query_canceled or assert_failure or others then
-        perform pg_advisory_unlock(v_key, hashtext(p_queue));
-        raise;
-    end;
-    perform pg_advisory_unlock(v_key, hashtext(p_queue));
-    return v_count;
+    loop
+        begin
+            v_ids := array(
+                select job.id
+                from backtick_queue as job
+                where job.id = any (p_ids)
+                  and job.queue = p_queue
+                  and job.id <> all (v_held)
+                for update skip locked
+            );
+            if v_ids = '{}' then
+                return 0;
+            end if;
+
+            begin
+                if p_wait_ms is not null then
+                    perform set_config('lock_timeout', p_wait_ms::text, true);
+                end if;
+                perform pg_advisory_xact_lock_shared('backtick_queue'::regclass::oid::int, hashtext(p_queue));
+                v_held := v_held || bt_held(p_queue, v_ids);
+                raise exception using errcode = c_back;
+            exception when sqlstate 'BT000' then
+                null;
+            end;
+
+            if v_ids && v_held then
+                raise exception using errcode = c_back;
+            end if;
+            return cardinality(bt_end(v_ids, 'canceled', 0, null, null));
+        exception when sqlstate 'BT000' then
+            null;
+        end;
+    end loop;
 end;
 $$;
 comment on function bt_withdraw is 'End free jobs of a queue as canceled, beside running claims; returns how many.';
+
+-- bt_held: those of some jobs that claims of their queue hold; volatile, since each call must read anew.
+create or replace function bt_held(p_queue text, p_ids bigint[])
+    returns bigint[]
+    language sql
+    volatile
+    set search_path from current
+    set jit to off
+as $$
+    select array(
+        select held.id
+        from backtick_claim as claim
+        cross join unnest(claim.jobs) as held (id)
+        where claim.queue = p_queue
+          and exists (select from unnest(p_ids) as given (id) where given.id = held.id)
+    )
+$$;
+comment on function bt_held is 'Those of some jobs that claims of their queue hold.';
 
 -- bt_withdraw_asked: end those jobs as canceled that somebody canceled while they ran, and that are
 -- free again: their runner failed, died or handed them back before it could stop them. Claims pass
 -- them over meanwhile. Also forgets what was asked of jobs that have ended.
 --
--- Locks: those of bt_withdraw, whose holders wait for nobody; rows that are locked are left to others.
+-- A queue whose claims are under way for long is left for the next time; rows that are locked are left to others.
 create or replace function bt_withdraw_asked()
     returns void
     language plpgsql
@@ -85,7 +116,11 @@ begin
         where not exists (select from backtick_claim as claim where job.id = any (claim.jobs))
         group by job.queue
     loop
-        perform bt_withdraw(v_queue, v_ids);
+        begin
+            perform bt_withdraw(v_queue, v_ids, 200);
+        exception when others then
+            raise warning 'bt_withdraw_asked: jobs of % that were canceled while they ran cannot be ended: %', v_queue, sqlerrm;
+        end;
     end loop;
 
     delete from backtick_cancel as forgotten

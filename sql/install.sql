@@ -35,6 +35,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_enqueue_row.sql
 
 -- Runners come and go
+\ir bt_mend_sequences.sql
 \ir bt_register_runner.sql
 \ir bt_heartbeat.sql
 \ir bt_sleep.sql
@@ -73,6 +74,9 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_remove_old.sql
 \ir bt_reseal.sql
 \ir bt_show.sql
+
+-- What a restore or a failover may have left behind
+select bt_mend_sequences();
 
 -- Who may do what, once roles.sql has made the roles
 \ir rights.sql
