@@ -1819,14 +1819,7 @@ def worker(
     """
 
     def decorate(function: Any) -> Any:
-        _check_function(function)
-        if not hasattr(function, "__dict__"):
-            raise TypeError(f"{function!r} cannot be decorated, it is not written in Python; use register()")
-        if inspect.ismethod(function):
-            raise TypeError(f"{function!r} cannot be decorated, it is bound to an object; use register()")
-        names = [entry.name for entry in _by_function.get(function, ())]
-        if names and (name or _default_name(function)) not in names:
-            raise AlreadyRegistered(f"{_origin(function)} is the worker {names[0]!r} already; a job has one name")
+        _check_decorated(function, name)
         entry = register(
             function,
             name,
@@ -1838,19 +1831,26 @@ def worker(
             sealed=sealed,
         )
         scheduler = _scheduler(entry.name)
-        for method in (
-            "schedule",
-            "schedule_at",
-            "schedule_many",
-            "aschedule",
-            "aschedule_at",
-            "aschedule_many",
-            "options",
-        ):
+        for method in _METHODS:
             setattr(function, method, getattr(scheduler, method))
         return function
 
     return decorate if function is None else decorate(function)
+
+
+_METHODS = ("schedule", "schedule_at", "schedule_many", "aschedule", "aschedule_at", "aschedule_many", "options")
+
+
+def _check_decorated(function: Any, name: str | None) -> None:
+    """Raises TypeError if nothing can be put on it, AlreadyRegistered if that would hide another worker's."""
+    _check_function(function)
+    if not hasattr(function, "__dict__"):
+        raise TypeError(f"{function!r} cannot be decorated, it is not written in Python; use register()")
+    if inspect.ismethod(function):
+        raise TypeError(f"{function!r} cannot be decorated, it is bound to an object; use register()")
+    names = [entry.name for entry in _by_function.get(function, ())]
+    if names and (name or _default_name(function)) not in names:
+        raise AlreadyRegistered(f"{_origin(function)} is the worker {names[0]!r} already; a job has one name")
 
 
 def recurring(
