@@ -1050,8 +1050,8 @@ def _module_run(function: Callable[..., Any]) -> tuple[types.CodeType | None, st
     frame = inspect.currentframe()
     while frame and frame.f_code.co_name != "<module>":
         frame = frame.f_back
-    name = frame.f_globals.get("__name__") if frame else None
-    if name in _MAIN or not name:  # at work, after the imports
+    name = frame.f_globals.get("__name__") if frame and frame.f_globals.get("__spec__") else None
+    if name in _MAIN or not name:  # no import is under way
         name = getattr(_body(function), "__module__", None) or "__main__"
     return frame and frame.f_code, _main_module() if name in _MAIN else str(name)
 
@@ -1102,7 +1102,7 @@ def _signature(name: str, function: Callable[..., Any]) -> inspect.Signature | N
 
 def _default_name(function: Callable[..., Any]) -> str:
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-    if not module or not name or name == "<lambda>":
+    if not module or not name or name.endswith("<lambda>"):
         raise ValueError(f"{function!r} has no name of its own; give it one: name='module.function'")
     if "<" in name:
         raise ValueError(
