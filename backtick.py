@@ -43,6 +43,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   poller     _Poller and its _Session, the main connection. It alone claims, hands out and reports
 #   keeper     _Keeper, a connection of its own: signs of life, the jobs of the dead, cancels, old jobs
 #   watchdog   nothing; it breaks a connection whose call gets no answer
+#   log        nothing; it writes what the three above log, since a worker may hold a handler's lock for ever
 #   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
 #   loop       the event loop on which `async def` workers run
 #   of a _Child, a process: the main one runs workers, the other listens for the end of the runner
@@ -62,13 +63,17 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   _Run.lock          job and place of a run; the poller holds it while it interrupts a thread or a future
 #   _Connections.lock  the idle connections of producers; `free` bounds how many are in use
 #   _Watchdog.lock     which connections are watched
+#   _Coroutines.loop_lock, _Scribe.lock    that their thread is started once
 # What else two threads touch is a deque, a SimpleQueue or a plain attribute, and says which threads at its definition.
 #
 # What always holds:
 #   - A job's fate is decided in SQL, by a call that shows its claim. A runner that lost the claim changes nothing.
 #   - No more is claimed than the slots can take soon: free slots, and a read-ahead while jobs are short.
-#   - The poller waits for nothing that a worker may hold up, the keeper for nothing that the poller may.
+#   - The poller waits for nothing that a worker may hold up, the keeper for nothing that the poller may. If the poller
+#     hangs all the same (in submit() of an executor, say), the keeper gives no more sign of life: others have its jobs.
 #   - Every wait has an end: poll_ms, a time-out of its own, or the watchdog's.
+#   - An exception is raised in a worker's thread only where it loses no lock: see _raise_in_thread.
+#   - Whatever is raised in a turn, each held job has a place afterwards: see _Poller._sort_out.
 #   - A due job is seen at the latest poll_ms after a slot is free for it, NOTIFY or not; if it lies below where claims
 #     start (it was retried, handed back, or committed late), a second later, or fifty times what such a look takes.
 
@@ -87,6 +92,7 @@ import datetime as dt
 import decimal
 import fcntl
 import functools
+import gc
 import glob
 import hashlib
 import importlib
@@ -99,6 +105,7 @@ import logging
 import math
 import multiprocessing
 import multiprocessing.connection
+import operator
 import os
 import pwd
 import queue as queues
@@ -109,10 +116,12 @@ import selectors
 import shlex
 import shutil
 import signal
+import site
 import socket
 import stat
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 import traceback
@@ -190,6 +199,64 @@ SQL_VERSION = 3  # what bt_version() must say
 SQL_FOLDER = Path(__file__).resolve().parent / "sql"
 
 log = logging.getLogger("backtick")
+
+
+class _Scribe:
+    """Writes what the threads of a runner log, in a thread of its own.
+
+    A handler's lock may be in the hands of a worker that is stuck there, its stream be a pipe that nobody reads: a
+    runner must not wait for either.
+    """
+
+    MOST = 10_000  # lines that wait; further ones are counted, and left out
+
+    def __init__(self) -> None:
+        self.records: queues.SimpleQueue[logging.LogRecord | threading.Event] = queues.SimpleQueue()
+        self.clients: set[int] = set()  # threads that are written for
+        self.left_out = 0
+        self.lock = threading.Lock()  # guards thread
+        self.thread: threading.Thread | None = None
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """In place of Logger.handle: in whatever thread."""
+        if threading.get_ident() not in self.clients:
+            logging.Logger.handle(log, record)
+        elif self.records.qsize() < self.MOST:
+            self.records.put(record)
+        else:
+            self.left_out += 1
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[None]:
+        """Write for this thread, for the time of a `with`; what is not written a second after that may be lost."""
+        with self.lock:
+            if not (self.thread and self.thread.is_alive()):
+                self.thread = threading.Thread(target=self._run, name="backtick-log", daemon=True)
+                self.thread.start()
+        self.clients.add(threading.get_ident())
+        try:
+            yield
+        finally:
+            self.clients.discard(threading.get_ident())
+            is_written = threading.Event()
+            self.records.put(is_written)
+            is_written.wait(1.0)
+
+    def _run(self) -> None:
+        while True:
+            record = self.records.get()
+            if isinstance(record, threading.Event):
+                record.set()
+                continue
+            with contextlib.suppress(Exception):  # a handler's own fault
+                logging.Logger.handle(log, record)
+            if self.left_out and self.records.empty():
+                count, self.left_out = self.left_out, 0
+                log.warning("%d lines were left out here: the log took no more", count)
+
+
+_scribe = _Scribe()
+setattr(log, "handle", _scribe.handle)  # noqa: B010, mypy would have no method assigned
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -287,6 +354,7 @@ class Settings(TypedDict, total=False):
     timeout_ms: int | None
     lease_ms: int | None
     shutdown_ms: int | None
+    max_abandoned: int | None
     max_completed_ms: int | None
     max_exceeded_ms: int | None
     max_undeclared_ms: int | None
@@ -320,8 +388,9 @@ class Config:
     max_tries: int = _knob(16, "tries after which a job is exceeded", 1)
     max_crashes: int = _knob(3, "deaths of its runner after which a job is exceeded", 1)
     timeout_ms: int = _knob(300_000, "a job may run so long; 0: for ever")
-    lease_ms: int = _knob(30_000, "a runner without a heartbeat for so long is dead", 1_000)
+    lease_ms: int = _knob(30_000, "a runner without a heartbeat for so long is dead", 5_000)
     shutdown_ms: int = _knob(25_000, "running jobs may finish for so long when a runner stops")
+    max_abandoned: int = _knob(100, "threads of stopped jobs that do not end; with more the runner ends, status 75")
     max_completed_ms: int = _knob(604_800_000, "done and canceled jobs are kept so long: 7 days", 0, CENTURY_MS)
     max_exceeded_ms: int = _knob(7_776_000_000, "exceeded jobs are kept so long: 90 days", 0, CENTURY_MS)
     max_undeclared_ms: int = _knob(
@@ -921,6 +990,7 @@ class Worker:
     process: bool = False
     signature: inspect.Signature | None = None
     sealed: bool | None = None
+    interrupt: bool = True
     module: str = ""  # which registers it when imported, as other processes know it
     run: types.CodeType | None = dataclasses.field(default=None, repr=False, compare=False)  # see _module_run()
 
@@ -987,6 +1057,7 @@ def register(
     timeout_ms: _Milliseconds = ...,
     process: bool = False,
     sealed: bool | None = None,
+    interrupt: bool = True,
 ) -> Worker:
     """Make `function` the worker `name`, by default its module and its name: myjobs.log_sum.
 
@@ -994,6 +1065,7 @@ def register(
     (milliseconds; None or 0 for no limit) for all its jobs. With `process` they run in processes, which
     import the function's module and can be killed. An `async def` function runs on the runner's event loop.
     `sealed`: Python seals its jobs, and runners refuse clear ones; None leaves that to Config.seal.
+    Without `interrupt` nothing is raised in its thread when a job is stopped: it sees current_job().canceled.
     What a call returns is run too, if it is a coroutine; a generator that nobody has run fails the job.
     A parameter `conn` must be positional only: schedule(conn=…) is the connection that the job is queued on.
     A reload of its module replaces the worker. Raises AlreadyRegistered if another function has the name, or
@@ -1013,7 +1085,9 @@ def register(
         raise ValueError(f"{name}: sealed is {sealed!r}; it must be True, False or None")
     signature = _signature(name, function)
     run, module = _module_run(function)
-    return _enter(Worker(name, function, queue, priority, max_tries, limit_ms, process, signature, sealed, module, run))
+    return _enter(
+        Worker(name, function, queue, priority, max_tries, limit_ms, process, signature, sealed, interrupt, module, run)
+    )
 
 
 def _check_function(function: Any) -> None:
@@ -1797,6 +1871,7 @@ def worker(
     timeout_ms: _Milliseconds = ...,
     process: bool = False,
     sealed: bool | None = None,
+    interrupt: bool = True,
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]: ...
 
 
@@ -1811,6 +1886,7 @@ def worker(
     timeout_ms: _Milliseconds = ...,
     process: bool = False,
     sealed: bool | None = None,
+    interrupt: bool = True,
 ) -> Any:
     """Make a function a worker: @worker, or @worker(queue="mail", max_tries=3). Options as of register().
 
@@ -1829,6 +1905,7 @@ def worker(
             timeout_ms=timeout_ms,
             process=process,
             sealed=sealed,
+            interrupt=interrupt,
         )
         scheduler = _scheduler(entry.name)
         for method in _METHODS:
@@ -1987,6 +2064,7 @@ class _Database:
         self.schema = config.schema
         self.connection = _connect(self.url)
         self.calling_since: float | None = None  # monotonic time; None: no call is under way. Read by the watchdog
+        self.returned_at = time.monotonic()  # when the last one ended
         self.synced_at = self.took_s = 0.0  # when the last transaction of a round trip ended, and how long it took
         self.watchdog = watchdog
         self.line: socket.socket | None = None  # the connection's socket, for the watchdog
@@ -2074,7 +2152,7 @@ class _Database:
         try:
             yield
         finally:
-            self.calling_since = None
+            self.calling_since, self.returned_at = None, time.monotonic()
 
     def has_called_for(self) -> float:
         """For how many seconds a call has been under way, 0 if none is; from any thread."""
@@ -2124,6 +2202,7 @@ class _Watchdog:
         with self.lock:
             self.databases.discard(database)
 
+    @_scribe.serving()
     def _run(self) -> None:
         while not self.stop.wait(self.LOOK_S):
             with self.lock:
@@ -2668,6 +2747,7 @@ class _Run:
         self.lock = threading.RLock()
         self.job: Job | None = None
         self.started: float | None = None  # monotonic time at which the worker was called; None: it was not yet
+        self.has_begun = True  # as far as is known
 
     def begin(self, job: Job, is_called: bool = True) -> None:
         """Be at work at a job, in the thread that took it from the line; its time counts when its worker is called."""
@@ -2692,7 +2772,7 @@ class _Run:
             self.job = None
             job.place = "ended"
             job.canceled = True
-            self._interrupt(reason)
+            self._interrupt(job, reason)
         self._make_room()
         return True
 
@@ -2700,7 +2780,7 @@ class _Run:
         """How long the worker has run."""
         return 0.0 if self.started is None else (time.monotonic() - self.started) * 1000
 
-    def _interrupt(self, reason: type[JobStopped]) -> None:
+    def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         """Have the worker end, if it can be; with the lock held."""
         raise NotImplementedError
 
@@ -2745,6 +2825,7 @@ class _Threads(_Kind):
         super().__init__(pool)
         self.line: queues.SimpleQueue[Job | None] = queues.SimpleQueue()  # taken from by slots; None: end
         self.slots: list[_Slot] = []
+        self.abandoned: list[_Slot] = []  # whose jobs were given up, and whose threads still run
         # Room for the slots that replace those that hang; a thread is started only when needed.
         self.executor = ThreadPoolExecutor(max_workers=pool.size + 10_000, thread_name_prefix="backtick-slot")
 
@@ -2770,7 +2851,14 @@ class _Threads(_Kind):
     def replace(self, slot: _Slot) -> None:
         """A new slot in the place of one that may hang."""
         self.slots.remove(slot)
+        self.abandoned.append(slot)
         self._add_slot()
+
+    def interrupt_abandoned(self) -> None:
+        """Try again to end the threads whose jobs were given up."""
+        self.abandoned = [slot for slot in self.abandoned if not slot.has_ended]
+        for slot in self.abandoned:
+            slot.interrupt()
 
     def waiting(self) -> int:
         return self.line.qsize()
@@ -2800,17 +2888,22 @@ class _Slot(_Run):
         self.threads = threads
         self.thread = 0  # its identity, as soon as it runs
         self.abandoned = False  # by a stop(): its thread may hang for ever, another slot has taken its place
+        self.reason: type[JobStopped] | None = None  # what is to be raised in it, as soon as that harms nobody,
+        self.package = ""  # while it runs a worker of this package
+        self.has_ended = False
         self.awaited: Future[BaseException | None] | None = None  # what its worker returned, while the loop runs that
 
     def run(self) -> None:
         """Take and run jobs, in a thread of the executor; ends at a None, or when abandoned."""
         self.thread = threading.get_ident()
-        with contextlib.suppress(JobStopped):  # raised too late to reach the worker
+        try:
             while not self.abandoned and (job := self.threads.line.get()):
                 if job.canceled:  # while it waited
                     self.pool.finish(_Outcome(job, "bt_cancel_held"))
                 else:
                     self._run_one(job)
+        finally:
+            self.has_ended = True
 
     def _run_one(self, job: Job) -> None:
         self.begin(job)
@@ -2829,17 +2922,84 @@ class _Slot(_Run):
         if error:
             raise error
 
-    def _interrupt(self, reason: type[JobStopped]) -> None:
+    def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         if self.awaited:
             self.awaited.cancel()
             return
-        # A thread cannot be killed: the exception comes when it next runs Python, not inside a call in C.
         self.abandoned = True
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread), ctypes.py_object(reason))
+        entry = _by_name.get(job.name)
+        if entry and entry.interrupt:
+            self.reason, self.package = reason, entry.module.partition(".")[0]
+            self.interrupt()
+
+    def interrupt(self) -> None:
+        """Raise the reason in the thread, once, if that can be done now. By the poller."""
+        if self.reason and _raise_in_thread(self.thread, self.reason, self.package):
+            self.reason = None
 
     def _make_room(self) -> None:
         if self.abandoned:
             self.threads.replace(self)
+
+
+# A thread cannot be killed. An exception can be raised in it, which comes when it next runs Python; but if that is in
+# code that has just taken a lock and does not say so yet (logging, queues, conditions, pools), nobody ever gives the
+# lock back. So it is raised only where nothing but the project's own code is at work between the call of the worker and
+# the innermost frame: code of the worker's package, and whatever is neither Python's nor installed. There `with` keeps
+# its word. Looked at are frames, hence what waits in C for a lock or a sleep is told when that ends.
+
+_SET_ASYNC_EXC = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)(
+    ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
+)
+
+
+def _raise_in_thread(thread: int, reason: type[JobStopped], package: str) -> bool:
+    """Raise `reason` in a thread that runs a worker of `package`, if only own code is at work there; whether it was."""
+    frame = sys._current_frames().get(thread)
+    if not frame or not _is_all_own(frame, package):
+        return False
+    # The thread may have gone on since. So look once more and raise in one go, in C alone, which no other thread
+    # interrupts: neither bytecode nor a collection of garbage runs in between.
+    frames = map(operator.itemgetter(thread), map(operator.methodcaller("_current_frames"), [sys]))
+    is_still_there = map(operator.is_, frames, [frame])
+    raised = map(
+        _SET_ASYNC_EXC, itertools.compress([ctypes.c_ulong(thread)], is_still_there), [ctypes.py_object(reason)]
+    )
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return bool(list(raised))
+    except KeyError:  # it has ended
+        return False
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _is_all_own(frame: types.FrameType | None, package: str) -> bool:
+    """Whether each frame from this one out to the call of the worker runs code of the project."""
+    depth = 0
+    while frame and frame.f_code is not _call.__code__:
+        name = str(frame.f_globals.get("__name__"))
+        if _is_of_others(frame.f_code.co_filename) and name.partition(".")[0] != package:
+            return False
+        frame, depth = frame.f_back, depth + 1
+    return frame is not None and depth > 0
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_of_others(file: str) -> bool:
+    """Whether code of this file is Python's, of an installed package, made up at run time, or our own."""
+    return file.startswith("<") or os.path.realpath(file).startswith(_folders_of_others()) or file == __file__
+
+
+@functools.cache
+def _folders_of_others() -> tuple[str, ...]:
+    """Where Python and what is installed has its code."""
+    named = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return tuple(
+        {os.path.realpath(path) + os.sep for path in (*named, *site.getsitepackages(), site.getusersitepackages())}
+    )
 
 
 class _Processes(_Threads):
@@ -2916,7 +3076,7 @@ class _ProcessSlot(_Slot):
         self.finish(job, result)
         return self.processes.give_back(child)
 
-    def _interrupt(self, reason: type[JobStopped]) -> None:
+    def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         if self.child:
             self.child.kill()
 
@@ -3062,9 +3222,10 @@ class _Coroutines(_Kind):
         self.loop_lock = threading.Lock()  # guards its start
 
     def put(self, job: Job) -> None:
+        loop = self.start_loop()
         job.place = "waiting"
         self.line.append(job)
-        self.start_loop().call(self.begin_waiting)
+        loop.call(self.begin_waiting)
 
     def start_loop(self) -> _Loop:
         """The event loop; from any thread, since plain workers may return what only it can run."""
@@ -3143,7 +3304,7 @@ class _Task(_Run):
         self.kind.tasks.discard(self)
         self.kind.begin_waiting()
 
-    def _interrupt(self, reason: type[JobStopped]) -> None:
+    def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self.loop.call_soon_threadsafe(self.task.cancel)
 
@@ -3224,7 +3385,7 @@ class _Elsewhere(_Kind):
         self.executor = executor
         self.line: deque[Job] = deque()
         self.calls: list[_Remote] = []
-        self.broken: Exception | None = None  # why the executor takes no more jobs
+        self.broken: BaseException | None = None  # why the executor takes no more jobs
 
     def put(self, job: Job) -> None:
         job.place = "waiting"
@@ -3238,7 +3399,7 @@ class _Elsewhere(_Kind):
             call = _Remote(self.pool)
             try:
                 call.submit(self.executor, self.line[0])
-            except Exception as error:  # it is broken, or was shut down
+            except BaseException as error:  # it is broken, or was shut down
                 self.line[0].place = "waiting"
                 self.broken = error
                 return
@@ -3279,8 +3440,8 @@ class _Remote(_Run):
             result = "bt_fail", describe_error(error)
         self.finish(job, result)
 
-    def _interrupt(self, reason: type[JobStopped]) -> None:
-        self.future.cancel()
+    def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
+        self.has_begun = not self.future.cancel()
 
 
 class _Pool:
@@ -3326,20 +3487,29 @@ class _Pool:
         self.outcomes.append(outcome)
         self.wake()
 
-    def take_outcomes(self) -> list[_Outcome]:
-        """What has finished since the last call; others begin in its place."""
-        outcomes = [self.outcomes.popleft() for _ in range(len(self.outcomes))]
-        self.look_after()
-        return outcomes
+    def move_outcomes(self, to: list[_Outcome]) -> int:
+        """Move what has finished since the last call; returns how many that were. One by one, so none is ever lost."""
+        count = len(self.outcomes)
+        for _ in range(count):
+            outcome = self.outcomes[0]
+            if self.held.get(outcome.job.id) is outcome.job:  # what was dropped, or claimed anew, is nobody's to report
+                to.append(outcome)
+            self.outcomes.popleft()
+        return count
 
     def look_after(self) -> None:
         """What only the poller's thread can do for the places, now and then."""
+        self.threads.interrupt_abandoned()
         self.coroutines.leave_blocked_loop()
         if self.elsewhere:
             self.elsewhere.begin_waiting()
 
+    def abandoned(self) -> int:
+        """How many threads still run whose jobs were given up."""
+        return len(self.threads.abandoned)
+
     @property
-    def broken(self) -> Exception | None:
+    def broken(self) -> BaseException | None:
         """Why the user's executor takes no more jobs."""
         return self.elsewhere.broken if self.elsewhere else None
 
@@ -3358,11 +3528,11 @@ class _Pool:
                 if job := run.job:
                     yield run, job
 
-    def stop(self, job: Job, reason: type[JobStopped]) -> float | None:
-        """Stop a job that is at work; returns how many ms it ran, None if it does not run."""
+    def stop(self, job: Job, reason: type[JobStopped]) -> _Run | None:
+        """Stop a job that is at work; returns where it was, None if it does not run."""
         for run, at_work in list(self.runs()):
             if at_work is job and run.stop(job, reason):
-                return run.ran_ms()
+                return run
         return None
 
     def stop_all(self) -> None:
@@ -3436,6 +3606,7 @@ class _Session:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.queues = list(config.queue_weights())
+        self.lease_s = config.lease_ms / 1000
         self.trip_ms = 0.0  # how long a round trip takes, a moving mean
         self.told_of_pooler = False
         self.watchdog = _Watchdog(max(self.CALL_S, config.lease_ms / 3000))
@@ -3677,13 +3848,18 @@ class _Bell:
         self._sender.close()
 
 
+NOT_BEGUN = {"class": "", "message": "the executor has not begun it within its timeout_ms", "traceback": ""}
+
+EXIT_ABANDONED = 75  # of the program, EX_TEMPFAIL: whoever watches it should start it again
+
+
 class _Poller:
     """Serves the queues, turn by turn. A turn goes through these cases in order:
 
     the connection is lost          hand out what is fresh, connect again; if that fails, raise
     the runner was given up         drop all that it holds, sign in under a new name
     always                          take what has finished; stop what runs too long, or was canceled
-    the executor is broken          begin to stop
+    the pool is of no more use      begin to stop: the executor is broken, or too many threads do not end
     it is to stop                   hand back what nobody has begun, report, wait; leave when all ended or time is up
     a report was refused            report each outcome by itself
     it is time to reconcile         hand back what it holds by the database's word, and knows nothing of
@@ -3720,10 +3896,11 @@ class _Poller:
         self.deaf_until: float | None = None  # until when notifications are left unread
         self.fire_at = time.monotonic()  # when a schedule is due, as far as is known
         self.reconcile = _Due()
+        self.moved_at: float | None = None  # when this thread last did something, read by the keeper; None: it connects
         self.stop_at: float | None = None  # when running jobs are handed back; set by any thread
         self.given_up: int | None = None  # the runner that was declared dead; set by the keeper
         self.asked: deque[int] = deque()  # jobs that somebody wants canceled; added to by the keeper
-        self.failed = False  # read by the command line once it has ended
+        self.exit_status = 0  # read by the command line once it has ended
         self.backoff = _Backoff()
         self.session = _Session(config)
         self.claims = _Claims(self.session)
@@ -3737,6 +3914,14 @@ class _Poller:
         self.stop_at = min(stop_at, stop_at if self.stop_at is None else self.stop_at)
         self.bell.ring(always=True)
 
+    def is_hanging(self) -> bool:
+        """Whether its thread has done nothing for a whole lease, and does not wait for the database; by the keeper."""
+        database, moved_at = self.session.database, self.moved_at
+        if moved_at is None or database.has_called_for():
+            return False
+        return time.monotonic() - max(moved_at, database.returned_at) > self.session.lease_s
+
+    @_scribe.serving()
     def run(self) -> None:
         """Serve until told to stop, or, with drain, until nothing is due; then hand back and sign out."""
         while True:
@@ -3749,7 +3934,7 @@ class _Poller:
                 self.given_up = self.session.runner
             except WrongVersion as error:
                 log.critical("%s", error)
-                self.failed = True
+                self.exit_status = 1
                 return self.leave()
             except _LOST as error:
                 log.warning("lost the database, trying again: %s", _one_line(error))
@@ -3758,7 +3943,7 @@ class _Poller:
             except Exception:
                 log.critical("an error in backtick itself", exc_info=True)
                 self.reports.one_by_one = True
-                self.reconcile.now()  # a claim may have been made whose answer went unread
+                self._sort_out()
             if self._is_time_to_give_up():
                 return self.leave()
             self.bell.wait(self.backoff.next())
@@ -3777,16 +3962,14 @@ class _Poller:
 
     def _turn(self) -> bool:
         """Report, claim, hand out, wait; returns whether it is time to leave. The cases are those of the class."""
+        self.moved_at = time.monotonic()
         if self.session.is_lost():
             self._reconnect()
         if self.given_up == self.session.runner:
             self._start_afresh()
         self._take_finished()
         self._stop_unwanted()
-        if self.pool.broken and not self.failed:
-            log.critical("the executor takes no more jobs, so this runner ends: %s", _one_line(self.pool.broken))
-            self.failed = True
-            self.stop()
+        self._check_pool()
         if self.stop_at is not None:
             return self._stopping_turn(self.stop_at)
         if self.reports.one_by_one:
@@ -3798,11 +3981,32 @@ class _Poller:
             self.mean_ms = float(self.SHORT_MS)
         return self._serve() if self.asleep_until is None else self._lie(*self._want())
 
+    def _check_pool(self) -> None:
+        """Begin to stop if the pool is of no more use."""
+        if self.exit_status:
+            return
+        if self.pool.broken:
+            log.critical("the executor takes no more jobs, so this runner ends: %s", _one_line(self.pool.broken))
+            self.exit_status = 1
+            self.stop()
+        elif self.pool.abandoned() > self.config.max_abandoned:
+            log.error(
+                "%d threads of jobs that were stopped have not ended, max_abandoned is %d: this runner hands back and "
+                "ends with status %d, to be started again; such workers belong into processes",
+                self.pool.abandoned(),
+                self.config.max_abandoned,
+                EXIT_ABANDONED,
+            )
+            self.exit_status = EXIT_ABANDONED
+            self.stop()
+
     def _reconnect(self) -> None:
         """Connect again; jobs run on meanwhile. Raises as _Session.reconnect."""
         self._hand_out()
+        self.moved_at = None
         if not self.session.reconnect():
             self.given_up = self.session.runner
+        self.moved_at = time.monotonic()
         self.claims.start_anew()
         self.asleep_until = None
         self.reconcile.now()
@@ -3819,27 +4023,26 @@ class _Poller:
         self.session.sign_in()
 
     def _take_finished(self) -> None:
-        finished = self.pool.take_outcomes()
-        if finished or not self.pool.waiting():
+        if self.pool.move_outcomes(self.reports.outcomes) or not self.pool.waiting():
             self.finished_at = time.monotonic()
-        # What was dropped, or claimed anew since, is nobody's to report.
-        self.reports.outcomes += [outcome for outcome in finished if self.held.get(outcome.job.id) is outcome.job]
 
     def _stop_unwanted(self) -> None:
         """Stop the jobs that have run too long, and those that somebody canceled."""
         self.pool.look_after()
         for job, limit in list(self.pool.overdue(self._timeout_ms)):
-            ms = self.pool.stop(job, JobTimeout)
-            if ms is not None:
+            if run := self.pool.stop(job, JobTimeout):
                 error = describe_error(JobTimeout(f"it ran longer than its timeout_ms, {limit}"))
-                self._has_ended(_Outcome(job, "bt_fail", error, ms))
+                if run.has_begun:
+                    self._has_ended(_Outcome(job, "bt_fail", error, run.ran_ms()))
+                else:
+                    self._has_ended(_Outcome(job, "bt_release", NOT_BEGUN))
         while self.asked:
             wanted = self.held.get(self.asked.popleft())
             if wanted:  # it is named again and again, until it is reported
-                ms = self.pool.stop(wanted, JobCanceled)
+                run = self.pool.stop(wanted, JobCanceled)
                 wanted.canceled = True  # if it waits for a slot, that will see it
-                if ms is not None:
-                    self._has_ended(_Outcome(wanted, "bt_cancel_held", None, ms))
+                if run:
+                    self._has_ended(_Outcome(wanted, "bt_cancel_held", None, run.ran_ms()))
 
     def _has_ended(self, outcome: _Outcome) -> None:
         if self.held.get(outcome.job.id) is outcome.job:
@@ -3927,12 +4130,36 @@ class _Poller:
         self.reconcile.again_in(self.config.lease_ms / 1000)
 
     def _hand_out(self) -> None:
-        for job in self._take_fresh():
-            self.pool.put(job)
+        try:
+            for job in self.fresh:
+                self.pool.put(job)
+        finally:  # if something is raised, the others stay
+            self.fresh = [job for job in self.fresh if job.place == "fresh"]
 
     def _take_fresh(self) -> list[Job]:
         fresh, self.fresh = self.fresh, []
         return fresh
+
+    def _sort_out(self) -> None:
+        """After an error here, of whatever kind: each held job gets one place again, or is handed back by _reconcile().
+
+        What waited is put out anew, and what was just about to begin is looked for again.
+        """
+        waiting = {job.id for job in self.pool.take_back()}
+        for _ in range(100):
+            ended = [outcome.job for outcome in (*self.pool.outcomes, *self.reports.outcomes)]
+            placed = {id(job) for job in (*ended, *(job for _, job in self.pool.runs()))}
+            left = [job for job in self.held.values() if id(job) not in placed]
+            self.fresh = [job for job in left if job.place == "fresh" or job.id in waiting]
+            lost = {job.id for job in left} - {job.id for job in self.fresh}
+            if not lost:
+                break
+            time.sleep(0.001)
+        for job in self.fresh:
+            job.place = "fresh"
+        for id_ in lost:
+            del self.held[id_]
+        self.reconcile.now()  # a claim may have been made, too, whose answer went unread
 
     # One round trip
 
@@ -4055,7 +4282,9 @@ class _Poller:
                     return
                 selector.register(self.session.database.connection.fileno(), selectors.EVENT_READ)
                 while not self.pool.outcomes and (remaining := end - time.monotonic()) > 0:
-                    ready = selector.select(min(remaining, self.OVERDUE_S) if self.held else remaining)
+                    self.moved_at = time.monotonic()
+                    is_to_look = self.held or self.pool.abandoned()
+                    ready = selector.select(min(remaining, self.OVERDUE_S if is_to_look else self.session.lease_s / 6))
                     if any(key.fileobj is self.bell.receiver for key, _ in ready) or (ready and self._hear()):
                         break
                     self.pool.look_after()
@@ -4087,7 +4316,8 @@ def _log_outcome(outcome: _Outcome, fate: Any) -> None:
     if fate is None:
         log.warning("%s: reported already, or not this runner's any more, after %.0f ms", job, ms, extra=extra)
     elif report == "bt_release":
-        log.warning("%s handed back: its worker is not registered any more", job, extra=extra)
+        why = error["message"] if error else "its worker is not registered any more"
+        log.warning("%s handed back: %s", job, why, extra=extra)
     elif report == "bt_cancel_held":
         log.warning("%s canceled after %.0f ms", job, ms, extra=extra)
     elif error is None:
@@ -4148,6 +4378,7 @@ class _Keeper:
             self.close()
             raise
 
+    @_scribe.serving()
     def run(self) -> None:
         """Look about once a second until told to stop; reconnect for ever."""
         backoff, wait_s = _Backoff(), self.LOOK_S
@@ -4174,6 +4405,8 @@ class _Keeper:
         self.heartbeat.now()
 
     def _look(self) -> None:
+        if self.poller.is_hanging():
+            return self._cease_to_vouch()
         away_s = time.monotonic() - self.looked_at
         if away_s > self.AWAY_S:
             self.judge.again_in(min(2 * away_s, self.COMEBACK_S))
@@ -4193,6 +4426,18 @@ class _Keeper:
         if self.declare.has_come():
             self._declare(self.database)
         self.looked_at = time.monotonic()
+        return None
+
+    def _cease_to_vouch(self) -> None:
+        """The poller hangs: give no sign of life, and end that of its connection, so that others have the jobs."""
+        if self.database:
+            log.error(
+                "this runner has done nothing for %.0f s, so it gives no sign of life any more: its thread hangs in a "
+                "call of an executor's, in a lock or on a disk, or was stopped",
+                self.session.lease_s,
+            )
+            self.close()
+            self.session.database.hang_up()
 
     def _heartbeat(self, database: _Database, runner: int) -> None:
         ((alive,),) = database.run("bt_heartbeat", p_runner=runner)
@@ -4303,9 +4548,16 @@ class Runner:
         return not self._thread.is_alive()
 
     @property
+    def exit_status(self) -> int:
+        """0; or 1, if it ended because the database came to hold another version, or its executor broke; or 75, if
+        too many threads did not end (max_abandoned).
+        """
+        return self._poller.exit_status
+
+    @property
     def failed(self) -> bool:
-        """Whether it ended because the database came to hold another version, or its executor broke."""
-        return self._poller.failed
+        """Whether it ended because it could not go on."""
+        return self.exit_status != 0
 
     def __enter__(self) -> Runner:
         return self
@@ -4767,8 +5019,8 @@ def _run_until_signal(config: Config, drain: bool, executor: Executor | None = N
     while not runner.join(timeout=3600):
         pass
     log.info("runner %d has ended", runner.id)
-    _leave_stuck_threads(int(runner.failed))
-    return int(runner.failed)
+    _leave_stuck_threads(runner.exit_status)
+    return runner.exit_status
 
 
 def _leave_stuck_threads(status: int) -> None:

@@ -1485,7 +1485,7 @@ def test_a_job_whose_id_the_history_holds_ends_all_the_same_and_nothing_recorded
     db.execute("alter table backtick_queue alter column id restart with 1")
     assert enqueue(db, args='["newer"]') == older
     other = enqueue(db)
-    newer, beside = claim(db, register(db), 2)
+    newer, _ = claim(db, register(db), 2)
 
     WAYS_TO_END[way](db, newer)
 
@@ -3763,6 +3763,220 @@ def test_jobs_for_which_no_thread_can_be_started_are_handed_back_and_run_when_on
     assert len(refused) == 5
 
 
+# Liveness of the work, not of the process
+
+
+LOCKERS = """
+import logging, queue, threading
+import backtick
+
+log = logging.getLogger("lockers")
+log.propagate = False
+log.setLevel("INFO")
+log.addHandler(logging.StreamHandler(open("/dev/null", "w")))
+line, condition, lock = queue.Queue(4), threading.Condition(), threading.RLock()
+
+def logs():
+    log.info("one more")
+
+def queues():
+    line.put(1), line.get()
+
+def conditions():
+    with lock, condition:
+        condition.wait(0.00001)
+
+def adds():
+    with lock:
+        sum(range(10))
+
+def until_told(kind, ended, caught):
+    while not ended.is_set():
+        try:
+            while not ended.is_set():
+                globals()[kind]()
+        except backtick.JobStopped:
+            caught.append(kind)
+"""
+
+
+@pytest.mark.parametrize("kind", ["logs", "queues", "conditions", "adds"])
+def test_what_is_raised_in_a_thread_takes_no_lock_with_it(clean_registry, tmp_path, monkeypatch, kind):
+    (tmp_path / f"lockers_{kind}.py").write_text(LOCKERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module(f"lockers_{kind}")
+    ended, caught, delivered = threading.Event(), [], 0
+    backtick.register(lambda: module.until_told(kind, ended, caught), "a")
+    job = backtick.Job(1, 2, "default", "a", b"[]", 5, "", 1, 0, None, "", None)
+    thread = threading.Thread(target=backtick._call, args=(job, backtick._keyring(Config())))
+    thread.start()
+
+    for _ in range(1000):
+        delivered += backtick._raise_in_thread(thread.ident, JobTimeout, module.__name__)
+        time.sleep(0.0003)  # lets the thread go on, to wherever it is then
+    ended.set()
+    thread.join(PATIENCE_S)
+
+    assert not thread.is_alive()
+    assert len(caught) <= delivered  # one may come before the last was seen
+    assert caught or kind in ("logs", "conditions")  # which are hardly ever outside of a lock's code
+    for lock in (module.log.handlers[0].lock, module.line.mutex, module.condition, module.lock):
+        assert lock.acquire(timeout=PATIENCE_S)
+        lock.release()
+
+
+def test_a_worker_that_wants_no_interruption_is_only_told(db, clean_registry, runner):
+    told, go_on = threading.Event(), threading.Event()
+
+    def a():
+        while not backtick.current_job().canceled:
+            time.sleep(0.001)
+        told.set()
+        while not go_on.is_set():
+            time.sleep(0.001)
+
+    backtick.register(a, "a", max_tries=1, timeout_ms=50, interrupt=False)
+    handle = runner()
+    backtick.schedule("a")
+
+    wait_for_states(db, {"exceeded": 1})
+    assert told.wait(PATIENCE_S)
+    assert handle._poller.pool.abandoned() == 1
+    go_on.set()
+    wait_until(lambda: handle._poller.pool.abandoned() == 0, "the thread to have ended, and the runner to know it")
+
+
+def test_with_too_many_threads_that_do_not_end_a_runner_hands_back_and_says_so(db, clean_registry, runner, caplog):
+    go_on = threading.Event()
+    backtick.register(lambda: go_on.wait(PATIENCE_S), "a", max_tries=1, timeout_ms=20)
+    handle = runner(max_abandoned=3, pool_size=2, shutdown_ms=0)
+
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 20)
+
+    assert handle.join(PATIENCE_S)
+    assert handle.exit_status == 75
+    assert "max_abandoned is 3" in caplog.text
+    assert states(db)["exceeded"] >= 4
+    go_on.set()
+
+
+def test_a_runner_whose_log_is_stuck_goes_on_and_says_later_what_was_left_out(db, clean_registry, runner, monkeypatch):
+    held, let_go, lines = threading.Event(), threading.Event(), []
+
+    class Stuck(logging.Handler):
+        def emit(self, record):
+            if not let_go.is_set():
+                held.set()
+                let_go.wait(PATIENCE_S)
+            lines.append(record.getMessage())
+
+    monkeypatch.setattr(backtick._scribe, "MOST", 5)
+    handler = Stuck()
+    backtick.log.addHandler(handler)
+    try:
+        backtick.register(lambda: 1 / 0, "a", max_tries=1)
+        runner()
+        call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 30)
+
+        wait_for_states(db, {"exceeded": 30})
+        assert held.wait(PATIENCE_S)
+        let_go.set()
+        wait_until(lambda: any("lines were left out here" in line for line in lines), "the log to say so")
+    finally:
+        let_go.set()
+        backtick.log.removeHandler(handler)
+
+
+def test_nobody_vouches_for_a_runner_that_hangs_so_others_have_its_jobs(db, clean_registry, runner, caplog):
+    class Hanging(ThreadPoolExecutor):
+        def submit(self, function, *args):
+            entered.set()
+            go_on.wait(PATIENCE_S)
+            return super().submit(function, *args)
+
+    entered, go_on = threading.Event(), threading.Event()
+    backtick.register(lambda: None, "a")
+    with Hanging(1) as executor:
+        first = runner(executor=executor)
+        id_ = backtick.schedule("a")
+        assert entered.wait(PATIENCE_S)
+        first._poller.session.lease_s = 0.1  # which is over
+
+        second = runner()
+        wait_for_states(db, {"done": 1})
+        assert job_of(db, id_).runner == second.id
+        assert "gives no sign of life any more" in caplog.text
+
+        go_on.set()
+        wait_until(lambda: first._poller.session.runner != first.id, "the first to sign in anew")
+
+
+def test_a_process_that_dies_at_its_start_spoils_no_mean(db, clean_registry, runner, monkeypatch):
+    monkeypatch.setattr(backtick._Child, "wait_ready", lambda child: child.kill() or False)
+    backtick.register(os.getpid, "a", process=True, max_tries=1)
+    handle = runner()
+
+    backtick.schedule("a")
+
+    wait_for_states(db, {"exceeded": 1})
+    wait_until(lambda: not handle._poller.held, "the runner to know it")
+    assert math.isfinite(handle._poller.mean_ms)
+
+
+def test_an_event_loop_that_was_stopped_together_with_its_runner_is_not_taken_for_blocked():
+    loop = backtick._Loop()
+    loop.beat_at = loop.looked_at = time.monotonic() - 60  # as after SIGSTOP and SIGCONT
+
+    assert not loop.is_blocked()
+    loop.looked_at, loop.beat_at = time.monotonic(), time.monotonic() - 60  # and who has looked all the time
+    assert loop.is_blocked()
+    loop.close()
+
+
+class Injected(RuntimeError):
+    """What must not happen in a runner."""
+
+
+def test_whatever_a_turn_stumbles_over_each_job_has_a_place_and_runs(
+    db, clean_registry, runner, places_are_checked, monkeypatch
+):
+    # In each turn a call of a function of backtick's fails: in the first the first, in the second the second …
+    backtick.register(lambda n: 1 / n, "a", max_tries=2)
+    failed_in, turn, count = [], backtick._Poller._turn, itertools.count(1)
+
+    def failing_turn(poller):
+        left = [next(count) % 120]
+
+        def profile(frame, event, _):
+            if event == "call" and frame.f_code.co_filename == backtick.__file__:
+                left[0] -= 1
+                if left[0] == 0:
+                    sys.setprofile(None)
+                    failed_in.append(frame.f_code.co_name)
+                    raise Injected(frame.f_code.co_name)
+
+        sys.setprofile(profile)
+        try:
+            return turn(poller)
+        finally:
+            sys.setprofile(None)
+
+    monkeypatch.setattr(backtick._Poller, "_turn", failing_turn)
+    monkeypatch.setattr(backtick._Backoff, "MOST_S", 0.001)
+    monkeypatch.setattr(backtick._Backoff, "FIRST_S", 0.001)
+    monkeypatch.setattr(backtick.log, "critical", lambda *_, **__: None)
+    handle = runner(pool_size=2)
+
+    for batch in range(1, 61):
+        call(db, "bt_enqueue_many", p_name="a", p_args=["[1]", "[0]", "[2]"])
+        wait_until(
+            lambda: states(db).get("done") == 2 * batch, lambda: f"the jobs to end; {handle._poller.held} are held"
+        )
+
+    assert len(set(failed_in)) > 25, failed_in
+    wait_until(lambda: not handle._poller.held, "nothing to be held")
+
+
 def test_a_notification_wakes_a_runner_that_would_sleep_for_an_hour(db, clean_registry, runner):
     backtick.register(print, "a")
     runner(poll_ms=3_600_000)
@@ -3882,7 +4096,7 @@ def test_a_runner_that_was_given_up_for_dead_stops_its_jobs_and_starts_afresh(db
 
     backtick.register(a, "a")
     id_ = enqueue(db, "a")
-    handle = runner(lease_ms=1000)
+    handle = runner(lease_ms=5000)
     assert started.wait(PATIENCE_S)
 
     with db.transaction():
@@ -4546,12 +4760,12 @@ def test_what_overruns_or_is_canceled_on_an_executor_frees_its_place(db, clean_r
         go_on.set()
 
 
-@pytest.mark.parametrize("why", ["it is canceled", "its time is up", "the runner stops"])
+@pytest.mark.parametrize("why", ["it is canceled", "the runner stops"])
 def test_a_job_that_waits_inside_an_executor_can_be_stopped(db, clean_registry, runner, why):
     # A future that has not begun calls back from within cancel(), in the poller's own thread.
     started, go_on = threading.Event(), threading.Event()
     backtick.register(lambda: (started.set(), go_on.wait(PATIENCE_S)), "a", timeout_ms=None)
-    backtick.register(lambda: None, "b", max_tries=1, timeout_ms=100 if why == "its time is up" else None)
+    backtick.register(lambda: None, "b", timeout_ms=None)
     with ThreadPoolExecutor(1) as executor:
         handle = runner(executor=executor, pool_size=2, shutdown_ms=0)
         backtick.schedule("a")
@@ -4564,10 +4778,30 @@ def test_a_job_that_waits_inside_an_executor_can_be_stopped(db, clean_registry, 
         elif why == "the runner stops":
             handle.stop(wait=False)
 
-        state = {"it is canceled": "canceled", "its time is up": "exceeded", "the runner stops": "queued"}[why]
+        state = {"it is canceled": "canceled", "the runner stops": "queued"}[why]
         wait_until(lambda: job_of(db, id_).state == state, lambda: f"{state}; it is {job_of(db, id_).state}")
         go_on.set()
         assert handle.stop() is None
+
+
+def test_a_job_that_an_executor_does_not_begin_in_time_is_handed_back_unused(db, clean_registry, runner, caplog):
+    started, go_on = threading.Event(), threading.Event()
+    backtick.register(lambda: (started.set(), go_on.wait(PATIENCE_S)), "a", timeout_ms=None)
+    backtick.register(lambda: None, "b", max_tries=1, timeout_ms=50)
+    with ThreadPoolExecutor(1) as executor:
+        handle = runner(executor=executor, pool_size=2)
+        backtick.schedule("a")
+        assert started.wait(PATIENCE_S)
+
+        id_ = backtick.schedule("b")
+        wait_until(
+            lambda: caplog.text.count("has not begun it within its timeout_ms") > 1, "it to be handed back twice"
+        )
+        go_on.set()
+
+        wait_for_states(db, {"done": 2})
+        assert (job_of(db, id_).tries, job_of(db, id_).error) == (1, None)
+        handle.stop()
 
 
 def test_an_executor_that_takes_no_more_jobs_ends_the_runner_and_loses_none(db, clean_registry, runner, caplog):
@@ -9994,7 +10228,7 @@ def test_jobs_whose_claim_was_answered_to_nobody_are_handed_back_and_run_once(ow
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("lease_ms", [30_000, 2_000])
+@pytest.mark.parametrize("lease_ms", [30_000, 5_000])
 def test_after_an_outage_that_hit_all_the_first_runner_to_return_does_not_take_the_others_for_dead(
     own, run, proxy, caplog, lease_ms
 ):
@@ -10349,7 +10583,7 @@ def test_through_a_pooler_runners_drain_thousands_of_jobs_once_each_and_no_answe
     assert db.execute("select max(tries), sum(crashes) from backtick_job where name = 'a'").fetchone() == (1, 0)
     assert {job_of(db, id_).tries for id_ in failing} == {2}
     assert gapless(fires(db))
-    assert all(not handle._poller.failed for handle in runners)
+    assert all(not handle.failed for handle in runners)
     assert db.execute("select bool_or(locked) from backtick_runner").fetchone() == (False,)
     assert db.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone() == (0,)
 
@@ -10695,7 +10929,7 @@ def test_times_to_recovery(own, run, proxy, project, pair):
     kill, stop = signal.SIGKILL, signal.SIGSTOP
     table = {
         "runner killed by -9, another is there": [measure.of_a_process(kill, 30_000) for _ in range(3)],
-        "runner hung, lease_ms 2000, another is there": [measure.of_a_process(stop, 2_000) for _ in range(3)],
+        "runner hung, lease_ms 5000, another is there": [measure.of_a_process(stop, 5_000) for _ in range(3)],
         "connections of a runner cut": [measure.of_cut_connections() for _ in range(5)],
         "server restarted (fast), since it is up": [measure.of_a_restart("fast") for _ in range(3)],
         "server restarted (immediate), since it is up": [measure.of_a_restart("immediate") for _ in range(3)],
@@ -10710,7 +10944,7 @@ def test_times_to_recovery(own, run, proxy, project, pair):
 
     # What is promised. The median, since on a machine that is busy with other things any one may be late.
     assert statistics.median(table["runner killed by -9, another is there"]) < 2
-    assert statistics.median(table["runner hung, lease_ms 2000, another is there"]) < 3
+    assert statistics.median(table["runner hung, lease_ms 5000, another is there"]) < 6
 
 
 # ---- Chaos: everything is killed, and every job is accounted for ----------------------------------------------------
