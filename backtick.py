@@ -4122,12 +4122,25 @@ class _Poller:
         self.session.release(jobs)
 
     def _reconcile(self) -> None:
-        """Hand back what the database says we hold and we do not know: the answer to a claim got lost."""
-        runner = self.session.runner
-        lost = self.session.database.run("bt_release_except", p_runner=runner, p_ids=list(self.held))
+        """Bring what is held here and what the database says to one: after a lost answer, or a crash of the server."""
+        database, runner = self.session.database, self.session.runner
+        lost = database.run("bt_release_except", p_runner=runner, p_ids=list(self.held))
         if lost:
             log.warning("handed back %d jobs whose claim was answered to nobody", len(lost))
-        self.reconcile.again_in(self.config.lease_ms / 1000)
+        ours = set(database.run("bt_holds", p_runner=runner)) if self.held else set()
+        self._drop([job for job in self.held.values() if (job.claim, job.id) not in ours])
+        self.reconcile.again_in(self.session.lease_s)
+
+    def _drop(self, gone: Sequence[Job]) -> None:
+        """Stop jobs that are not ours any more, or never begin them; they are due for whoever claims them."""
+        for job in gone:
+            log.warning("%s: its claim is gone, it is stopped here", job, extra={"job": job.id})
+            del self.held[job.id]
+            self.pool.stop(job, JobLost)
+            job.canceled = True  # if it waits for a slot, that will see it
+        if gone:
+            self.fresh = [job for job in self.fresh if not job.canceled]
+            self.reports.outcomes = [outcome for outcome in self.reports.outcomes if outcome.job.id in self.held]
 
     def _hand_out(self) -> None:
         try:

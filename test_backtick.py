@@ -3977,6 +3977,36 @@ def test_whatever_a_turn_stumbles_over_each_job_has_a_place_and_runs(
     wait_until(lambda: not handle._poller.held, "nothing to be held")
 
 
+def test_what_a_server_forgot_in_a_crash_is_stopped_before_it_runs_again(db, clean_registry, runner, caplog):
+    began, stopped, at_once, most = threading.Semaphore(0), threading.Event(), [], []
+
+    def a():
+        at_once.append(1), most.append(len(at_once))
+        began.release()
+        try:
+            while len(most) == 1:
+                time.sleep(0.001)
+        except backtick.JobLost:
+            stopped.set()
+            stopped.wait(PATIENCE_S)
+        finally:
+            at_once.pop()
+
+    backtick.register(a, "a")
+    handle = runner(pool_size=1)
+    id_ = backtick.schedule("a")
+    assert began.acquire(timeout=PATIENCE_S)
+
+    with db.transaction():  # as a crash does: the claim is forgotten, and the connections are gone
+        db.execute("delete from backtick_claim")
+        db.execute("select pg_terminate_backend(%s)", [handle._poller.session.database.connection.info.backend_pid])
+
+    assert stopped.wait(PATIENCE_S)
+    wait_for_states(db, {"done": 1})
+    assert job_of(db, id_).tries == 1
+    assert "its claim is gone" in caplog.text
+
+
 def test_a_notification_wakes_a_runner_that_would_sleep_for_an_hour(db, clean_registry, runner):
     backtick.register(print, "a")
     runner(poll_ms=3_600_000)
@@ -8241,7 +8271,8 @@ MAY_CALL = {
     **dict.fromkeys(["bt_register_runner", "bt_attach", "bt_heartbeat", "bt_sleep", "bt_unregister_runner"], "runner"),
     **dict.fromkeys(["bt_claim", "bt_complete", "bt_cancel_held", "bt_fail", "bt_release"], "runner"),
     **dict.fromkeys(
-        ["bt_release_except", "bt_revive", "bt_cancel_asked", "bt_run_due", "bt_declare", "bt_end_stuck"], "runner"
+        ["bt_release_except", "bt_holds", "bt_revive", "bt_cancel_asked", "bt_run_due", "bt_declare", "bt_end_stuck"],
+        "runner",
     ),
     **dict.fromkeys(["bt_schedule_recurring", "bt_schedule_cron", "bt_put_schedule"], "runner admin"),
     "bt_remove_old": "runner admin",

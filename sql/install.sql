@@ -53,6 +53,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_fail.sql
 \ir bt_release.sql
 \ir bt_release_except.sql
+\ir bt_holds.sql
 \ir bt_withdraw.sql
 \ir bt_revive.sql
 \ir bt_end_stuck.sql

@@ -39,6 +39,7 @@ declare
         ['bt_fail',               'owner',  'runner'],
         ['bt_release',            'owner',  'runner'],
         ['bt_release_except',     'owner',  'runner'],
+        ['bt_holds',              'owner',  'runner'],
         ['bt_revive',             'owner',  'runner'],
         ['bt_cancel_asked',       'owner',  'runner'],
         ['bt_end_stuck',          'caller', 'runner'],
