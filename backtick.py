@@ -388,7 +388,7 @@ class Config:
     max_tries: int = _knob(16, "tries after which a job is exceeded", 1)
     max_crashes: int = _knob(3, "deaths of its runner after which a job is exceeded", 1)
     timeout_ms: int = _knob(300_000, "a job may run so long; 0: for ever")
-    lease_ms: int = _knob(30_000, "a runner without a heartbeat for so long is dead", 5_000)
+    lease_ms: int = _knob(30_000, "a runner without a heartbeat for so long is dead", 3_000)
     shutdown_ms: int = _knob(25_000, "running jobs may finish for so long when a runner stops")
     max_abandoned: int = _knob(100, "threads of stopped jobs that do not end; with more the runner ends, status 75")
     max_completed_ms: int = _knob(604_800_000, "done and canceled jobs are kept so long: 7 days", 0, CENTURY_MS)
