@@ -1671,7 +1671,7 @@ def check_cron(spec: str) -> None:
     Source: sql/CRON.md, Grammar.
     """
     if not isinstance(spec, str):
-        raise ValueError(f"a cron spec is text, not {spec!r}")
+        raise ValueError(f"a cron spec is text, as in @cron('@daily'), not {spec!r}")
     # Blanks are spaces and tabs: str.split() alone would also take newlines and more.
     fields = [field for field in spec.replace("\t", " ").split(" ") if field] if len(spec) <= 2000 else []
     if len(fields) == 1 and re.fullmatch("|".join(_CRON_ALIASES), fields[0], _ASCII):
@@ -2685,7 +2685,10 @@ def _call(job: Job, keyring: _Keyring, wait: Callable[[Coroutine[Any, Any, None]
 
 
 # What a call may return without having run the worker's body, or all of it, and what nobody else runs.
-_LAZY = types.GeneratorType, types.AsyncGeneratorType, types.FunctionType, types.MethodType, functools.partial, map
+_LAZY = (
+    *(types.GeneratorType, types.AsyncGeneratorType, types.FunctionType, types.MethodType, functools.partial),
+    *(map, filter, itertools.starmap),
+)
 
 
 def _is_left(returned: Any) -> bool:

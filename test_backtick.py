@@ -3405,6 +3405,7 @@ LEFT = {
     "manager": lambda: manager(), "decorated manager": manager, "async manager": lambda: async_manager(),
     "decorator without parentheses": lambda: wrapping(body), "partial left": lambda: functools.partial(note, 1),
     "bound": lambda: Service().method, "map": lambda: map(note, "ab"),
+    "filter": lambda: filter(note, "ab"), "starmap": lambda: itertools.starmap(note, ["ab"]),
 }
 PLAIN = {"list": lambda: [1], "lock": threading.Lock, "file": lambda: open(__file__), "count": itertools.count,
          "zero": lambda: 0, "class": lambda: Service}
@@ -6375,7 +6376,8 @@ def test_schedules_can_be_made_and_removed_by_calls_also_inside_a_transaction(ur
     [
         (lambda: backtick.cron("0 61 * * * *"), 'the minute field does not take "61"'),
         (lambda: backtick.cron("* * * *"), "neither six fields nor an alias"),
-        (lambda: backtick.cron(3), "a cron spec is text, not 3"),
+        (lambda: backtick.cron(3), "a cron spec is text, as in @cron('@daily'), not 3"),
+        (lambda: backtick.cron(print), "a cron spec is text, as in @cron('@daily'), not <built-in function print>"),
         (lambda: backtick.cron("@daily", tz="Mars/Olympus"), "time zone 'Mars/Olympus' is unknown"),
         (lambda: backtick.recurring(), "needs an interval"),
         (lambda: backtick.recurring(-1, name="a")(lambda: 1), "the interval is -1"),
