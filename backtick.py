@@ -3859,6 +3859,7 @@ EXIT_ABANDONED = 75  # of the program, EX_TEMPFAIL: whoever watches it should st
 class _Poller:
     """Serves the queues, turn by turn. A turn goes through these cases in order:
 
+    after an error here             each job that is held gets one place again, or is handed back
     the connection is lost          hand out what is fresh, connect again; if that fails, raise
     the runner was given up         drop all that it holds, sign in under a new name
     always                          take what has finished; stop what runs too long, or was canceled
@@ -3904,6 +3905,7 @@ class _Poller:
         self.given_up: int | None = None  # the runner that was declared dead; set by the keeper
         self.asked: deque[int] = deque()  # jobs that somebody wants canceled; added to by the keeper
         self.exit_status = 0  # read by the command line once it has ended
+        self.is_in_doubt = False  # after an error: a job that is held may be in no place, or in two
         self.backoff = _Backoff()
         self.session = _Session(config)
         self.claims = _Claims(self.session)
@@ -3945,8 +3947,7 @@ class _Poller:
                 self._stop_unwanted()
             except Exception:
                 log.critical("an error in backtick itself", exc_info=True)
-                self.reports.one_by_one = True
-                self._sort_out()
+                self.reports.one_by_one = self.is_in_doubt = True
             if self._is_time_to_give_up():
                 return self.leave()
             self.bell.wait(self.backoff.next())
@@ -3966,6 +3967,8 @@ class _Poller:
     def _turn(self) -> bool:
         """Report, claim, hand out, wait; returns whether it is time to leave. The cases are those of the class."""
         self.moved_at = time.monotonic()
+        if self.is_in_doubt:
+            self._sort_out()
         if self.session.is_lost():
             self._reconnect()
         if self.given_up == self.session.runner:
@@ -4170,11 +4173,12 @@ class _Poller:
             lost = {job.id for job in left} - {job.id for job in self.fresh}
             if not lost:
                 break
-            time.sleep(0.001)
+            self.bell.wait(0.001)
         for job in self.fresh:
             job.place = "fresh"
         for id_ in lost:
             del self.held[id_]
+        self.is_in_doubt = False
         self.reconcile.now()  # a claim may have been made, too, whose answer went unread
 
     # One round trip
