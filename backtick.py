@@ -46,6 +46,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   log        nothing; it writes what the three above log, since a worker may hold a handler's lock for ever
 #   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
 #   loop       the event loop on which `async def` workers run
+#   those of an executor that the user gave, wherever they are, if there is one
 #   of a _Child, a process: the main one runs workers, the other listens for the end of the runner
 # Threads of the program only schedule, start a Runner and stop it. Poller and keeper run nothing of the user's,
 # but for submit() and cancel() of an executor that he gave.
@@ -55,13 +56,17 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   fresh      in _Poller.fresh; handed to the pool while the server is at the next round trip, or before a wait
 #   waiting    in the line of a _Kind; begun by its threads, or taken back and released: when it has waited too long
 #              (_Poller._is_stuck), as when no thread can be started for it, and when the runner stops
+#   (between the two, for a moment, in neither: a thread has it in its hands)
 #   at work    at a _Run, whose lock says who ends it first: the worker's return, or stop() (time-out, cancel, loss)
 #   ended      an _Outcome in _Pool.outcomes, put there by whoever ended it, then in _Reports.outcomes, until told
-# When the runner was given up for dead, all are dropped at once: what they still do is reported by nobody.
+# What was claimed by a call whose answer got lost is handed back by _Poller._reconcile. When the runner was given up for
+# dead, all are dropped at once: what they still do is reported by nobody. Too many threads that do not end
+# (max_abandoned) end the runner.
 #
-# Locks, none of which is held while another of ours is taken, while logging, or during a call to the database:
+# Locks, none of which is held while another of ours is taken, while logging, or during a call to the database (but for
+# _Connections.free, which bounds how many connections are in use):
 #   _Run.lock          job and place of a run; the poller holds it while it interrupts a thread or a future
-#   _Connections.lock  the idle connections of producers; `free` bounds how many are in use
+#   _Connections.lock  the idle connections of producers
 #   _Watchdog.lock     which connections are watched
 #   _Coroutines.loop_lock, _Scribe.lock    that their thread is started once
 # What else two threads touch is a deque, a SimpleQueue or a plain attribute, and says which threads at its definition.
@@ -213,7 +218,7 @@ class _Scribe:
     def __init__(self) -> None:
         self.records: queues.SimpleQueue[logging.LogRecord | threading.Event] = queues.SimpleQueue()
         self.clients: set[int] = set()  # threads that are written for
-        self.left_out = 0
+        self.left_out = 0  # how many; roughly, for several threads count
         self.lock = threading.Lock()  # guards thread
         self.thread: threading.Thread | None = None
 
@@ -238,9 +243,13 @@ class _Scribe:
             yield
         finally:
             self.clients.discard(threading.get_ident())
-            is_written = threading.Event()
-            self.records.put(is_written)
-            is_written.wait(1.0)
+            self.flush()
+
+    def flush(self) -> None:
+        """Wait until all is written, a second at most."""
+        is_written = threading.Event()
+        self.records.put(is_written)
+        is_written.wait(1.0)
 
     def _run(self) -> None:
         while True:
@@ -250,9 +259,9 @@ class _Scribe:
                 continue
             with contextlib.suppress(Exception):  # a handler's own fault
                 logging.Logger.handle(log, record)
-            if self.left_out and self.records.empty():
-                count, self.left_out = self.left_out, 0
-                log.warning("%d lines were left out here: the log took no more", count)
+                if self.left_out and self.records.empty():
+                    count, self.left_out = self.left_out, 0
+                    log.warning("%d lines were left out here: the log took no more", count)
 
 
 _scribe = _Scribe()
@@ -380,7 +389,7 @@ class Config:
     schema: str = _knob("", "schema that holds the bt_ functions; else the first of the search_path")
     queues: str = _knob("default", "served in this order, `mail,default`, or by weight, `mail:3,default:1`")
     pooler: bool = _knob(False, "a pooler stands before the database; else it is found out")
-    pool_size: int = _knob(16, "slots: how many jobs run at once, those of `async def` workers included", 1, 10_000)
+    pool_size: int = _knob(16, "slots: how many jobs are claimed to run at once, and run at most of a kind", 1, 10_000)
     processes: bool = _knob(False, "run plain workers in processes, which can be killed, instead of threads")
     max_tasks_per_child: int = _knob(0, "a process is replaced after so many jobs; 0: never")
     poll_ms: int = _knob(1_000, "a sleeping runner looks for jobs at least this often", 10, 3_600_000)
@@ -2752,12 +2761,14 @@ class _Run:
         self.started: float | None = None  # monotonic time at which the worker was called; None: it was not yet
         self.has_begun = True  # as far as is known
 
-    def begin(self, job: Job, is_called: bool = True) -> None:
-        """Be at work at a job, in the thread that took it from the line; its time counts when its worker is called."""
+    def begin(self, job: Job) -> None:
+        """Be at work at a job, in the thread that took it from the line; what was canceled meanwhile ends at once."""
         with self.lock:
             self.job = job
-            self.started = time.monotonic() if is_called else None
+            self.started = time.monotonic()
             job.place = "at work"
+        if job.canceled:  # asked only now: who sets it looks for a run after that
+            self.finish(job, ("bt_cancel_held", None))
 
     def finish(self, job: Job, result: _Result) -> None:
         """The worker has ended by itself, in whatever thread; ignored after a stop()."""
@@ -2829,8 +2840,7 @@ class _Threads(_Kind):
         self.line: queues.SimpleQueue[Job | None] = queues.SimpleQueue()  # taken from by slots; None: end
         self.slots: list[_Slot] = []
         self.abandoned: list[_Slot] = []  # whose jobs were given up, and whose threads still run
-        # Room for the slots that replace those that hang; a thread is started only when needed.
-        self.executor = ThreadPoolExecutor(max_workers=pool.size + 10_000, thread_name_prefix="backtick-slot")
+        self.executor = self._new_executor()
 
     def put(self, job: Job) -> None:
         job.place = "waiting"
@@ -2840,13 +2850,21 @@ class _Threads(_Kind):
 
     def _add_slot(self) -> None:
         """Start a slot. If no thread can be started, what waits does so for the others, or is handed back as stuck."""
+        if self.pool.is_closed:
+            return
         slot = self._new_slot()
         try:
             self.executor.submit(slot.run)
             self.slots.append(slot)
         except RuntimeError as error:
-            slot.abandoned = True  # the executor still has it in its line
+            slot.abandoned = True  # the executor still has it in its line, and would count wrongly from now on
+            self.executor.shutdown(wait=False)
+            self.executor = self._new_executor()
             log.error("a slot cannot be started, %d are there: %s", len(self.slots), error)
+
+    def _new_executor(self) -> ThreadPoolExecutor:
+        """With room for the slots that replace those that hang; a thread is started only when needed."""
+        return ThreadPoolExecutor(max_workers=self.pool.size + 10_000, thread_name_prefix="backtick-slot")
 
     def _new_slot(self) -> _Slot:
         return _Slot(self)
@@ -2901,23 +2919,25 @@ class _Slot(_Run):
         self.thread = threading.get_ident()
         try:
             while not self.abandoned and (job := self.threads.line.get()):
-                if job.canceled:  # while it waited
-                    self.pool.finish(_Outcome(job, "bt_cancel_held"))
-                else:
-                    self._run_one(job)
+                try:
+                    self.begin(job)
+                    if self.job:
+                        self._run_one(job)
+                except BaseException as error:  # no memory, say
+                    self.finish(job, ("bt_fail", describe_error(error)))
         finally:
             self.has_ended = True
 
     def _run_one(self, job: Job) -> None:
-        self.begin(job)
         # In a context of its own: what one job sets, the next does not see.
         self.finish(job, contextvars.copy_context().run(_call, job, self.pool.keyring, self._wait))
 
     def _wait(self, left: Coroutine[Any, Any, None]) -> None:
         """Have the event loop run what a worker returned, as it does those of async workers; in the slot's thread."""
         try:
+            loop = self.pool.coroutines.start_loop().loop
             with self.lock:  # a stop() finds either this thread or what it waits for
-                self.awaited = asyncio.run_coroutine_threadsafe(_caught(left), self.pool.coroutines.start_loop().loop)
+                self.awaited = asyncio.run_coroutine_threadsafe(_caught(left), loop)
             error = self.awaited.result()
         finally:
             with self.lock:
@@ -3062,11 +3082,8 @@ class _ProcessSlot(_Slot):
         self.child: _Child | None = None  # where the job is, as soon as there is one
 
     def _run_one(self, job: Job) -> None:
-        self.begin(job, is_called=False)
-        try:
-            child = self.processes.take_child()
-        except OSError as error:
-            return self.finish(job, ("bt_fail", describe_error(error)))
+        self.started = None  # until the process is ready
+        child = self.processes.take_child()
         with self.lock:
             self.child = child
             if self.job is not job:  # stopped before it began
@@ -3077,7 +3094,7 @@ class _ProcessSlot(_Slot):
         with self.lock:
             self.child = None
         self.finish(job, result)
-        return self.processes.give_back(child)
+        self.processes.give_back(child)
 
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         if self.child:
@@ -3223,12 +3240,15 @@ class _Coroutines(_Kind):
         self.tasks: set[_Task] = set()  # added to by the loop's thread, taken from by it and by stop()
         self.loop: _Loop | None = None  # started when first needed
         self.loop_lock = threading.Lock()  # guards its start
+        self.left: list[_Loop] = []  # blocked ones that have been left, and not ended
 
     def put(self, job: Job) -> None:
-        loop = self.start_loop()
         job.place = "waiting"
         self.line.append(job)
-        loop.call(self.begin_waiting)
+        try:
+            self.start_loop().call(self.begin_waiting)
+        except RuntimeError as error:  # it waits for the next attempt, or is handed back as stuck
+            log.error("the event loop cannot be started: %s", error)
 
     def start_loop(self) -> _Loop:
         """The event loop; from any thread, since plain workers may return what only it can run."""
@@ -3242,22 +3262,26 @@ class _Coroutines(_Kind):
         if loop and asyncio.get_running_loop() is not loop.loop:  # this one was left, being blocked
             return loop.call(self.begin_waiting)
         with contextlib.suppress(IndexError):  # the line is empty, perhaps taken back just now
-            while len(self.tasks) < self.pool.size:
-                job = self.line.popleft()
-                if job.canceled:  # while it waited
-                    self.pool.finish(_Outcome(job, "bt_cancel_held"))
-                else:
-                    self.tasks.add(_Task(self, job))
+            while len(self.tasks) < self.pool.size and not self.pool.is_closed:
+                task = _Task(self)
+                task.begin(self.line.popleft())
+                if task.job:
+                    task.start(task.job)
         return None
 
     def leave_blocked_loop(self) -> None:
         """If a worker blocks the event loop, go on with another; what has begun there stays there. By the poller."""
-        if self.loop and self.tasks and self.loop.is_blocked():
-            who = ", ".join(sorted({str(task.job) for task in list(self.tasks) if task.job})[:3])
+        if self.loop and self.loop.is_blocked():
+            who = (
+                ", ".join(sorted({str(task.job) for task in list(self.tasks) if task.job})[:3]) or "one that is overdue"
+            )
             log.warning("an async worker blocks the event loop, perhaps %s: others go on on a new one", who)
             self.loop.close()
-            self.loop = _Loop()
-            self.loop.call(self.begin_waiting)
+            self.left.append(self.loop)
+            with self.loop_lock:
+                self.loop = None
+            self.start_loop().call(self.begin_waiting)
+        self.left = [loop for loop in self.left if loop.thread.is_alive()]
 
     def waiting(self) -> int:
         return len(self.line)
@@ -3280,12 +3304,19 @@ class _Coroutines(_Kind):
 class _Task(_Run):
     """Runs one job of an async worker on an event loop. Made there, and stopped by the poller."""
 
-    def __init__(self, kind: _Coroutines, job: Job) -> None:
+    def __init__(self, kind: _Coroutines) -> None:
         super().__init__(kind.pool)
         self.kind = kind
         self.loop = asyncio.get_running_loop()
-        self.begin(job)
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self, job: Job) -> None:
+        """Have the worker begin, soon; a stop() may come before."""
+        self.kind.tasks.add(self)
         self.task = self.loop.create_task(self._call(job))
+        self.task.add_done_callback(lambda _: self._ended(job))
+        if not self.job:
+            self.task.cancel()
 
     async def _call(self, job: Job) -> None:
         result: _Result = "bt_complete", None
@@ -3304,12 +3335,17 @@ class _Task(_Run):
         except BaseException as raised:
             result = "bt_fail", _described(job, raised, sealed, self.pool.keyring)
         self.finish(job, result)
+
+    def _ended(self, job: Job) -> None:
+        if self.job is job:  # it was cancelled before its first step, by some other worker
+            self.finish(job, ("bt_fail", describe_error(asyncio.CancelledError("cancelled before it began"))))
         self.kind.tasks.discard(self)
         self.kind.begin_waiting()
 
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            self.loop.call_soon_threadsafe(self.task.cancel)
+        if self.task:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self.loop.call_soon_threadsafe(self.task.cancel)
 
     def _make_room(self) -> None:
         self.kind.tasks.discard(self)  # at once, since a blocked loop does not come to it
@@ -3338,7 +3374,11 @@ class _Loop:
         self.beat_at = self.looked_at = time.monotonic()  # the one is written by the loop, both are read by the poller
         self.ending = asyncio.Event()
         self.thread = threading.Thread(target=self._run, name="backtick-loop", daemon=True)
-        self.thread.start()
+        try:
+            self.thread.start()
+        except BaseException:
+            self.loop.close()
+            raise
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Have the loop call a function soon; from any thread."""
@@ -3450,7 +3490,7 @@ class _Remote(_Run):
 class _Pool:
     """The kinds of places where jobs run, and the outcomes that wait for the poller. Its own, but for finish().
 
-    Each kind runs as many at once as there are slots; no more jobs are claimed than they can take together.
+    Each kind runs as many at once as there are slots; of all kinds together as many are claimed as one has, and ahead.
     """
 
     def __init__(
@@ -3467,6 +3507,7 @@ class _Pool:
         self.wake = wake
         self.keyring = keyring
         self.outcomes: deque[_Outcome] = deque()  # added to by runs, in their threads
+        self.is_closed = False  # read by slots, and by the loop's thread
         self.threads, self.processes, self.coroutines = _Threads(self), _Processes(self), _Coroutines(self)
         self.elsewhere = _Elsewhere(self, executor) if executor else None
         kinds: list[_Kind | None] = [self.threads, self.processes, self.coroutines, self.elsewhere]
@@ -3509,7 +3550,7 @@ class _Pool:
 
     def abandoned(self) -> int:
         """How many threads still run whose jobs were given up."""
-        return len(self.threads.abandoned)
+        return len(self.threads.abandoned) + len(self.coroutines.left)
 
     @property
     def broken(self) -> BaseException | None:
@@ -3555,7 +3596,9 @@ class _Pool:
         return any(True for _ in self.runs())
 
     def close(self) -> None:
-        """Have all that is at work stop, and the threads, processes and the loop end."""
+        """Have all that is at work stop, and the threads, processes and the loop end; nothing begins any more."""
+        self.is_closed = True
+        self.take_back()
         self.stop_all()
         for kind in self.kinds:
             kind.close()
@@ -3827,9 +3870,9 @@ class _Bell:
         self._sender.setblocking(False)
         self.is_awaited = False  # whether the poller waits for jobs to finish
 
-    def ring(self, always: bool = False) -> None:
-        """Have the poller look at once, if it waits for jobs to finish, or whatever it waits for."""
-        if always or self.is_awaited:
+    def ring(self, urgent: bool = False) -> None:
+        """Have the poller look at once, if it waits for jobs to finish, or, if urgent, whatever it waits for."""
+        if urgent or self.is_awaited:
             with contextlib.suppress(OSError):  # a full buffer wakes too; a closed one has nobody to wake
                 self._sender.send(b"\0")
 
@@ -3839,7 +3882,7 @@ class _Bell:
             self.receiver.recv(65536)
 
     def wait(self, seconds: float) -> None:
-        """Until it rings, always, or so long."""
+        """Until it rings urgently, or so long."""
         with selectors.DefaultSelector() as selector:
             selector.register(self.receiver, selectors.EVENT_READ)
             selector.select(seconds)
@@ -3868,6 +3911,7 @@ class _Poller:
     a report was refused            report each outcome by itself
     it is time to reconcile         hand back what it holds by the database's word, and knows nothing of
     what waits has waited long      hand it back
+    awake, got all, wants more      the next turn, at once
     awake, and got all it wanted    hand out, wait for something to finish, and for more to finish with it
     awake, and got less             hand out, lie down and look a last time
     lying, or nothing was found     wait; leave if it was to drain and holds nothing
@@ -3917,7 +3961,7 @@ class _Poller:
         """Begin to stop, or shorten the time that is left; from any thread, and from a signal handler."""
         stop_at = time.monotonic() + (self.config.shutdown_ms if shutdown_ms is None else shutdown_ms) / 1000
         self.stop_at = min(stop_at, stop_at if self.stop_at is None else self.stop_at)
-        self.bell.ring(always=True)
+        self.bell.ring(urgent=True)
 
     def is_hanging(self) -> bool:
         """Whether its thread has done nothing for a whole lease, and does not wait for the database; by the keeper."""
@@ -4023,10 +4067,13 @@ class _Poller:
         log.warning("runner %d was given up for dead; its %d jobs belong to others now", runner, count)
         self._take_fresh()
         self.pool.take_back()
+        for job in self.held.values():
+            job.canceled = True  # for what is about to begin
         self.pool.stop_all()
         self.held.clear()
         self.reports.outcomes.clear()
         self.session.sign_in()
+        self.asleep_until = None
 
     def _take_finished(self) -> None:
         if self.pool.move_outcomes(self.reports.outcomes) or not self.pool.waiting():
@@ -4045,9 +4092,8 @@ class _Poller:
         while self.asked:
             wanted = self.held.get(self.asked.popleft())
             if wanted:  # it is named again and again, until it is reported
-                run = self.pool.stop(wanted, JobCanceled)
-                wanted.canceled = True  # if it waits for a slot, that will see it
-                if run:
+                wanted.canceled = True  # if it is about to begin, that will be seen
+                if run := self.pool.stop(wanted, JobCanceled):
                     self._has_ended(_Outcome(wanted, "bt_cancel_held", None, run.ran_ms()))
 
     def _has_ended(self, outcome: _Outcome) -> None:
@@ -4142,8 +4188,8 @@ class _Poller:
         for job in gone:
             log.warning("%s: its claim is gone, it is stopped here", job, extra={"job": job.id})
             del self.held[job.id]
+            job.canceled = True  # if it is about to begin, that will be seen
             self.pool.stop(job, JobLost)
-            job.canceled = True  # if it waits for a slot, that will see it
         if gone:
             self.fresh = [job for job in self.fresh if not job.canceled]
             self.reports.outcomes = [outcome for outcome in self.reports.outcomes if outcome.job.id in self.held]
@@ -4177,8 +4223,8 @@ class _Poller:
         for job in self.fresh:
             job.place = "fresh"
         for id_ in lost:
-            del self.held[id_]
-        self.is_in_doubt = False
+            self.held.pop(id_).canceled = True  # for what begins all the same
+        self.is_in_doubt, self.asleep_until = False, None
         self.reconcile.now()  # a claim may have been made, too, whose answer went unread
 
     # One round trip
@@ -4254,6 +4300,12 @@ class _Poller:
                 self.mean_ms += (outcome.ms - self.mean_ms) / 50
         self.reports.log_fates(reports, answers)
 
+    def _report(self) -> None:
+        """Report all outcomes, and do nothing else."""
+        reports = self.reports.calls()
+        answers = self.session.exchange({"report": [call for _, call in reports]}, self._hand_out)
+        self._reported(reports, answers["report"])
+
     def _report_one_by_one(self) -> None:
         """Report each outcome by itself, so that one which the database refuses holds up no other."""
         left, self.reports.outcomes = self.reports.outcomes, []
@@ -4275,7 +4327,7 @@ class _Poller:
         ):
             self.reports.outcomes = [attempt]
             try:
-                self._exchange(0)
+                self._report()
                 return
             except _LOST:
                 raise
@@ -4409,11 +4461,10 @@ class _Keeper:
                 wait_s = self.LOOK_S
             except Exception as error:
                 wait_s = backoff.next()
-                log.log(
-                    logging.WARNING if isinstance(error, (BacktickError, *_LOST)) else logging.CRITICAL,
-                    "the keeper lost the database, trying again: %s",
-                    _one_line(error),
-                )
+                if isinstance(error, (BacktickError, *_LOST)):
+                    log.warning("the keeper lost the database, trying again: %s", _one_line(error))
+                else:
+                    log.critical("an error in backtick's keeper, trying again", exc_info=True)
                 self.close()
         self.close()
 
@@ -4464,7 +4515,7 @@ class _Keeper:
         self.heartbeat.again_in(self.config.lease_ms / 6000)
         if not alive:
             self.poller.given_up = runner
-            self.poller.bell.ring(always=True)
+            self.poller.bell.ring(urgent=True)
 
     def _revive(self, database: _Database, runner: int) -> None:
         if database.connection.info.server_version < 170_000:  # later ones have transaction_timeout
@@ -4478,7 +4529,7 @@ class _Keeper:
     def _pass_on_canceled(self, database: _Database, runner: int) -> None:
         if asked := database.run("bt_cancel_asked", p_runner=runner):
             self.poller.asked.extend(id_ for (id_,) in asked)
-            self.poller.bell.ring(always=True)
+            self.poller.bell.ring(urgent=True)
 
     def _store_schedules(self) -> None:
         """Store what decorators declared. Raises BacktickError if the database refuses one."""
@@ -4548,6 +4599,9 @@ class Runner:
     def _serve(self) -> None:
         try:
             self._poller.run()
+        except BaseException:
+            self._poller.exit_status = 1
+            log.critical("this runner ends: its jobs are for others", exc_info=True)
         finally:
             self._keeper.stop.set()
             self._keeper_thread.join()
@@ -5012,11 +5066,18 @@ def _leave_executor(executor: Executor, status: int) -> None:
 
 
 def _exit_at_once(status: int) -> None:
-    logging.shutdown()
-    _flush_output()
+    def end() -> None:
+        _scribe.flush()
+        logging.shutdown()
+        _flush_output()
+
+    ending = threading.Thread(target=end, daemon=True)  # a stuck thread may hold what is needed for that
+    ending.start()
+    ending.join(2)
     os._exit(status)
 
 
+@_scribe.serving()
 def _run_until_signal(config: Config, drain: bool, executor: Executor | None = None) -> int:
     signals: list[int] = []
     runner: Runner | None = None

@@ -4300,7 +4300,7 @@ def test_what_lies_below_the_floor_of_a_sleeping_runner_runs_once_it_may_look(db
     db.execute("insert into backtick_queue (name, run_at) values ('a', '2020-01-01')")  # nobody is told
 
     floor.times[5], floor.looked_at, floor.gap_s = "2025-01-01", time.monotonic(), 0.5
-    handle._poller.bell.ring(always=True)
+    handle._poller.bell.ring(urgent=True)
 
     wait_for_states(db, {"done": 2})
 
