@@ -59,8 +59,8 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   (between the two, for a moment, in neither: a thread has it in its hands)
 #   at work    at a _Run, whose lock says who ends it first: the worker's return, or stop() (time-out, cancel, loss)
 #   ended      an _Outcome in _Pool.outcomes, put there by whoever ended it, then in _Reports.outcomes, until told
-# What was claimed by a call whose answer got lost is handed back by _Poller._reconcile. When the runner was given up for
-# dead, all are dropped at once: what they still do is reported by nobody. Too many threads that do not end
+# What was claimed by a call whose answer got lost is handed back by _Poller._reconcile. When the runner was given up
+# for dead, all are dropped at once: what they still do is reported by nobody. Too many threads that do not end
 # (max_abandoned) end the runner.
 #
 # Locks, none of which is held while another of ours is taken, while logging, or during a call to the database (but for
