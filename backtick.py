@@ -1681,7 +1681,6 @@ class _Database:
         self.schema = config.schema
         self.connection = _connect(self.url)
         self.calling_since = math.inf  # monotonic time; read by the watchdog
-        self.synced_at = self.took_s = 0.0  # when the last transaction of a round trip ended, and how long it took
         self.watchdog = watchdog
         self.line: socket.socket | None = None  # the connection's socket, for the watchdog
         if watchdog:
@@ -1728,12 +1727,10 @@ class _Database:
 
         Returns the rows of each call of each transaction. If one raises, those after it may have happened.
         """
-        begun = time.monotonic()
         if not self.pooled and len(transactions) == 1 == len(transactions[0]):
             meanwhile()
             with self._watched():  # 0.1 ms less than by a pipeline
                 rows = self.connection.execute(*transactions[0][0]).fetchall()
-            self.took_s = time.monotonic() - begun
             return [[rows]]
         cursors = []
         try:
@@ -1746,10 +1743,7 @@ class _Database:
                         meanwhile()
                     if self.pooled:
                         self.connection.execute("commit")
-                    begun = max(begun, self.synced_at)
                     pipeline.sync()  # what stands between two of these is a transaction
-                    self.synced_at = time.monotonic()
-                    self.took_s = self.synced_at - begun
                 return [[cursor.fetchall() for cursor in calls] for calls in cursors]
         except BaseException:
             if not self.connection.closed:
@@ -1857,9 +1851,6 @@ _CASTS = {
     "p_args": "::text",
     "p_catch_up": "::text",
     "p_errors": "::jsonb[]",
-    "p_floor": "::timestamptz[]",
-    "p_floor_ids": "::bigint[]",
-    "p_stale_ms": "::int",
     "p_id": "::bigint",
     "p_old_args": "::text",
     "p_old_errors": "::jsonb[]",
@@ -2849,45 +2840,6 @@ def _storable(text: str, limit: int) -> str:
 # trip. Never calls a worker.
 
 
-class _Floor:
-    """Where claims of a queue start: behind what was claimed before, now and then at the beginning; see bt_claim."""
-
-    LOOK_S = 1.0  # a look from the beginning is due so long after the last,
-    CHEAP_S = 0.005  # or as soon as a claim comes back short; but if it took longer than this,
-    SHARE = 50  # so many times as long must have passed
-
-    def __init__(self) -> None:
-        self.times: list[str | None] = [None] * 10
-        self.ids: list[int | None] = [None] * 10
-        self.looked_at = -math.inf  # monotonic time of the last look from the beginning
-        self.gap_s = 0.0  # from one look to the next, at least
-        self.is_looked = True  # whether the last claim was one
-
-    @property
-    def look_at(self) -> float:
-        """When the next look from the beginning may be, in monotonic time."""
-        return self.looked_at + self.gap_s
-
-    def parameters(self, is_short: bool, must_look: bool) -> dict[str, Any]:
-        """What to tell bt_claim; is_short: the last claim came back short, must_look: then time does not count."""
-        gap_s = self.gap_s if is_short else max(self.gap_s, self.LOOK_S)
-        self.is_looked = time.monotonic() >= self.looked_at + gap_s or (is_short and must_look) or not any(self.times)
-        if self.is_looked and (is_short or not any(self.times)):
-            return {}
-        stale = {"p_stale_ms": int(gap_s * 1000)} if self.is_looked else {}
-        return {"p_floor": self.times, "p_floor_ids": self.ids, **stale}
-
-    def move(self, jobs: Sequence[Job], took_s: float) -> None:
-        """Start behind these jobs the next time, or at the beginning if there are none; their claim took so long."""
-        if self.is_looked:
-            self.looked_at = time.monotonic()
-            self.gap_s = self.SHARE * took_s if took_s > self.CHEAP_S else 0.0
-            if not jobs and not self.gap_s:
-                self.times = [None] * 10
-        for job in jobs:
-            self.times[job.priority], self.ids[job.priority] = job.run_at_text, job.id
-
-
 class _Poller:
     """Serves the queues. All state is the poller thread's own, but for what says otherwise."""
 
@@ -2914,7 +2866,6 @@ class _Poller:
         self.held: dict[int, Job] = {}  # claimed, and not yet reported
         self.fresh: list[Job] = []  # those of them that the pool has not been given yet
         self.unreported: list[_Outcome] = []
-        self.floors: dict[str, _Floor] = {}  # by queue
         self.reconcile_at = 0.0
         self.mean_ms = float(self.SHORT_MS)  # how long jobs run, a moving mean
         self.trip_ms = 0.0  # how long a round trip to the database takes, a moving mean
@@ -3041,7 +2992,7 @@ class _Poller:
                 time.sleep(self.YIELD_S)
             want, begin = self._want()
 
-        # Nothing more is due. Lie down, and look a last time, from the beginning of the queues if that takes no time.
+        # Nothing more is due. Lie down, and look a last time.
         now = time.monotonic()
         lie_down = now > self.asleep_until - 1.5 * self.config.poll_ms / 1000 or now >= self.fire_at
         if self._exchange(want, begin, lie_down, is_short=True):
@@ -3050,8 +3001,7 @@ class _Poller:
         elif self.drain and not self.held:
             return True
         else:
-            look_at = min((floor.look_at for floor in self.floors.values() if not floor.is_looked), default=math.inf)
-            self._wait(min(self.config.poll_ms, (min(self.asleep_until, look_at) - time.monotonic()) * 1000))
+            self._wait(min(self.config.poll_ms, (self.asleep_until - time.monotonic()) * 1000))
         return False
 
     def _stopping_turn(self, stop_at: float) -> bool:
@@ -3150,12 +3100,12 @@ class _Poller:
         if reports:
             self._reported(reports, answers["report"])
         self._plan(now, answers.get("sleep"), answers.get("fire"))
-        claimed = self._claimed(order[0], answers["claim"][0]) if order else 0
+        claimed = self._claimed(answers["claim"][0]) if order else 0
         for queue in order[1:]:
             if claimed < want:
                 call = self._claim(queue, want - claimed, max(0, begin - claimed), is_short)
                 ((rows,),) = self.database.round_trip([call])
-                claimed += self._claimed(queue, rows)
+                claimed += self._claimed(rows)
         return claimed
 
     def _plan(self, now: float, sleep: list[Any] | None, fires: list[Any] | None) -> None:
@@ -3182,7 +3132,6 @@ class _Poller:
         return sorted(self.weights, key=lambda queue: random.random() ** (1 / self.weights[queue]), reverse=True)
 
     def _claim(self, queue: str, limit: int, begin: int, is_short: bool) -> Call:
-        floor = self.floors.setdefault(queue, _Floor())
         return self.database.call(
             "bt_claim",
             p_runner=self.runner,
@@ -3190,12 +3139,11 @@ class _Poller:
             p_limit=limit,
             p_names=list(_by_name),
             p_begin=begin,
-            **floor.parameters(is_short, self.drain),
+            p_whole=is_short and self.drain,
         )
 
-    def _claimed(self, queue: str, rows: list[Any]) -> int:
+    def _claimed(self, rows: list[Any]) -> int:
         jobs = [*map(_as_job, rows)]
-        self.floors[queue].move(jobs, self.database.took_s)
         self.held |= {job.id: job for job in jobs}
         self.fresh += jobs
         if jobs:
@@ -3365,7 +3313,6 @@ class _Poller:
         if not self.database.pooled and not self.database.run("bt_attach", p_runner=self.runner)[0][0]:
             self.given_up = self.runner
         self._listen()
-        self.floors.clear()
         self.asleep_until = 0.0
         self.reconcile_at = 0
         log.info("the database is back")
