@@ -1756,6 +1756,81 @@ def test_a_claim_that_is_rolled_back_leaves_no_trace_in_the_session(db):
     assert [job.id for job in claim(db, runner, 2)] == ids
 
 
+STATISTICS = {
+    "none": [],
+    "of empty tables": ["analyze backtick_queue, backtick_claim, backtick_runner, backtick_freed"],
+    "of before": ["BEFORE analyze backtick_queue, backtick_claim, backtick_runner"],
+    "of huge tables": [
+        "analyze backtick_queue, backtick_claim, backtick_runner",
+        "update pg_class set reltuples = 1e9, relpages = 1e7 where relname like 'backtick\\_%' and relkind in ('r', 'i')",
+    ],
+    "of an empty queue, then of a full one": [
+        "analyze backtick_queue, backtick_claim",
+        "select count(*) from bt_enqueue_many('stranger', array_fill('[]'::text, array[20000]), p_priority => 9)",
+    ],
+}
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("statistics", STATISTICS)
+def test_no_statement_of_a_claim_a_report_or_a_sign_of_life_has_a_plan_to_choose(db, connect, statistics):
+    """A hundred thousand dead rows that cannot go, and statistics that say anything: nobody walks over them."""
+    holder, other = connect(), connect()
+    runner, dead = register(db, names=NAMES), register(db, names=NAMES)
+    holder.execute("begin isolation level repeatable read")
+    holder.execute("select count(*) from backtick_queue")
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 100_000)
+    for query in STATISTICS[statistics]:
+        if query.startswith("BEFORE"):
+            db.execute(query.removeprefix("BEFORE"))
+    for _ in range(300):
+        (job,) = claim(db, dead)
+        call(db, "bt_complete", p_claim=job.claim, p_ids=[job.id])
+    db.execute("delete from backtick_queue")
+    for _ in range(300):
+        call(db, "bt_heartbeat", p_runner=dead)
+    for query in STATISTICS[statistics]:
+        if not query.startswith("BEFORE"):
+            db.execute(query)
+    session = connect()
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 300)
+    claim(session, runner)  # finds the place where claims start
+
+    def blocks(function, *parameters):
+        """How many blocks a call reads, the least of three."""
+        query = f"explain (analyze, buffers, format json) select * from {function}"
+        plan = session.execute(query, parameters).fetchone()[0][0]["Plan"]
+        return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+    def a_claim():
+        """Of 20, by another session; a claim's id and the jobs'."""
+        jobs = claim(session, runner, 20)
+        assert len(jobs) == 20
+        return jobs[0].claim, [job.id for job in jobs]
+
+    read = {"claim": blocks("bt_claim(%s, 'default', 20, %s)", runner, NAMES)}
+    other.execute("begin")
+    other.execute("select bt_cancel(id) from backtick_queue where name = 'a' order by id desc limit 1")
+    claim_id, ids = a_claim()
+    read["complete, some"] = blocks("bt_complete(%s, %s)", claim_id, ids[:7])
+    read["complete, the others"] = blocks("bt_complete(%s, %s)", claim_id, ids[7:])
+    claim_id, ids = a_claim()
+    read["cancel_held"] = blocks("bt_cancel_held(%s, %s)", claim_id, ids)
+    claim_id, ids = a_claim()
+    fail = "bt_fail(%s, %s, array_fill('{}'::jsonb, array[10]), 1000, %s)"
+    read["fail, to be tried again"] = blocks(fail, claim_id, ids[:10], 9)
+    read["fail, exceeded"] = blocks(fail, claim_id, ids[10:], 1)
+    claim_id, ids = a_claim()
+    read["release"] = blocks("bt_release(%s, %s)", claim_id, ids)
+    read["claim that looks"] = blocks("bt_claim(%s, 'default', 20, %s)", runner, NAMES)
+    read["claim of the rest"] = blocks("bt_claim(%s, 'default', 1000, %s)", runner, NAMES)
+    read["claim of nothing"] = blocks("bt_claim(%s, 'default', 20, %s)", runner, NAMES)
+    read["heartbeat"] = blocks("bt_heartbeat(%s)", runner)
+    read["sleep"] = blocks("bt_sleep(%s, 1000)", runner)
+
+    assert {what: n for what, n in read.items() if n > (9000 if what == "claim of the rest" else 1500)} == {}, read
+
+
 # ---- Arguments --------------------------------------------------------------------------------
 
 UTC = dt.timezone.utc

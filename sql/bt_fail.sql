@@ -52,12 +52,14 @@ begin
                 error = failed.error
             from failed
             where job.id = failed.id
+              and job.id = any (v_claim.jobs)  -- or the planner might read the whole index
               and job.tries + 1 < coalesce(job.max_tries, p_max_tries)
             returning job.id, job.queue, job.run_at
         ), ended as (
             delete from backtick_queue as job
             using failed
             where job.id = failed.id
+              and job.id = any (v_claim.jobs)  -- or the planner might read the whole index
               and job.tries + 1 >= coalesce(job.max_tries, p_max_tries)
             returning job.*, failed.error as last_error
         ), exceeded as (
