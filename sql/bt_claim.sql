@@ -217,6 +217,7 @@ begin
                             or (select previous.id from backtick_queue as previous where previous.id = due.after_job) is null)
                        as is_free
                 from due
+                offset 0  -- is_free is asked once a job
             ) as due;
 
             if v_page.doubtful is not null then
