@@ -79,8 +79,8 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   - Every wait has an end: poll_ms, a time-out of its own, or the watchdog's.
 #   - An exception is raised in a worker's thread only where it loses no lock: see _raise_in_thread.
 #   - Whatever is raised in a turn, each held job has a place afterwards: see _Poller._sort_out.
-#   - A due job is seen at the latest poll_ms after a slot is free for it, NOTIFY or not; if it lies below where claims
-#     start (it was retried, handed back, or committed late), a second later, or fifty times what such a look takes.
+#   - A due job is seen at the latest poll_ms after a slot is free for it, NOTIFY or not, or a second after it became
+#     visible, whatever stalled, committed late or rolled back: see the head of bt_claim.
 
 from __future__ import annotations
 
@@ -2074,7 +2074,6 @@ class _Database:
         self.connection = _connect(self.url)
         self.calling_since: float | None = None  # monotonic time; None: no call is under way. Read by the watchdog
         self.returned_at = time.monotonic()  # when the last one ended
-        self.synced_at = self.took_s = 0.0  # when the last transaction of a round trip ended, and how long it took
         self.watchdog = watchdog
         self.line: socket.socket | None = None  # the connection's socket, for the watchdog
         if watchdog:
@@ -2121,12 +2120,10 @@ class _Database:
 
         Returns the rows of each call of each transaction. If one raises, those after it may have happened.
         """
-        begun = time.monotonic()
         if not self.pooled and len(transactions) == 1 == len(transactions[0]):
             meanwhile()
             with self._watched():  # 0.1 ms less than by a pipeline
                 rows = self.connection.execute(*transactions[0][0]).fetchall()
-            self.took_s = time.monotonic() - begun
             return [[rows]]
         cursors = []
         try:
@@ -2139,10 +2136,7 @@ class _Database:
                         meanwhile()
                     if self.pooled:
                         self.connection.execute("commit")
-                    begun = max(begun, self.synced_at)
                     pipeline.sync()  # what stands between two of these is a transaction
-                    self.synced_at = time.monotonic()
-                    self.took_s = self.synced_at - begun
                 return [[cursor.fetchall() for cursor in calls] for calls in cursors]
         except BaseException:
             if not self.connection.closed:
@@ -2276,9 +2270,6 @@ _CASTS = {
     "p_args": "::text",
     "p_catch_up": "::text",
     "p_errors": "::jsonb[]",
-    "p_floor": "::timestamptz[]",
-    "p_floor_ids": "::bigint[]",
-    "p_stale_ms": "::int",
     "p_id": "::bigint",
     "p_old_args": "::text",
     "p_old_errors": "::jsonb[]",
@@ -3732,52 +3723,12 @@ class _Session:
         self.database.close()
 
 
-class _Floor:
-    """Where claims of a queue start: behind what was claimed before, now and then at the beginning; see bt_claim."""
-
-    LOOK_S = 1.0  # a look from the beginning is due so long after the last,
-    CHEAP_S = 0.005  # or as soon as a claim comes back short; but if it took longer than this,
-    SHARE = 50  # so many times as long must have passed
-
-    def __init__(self) -> None:
-        self.times: list[str | None] = [None] * 10
-        self.ids: list[int | None] = [None] * 10
-        self.looked_at = -math.inf  # monotonic time of the last look from the beginning
-        self.gap_s = 0.0  # from one look to the next, at least
-        self.is_looked = True  # whether the last claim was one
-
-    @property
-    def look_at(self) -> float:
-        """When the next look from the beginning may be, in monotonic time."""
-        return self.looked_at + self.gap_s
-
-    def parameters(self, is_short: bool, must_look: bool) -> dict[str, Any]:
-        """What to tell bt_claim; is_short: the last claim came back short, must_look: then time does not count."""
-        gap_s = self.gap_s if is_short else max(self.gap_s, self.LOOK_S)
-        self.is_looked = time.monotonic() >= self.looked_at + gap_s or (is_short and must_look) or not any(self.times)
-        if self.is_looked and (is_short or not any(self.times)):
-            return {}
-        stale = {"p_stale_ms": int(gap_s * 1000)} if self.is_looked else {}
-        return {"p_floor": self.times, "p_floor_ids": self.ids, **stale}
-
-    def move(self, jobs: Sequence[Job], took_s: float) -> None:
-        """Start behind these jobs the next time, or at the beginning if there are none; their claim took so long."""
-        if self.is_looked:
-            self.looked_at = time.monotonic()
-            self.gap_s = self.SHARE * took_s if took_s > self.CHEAP_S else 0.0
-            if not jobs and not self.gap_s:
-                self.times = [None] * 10
-        for job in jobs:
-            self.times[job.priority], self.ids[job.priority] = job.run_at_text, job.id
-
-
 class _Claims:
-    """Which queue is looked into first, and from where on: what bt_claim is told."""
+    """Which queue is looked into first, and the call that does; where it starts is bt_claim's to know."""
 
     def __init__(self, session: _Session) -> None:
         self.session = session
         self.weights = session.config.queue_weights()
-        self.floors: dict[str, _Floor] = {}  # by queue
 
     def order(self) -> list[str]:
         """The queues as they are named; with weights, drawn by lot for this once."""
@@ -3785,9 +3736,8 @@ class _Claims:
             return list(self.weights)
         return sorted(self.weights, key=lambda queue: random.random() ** (1 / self.weights[queue]), reverse=True)
 
-    def call(self, queue: str, limit: int, begin: int, is_short: bool, must_look: bool) -> Call:
-        """A call of bt_claim; see _Floor.parameters."""
-        floor = self.floors.setdefault(queue, _Floor())
+    def call(self, queue: str, limit: int, begin: int, whole: bool) -> Call:
+        """A call of bt_claim; `whole`: it looks through all of the queue, however long that takes."""
         return self.session.database.call(
             "bt_claim",
             p_runner=self.session.runner,
@@ -3795,22 +3745,8 @@ class _Claims:
             p_limit=limit,
             p_names=list(_by_name),
             p_begin=begin,
-            **floor.parameters(is_short, must_look),
+            p_whole=whole,
         )
-
-    def take(self, queue: str, rows: list[Any]) -> list[Job]:
-        """The jobs that the call has claimed."""
-        jobs = [*map(_as_job, rows)]
-        self.floors[queue].move(jobs, self.session.database.took_s)
-        return jobs
-
-    def look_at(self) -> float:
-        """When the next look from the beginning may be, in monotonic time, if the last claim was none."""
-        return min((floor.look_at for floor in self.floors.values() if not floor.is_looked), default=math.inf)
-
-    def start_anew(self) -> None:
-        """The database may have gone back to a state of before."""
-        self.floors.clear()
 
 
 _Report = tuple[list[_Outcome], Call]  # what is reported together, and how
@@ -4057,7 +3993,6 @@ class _Poller:
         if not self.session.reconnect():
             self.given_up = self.session.runner
         self.moved_at = time.monotonic()
-        self.claims.start_anew()
         self.asleep_until = None
         self.reconcile.now()
 
@@ -4131,15 +4066,14 @@ class _Poller:
 
     def _lie(self, want: int, begin: int) -> bool:
         """Nothing more is due: lie down or stay so, look a last time, and wait; returns whether all is drained."""
-        if self._exchange(want, begin, self._is_to_lie_down(), is_short=True):
+        if self._exchange(want, begin, self._is_to_lie_down(), whole=self.drain):
             self._hand_out()
             time.sleep(self.YIELD_S)
         elif self.drain and not self.held:
             return True
         else:
-            # Looks from the beginning of the queues are left out for a while if they take long.
-            until = min(self.claims.look_at(), self.asleep_until or math.inf)
-            self._wait(min(self.config.poll_ms, (until - time.monotonic()) * 1000))
+            left_ms = math.inf if self.asleep_until is None else (self.asleep_until - time.monotonic()) * 1000
+            self._wait(min(self.config.poll_ms, left_ms))
         return False
 
     def _is_to_lie_down(self) -> bool:
@@ -4229,7 +4163,7 @@ class _Poller:
 
     # One round trip
 
-    def _exchange(self, want: int, begin: int = 0, lie_down: bool = False, is_short: bool = False) -> int:
+    def _exchange(self, want: int, begin: int = 0, lie_down: bool = False, whole: bool = False) -> int:
         """Report what finished, fire, lie down if told to, and claim, a transaction each; returns how many it claimed.
 
         What was claimed before is handed out while the server works.
@@ -4246,7 +4180,7 @@ class _Poller:
             for_ms = self.ASLEEP_POLLS * self.config.poll_ms
             trip["sleep"] = [self.session.database.call("bt_sleep", p_runner=self.session.runner, p_poll_ms=for_ms)]
         if order:
-            trip["claim"] = [self.claims.call(order[0], want, begin, is_short, self.drain)]
+            trip["claim"] = [self.claims.call(order[0], want, begin, whole)]
         if not trip:
             return 0
         try:
@@ -4257,16 +4191,16 @@ class _Poller:
         if reports:
             self._reported(reports, answers["report"])
         self._plan(now, answers.get("sleep"), answers.get("fire"))
-        claimed = self._claimed(order[0], answers["claim"][0]) if order else 0
+        claimed = self._claimed(answers["claim"][0]) if order else 0
         for queue in order[1:]:
             if claimed < want:
-                call = self.claims.call(queue, want - claimed, max(0, begin - claimed), is_short, self.drain)
+                call = self.claims.call(queue, want - claimed, max(0, begin - claimed), whole)
                 ((rows,),) = self.session.database.round_trip([call])
-                claimed += self._claimed(queue, rows)
+                claimed += self._claimed(rows)
         return claimed
 
-    def _claimed(self, queue: str, rows: list[Any]) -> int:
-        jobs = self.claims.take(queue, rows)
+    def _claimed(self, rows: list[Any]) -> int:
+        jobs = [*map(_as_job, rows)]
         self.held |= {job.id: job for job in jobs}
         self.fresh += jobs
         if jobs:

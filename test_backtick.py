@@ -312,22 +312,11 @@ def register(db, queues=("default",), lock=False, lease_ms=30_000, names=()):
     return call(db, "bt_register_runner", p_host="h", p_pid=1, **options)[0][0]
 
 
-def claim(db, runner, limit=1, queue="default", names=NAMES, floor=(None, None), stale_ms=None):
+def claim(db, runner, limit=1, queue="default", names=NAMES):
     """Claim; returns rows with claim, id, name …"""
     with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
-        cursor.execute(
-            "select * from bt_claim(%s, %s, %s, %s, %s::timestamptz[], %s::bigint[], %s)",
-            (runner, queue, limit, names, *floor, stale_ms),
-        )
+        cursor.execute("select * from bt_claim(%s, %s, %s, %s)", (runner, queue, limit, names))
         return cursor.fetchall()
-
-
-def floor_after(jobs, floor=(None, None)):
-    """What a runner passes to its next claim."""
-    times, ids = (list(part or [None] * 10) for part in floor)
-    for job in jobs:
-        times[job.priority], ids[job.priority] = job.run_at, job.id
-    return times, ids
 
 
 def complete(db, job):
@@ -854,70 +843,6 @@ def test_jobs_behind_hundreds_of_held_ones_are_found(db):
     assert [job.id for job in first + second] == list(range(1, 1001))
 
 
-def test_a_floor_spares_the_walk_and_never_hides_a_job_from_a_look_without_it(db):
-    runner = register(db)
-    below, above = enqueue(db, p_run_at="2020-01-01"), enqueue(db, p_run_at="2021-01-01")
-    floor = [dt.datetime(2020, 6, 1, tzinfo=dt.timezone.utc)] * 10
-
-    assert [job.id for job in claim(db, runner, 10, floor=(floor, None))] == [above]
-    assert [job.id for job in claim(db, runner, 10)] == [below]
-
-
-def test_a_floor_may_lie_between_jobs_that_are_due_at_the_same_time(db):
-    runner = register(db)
-    ids = [enqueue(db, p_run_at="2020-01-01") for _ in range(3)]
-
-    first = claim(db, runner)
-    complete(db, first[0])
-    rest = claim(db, runner, 10, floor=floor_after(first))
-
-    assert [job.id for job in first + rest] == ids
-    assert claim(db, runner, 10, floor=([rest[0].run_at] * 10, None)) == []  # they are held
-
-
-@pytest.mark.parametrize("how", ["own claim is there", "own claim has ended"])
-def test_a_runner_starts_where_another_with_the_same_workers_left_off(db, how):
-    one, other = register(db, names=NAMES), register(db, names=NAMES)
-    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 6)
-    mine = claim(db, one, 2)
-    claim(db, other, 2)
-    if how == "own claim has ended":
-        call(db, "bt_complete", p_claim=mine[0].claim, p_ids=[job.id for job in mine])
-    below = enqueue(db, p_run_at=mine[-1].run_at)  # behind my last, before the other's
-    db.execute("update backtick_queue set run_at = run_at + interval '1 us' where id between 3 and 6")
-    db.execute("update backtick_claim set last_run_at = last_run_at + interval '1 us' where last_job = 4")
-
-    more = claim(db, one, 1, floor=floor_after(mine))
-    assert [job.id for job in more] == [5]
-    more += claim(db, one, 9, floor=floor_after(more), stale_ms=1000)  # but the other has just looked
-    assert [job.id for job in more] == [5, 6]
-    move_clock(db, "2 s")
-    assert [job.id for job in claim(db, one, 9, floor=floor_after(more), stale_ms=1000)] == [below]
-
-
-def test_a_runner_starts_from_its_own_floor_if_it_claimed_last_or_others_have_other_workers(db):
-    one, other, stranger = register(db, names=NAMES), register(db, names=NAMES), register(db, names=["a"])
-    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 6)
-    claim(db, other, 2)
-    mine = claim(db, one, 1)
-    claim(db, stranger, 1)
-    below = enqueue(db, p_run_at=mine[-1].run_at)
-    db.execute("update backtick_queue set run_at = run_at + interval '1 us' where id between 4 and 6")
-    db.execute("update backtick_claim set last_run_at = last_run_at + interval '1 us' where last_job = 4")
-
-    assert [job.id for job in claim(db, one, 9, floor=floor_after(mine))] == [below, 5, 6]
-
-
-def test_runners_follow_the_one_that_found_jobs_below_their_floor(db):
-    one, other = register(db, names=NAMES), register(db, names=NAMES)
-    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 6)
-    mine = claim(db, one, 2)
-    past = [enqueue(db, p_run_at="2020-01-01") for _ in range(4)]
-
-    assert [job.id for job in claim(db, other, 2)] == past[:2]
-    assert [job.id for job in claim(db, one, 3, floor=floor_after(mine))] == [*past[2:], 3]
-
-
 def test_a_job_that_saw_a_runner_die_is_not_claimed_ahead(db):
     call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 6)
     db.execute("update backtick_queue set crashes = 1 where id <> 4")
@@ -927,7 +852,7 @@ def test_a_job_that_saw_a_runner_die_is_not_claimed_ahead(db):
     none = [job.id for job in call_claim(db, runner, p_limit=5, p_begin=0)]
     rest = [job.id for job in claim(db, other, 5)]
 
-    assert (first, none, rest) == ([1, 2, 4], [], [3, 5, 6])
+    assert (first, none, rest) == ([1, 2], [], [3, 4, 5, 6])  # nor is what stands behind it
 
 
 def call_claim(db, runner, **options):
@@ -1032,15 +957,14 @@ def test_a_claim_writes_no_row_of_the_queue(db):
 @pytest.mark.parametrize(
     "parameters, code",
     [
-        ((1, None, 1, ["a"], None), "22004"),
-        ((1, "default", 0, ["a"], None), "22023"),
-        ((1, "default", 1, ["a"], [None]), "22023"),
-        ((999, "default", 1, ["a"], None), "P0002"),
+        ((1, None, 1, ["a"]), "22004"),
+        ((1, "default", 0, ["a"]), "22023"),
+        ((999, "default", 1, ["a"]), "P0002"),
     ],
 )
 def test_a_claim_that_makes_no_sense_is_refused(db, parameters, code):
     with pytest.raises(psycopg.Error) as raised:
-        db.execute("select * from bt_claim(%s, %s, %s, %s, %s::timestamptz[])", parameters)
+        db.execute("select * from bt_claim(%s, %s, %s, %s)", parameters)
 
     assert raised.value.sqlstate == code
     assert raised.value.diag.message_hint
@@ -1795,6 +1719,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.turns = itertools.cycle(self.clients)
         tables = "backtick_queue, backtick_claim, backtick_cancel, backtick_done, backtick_runner"
         self.db.execute(f"truncate {tables} restart identity")
+        for client in self.clients:
+            client.execute("reset all")  # where claims of it would start
         self.minutes = 0
         move_clock(self.db, "0 s")
         self.model = {}  # id -> state
@@ -1802,7 +1728,6 @@ class QueueMachine(RuleBasedStateMachine):
         self.stale = []  # jobs as claimed, whose claim is gone or whose end was reported
         self.asked = set()  # ids of jobs that were canceled while they ran
         self.heartbeats = {}  # runner -> minutes
-        self.floors = {}  # runner -> where it left off
 
     @rule(
         count=st.integers(1, 5),
@@ -1823,21 +1748,15 @@ class QueueMachine(RuleBasedStateMachine):
         self.heartbeats[register(self.db, lease_ms=600_000, names=["a"])] = self.minutes
 
     @precondition(lambda self: self.heartbeats)
-    @rule(data=st.data(), limit=st.integers(1, 6), from_floor=st.booleans(), stale_ms=st.sampled_from([None, 1000]))
-    def claim(self, data, limit, from_floor, stale_ms):
+    @rule(data=st.data(), limit=st.integers(1, 6))
+    def claim(self, data, limit):
         runner = data.draw(st.sampled_from(sorted(self.heartbeats)))
         due = self.db.execute(
             "select id from backtick_job where state = 'queued' and run_at <= bt_now() and cancel_asked_at is null"
             " order by priority, run_at, id"
         ).fetchall()
-        floor = self.floors.get(runner, (None, None)) if from_floor else (None, None)
-        jobs = claim(self.db, runner, limit, names=["a"], floor=floor, stale_ms=stale_ms)
-        ids, due_ids = [job.id for job in jobs], [id_ for (id_,) in due]
-        if floor == (None, None):
-            assert ids == due_ids[:limit]
-        else:  # some that are due are passed over, none is claimed that is not
-            assert len(ids) <= limit and ids == [id_ for id_ in due_ids if id_ in ids]
-        self.floors[runner] = floor_after(jobs, floor)
+        jobs = claim(self.db, runner, limit, names=["a"])
+        assert [job.id for job in jobs] == [id_ for (id_,) in due][:limit]
         for job in jobs:
             assert self.model[job.id] == "queued"
             self.model[job.id] = "running"
@@ -1964,6 +1883,445 @@ def test_the_invariants_of_the_queue_hold_after_every_random_step(connect):
             max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+# ---- When a due job is seen -------------------------------------------------------------------
+
+
+def stop_clock(db, seconds):
+    """Have all of backtick go by a clock that stands, so many seconds into 2026."""
+    db.execute(
+        sql.SQL(
+            "create or replace function bt_now() returns timestamptz language sql volatile"
+            " as 'select timestamptz ''2026-01-01 00:00+00'' + interval ''{} s'''"
+        ).format(sql.SQL(str(round(seconds, 6))))
+    )
+
+
+def never_look_from_the_beginning(db):
+    """As where that takes long: then claims have to know what else became free below the places where they start."""
+    ((definition,),) = db.execute("select pg_get_functiondef('bt_floor'::regproc)").fetchall()
+    assert "p_now >= v_floor.whole_at" in definition
+    db.execute(definition.replace("p_now >= v_floor.whole_at", "false and p_now >= v_floor.whole_at"))
+
+
+class SightMachine(RuleBasedStateMachine):
+    """Whatever made a job due and free, and whoever held what open meanwhile: after a second any claim takes it.
+
+    Two runners claim, two clients leave transactions open, and the clock stands but for what the rules say.
+    """
+
+    runners: list[psycopg.Connection]
+    clients: list[psycopg.Connection]
+
+    def __init__(self):
+        super().__init__()
+        self.db = self.runners[0]
+        for connection in (*self.runners, *self.clients):
+            connection.execute("rollback")
+            connection.execute("reset all")
+        tables = "backtick_queue, backtick_claim, backtick_cancel, backtick_done, backtick_runner, backtick_freed"
+        self.db.execute(f"truncate {tables} restart identity")
+        self.seconds = 0.0
+        stop_clock(self.db, 0)
+        self.ids = [register(self.db, names=["a"], lease_ms=86_400_000) for _ in self.runners]
+        self.touched = {client: set() for client in self.clients}  # jobs whose rows its open transaction has locked
+
+    @rule(by=st.sampled_from([0.0001, 0.02, 0.3, 0.9, 1, 4, 200, 301]))
+    def pass_time(self, by):
+        self.seconds += by
+        stop_clock(self.db, self.seconds)
+
+    def client(self, data):
+        return data.draw(st.sampled_from(self.clients))
+
+    def open(self, client, data):
+        """Begin a transaction, perhaps; the rule `end` ends it."""
+        if not client.info.transaction_status and data.draw(st.booleans()):
+            client.execute("begin")
+
+    def touch(self, client, id_):
+        if client.info.transaction_status:
+            self.touched[client].add(id_)
+
+    @rule(
+        data=st.data(), count=st.integers(1, 3), late_ms=st.sampled_from([None, None, -50_000, -200, -5, 400]),
+        priority=st.sampled_from([0, 5, 5]), name=st.sampled_from(["a", "a", "a", "stranger"]),
+    )  # fmt: skip
+    def enqueue(self, data, count, late_ms, priority, name):
+        client = self.client(data)
+        self.open(client, data)
+        client.execute(
+            "select bt_enqueue_many(%s, array_fill('[]'::text, array[%s]), p_priority => %s,"
+            " p_run_at => bt_now() + %s * interval '1 ms')",
+            (name, count, priority, late_ms),
+        )
+
+    def draw_job(self, data, where="true"):
+        """A job that nobody has touched, if there is one."""
+        others = set().union(*self.touched.values())
+        rows = self.db.execute(f"select id from backtick_job where finished_at is null and {where} order by id")
+        ids = [id_ for (id_,) in rows if id_ not in others]
+        return data.draw(st.sampled_from(ids)) if ids else None
+
+    @rule(data=st.data(), after=st.booleans())
+    def touch_a_job(self, data, after):
+        if (id_ := self.draw_job(data, "state = 'queued'")) is None:
+            return
+        client = self.client(data)
+        self.open(client, data)
+        how = data.draw(
+            st.sampled_from(
+                [
+                    "select bt_cancel(%s)",
+                    "select from backtick_queue where id = %s for update",
+                    "select from backtick_queue where id = %s for share",
+                    "update backtick_queue set run_at = bt_now() where id = %s",
+                    "update backtick_queue set run_at = run_at - interval '1 min', priority = 1 where id = %s",
+                ]
+            )
+        )
+        client.execute(how, [id_])
+        self.touch(client, id_)
+
+    @rule(data=st.data())
+    def put_a_job_after_another(self, data):
+        previous = self.draw_job(data)
+        if previous is not None:
+            self.db.execute(
+                "insert into backtick_queue (name, after_job, run_at) values ('a', %s, bt_now())", [previous]
+            )
+
+    @rule(data=st.data(), how=st.sampled_from(["commit", "rollback", "savepoint"]))
+    def end(self, data, how):
+        client = self.client(data)
+        if client.info.transaction_status:
+            client.execute(how if how != "savepoint" else "savepoint s")
+            if how != "savepoint":
+                self.touched[client].clear()
+
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["complete", "fail", "give up", "release"]),
+        retry_ms=st.sampled_from([0, 700]),
+    )
+    def report(self, data, how, retry_ms):
+        rows = self.db.execute("select id, jobs from backtick_claim order by claimed_at, id").fetchall()
+        if not rows:
+            return
+        claim_id, jobs = data.draw(st.sampled_from(rows))
+        others = set().union(*self.touched.values())
+        ids = [id_ for id_ in jobs if id_ not in others][: data.draw(st.integers(1, 3))]
+        if how in ("complete", "release"):
+            call(self.db, f"bt_{how}", p_claim=claim_id, p_ids=ids)
+        else:
+            self.db.execute(
+                "select count(*) from bt_fail(%s, %s, array_fill('{}'::jsonb, array[%s]), p_retry_ms => %s, p_max_tries => %s)",
+                (claim_id, ids, len(ids), retry_ms, 1 if how == "give up" else 16),
+            )
+
+    @rule(data=st.data(), how=st.sampled_from(["dies", "signs out"]))
+    def a_runner_goes(self, data, how):
+        n = data.draw(st.integers(0, len(self.ids) - 1))
+        held = self.db.execute("select unnest(jobs) from backtick_claim where runner = %s", [self.ids[n]]).fetchall()
+        if {id_ for (id_,) in held} & set().union(*self.touched.values()):
+            return
+        if how == "dies":
+            self.db.execute("delete from backtick_runner where id = %s", [self.ids[n]])
+            call(self.db, "bt_revive", p_max_crashes=1000)
+        else:
+            call(self.db, "bt_unregister_runner", p_runner=self.ids[n])
+        self.ids[n] = register(self.db, names=["a"], lease_ms=86_400_000)
+
+    @rule(data=st.data(), limit=st.integers(1, 3))
+    def claim(self, data, limit):
+        self.take(data.draw(st.integers(0, len(self.ids) - 1)), limit, exact=False)
+
+    @rule(data=st.data(), limit=st.sampled_from([1, 2, 50]))
+    def claim_after_a_second(self, data, limit):
+        self.pass_time(1)
+        self.take(data.draw(st.integers(0, len(self.ids) - 1)), limit, exact=True)
+
+    def take(self, n, limit, exact):
+        others = set().union(*self.touched.values())
+        due = self.db.execute(
+            "select id from backtick_queue as job where run_at <= bt_now() and name = 'a'"
+            " and not exists (select from backtick_claim where job.id = any (jobs))"
+            " and not exists (select from backtick_cancel where job = job.id)"
+            " and not exists (select from backtick_queue as previous where previous.id = job.after_job)"
+            " order by priority, run_at, id"
+        ).fetchall()
+        due = [id_ for (id_,) in due if id_ not in others]
+
+        ids = [job.id for job in claim(self.runners[n], self.ids[n], limit, names=["a"])]
+
+        assert ids == due[:limit] if exact else len(ids) <= limit and ids == [id_ for id_ in due if id_ in ids]
+
+
+def test_a_second_after_a_job_became_due_and_free_any_claim_sees_it(db, connect):
+    never_look_from_the_beginning(db)
+    SightMachine.runners, SightMachine.clients = [connect() for _ in range(2)], [connect() for _ in range(2)]
+
+    run_state_machine_as_test(
+        SightMachine,
+        settings=settings(
+            max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+
+
+SEEN_AT_ONCE = {
+    "released": "select bt_release({claim}, array[1])",
+    "revived": "delete from backtick_runner where id = 1; select count(*) from bt_revive()",
+    "handed back by a runner that signs out": "select bt_unregister_runner(1)",
+    "queued for a time in the past": "select bt_enqueue('a', p_run_at => bt_now() - interval '1 min')",
+    "queued, many at once, for a time in the past":
+        "select count(*) from bt_enqueue_many('a', array['[]'], p_run_at => bt_now() - interval '1 min')",
+    "moved by hand": "update backtick_queue set run_at = bt_now() - interval '1 min' where name = 'later'",
+    "the next of one that has ended":
+        "insert into backtick_queue (name, run_at, after_job) values ('a', bt_now() - interval '1 min', 1);"
+        " select count(*) from bt_complete({claim}, array[1])",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", SEEN_AT_ONCE)
+def test_what_backtick_itself_puts_below_the_place_where_claims_start_is_seen_at_once(db, connect, what):
+    never_look_from_the_beginning(db)
+    stop_clock(db, 0)
+    one, other, sessions = register(db, names=NAMES), register(db, names=NAMES), (connect(), connect())
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 9)
+    enqueue(db, "later", p_run_at="2027-01-01")
+    (job,) = claim(db, one)
+    for session in sessions * 2:
+        stop_clock(
+            db, float(db.execute("select extract(epoch from bt_now() - '2026-01-01 00:00+00')").fetchone()[0]) + 0.1
+        )
+        assert len(claim(session, other)) == 1  # the place is behind it, in both sessions
+    if "next" in what:
+        stop_clock(db, 2)  # a job that waits has nobody to tell of it
+    db.execute(SEEN_AT_ONCE[what].format(claim=job.claim))
+
+    found = claim(sessions[0], other, names=[*NAMES, "later"] if what == "moved by hand" else NAMES)
+
+    assert [job.id for job in found] in ([1], [11], [10])
+
+
+def test_a_job_whose_transaction_stayed_open_is_seen_when_it_commits_however_many_looks_there_were(db, connect):
+    never_look_from_the_beginning(db)
+    stop_clock(db, 0)
+    runner, late = register(db, names=NAMES), connect()
+    claim(db, runner)
+    late.execute("begin")
+    stop_clock(db, 0.5)
+    call(late, "bt_enqueue_many", p_name="a", p_args=["[]"])
+    for second in range(1, 20):
+        stop_clock(db, second)
+        enqueue(db, "a")
+        assert [job.id for job in claim(db, runner)] == [second + 1]
+
+    late.execute("commit")
+    stop_clock(db, 20)
+    enqueue(db, "a")
+
+    assert [job.id for job in claim(db, runner, 9)] == [1, 21]
+
+
+@pytest.mark.parametrize("how", ["bt_cancel(1)", "bt_cancel_all()", "1 from backtick_queue where id = 1 for share"])
+def test_a_job_that_somebody_had_locked_is_seen_as_soon_as_he_lets_go(db, connect, how):
+    never_look_from_the_beginning(db)
+    stop_clock(db, 0)
+    runner, other = register(db, names=NAMES), connect()
+    claim(db, runner)
+    enqueue(db, "a")
+    other.execute("begin")
+    other.execute(f"select {how}")
+    for second in range(1, 5):
+        stop_clock(db, second)
+        enqueue(db, "a")
+        assert [job.id for job in claim(db, runner)] == [second + 1]
+
+    other.execute("rollback")
+
+    assert [job.id for job in claim(db, runner)] == [1]
+
+
+def test_a_claim_does_not_go_back_while_a_lock_stays_that_it_has_met(db, connect):
+    stop_clock(db, 0)
+    runner, other = register(db, names=NAMES), connect()
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 3)
+    other.execute("begin")
+    call(other, "bt_cancel", p_id=1)
+    assert [job.id for job in claim(db, runner)] == [2]
+    never_look_from_the_beginning(db)
+
+    stop_clock(db, 2)
+    claim(db, runner)
+
+    ((floor,),) = db.execute("select current_setting(bt_floor_name('default'))").fetchall()
+    ((times, doubted),) = db.execute(
+        "select (f).times[6], cardinality((f).doubted) from (select %s::backtick_floor as f) x", [floor]
+    ).fetchall()
+    assert (times, doubted) == (db.execute("select run_at from backtick_queue where id = 3").fetchone()[0], 1)
+
+
+def test_jobs_behind_thousands_that_an_open_transaction_cancels_are_found(db, connect):
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 5000)
+    call(db, "bt_enqueue_many", p_name="b", p_args=["[]"] * 10)
+    runner, other = register(db), connect()
+    other.execute("begin")
+    assert call(other, "bt_cancel_all", p_name="a") == [(5000,)]
+
+    assert [job.id for job in claim(db, runner, 4)] == [*range(5001, 5005)]
+    other.execute("rollback")
+    assert [job.id for job in claim(db, runner, 4)] == [1, 2, 3, 4]
+
+
+def test_a_claim_that_met_its_bound_is_gone_on_with_by_the_next(db, connect):
+    ((definition,),) = db.execute("select pg_get_functiondef('bt_claim'::regproc)").fetchall()
+    bounded = definition.replace("c_pages      constant int := 8", "c_pages      constant int := 2")
+    assert bounded != definition
+    db.execute(bounded)
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 1000)
+    enqueue(db, "b")
+    runner, other = register(db), connect()
+    other.execute("begin")
+    call(other, "bt_cancel_all", p_name="a")
+
+    claims = [[job.id for job in claim(db, runner)] for _ in range(4)]
+
+    assert claims == [[], [], [], [1001]]  # each looks at 102, then at 204
+    other.execute("rollback")
+    assert [job.id for job in claim(db, runner)] == [1]
+
+
+def test_a_job_that_saw_a_runner_die_is_not_passed_by_those_behind_it_for_lack_of_a_slot(db):
+    runner = register(db)
+    urgent = enqueue(db, "a", p_priority=0)
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 3)
+    db.execute("update backtick_queue set crashes = 1 where id = %s", [urgent])
+
+    while_busy = [call_claim(db, runner, p_limit=3, p_begin=0) for _ in range(2)]
+    with_a_slot = call_claim(db, runner, p_limit=3, p_begin=1)
+
+    assert while_busy == [[], []]
+    assert [job.id for job in with_a_slot] == [urgent, 2, 3]
+
+
+def test_where_others_left_off_is_nothing_to_go_by_once_the_clock_has_gone_back(db, connect):
+    runner, other, session = register(db, names=NAMES), register(db, names=NAMES), connect()
+    move_clock(db, "1 hour")
+    enqueue(db, "a")
+    assert claim(session, other)
+    claim(db, runner)
+
+    move_clock(db, "0 s")
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 5)
+
+    assert [job.id for job in claim(db, runner, 9)] == [2, 3, 4, 5, 6]
+
+
+def test_runners_with_the_same_workers_go_on_where_the_latest_left_off(db, connect):
+    one, other, stranger = register(db), register(db), register(db)
+    first, second, third = connect(), connect(), connect()
+    stop_clock(db, 0)
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 9)
+    assert [job.id for job in claim(first, one)] == [1]
+    stop_clock(db, 0.1)
+    assert [job.id for job in claim(second, other, 3)] == [2, 3, 4]
+    db.execute("insert into backtick_queue (name, run_at) values ('a', '2025-01-01')")  # nobody is told
+
+    stop_clock(db, 0.2)
+    assert [job.id for job in claim(first, one)] == [5]
+    assert [job.id for job in claim(third, stranger, names=["a"])] == [10]  # it knows others: from the beginning
+    stop_clock(db, 0.3)
+    assert [job.id for job in claim(second, other)] == [6]
+
+
+@pytest.mark.as_owner
+def test_a_claim_that_is_rolled_back_leaves_no_trace_in_the_session(db):
+    runner = register(db)
+    ids = [enqueue(db) for _ in range(2)]
+
+    with contextlib.suppress(ZeroDivisionError), db.transaction():
+        assert [job.id for job in claim(db, runner, 2)] == ids
+        raise ZeroDivisionError
+
+    assert [job.id for job in claim(db, runner, 2)] == ids
+
+
+STATISTICS = {
+    "none": [],
+    "of empty tables": ["analyze backtick_queue, backtick_claim, backtick_runner, backtick_freed"],
+    "of before": ["BEFORE analyze backtick_queue, backtick_claim, backtick_runner"],
+    "of huge tables": [
+        "analyze backtick_queue, backtick_claim, backtick_runner",
+        "update pg_class set reltuples = 1e9, relpages = 1e7 where relname like 'backtick\\_%' and relkind in ('r', 'i')",
+    ],
+    "of an empty queue, then of a full one": [
+        "analyze backtick_queue, backtick_claim",
+        "select count(*) from bt_enqueue_many('stranger', array_fill('[]'::text, array[20000]), p_priority => 9)",
+    ],
+}
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("statistics", STATISTICS)
+def test_no_statement_of_a_claim_a_report_or_a_sign_of_life_has_a_plan_to_choose(db, connect, statistics):
+    """A hundred thousand dead rows that cannot go, and statistics that say anything: nobody walks over them."""
+    holder, other = connect(), connect()
+    runner, dead = register(db, names=NAMES), register(db, names=NAMES)
+    holder.execute("begin isolation level repeatable read")
+    holder.execute("select count(*) from backtick_queue")
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 100_000)
+    for query in STATISTICS[statistics]:
+        if query.startswith("BEFORE"):
+            db.execute(query.removeprefix("BEFORE"))
+    for _ in range(300):
+        (job,) = claim(db, dead)
+        call(db, "bt_complete", p_claim=job.claim, p_ids=[job.id])
+    db.execute("delete from backtick_queue")
+    for _ in range(300):
+        call(db, "bt_heartbeat", p_runner=dead)
+    for query in STATISTICS[statistics]:
+        if not query.startswith("BEFORE"):
+            db.execute(query)
+    session = connect()
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 300)
+    claim(session, runner)  # finds the place where claims start
+
+    def blocks(function, *parameters):
+        """How many blocks a call reads, the least of three."""
+        query = f"explain (analyze, buffers, format json) select * from {function}"
+        plan = session.execute(query, parameters).fetchone()[0][0]["Plan"]
+        return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+    def a_claim():
+        """Of 20, by another session; a claim's id and the jobs'."""
+        jobs = claim(session, runner, 20)
+        assert len(jobs) == 20
+        return jobs[0].claim, [job.id for job in jobs]
+
+    read = {"claim": blocks("bt_claim(%s, 'default', 20, %s)", runner, NAMES)}
+    other.execute("begin")
+    other.execute("select bt_cancel(id) from backtick_queue where name = 'a' order by id desc limit 1")
+    claim_id, ids = a_claim()
+    read["complete, some"] = blocks("bt_complete(%s, %s)", claim_id, ids[:7])
+    read["complete, the others"] = blocks("bt_complete(%s, %s)", claim_id, ids[7:])
+    claim_id, ids = a_claim()
+    read["cancel_held"] = blocks("bt_cancel_held(%s, %s)", claim_id, ids)
+    claim_id, ids = a_claim()
+    fail = "bt_fail(%s, %s, array_fill('{}'::jsonb, array[10]), 1000, %s)"
+    read["fail, to be tried again"] = blocks(fail, claim_id, ids[:10], 9)
+    read["fail, exceeded"] = blocks(fail, claim_id, ids[10:], 1)
+    claim_id, ids = a_claim()
+    read["release"] = blocks("bt_release(%s, %s)", claim_id, ids)
+    read["claim that looks"] = blocks("bt_claim(%s, 'default', 20, %s)", runner, NAMES)
+    read["claim of the rest"] = blocks("bt_claim(%s, 'default', 1000, %s)", runner, NAMES)
+    read["claim of nothing"] = blocks("bt_claim(%s, 'default', 20, %s)", runner, NAMES)
+    read["heartbeat"] = blocks("bt_heartbeat(%s)", runner)
+    read["sleep"] = blocks("bt_sleep(%s, 1000)", runner)
+
+    assert {what: n for what, n in read.items() if n > (9000 if what == "claim of the rest" else 1500)} == {}, read
 
 
 # ---- Arguments --------------------------------------------------------------------------------
@@ -4266,43 +4624,6 @@ def test_the_farther_the_database_the_more_is_claimed_ahead(db, clean_registry, 
 
     assert poller._want() == (want, 4)  # half of what the slots do in 20, 60, 100 ms
     poller.leave()
-
-
-def test_looks_from_the_beginning_take_a_fiftieth_of_the_time_at_most():
-    floor, job = (
-        backtick._Floor(),
-        backtick.Job(1, 2, "default", "a", b"[]", 5, "2026-01-01 00:00+00", 1, 0, None, "", None),
-    )
-    assert floor.parameters(is_short=False, must_look=False) == {}
-    floor.move([job], took_s=0.001)
-    again = floor.parameters(is_short=False, must_look=False)
-    assert (again["p_floor"][5], again["p_floor_ids"][5]) == (job.run_at_text, job.id)
-    assert "p_stale_ms" not in again  # once a second
-    assert floor.parameters(is_short=True, must_look=False) == {}  # at once, if it is cheap
-
-    floor.move([], took_s=10)
-    assert "p_floor" in floor.parameters(is_short=True, must_look=False)
-    assert floor.look_at > time.monotonic() + 490
-    floor.looked_at -= 499
-    assert "p_stale_ms" not in floor.parameters(is_short=False, must_look=False)
-    floor.looked_at -= 2
-    assert floor.parameters(is_short=False, must_look=False)["p_stale_ms"] == 500_000
-    assert floor.parameters(is_short=True, must_look=False) == {}
-    floor.move([], took_s=10)
-    assert floor.parameters(is_short=True, must_look=True) == {}  # whoever drains a queue has to know
-
-
-def test_what_lies_below_the_floor_of_a_sleeping_runner_runs_once_it_may_look(db, clean_registry, runner):
-    backtick.register(lambda: None, "a")
-    handle = runner(poll_ms=60_000)
-    enqueue(db, "a"), wait_for_states(db, {"done": 1})
-    floor = handle._poller.claims.floors["default"]
-    db.execute("insert into backtick_queue (name, run_at) values ('a', '2020-01-01')")  # nobody is told
-
-    floor.times[5], floor.looked_at, floor.gap_s = "2025-01-01", time.monotonic(), 0.5
-    handle._poller.bell.ring(urgent=True)
-
-    wait_for_states(db, {"done": 2})
 
 
 def test_little_is_claimed_ahead_if_the_arguments_are_large(db, clean_registry, runner):
@@ -8869,21 +9190,37 @@ def test_tables_of_before_get_the_column_of_who_enqueued(url, db):
 
 
 @pytest.mark.as_owner
-def test_claims_of_before_are_still_held_after_an_upgrade(url, db):
+@pytest.mark.parametrize("version", [2, 3])
+def test_claims_of_before_are_still_held_after_an_upgrade(url, db, version):
     runner, other = register(db, names=NAMES), register(db, names=NAMES)
     ids = [enqueue(db) for _ in range(4)]
     first, second = claim(db, runner, 2)
-    columns = ("looked_at", "lowest", "highest", "last_priority", "last_run_at", "last_job")
-    db.execute("alter table backtick_claim " + ", ".join(f"drop column {column}" for column in columns))
-    db.execute("create or replace function bt_version() returns int language sql as 'select 2'")
+    if version == 2:
+        db.execute("alter table backtick_claim drop column floor, drop column lowest, drop column highest")
+    else:
+        db.execute(
+            "alter table backtick_claim drop column floor, add column looked_at timestamptz,"
+            " add column last_priority smallint not null default 5, add column last_run_at timestamptz not null default now(),"
+            " add column last_job bigint not null default 1"
+        )
+        db.execute("alter table backtick_claim alter column last_job drop default")
+    db.execute("drop index if exists backtick_queue_order, backtick_queue_worker, backtick_claim_holder")
+    db.execute("create index backtick_queue_due on backtick_queue (queue, priority, run_at, id)")
+    db.execute(f"create or replace function bt_version() returns int language sql as 'select {version}'")
 
     backtick.install(Config(database_url=url))
 
     assert [job.id for job in claim(db, other, 1)] == ids[2:3]
-    assert [job.id for job in claim(db, other, 9, floor=floor_after([first]))] == ids[3:]
+    assert [job.id for job in claim(db, other, 9)] == ids[3:]
     assert complete(db, second) == [second.id]
     assert complete(db, first) == [first.id]
     assert states(db) == {"done": 2, "running": 2}
+    assert db.execute(
+        "select to_regclass('backtick_queue_due'), to_regclass('backtick_queue_order')::text"
+    ).fetchone() == (
+        None,
+        "backtick_queue_order",
+    )
 
 
 def test_psql_makes_the_same_roles(url, db):
@@ -10722,10 +11059,9 @@ def test_what_commits_late_or_is_back_dated_runs_although_runners_are_past_it_an
     late.execute("begin")
     enqueue(late, "a", '["late"]')
     call(db, "bt_enqueue_many", p_name="a", p_args=[f"[{n}]" for n in range(6000)])
-    runners = [runner(pool_size=2) for _ in range(2)]
+    for _ in range(2):
+        runner(pool_size=2)
     wait_until(lambda: len(order) > 500, "the runners to get going")
-    assert all(any(floor.times) for handle in runners for floor in handle._poller.claims.floors.values())
-
     late.execute("commit")
     ((past,),) = db.execute("select bt_enqueue('a', '[\"past\"]', p_run_at => now() - interval '1 day')").fetchall()
     wait_for_states(db, {"done": 6002})

@@ -53,10 +53,10 @@ as $$
         from backtick_queue as job
         where job.queue = p_queue
           and job.priority = lane.priority
-          and (job.run_at, job.id) > (
+          and (job.run_at, job.id + 0) > (
               coalesce(p_floor[lane.priority + 1], '-infinity'), coalesce(p_floor_ids[lane.priority + 1], 0))
           and job.run_at <= p_now
-        order by job.run_at, job.id
+        order by job.run_at, job.id + 0
         limit p_look
     ) as due
     order by lane.place
@@ -99,11 +99,12 @@ as $$
         where job.queue = p_queue
           and job.name = known.name
           and job.priority = lane.priority
-          and (job.run_at, job.id) > (
+          and (job.run_at, job.id + 0) > (
               coalesce(p_floor[lane.priority + 1], '-infinity'), coalesce(p_floor_ids[lane.priority + 1], 0))
           and job.run_at <= p_now
-          and (job.after_job is null or not exists (select from backtick_queue as previous where previous.id = job.after_job))
-        order by job.run_at, job.id
+          and (job.after_job is null
+               or (select previous.id from backtick_queue as previous where previous.id = job.after_job) is null)
+        order by job.run_at, job.id + 0
         limit p_look
     ) as due
     order by due.priority, due.run_at, due.id

@@ -70,6 +70,10 @@ begin
     insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at)
     values (p_queue, p_name, v_args, p_priority, coalesce(p_run_at, v_now), p_max_tries, v_now)
     returning id into v_id;
+    if coalesce(p_run_at, v_now) < bt_now() - interval '10 ms' then  -- below floors: see bt_floor
+        insert into backtick_freed (queue, priority, run_at, job, freed_at)
+        values (p_queue, p_priority, coalesce(p_run_at, v_now), v_id, v_now);
+    end if;
 
     -- Asked here too, since to call bt_wake for nothing takes longer than to ask.
     if exists (

@@ -75,6 +75,10 @@ begin
         from unnest(v_args) with ordinality as item (args, place)
         order by item.place
         returning id;
+    if coalesce(p_run_at, v_now) < bt_now() - interval '10 ms' then  -- below floors: see bt_floor
+        insert into backtick_freed (queue, priority, run_at, job, freed_at)
+        values (p_queue, p_priority, coalesce(p_run_at, v_now), 0, v_now);
+    end if;
 
     perform bt_wake(p_queue, coalesce(p_run_at, v_now));
 end;

@@ -55,6 +55,7 @@ begin
         from unnest(p_ids, p_errors) as failed (id, error)
         where failed.id = any (v_claim.jobs)
           and job.id = failed.id
+          and job.id = any (v_claim.jobs)  -- or the planner might read the whole index
         returning job.id, job.run_at, job.tries < coalesce(job.max_tries, p_max_tries) as has_tries
     )
     select array_agg(failed.id) filter (where failed.has_tries),

@@ -19,6 +19,7 @@ begin
     if v_claim.id is null or v_claim.jobs = '{}' then
         return;
     end if;
+    perform bt_freed(v_claim.jobs);
     perform bt_wake(v_claim.queue, bt_now());
     return query select unnest(v_claim.jobs);
 end;

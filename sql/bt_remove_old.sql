@@ -2,6 +2,8 @@
 --
 -- bt_remove_old: delete jobs that ended long ago, oldest first, a batch a call.
 --
+-- Also forgets what backtick_freed has told for long enough; what somebody else is about to forget is left to him.
+--
 -- p_max_completed_ms  milliseconds that done and canceled jobs are kept
 -- p_max_exceeded_ms   milliseconds that exceeded jobs are kept
 -- p_limit             how many to delete at most; call again while it returns as many
@@ -49,6 +51,15 @@ begin
     using old
     where done.id = old.id;
     get diagnostics v_count = row_count;
+
+    delete from backtick_freed as freed
+    using (
+        select old.id
+        from backtick_freed as old
+        where old.freed_at < v_now - interval '10 min'
+        for update skip locked
+    ) as old
+    where freed.id = old.id;
     return v_count;
 end;
 $$;

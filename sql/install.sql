@@ -29,6 +29,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 
 -- Jobs come in
 \ir bt_wake.sql
+\ir bt_freed.sql
 \ir bt_check_job.sql
 \ir bt_enqueue.sql
 \ir bt_enqueue_many.sql
@@ -45,6 +46,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_backoff.sql
 \ir bt_check_isolation.sql
 \ir bt_due.sql
+\ir bt_floor.sql
 \ir bt_claim.sql
 \ir bt_let_go.sql
 \ir bt_end.sql

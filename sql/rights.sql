@@ -166,6 +166,10 @@ begin
         execute format('revoke all on %s from public, %s', v_object.name, v_all);
         execute format('grant select on %s to backtick_admin', v_object.name);
     end loop;
+    if (select typowner <> v_owner from pg_type where oid = 'backtick_floor'::regtype) then
+        alter type backtick_floor owner to backtick_owner;
+        revoke all on type backtick_floor from public;
+    end if;
     foreach v_right slice 1 in array c_columns loop
         execute format('grant select (%s) on %s to backtick_viewer', v_right[2], v_right[1]);
     end loop;

@@ -51,17 +51,54 @@ comment on column backtick_queue.after_job is 'A job that must have ended before
 
 -- ---- backtick_claim: who runs what ------------------------------------------
 
+do $$
+begin
+    if to_regtype('backtick_floor') is null then
+        create type backtick_floor as (
+            queue      text,
+            names      int,
+            made_at    timestamptz,
+            is_short   boolean,
+            is_paging  boolean,
+            times      timestamptz[],
+            ids        bigint[],
+            looked_at  timestamptz,
+            seen       pg_snapshot,
+            open       xid8[],
+            open_since timestamptz[],
+            doubted    xid8[],
+            doubt_from timestamptz,
+            whole_at   timestamptz,
+            whole_ms   int
+        );
+    end if;
+end;
+$$;
+comment on type backtick_floor is 'Where the next claim of a queue starts, and what it need not look at again: see bt_floor.';
+comment on column backtick_floor.queue is 'The queue.';
+comment on column backtick_floor.names is 'Which workers the runner knows: a hash of their names.';
+comment on column backtick_floor.made_at is 'When the claim was made.';
+comment on column backtick_floor.is_short is 'It took fewer than it was to: there was no more.';
+comment on column backtick_floor.is_paging is 'It looked at as many as it may, and found too few: the next one goes on, and does not look below first.';
+comment on column backtick_floor.times is 'Ten times, for priorities 0 to 9: run_at of the last job that was taken or passed over.';
+comment on column backtick_floor.ids is 'Ten ids: of these jobs.';
+comment on column backtick_floor.looked_at is 'When a claim last looked below the floor.';
+comment on column backtick_floor.seen is 'Which transactions that look saw.';
+comment on column backtick_floor.open is 'Transactions that were open at that look.';
+comment on column backtick_floor.open_since is 'For each: none of its jobs is due before that, unless backtick_freed tells.';
+comment on column backtick_floor.doubted is 'Transactions, and parts of such, that had locked rows of jobs which were passed over; nine at most.';
+comment on column backtick_floor.doubt_from is 'The first run_at of these jobs.';
+comment on column backtick_floor.whole_at is 'When a claim last looked from the beginning.';
+comment on column backtick_floor.whole_ms is 'Milliseconds that this took.';
+
 create table if not exists backtick_claim (
     id         bigint      not null,
     queue      text        not null,
     runner     bigint      not null,
     claimed_at timestamptz not null,
-    looked_at  timestamptz,
     lowest     bigint      not null,
     highest    bigint      not null,
-    last_priority smallint not null,
-    last_run_at timestamptz not null,
-    last_job   bigint      not null,
+    floor      backtick_floor,
     jobs       bigint[]    not null,
     constraint backtick_claim_id primary key (id),
     constraint backtick_claim_holds_jobs check (cardinality(jobs) > 0)
@@ -72,6 +109,27 @@ comment on column backtick_claim.queue is 'The queue that all jobs of the claim 
 comment on column backtick_claim.runner is 'backtick_runner.id; a claim whose runner is gone is revived.';
 comment on column backtick_claim.claimed_at is 'When the claim was made.';
 comment on column backtick_claim.jobs is 'Ids of the jobs still held; the row goes with the last of them.';
+
+-- ---- backtick_freed: what has become free below the floors ---------------------
+
+create table if not exists backtick_freed (
+    id       bigint generated always as identity,
+    queue    text        not null,
+    xid      xid8        not null default pg_current_xact_id(),
+    priority smallint    not null,
+    run_at   timestamptz not null,
+    job      bigint      not null,
+    freed_at timestamptz not null,
+    constraint backtick_freed_id primary key (queue, xid, id)  -- bt_floor: what an earlier look has not seen
+);
+comment on table backtick_freed is 'Places to which the next claim must go back, for jobs have become free there; kept for ten minutes: see bt_floor.';
+comment on column backtick_freed.id is 'Only tells rows apart.';
+comment on column backtick_freed.queue is 'The queue.';
+comment on column backtick_freed.xid is 'The transaction that freed the jobs.';
+comment on column backtick_freed.priority is 'Their priority.';
+comment on column backtick_freed.run_at is 'The first run_at of them.';
+comment on column backtick_freed.job is 'The id of that job.';
+comment on column backtick_freed.freed_at is 'When they were freed.';
 
 -- ---- backtick_cancel: the running jobs that somebody wants canceled -----------
 
@@ -253,52 +311,76 @@ begin
     if not exists (
         select from pg_attribute where attrelid = 'backtick_claim'::regclass and attname = 'lowest' and not attisdropped
     ) then
-        -- Of the claims that are there it is not known: they may hold any job, and nobody starts where they left off.
+        -- Of the claims that are there it is not known: they may hold any job.
         alter table backtick_claim
-            add column looked_at timestamptz,
             add column lowest bigint not null default 0,
-            add column highest bigint not null default 9223372036854775807,
-            add column last_priority smallint not null default 0,
-            add column last_run_at timestamptz not null default '-infinity',
-            add column last_job bigint not null default 0;
+            add column highest bigint not null default 9223372036854775807;
         alter table backtick_claim
             alter column lowest drop default,
-            alter column highest drop default,
-            alter column last_priority drop default,
-            alter column last_run_at drop default,
-            alter column last_job drop default;
+            alter column highest drop default;
+    end if;
+
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_claim'::regclass and attname = 'floor' and not attisdropped
+    ) then
+        alter table backtick_claim add column floor backtick_floor;
+    end if;
+
+    -- What version 3 kept instead: a claim that is under way may still write it.
+    if exists (
+        select from pg_attribute where attrelid = 'backtick_claim'::regclass and attname = 'last_job' and attnotnull
+    ) then
+        alter table backtick_claim
+            alter column last_priority drop not null,
+            alter column last_run_at drop not null,
+            alter column last_job drop not null;
     end if;
 end;
 $$;
-comment on column backtick_claim.looked_at is 'When the queue was last looked through from the beginning, as far as its runner knew.';
 comment on column backtick_claim.lowest is 'The lowest id that was claimed.';
 comment on column backtick_claim.highest is 'The highest id that was claimed.';
-comment on column backtick_claim.last_priority is 'The priority of the last job, in the order in which they are claimed: there the next claim may start.';
-comment on column backtick_claim.last_run_at is 'Its run_at.';
-comment on column backtick_claim.last_job is 'Its id.';
+comment on column backtick_claim.floor is 'Where the next claim of a runner with the same workers starts; null: not known.';
 comment on column backtick_queue.enqueued_by is 'The role that enqueued it, as bt_role told it; null: before roles were recorded.';
 comment on column backtick_done.enqueued_by is 'The role that enqueued it; null: before roles were recorded.';
 
 -- ---- Indexes ----------------------------------------------------------------
 
+-- A transaction that stays open keeps the entries of all jobs that have ended since. If the queue is then found empty, the
+-- planner takes each index for one page and any of them for as good as another. So which one serves a statement
+-- must not be its choice. Hence no id as a column but in the primary key: (id + 0) orders as well, and serves nobody who
+-- looks for an id. Hence the hash of a queue's name in one index of the claims, and its name in the other.
+--
+-- To make an index of so many jobs that nobody may wait while it is made, about a second for a million, make it before
+-- the upgrade, under its name, with `create index concurrently`; then it is found.
+
 do $$
 begin
-    -- bt_claim: the jobs of a queue in the order in which they are due
-    if to_regclass('backtick_queue_due') is null then
-        create index backtick_queue_due on backtick_queue (queue, priority, run_at, id);
+    -- bt_claim: the jobs of a queue in the order in which they are due; bt_sleep: the first one to come
+    if to_regclass('backtick_queue_order') is null then
+        create index backtick_queue_order on backtick_queue (queue, priority, run_at, (id + 0));
+        drop index if exists backtick_queue_due;  -- of version 3
     end if;
 
     -- bt_claim, when jobs of other workers stand before the runner's own; bt_cancel_all of a worker
-    if to_regclass('backtick_queue_name') is null then
-        create index backtick_queue_name on backtick_queue (queue, name, priority, run_at, id);
+    if to_regclass('backtick_queue_worker') is null then
+        create index backtick_queue_worker on backtick_queue (queue, name, priority, run_at, (id + 0));
+        drop index if exists backtick_queue_name;  -- of version 3
     end if;
 
-    -- bt_claim: the latest claims, and those that may hold given jobs
+    -- bt_floor: the few jobs that come after another
+    if to_regclass('backtick_queue_after') is null then
+        create index backtick_queue_after on backtick_queue (queue, priority, run_at) where after_job is not null;
+    end if;
+
+    -- bt_floor: the latest claim
     if to_regclass('backtick_claim_latest') is null then
         create index backtick_claim_latest on backtick_claim (queue, claimed_at);
     end if;
-    if to_regclass('backtick_claim_highest') is null then
-        create index backtick_claim_highest on backtick_claim (queue, highest);
+
+    -- bt_claim: those that may hold given jobs
+    if to_regclass('backtick_claim_holder') is null then
+        create index backtick_claim_holder on backtick_claim (hashtext(queue), highest);
+        drop index if exists backtick_claim_highest;  -- of version 3
     end if;
 
     -- a schedule fires each time once, whatever happens
