@@ -144,7 +144,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-SQL_VERSION = 3  # what bt_version() must say
+SQL_VERSION = 4  # what bt_version() must say; the next will do, too
 SQL_FOLDER = Path(__file__).resolve().parent / "sql"
 
 log = logging.getLogger("backtick")
@@ -1655,13 +1655,26 @@ Call = tuple[bytes, tuple[Any, ...]]
 # became a standby (SQLSTATE 25006), to which only a new connection finds the way round.
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
 
+# What means that a call waited for others for too long; the connection is as good as before. Of _LOST's kind, so first.
+_WAITED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
 
-# Whatever the database's or the role's own defaults are. A client that vanished or froze must not
-# keep what it has locked: the server ends its session, and gives up on its line.
-_SESSION = {
+# Whatever the database's, the role's or a pooler's own defaults are. These hold for what is sent and answered, and for
+# how long a call waits: behind a pooler, where a session is another client's too, they are set in each transaction.
+_TRANSACTION = {
+    "array_nulls": "on",
+    "bytea_output": "hex",
     "datestyle": "iso",
+    "intervalstyle": "postgres",
+    "standard_conforming_strings": "on",
+    "lock_timeout": "10s",
+}
+
+# A client that vanished or froze must not keep what it has locked: the server ends its session, and gives up
+# on its line.
+_SESSION = {
     "default_transaction_isolation": "read committed",
     "idle_in_transaction_session_timeout": "10s",
+    "idle_session_timeout": "0",
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
@@ -1700,14 +1713,21 @@ class _Database:
         if self.watchdog:  # a runner's: see _Row
             self.connection.adapters.register_loader("timestamptz", psycopg.types.string.TextLoader)
         self.pooled = config.pooler or _is_pooled(self.connection)
+        given = dict(_TRANSACTION)
+        if self.watchdog:  # a runner's: the server gives up before the watchdog does, and the connection stays
+            ms = self.watchdog.limit_s * 1000
+            given |= {"lock_timeout": f"{min(2000, ms / 4):.0f}", "statement_timeout": f"{ms * 0.8:.0f}"}
         if self.pooled:
             self.connection.prepare_threshold = None
+            self.begin: list[Call] = [(b"begin isolation level read committed", ()), _set_call(given, True)]
         else:
-            given = dict(_SESSION)
             if self.watchdog and self.connection.info.server_version >= 170_000:  # before, bt_revive does it
                 given["transaction_timeout"] = "30s"
-            settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in given.items())
-            self.connection.execute(f"select {settings}".encode())
+            self.connection.execute(*_set_call(given | _SESSION, False))
+            with contextlib.suppress(
+                psycopg.errors.InvalidParameterValue
+            ):  # not every system can ask after its clients
+                self.connection.execute("set client_connection_check_interval = '5s'")
         if not config.database_url and not _is_installed(self):
             install(config)
         _check_version(self)
@@ -1718,8 +1738,11 @@ class _Database:
 
     def run(self, function: str, **parameters: Any) -> list[Any]:
         """Call one bt_ function, in a transaction of its own; returns its rows."""
+        call = self.call(function, **parameters)
+        if self.pooled:
+            return self.round_trip([call])[0][0]
         with self._watched():
-            return self.connection.execute(*self.call(function, **parameters)).fetchall()
+            return self.connection.execute(*call).fetchall()
 
     def round_trip(
         self, *transactions: Sequence[Call], meanwhile: Callable[[], object] = lambda: None
@@ -1740,7 +1763,8 @@ class _Database:
             with self._watched(), self.connection.pipeline() as pipeline:
                 for calls in transactions:
                     if self.pooled:  # another client's session, whose defaults may be any
-                        self.connection.execute("begin isolation level read committed")
+                        for call in self.begin:
+                            self.connection.execute(*call)
                     cursors.append([self.connection.execute(*call) for call in calls])
                     if len(cursors) == 1:
                         meanwhile()
@@ -1783,6 +1807,11 @@ class _Database:
         if self.watchdog and self.line:
             self.watchdog.forget(self)
             self.line.close()
+
+
+def _set_call(settings: dict[str, str], is_local: bool) -> Call:
+    calls = [f"set_config('{name}', '{value}', {is_local})" for name, value in settings.items()]
+    return f"select {', '.join(calls)}".encode(), ()
 
 
 class _Watchdog:
@@ -1869,6 +1898,7 @@ _CASTS = {
     "p_names": "::text[]",
     "p_priority": "::int",
     "p_queues": "::text[]",
+    "p_workers": "::text[]",
     "p_run_at": "::timestamptz",
 }
 
@@ -1940,12 +1970,12 @@ def _is_pooled(connection: psycopg.Connection[Any]) -> bool:
 
 
 def _check_version(database: _Database) -> None:
-    """Raises WrongVersion, with the command that helps, if the database is not at SQL_VERSION."""
+    """Raises WrongVersion, with the command that helps, if the database is not at SQL_VERSION or the one after."""
     where = hide_password(database.url)
     if not _is_installed(database):
         raise WrongVersion(f"backtick is not installed in {where}: run `make migrate` or `python backtick.py install`")
     ((found,),) = database.run("bt_version")
-    if found != SQL_VERSION:
+    if found not in (SQL_VERSION, SQL_VERSION + 1):
         help_ = (
             "run `make migrate` or `python backtick.py install`, which upgrades it"
             if found < SQL_VERSION
@@ -2903,6 +2933,9 @@ class _Poller:
     YIELD_S = 0.00005  # idle slots that got a job begin it now, and not when this thread next waits for the database
     DEAF_S = 0.01  # a notification for which no job was due is followed by so long a silence: anybody can send them
     HEAVY_BYTES = 8_388_608  # after so many bytes of arguments in one claim, none is claimed ahead
+    LOCKED_S = 1.0  # what cannot be reported because others have locked it is tried again after so long,
+    REFUSED_S = 10.0  # and what has succeeded, and the database refuses to store, after so long
+    FIRES = 100  # so many fires at most bt_run_due answers with; then there are more
     CALL_S = 2.0  # so long a call to the database may take at least; a third of the lease if that is longer
 
     def __init__(self, config: Config, drain: bool = False, executor: Executor | None = None) -> None:
@@ -2920,6 +2953,7 @@ class _Poller:
         self.trip_ms = 0.0  # how long a round trip to the database takes, a moving mean
         self.finished_at = time.monotonic()  # when a job finished last, or none waited for a slot
         self.single_reports = False  # after an error: one outcome may be what the database refuses
+        self.kept: list[tuple[float, _Outcome]] = []  # outcomes that could not be stored, and when to try again
         self.asleep_until = 0.0  # monotonic time until which the database has this runner down as asleep; 0: awake
         self.deaf_until = 0.0  # monotonic time until which notifications are left unread
         self.is_heavy = False  # the last jobs claimed had long arguments: they are not to pile up here
@@ -2970,6 +3004,10 @@ class _Poller:
                 log.critical("%s", error)
                 self.failed = True
                 return self.leave()
+            except _WAITED as error:
+                log.warning("the database kept this runner waiting, trying again: %s", _one_line(error))
+                self._keep_locked()
+                self.reconcile_at = 0  # a claim may have been made whose answer went unread
             except _LOST as error:
                 log.warning("lost the database, trying again: %s", _one_line(error))
                 self.database.close()
@@ -3009,6 +3047,7 @@ class _Poller:
             self.finished_at = time.monotonic()
         self.unreported += [outcome for outcome in finished if self.held.get(outcome.job.id) is outcome.job]
         self._stop_unwanted()
+        self._try_kept()
         if self.pool.broken and not self.failed:
             log.critical("the executor takes no more jobs, so this runner ends: %s", _one_line(self.pool.broken))
             self.failed = True
@@ -3074,7 +3113,8 @@ class _Poller:
         if self.mean_ms < self.SHORT_MS and not self.is_heavy:
             ms = min(self.AHEAD_MS, max(self.SHORT_MS, 4 * self.trip_ms))
             ahead = int(min(self.READ_AHEAD, self.config.pool_size * ms / max(self.mean_ms, 0.01)))
-        free = self.config.pool_size - (len(self.held) - len(self.unreported) - len(self.pool.outcomes))
+        ended = len(self.unreported) + len(self.kept) + len(self.pool.outcomes)
+        free = self.config.pool_size - (len(self.held) - ended)
         room = free + ahead
         return (0 if room <= 0.4 * ahead else min(room, max(free, ahead // 2))), max(0, free)
 
@@ -3133,7 +3173,7 @@ class _Poller:
         if reports:
             trip["report"] = [call for _, call in reports]
         if now >= self.fire_at:
-            trip["fire"] = [self.database.call("bt_run_due")]
+            trip["fire"] = [self.database.call("bt_run_due", p_limit=self.FIRES)]
         if lie_down:  # committed before the claim looks, or an enqueue in between might wake nobody
             for_ms = self.ASLEEP_POLLS * self.config.poll_ms
             trip["sleep"] = [self.database.call("bt_sleep", p_runner=self.runner, p_poll_ms=for_ms)]
@@ -3172,6 +3212,8 @@ class _Poller:
             self.fire_at = time.monotonic() + fire_ms / 1000
         elif fires:
             self.fire_at = now + self.FIRE_S
+        if fires and len(fires[0]) >= self.FIRES:
+            self.fire_at = now
         elif not self.asleep_until:
             self.fire_at = min(self.fire_at, now + self.FIRE_S)
 
@@ -3234,6 +3276,36 @@ class _Poller:
         finally:
             self.unreported += waiting
 
+    def _keep_locked(self) -> None:
+        """Keep back what cannot be reported because somebody else has locked the job or its claim."""
+        waiting, self.unreported = self.unreported, []
+        waiting.sort(key=lambda outcome: outcome.job.claim)
+        for claim, group in itertools.groupby(waiting, key=lambda outcome: outcome.job.claim):
+            outcomes = list(group)
+            try:
+                locked = {
+                    id_
+                    for (id_,) in self.database.run(
+                        "bt_locked", p_claim=claim, p_ids=[outcome.job.id for outcome in outcomes]
+                    )
+                }
+            except psycopg.Error:  # whatever it is, the next call will meet it, too
+                locked = set()
+            for outcome in outcomes:
+                if outcome.job.id in locked:
+                    self.kept.append((time.monotonic() + self.LOCKED_S, outcome))
+                else:
+                    self.unreported.append(outcome)
+
+    def _try_kept(self) -> None:
+        """Have what was kept back reported if its time has come, or the runner stops; what is locked waits again."""
+        now = time.monotonic() if self.stop_at is None else math.inf
+        if any(at <= now for at, _ in self.kept):
+            ripe = [outcome for at, outcome in self.kept if at <= now]
+            self.kept = [(at, outcome) for at, outcome in self.kept if at > now]
+            self.unreported += [outcome for outcome in ripe if self.held.get(outcome.job.id) is outcome.job]
+            self._keep_locked()
+
     def _report_one(self, outcome: _Outcome) -> None:
         job = outcome.job
         refused = {"class": "backtick.NotStored", "message": "the outcome could not be stored", "traceback": ""}
@@ -3251,6 +3323,10 @@ class _Poller:
                 raise
             except psycopg.Error as error:
                 log.critical("%s: the database refuses its outcome: %s", job, _one_line(error), extra={"job": job.id})
+                if outcome.report == "bt_complete" and self.stop_at is None:  # it must not run again
+                    self.kept.append((time.monotonic() + self.REFUSED_S, outcome))
+                    self.unreported = []
+                    return
         self.unreported = []
         self.held.pop(job.id, None)
 
@@ -3275,7 +3351,7 @@ class _Poller:
 
     def _wait(self, ms: float) -> None:
         """Until a notification, a finished job, a wake(), a job that ran too long, or `ms` milliseconds."""
-        end = min(time.monotonic() + ms / 1000, self.fire_at)
+        end = min(time.monotonic() + ms / 1000, self.fire_at, *(at for at, _ in self.kept))
         self.waiting = True
         try:
             with selectors.DefaultSelector() as selector:
@@ -3347,6 +3423,7 @@ class _Poller:
         self.pool.stop_all()
         self.held.clear()
         self.unreported.clear()
+        self.kept.clear()
         self._register()
 
     def _reconcile(self) -> None:
@@ -3446,6 +3523,7 @@ class _Keeper:
         self.judge_at = 0.0  # monotonic time before which it takes nobody for dead
         self.remove_at = time.monotonic() + random.uniform(0, self.REMOVE_S)
         self.declare_at = 0.0
+        self.unstored: list[Schedule] = []  # schedules that somebody had locked
         self.told: set[str] = set()  # schedules without a worker that were logged
         try:
             self._store_schedules()
@@ -3461,6 +3539,9 @@ class _Keeper:
             try:
                 self._look()
                 backoff.reset()
+                wait_s = self.LOOK_S
+            except _WAITED as error:
+                log.warning("the keeper waited for the database, trying again: %s", _one_line(error))
                 wait_s = self.LOOK_S
             except Exception as error:
                 wait_s = backoff.next()
@@ -3495,6 +3576,8 @@ class _Keeper:
             self._pass_on_canceled(self.database, runner)
         if time.monotonic() >= self.remove_at:
             self._remove_old(self.database)
+        if self.unstored:
+            self._store_next(self.database)
         if time.monotonic() >= self.declare_at:
             self._declare(self.database)
         self.looked_at = time.monotonic()
@@ -3523,22 +3606,45 @@ class _Keeper:
     def _store_schedules(self) -> None:
         """Store what decorators declared. Raises BacktickError if the database refuses one."""
         self.database = _Database(self.config, self.poller.watchdog)
-        for schedule in list(_schedules.values()):
-            function, parameters = schedule.call(self.poller.keyring)
-            try:
-                self.database.run(function, **parameters, p_declared=True)
-            except psycopg.errors.InvalidParameterValue as error:
-                raise BacktickError(f"schedule {schedule.name}: {error.diag.message_primary}") from None
+        self.unstored = list(_schedules.values())
+        while self.unstored and self._store_next(self.database):
+            pass
+
+    def _store_next(self, database: _Database) -> bool:
+        """Store one of the schedules that are not stored yet; false if somebody has locked it."""
+        schedule = self.unstored.pop(0)
+        function, parameters = schedule.call(self.poller.keyring)
+        try:
+            database.run(function, **parameters, p_declared=True)
+        except psycopg.errors.InvalidParameterValue as error:
+            raise BacktickError(f"schedule {schedule.name}: {error.diag.message_primary}") from None
+        except _WAITED as error:
+            log.warning("schedule %s is not stored yet, trying again: %s", schedule.name, _one_line(error))
+            self.unstored.append(schedule)
+            return False
+        return True
 
     def _declare(self, database: _Database) -> None:
         for name, worker_, is_off in database.run(
-            "bt_declare", p_names=list(_schedules), p_max_undeclared_ms=self.config.max_undeclared_ms
+            "bt_declare",
+            p_names=list(_schedules),
+            p_max_undeclared_ms=self.config.max_undeclared_ms,
+            p_workers=list(_by_name),
         ):
             if is_off:
                 log.warning("schedule %s is switched off: no code has declared it for long", name)
             elif name not in self.told:
                 self.told.add(name)
-                log.warning("schedule %s has no worker: no runner knows %s", name, worker_)
+                if worker_ in _by_name:
+                    log.warning(
+                        "schedule %s fires on, though the code that has its worker declares it no more: unschedule(%r) "
+                        "ends it; else it is switched off %d minutes after code declared it last",
+                        name,
+                        name,
+                        self.config.max_undeclared_ms / 60_000,
+                    )
+                else:
+                    log.warning("schedule %s has no worker: no runner knows %s", name, worker_)
         self.declare_at = time.monotonic() + min(self.DECLARE_S, self.config.max_undeclared_ms / 4000)
 
     def _remove_old(self, database: _Database) -> None:

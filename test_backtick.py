@@ -1148,7 +1148,7 @@ def test_a_job_whose_id_the_history_holds_ends_all_the_same_and_nothing_recorded
     db.execute("alter table backtick_queue alter column id restart with 1")
     assert enqueue(db, args='["newer"]') == older
     other = enqueue(db)
-    newer, beside = claim(db, register(db), 2)
+    newer = claim(db, register(db), 2)[0]
 
     WAYS_TO_END[way](db, newer)
 
@@ -2733,6 +2733,91 @@ def test_an_outcome_that_the_database_refuses_holds_up_no_other_job_and_no_shutd
     caplog.clear()
 
 
+STRANGERS_LOCKS = {
+    "backtick_queue": "a job's row that runs",
+    "backtick_claim": "",
+    "backtick_schedule": "",
+    "backtick_setting": "",
+    "backtick_cancel": "",
+    "backtick_uptime": "",
+    "backtick_done": "",
+}
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("table", STRANGERS_LOCKS)
+def test_a_strangers_lock_on_a_row_of_any_table_holds_up_no_other_job(
+    db, connect, clean_registry, runner, caplog, table
+):
+    go, ran = threading.Event(), []
+    backtick.register(lambda n: (ran.append(n), go.wait(PATIENCE_S) if n == "locked" else None), "a")
+    backtick.register(lambda: ran.append("tick"), "tick")
+    backtick.recurring(seconds=1, name="tick")(backtick._by_name["tick"].function)
+    call(db, "bt_pause", p_queue="other")
+    enqueue(db, "a", '["before"]')
+    runner(pool_size=4, lease_ms=6000, poll_ms=100)
+    locked = enqueue(db, "a", '["locked"]')
+    wait_until(lambda: "locked" in ran, "the job to run")
+    wait_until(lambda: states(db).get("done"), "a job in the history")
+    db.execute("insert into backtick_cancel values (987654, now())")
+    stranger = connect()
+
+    with stranger.transaction():
+        where = f"where {locked} = any (jobs)" if table == "backtick_claim" else ""
+        stranger.execute(f"select from {table} {where} for update")
+        go.set()
+        for n in range(3):
+            id_ = enqueue(db, "a", f"[{n}]")
+            wait_until(lambda id_=id_: job_of(db, id_).state == "done", "a job beside")
+        stuck = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        assert db.execute(stuck).fetchone()[0] <= 2
+        assert job_of(db, locked).state == ("running" if table in ("backtick_queue", "backtick_claim") else "done")
+
+    wait_until(lambda: job_of(db, locked).state == "done", "the job whose row was locked")
+    assert ran.count("locked") == 1
+    assert "lost the database" not in caplog.text
+
+
+@pytest.mark.as_owner
+def test_a_runner_starts_although_a_schedule_of_its_code_is_locked_and_stores_it_later(
+    db, connect, clean_registry, runner, caplog
+):
+    every(db, 60_000, "tick")
+    backtick.recurring(minutes=5, name="tick")(lambda: None)
+    stranger = connect()
+
+    with stranger.transaction():
+        stranger.execute("select from backtick_schedule for update")
+        runner(lease_ms=6000)
+        assert "not stored yet" in caplog.text
+
+    wait_until(lambda: schedule_of(db).interval_ms == 300_000, "the schedule to be stored")
+
+
+def test_what_has_succeeded_and_cannot_be_stored_is_kept_and_not_run_again(
+    db, clean_registry, runner, caplog, monkeypatch
+):
+    monkeypatch.setattr(backtick._Poller, "REFUSED_S", 0.05)
+    db.execute(
+        "create function refuse() returns trigger language plpgsql as"
+        " $$ begin if new.name = 'bad' then raise 'no'; end if; return new; end $$"
+    )
+    db.execute("create trigger refuse before insert on backtick_done for each row execute function refuse()")
+    ran = []
+    backtick.register(lambda: ran.append(1), "bad")
+    backtick.register(lambda: None, "good")
+    runner(pool_size=1, retry_ms=0)
+
+    bad, good = enqueue(db, "bad"), enqueue(db, "good")
+
+    wait_until(lambda: job_of(db, good).state == "done", "the good job to be done")
+    wait_until(lambda: caplog.text.count("refuses its outcome") > 3, "it to be said again")
+    db.execute("drop trigger refuse on backtick_done")
+    wait_until(lambda: job_of(db, bad).state == "done", "the outcome to be stored")
+    assert ran == [1]
+    caplog.clear()
+
+
 def test_an_error_that_the_databases_encoding_cannot_hold_is_stored_as_such(server, clean_registry, caplog):
     name = f"bt_latin_{os.getpid()}"
     with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
@@ -2971,7 +3056,7 @@ def test_a_job_whose_worker_is_unregistered_after_the_claim_is_handed_back_unuse
 
 def test_a_runner_refuses_a_database_of_another_version_and_names_the_command(db):
     db.execute("create or replace function bt_version() returns int language sql immutable as 'select 0'")
-    with pytest.raises(backtick.WrongVersion, match=r"version 0 .* needs 3: run `make migrate`"):
+    with pytest.raises(backtick.WrongVersion, match=r"version 0 .* needs 4: run `make migrate`"):
         backtick.start()
 
     db.execute("create or replace function bt_version() returns int language sql immutable as 'select 99'")
@@ -4730,10 +4815,94 @@ def test_all_is_bounded_to_a_thousand_fires_oldest_first(db):
     every(db, 1000, p_catch_up="all", p_overlap="allow")
 
     set_clock(db, "2024-01-02 00:00:00+00")
-    run_due(db)
+    fired = [len(run_due(db)) for _ in range(11)]
 
+    assert fired == [100] * 10 + [0]
     assert fires(db) == [utc("2024-01-01 00:00:00") + dt.timedelta(seconds=n) for n in range(1, 1001)]
     assert schedule_of(db).next_run_at == utc("2024-01-02 00:00:01")
+
+
+def test_a_call_fires_so_many_and_no_more_and_the_next_goes_on_with_the_oldest(db):
+    set_clock(db, "2024-01-01 00:00:00+00")
+    for n in range(12):
+        every(db, 60_000 + n * 1000, f"s{n}")
+    set_clock(db, "2024-01-01 00:10:00+00")
+
+    fired = [[row[0] for row in call(db, "bt_run_due", p_limit=5)] for _ in range(4)]
+
+    assert fired == [[f"s{n}" for n in numbers] for numbers in (range(5), range(5, 10), range(10, 12), ())]
+
+
+@pytest.mark.parametrize("other", ["skip", "queue", "allow"])
+def test_a_schedule_that_is_switched_off_in_the_midst_of_its_fires_reports_none_that_was_rolled_back(db, other):
+    set_clock(db, "2024-01-01 00:00:00+00")
+    every(db, 1000, p_catch_up="all", p_overlap=other)
+    db.execute(
+        "insert into backtick_queue (name, schedule, scheduled_for) values ('a', 'tick', '2024-01-01 00:00:03+00')"
+    )
+    set_clock(db, "2024-01-01 00:00:20+00")
+
+    told = [row[2] for row in run_due(db) if row[2]]
+
+    jobs = {
+        id_ for (id_,) in db.execute("select id from backtick_queue where scheduled_for <> '2024-01-01 00:00:03+00'")
+    }
+    assert set(told) == jobs
+
+
+def test_a_runner_sleeps_although_a_schedule_is_overdue_by_years(db):
+    every(db, 60_000)
+    db.execute("update backtick_schedule set next_run_at = now() - interval '10 years'")
+
+    ((sleep_ms, fire_ms),) = call(db, "bt_sleep", p_runner=register(db), p_poll_ms=1000)
+
+    assert 0 < sleep_ms <= 1000
+    assert fire_ms < 0
+
+
+def test_a_time_zone_is_known_by_its_very_name_and_without_a_walk_over_all(db):
+    names = "select array_agg(name order by name) from pg_timezone_names"
+    assert db.execute(names + " where bt_is_zone(name)").fetchone() == db.execute(names).fetchone()
+    odd = ["Foo5", "europe/london", "CEST", "", "default", "Europe/Londn", "../x", "Europe", "/", "-", "Europe/London "]
+    assert db.execute("select array_agg(t) from unnest(%s::text[]) as t where bt_is_zone(t)", [odd]).fetchone() == (
+        None,
+    )
+    assert db.execute("select current_setting('timezone')").fetchone() != ("Europe/Paris",)
+
+
+def test_two_runners_that_declare_the_same_schedules_in_other_orders_do_not_wait_for_each_other(db, connect):
+    for name in ("one", "two"):
+        every(db, 60_000, name, p_declared=True)
+    other = connect()
+    db.execute("set lock_timeout = '2s'")
+
+    with other.transaction():
+        call(other, "bt_declare", p_names=["two"])
+        call(db, "bt_declare", p_names=["one", "two"])
+        call(other, "bt_declare", p_names=["one", "two"])
+
+
+def test_a_schedule_whose_decorator_is_gone_is_told_at_once_if_its_worker_is_still_there(
+    db, clean_registry, runner, caplog
+):
+    every(db, 60_000, "gone", p_declared=True), every(db, 60_000, "by sql")
+    backtick.register(lambda: None, "a")
+
+    runner()
+
+    wait_for_log(caplog, "schedule gone fires on, though the code")
+    assert "schedule by sql" not in caplog.text
+
+
+def test_a_schedule_that_somebody_switched_off_stays_off_when_code_declares_it_again(db):
+    every(db, 60_000, p_declared=True)
+    db.execute("update backtick_schedule set next_run_at = null")
+
+    every(db, 60_000, p_declared=True), every(db, 30_000, p_declared=True)
+    assert schedule_of(db).next_run_at is None
+
+    every(db, 30_000)
+    assert schedule_of(db).next_run_at
 
 
 def test_overlap_skip_leaves_fires_out_while_the_last_job_has_not_ended_and_counts_them(db):

@@ -37,6 +37,7 @@ declare
         ['bt_complete',           'owner',  'runner'],
         ['bt_cancel_held',        'owner',  'runner'],
         ['bt_fail',               'owner',  'runner'],
+        ['bt_locked',             'owner',  'runner'],
         ['bt_release',            'owner',  'runner'],
         ['bt_release_except',     'owner',  'runner'],
         ['bt_revive',             'owner',  'runner'],
@@ -66,6 +67,7 @@ declare
         ['bt_next_cron',          'caller', 'producer runner viewer admin'],
         ['bt_cron_times',         'caller', 'producer runner viewer admin'],
         ['bt_check_cron',         'caller', 'producer runner viewer admin'],
+        ['bt_is_zone',            'caller', 'producer runner viewer admin'],
         ['bt_cron_at_least',      'caller', 'producer runner viewer admin'],
         ['bt_cron_value',         'caller', 'producer runner viewer admin'],
         ['bt_cron_item',          'caller', 'producer runner viewer admin'],
@@ -175,6 +177,9 @@ begin
         from pg_proc
         where pronamespace = v_schema
           and proname like 'bt\_%'
+          and not exists (  -- amcheck's and pageinspect's are called so, too
+              select from pg_depend where classid = 'pg_proc'::regclass and objid = pg_proc.oid and deptype = 'e'
+          )
         order by proname
     loop
         if v_object.owner <> v_owner then
