@@ -144,7 +144,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-SQL_VERSION = 4  # what bt_version() must say; the next will do, too
+SQL_VERSION = 4  # what bt_serves() must say yes to: sql/ of this version, or of the next
 SQL_FOLDER = Path(__file__).resolve().parent / "sql"
 
 log = logging.getLogger("backtick")
@@ -1889,6 +1889,7 @@ _CASTS = {
     "p_floor": "::timestamptz[]",
     "p_floor_ids": "::bigint[]",
     "p_stale_ms": "::int",
+    "p_version": "::int",
     "p_id": "::bigint",
     "p_old_args": "::text",
     "p_old_errors": "::jsonb[]",
@@ -1970,18 +1971,20 @@ def _is_pooled(connection: psycopg.Connection[Any]) -> bool:
 
 
 def _check_version(database: _Database) -> None:
-    """Raises WrongVersion, with the command that helps, if the database is not at SQL_VERSION or the one after."""
+    """Raises WrongVersion, with the command that helps, if the database does not serve SQL_VERSION."""
     where = hide_password(database.url)
     if not _is_installed(database):
         raise WrongVersion(f"backtick is not installed in {where}: run `make migrate` or `python backtick.py install`")
-    ((found,),) = database.run("bt_version")
-    if found not in (SQL_VERSION, SQL_VERSION + 1):
-        help_ = (
-            "run `make migrate` or `python backtick.py install`, which upgrades it"
-            if found < SQL_VERSION
-            else "use a backtick.py of that version"
-        )
-        raise WrongVersion(f"{where} holds version {found} of backtick, this program needs {SQL_VERSION}: {help_}")
+    try:
+        ((serves,),) = database.run("bt_serves", p_version=SQL_VERSION)
+    except psycopg.errors.UndefinedFunction:
+        ((found,),) = database.run("bt_version")
+        help_ = "run `make migrate` or `python backtick.py install`, which upgrades it"
+        raise WrongVersion(
+            f"{where} holds version {found} of backtick, this program needs {SQL_VERSION}: {help_}"
+        ) from None
+    if not serves:
+        raise WrongVersion(f"{where} serves no version {SQL_VERSION} of backtick any more: use a newer backtick.py")
 
 
 def _is_installed(database: _Database) -> bool:

@@ -3055,13 +3055,15 @@ def test_a_job_whose_worker_is_unregistered_after_the_claim_is_handed_back_unuse
 
 
 def test_a_runner_refuses_a_database_of_another_version_and_names_the_command(db):
-    db.execute("create or replace function bt_version() returns int language sql immutable as 'select 0'")
-    with pytest.raises(backtick.WrongVersion, match=r"version 0 .* needs 4: run `make migrate`"):
+    db.execute("create or replace function bt_serves(p_version int) returns boolean language sql as 'select false'")
+    with pytest.raises(backtick.WrongVersion, match="serves no version 4 .* use a newer backtick.py"):
+        backtick.start()
+
+    db.execute("drop function bt_serves(int)")
+    with pytest.raises(backtick.WrongVersion, match=r"version 3 .* needs 4: run `make migrate`"):
         backtick.start()
 
     db.execute("create or replace function bt_version() returns int language sql immutable as 'select 99'")
-    with pytest.raises(backtick.WrongVersion, match="version 99 .* use a backtick.py of that version"):
-        backtick.start()
     with pytest.raises(backtick.WrongVersion, match=r"version 99.*at least as new"):
         backtick.install()
 
@@ -7578,6 +7580,76 @@ def test_claims_of_before_are_still_held_after_an_upgrade(url, db):
     assert complete(db, second) == [second.id]
     assert complete(db, first) == [first.id]
     assert states(db) == {"done": 2, "running": 2}
+
+
+BEFORE = "690b78e"  # the last commit of the version before
+
+
+@pytest.fixture
+def before(tmp_path):
+    """A function that starts a program in a folder with backtick.py and sql/ of the version before."""
+    archive = subprocess.run(["git", "-C", HERE, "archive", BEFORE, "backtick.py", "sql"], capture_output=True)
+    if archive.returncode:
+        pytest.skip("the version before is not in this checkout")
+    folder = tmp_path / "before"
+    folder.mkdir()
+    subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
+    (folder / "jobs.py").write_text("import backtick\n@backtick.worker\ndef add(n):\n    pass\n")
+    (folder / "produce.py").write_text(
+        "import jobs, sys\nfor line in sys.stdin:\n    print(jobs.add.schedule(int(line)), flush=True)\n"
+    )
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments, **pipes):
+            program = stack.enter_context(
+                subprocess.Popen([sys.executable, *arguments], cwd=folder, text=True, **pipes)
+            )
+            stack.callback(program.kill)
+            return program
+
+        yield start
+
+
+@pytest.mark.as_owner
+def test_the_version_before_and_this_one_work_side_by_side_while_the_database_is_upgraded(server, before, monkeypatch):
+    # Installed by the version before, which produces and runs jobs all the time; upgraded with jobs in every state.
+    name = f"bt_before_{os.getpid()}"
+    admin = psycopg.connect(url_of(server, "postgres"), autocommit=True)
+    admin.execute(f"create database {name}")
+    monkeypatch.setenv("BT_DATABASE_URL", url_of(server, name))
+    assert before("backtick.py", "install").wait(PATIENCE_S) == 0
+    db = psycopg.connect(url_of(server, name), autocommit=True)
+    mine = register(db)
+    for _ in range(5):
+        enqueue(db, "a")
+    held, failing, ended, asked_ = claim(db, mine, 4)
+    complete(db, ended), fail(db, failing), call(db, "bt_cancel", p_id=asked_.id)
+    every(db, 86_400_000, "daily")
+    runner = before("backtick.py", "jobs", stderr=subprocess.PIPE)
+    producer = before("produce.py", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def produce(n):
+        producer.stdin.write(f"{n}\n"), producer.stdin.flush()
+        return int(producer.stdout.readline())
+
+    ids = [produce(n) for n in range(20)]
+    backtick.install()
+    ids += [produce(n) for n in range(20)]
+    with backtick.start(queues="other"):  # this version's, on the same database
+        ids += [produce(n) for n in range(20)]
+    again = before("backtick.py", "jobs", "--drain")
+
+    assert again.wait(PATIENCE_S) == 0
+    wait_until(lambda: all(job_of(db, id_).state == "done" for id_ in ids), "all jobs of the version before")
+    assert (complete(db, held), job_of(db, ended.id).state, job_of(db, failing.id).tries) == ([held.id], "done", 1)
+    assert asked(db, mine) == [asked_.id]
+    assert (
+        before("backtick.py", "install", stderr=subprocess.PIPE).wait(PATIENCE_S) == 1
+    )  # an older sql/ does not replace it
+    runner.terminate(), producer.stdin.close()
+    assert "CRITICAL" not in runner.communicate(timeout=PATIENCE_S)[1]
+    producer.wait(PATIENCE_S), db.close()
+    admin.execute(f"drop database {name} with (force)"), admin.close()
 
 
 def test_psql_makes_the_same_roles(url, db):

@@ -19,6 +19,7 @@ declare
     -- name, with whose rights it runs, who may call it
     c_functions constant text[] := array[
         ['bt_version',            'caller', 'producer runner viewer admin'],
+        ['bt_serves',             'caller', 'producer runner viewer admin'],
         ['bt_now',                'caller', 'producer runner viewer admin'],
         ['bt_role',               'caller', 'producer runner viewer admin'],
 
