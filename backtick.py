@@ -1284,15 +1284,15 @@ def resume(queue: str, *, conn: Any = None) -> bool:
 
 def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     """Call a bt_ function on the caller's connection or one of ours; returns its one column."""
+    function, parameters = call
     if conn is None:
         read_only = contextlib.suppress(psycopg.errors.ReadOnlySqlTransaction)  # then nothing was done: ask once more
         with read_only, _connections.connection() as database:
-            return _query(database.connection, call)
+            return [row[0] for row in database.run(function, **parameters)]
         with _connections.connection() as database:
-            return _query(database.connection, call)
+            return [row[0] for row in database.run(function, **parameters)]
     if isinstance(conn, psycopg.AsyncConnection):
         raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
-    function, parameters = call
     with contextlib.closing(conn.cursor()) as cursor:
         cursor.execute(
             _statement(_connections.settings().schema, function, tuple(parameters)), list(parameters.values())
@@ -1781,6 +1781,12 @@ class _Database:
                     self.connection.rollback()
             raise
 
+    def error_text(self, error: dict[str, str] | None) -> str:
+        """An error as JSON that the database's encoding can hold: where that is not Unicode, in ASCII."""
+        if error and self.connection.info.parameter_status("server_encoding") != "UTF8":
+            error = {name: text and text.encode("ascii", "backslashreplace").decode() for name, text in error.items()}
+        return json.dumps(error)
+
     def listen(self) -> None:
         """Hear notifications from now on."""
         with self._watched():
@@ -2156,7 +2162,7 @@ def rebuild(config: Config | None = None, force: bool = False) -> str:
         if name in ("postgres", "template0", "template1"):
             raise BacktickError(f"{name!r} is a database of the server's own: set BT_DATABASE_URL to another")
         ((exists,),) = server.execute("select count(*) from pg_database where datname = %s", [name]).fetchall()
-        lost = _what_rebuild_destroys(url, config.schema) if exists else []
+        lost = _what_rebuild_destroys(url) if exists else []
         own_jobs_only = _roles_made(url, config.schema) if exists else None
         if lost and not force:
             raise BacktickError(
@@ -2174,21 +2180,42 @@ def rebuild(config: Config | None = None, force: bool = False) -> str:
     return f"database {name!r}" + (f" with {' and '.join(lost)}" if lost else "") if exists else "nothing"
 
 
-def _what_rebuild_destroys(url: str, schema: str) -> list[str]:
+def _what_rebuild_destroys(url: str) -> list[str]:
     """What somebody may miss afterwards: jobs that have not ended, and tables of others."""
     lost = []
     with _connect(url) as connection:
-        queue = sql.Identifier(schema, "backtick_queue") if schema else sql.Identifier("backtick_queue")
-        with contextlib.suppress(psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-            ((jobs,),) = connection.execute(sql.SQL("select count(*) from {}").format(queue)).fetchall()
-            if jobs:
-                lost.append(f"{jobs} unfinished job{'s' * (jobs > 1)}")
+        jobs = 0  # of all schemas that hold an installation
+        for (space,) in connection.execute(
+            "select relnamespace::regnamespace::text from pg_class where relname = 'backtick_queue' and relkind = 'r'"
+        ).fetchall():
+            query = sql.SQL("select count(*) from {}.backtick_queue").format(sql.SQL(space))
+            jobs += connection.execute(query).fetchall()[0][0]
+        if jobs:
+            lost.append(f"{jobs} unfinished job{'s' * (jobs > 1)}")
         ((tables,),) = connection.execute(
             "select count(*) from pg_stat_user_tables where relname not like 'backtick\\_%'"
         ).fetchall()
         if tables:
             lost.append(f"{tables} table{'s' * (tables > 1)} that {'are' if tables > 1 else 'is'} not backtick's")
+        ((others,),) = connection.execute(_OTHER_OBJECTS).fetchall()
+        if others:
+            what = "functions or types that are" if others > 1 else "function or type that is"
+            lost.append(f"{others} {what} not backtick's")
     return lost
+
+
+_OTHER_OBJECTS = """
+    select count(*)
+    from (
+        select oid, pronamespace as space from pg_proc where proname not like 'bt\\_%'
+        union all
+        select oid, typnamespace from pg_type where typtype in ('e', 'd', 'r') or typtype = 'c' and typrelid in (
+            select oid from pg_class where relkind = 'c')
+    ) as object
+    where space::regnamespace::text not in ('pg_catalog', 'information_schema', 'pg_toast')
+      and space::regnamespace::text not like 'pg\\_temp%'
+      and not exists (select from pg_depend where objid = object.oid and deptype = 'e')
+"""
 
 
 def _roles_made(url: str, schema: str) -> bool | None:
@@ -3259,7 +3286,7 @@ class _Poller:
             # An array as text: psycopg takes four times as long to make one of a list.
             parameters = {"p_claim": claim, "p_ids": f"{{{','.join([str(outcome.job.id) for outcome in outcomes])}}}"}
             if how == "bt_fail":
-                parameters["p_errors"] = [json.dumps(outcome.error) for outcome in outcomes]
+                parameters["p_errors"] = [self.database.error_text(outcome.error) for outcome in outcomes]
                 parameters |= {"p_retry_ms": self.config.retry_ms, "p_max_tries": tries}
             reports.append((outcomes, self.database.call(how, **parameters)))
         return reports

@@ -441,6 +441,22 @@ def test_a_trigger_turns_each_changed_row_into_a_job(db):
     ]
 
 
+def test_a_trigger_loses_no_digit_of_a_number(db, clean_registry, runner):
+    seen = []
+    backtick.register(lambda operation, table, new, old: seen.append(new), "on_price")
+    db.execute("create table prices (id bigint, price numeric, none numeric, ratio float8)")
+    db.execute("create trigger t after insert on prices for each row execute function bt_enqueue_row('on_price')")
+    runner()
+
+    db.execute("insert into prices values (9007199254740993, 12345678901234567890.10, null, 0.5)")
+
+    wait_until(lambda: seen, "the job")
+    assert seen == [
+        {"id": 9007199254740993, "price": decimal.Decimal("12345678901234567890.10"), "none": None, "ratio": 0.5}
+    ]
+    assert str(seen[0]["price"]) == "12345678901234567890.10"
+
+
 def test_a_trigger_without_a_worker_or_for_each_statement_is_refused_with_a_hint(db):
     db.execute("create table orders (id int)")
     db.execute("create trigger placed after insert on orders for each row execute function bt_enqueue_row()")
@@ -2733,6 +2749,24 @@ def test_an_outcome_that_the_database_refuses_holds_up_no_other_job_and_no_shutd
     caplog.clear()
 
 
+def test_when_the_servers_clock_goes_back_jobs_that_were_due_at_once_are_due_and_the_dead_are_found(db):
+    move_clock(db, "1 hour")
+    dead, own = register(db, lease_ms=20_000), register(db)
+    lost = enqueue(db, "a")
+    claim(db, dead)
+    due, later = enqueue(db, "b"), enqueue(db, "b", p_run_at=dt.datetime.now(dt.timezone.utc) + dt.timedelta(hours=3))
+
+    move_clock(db, "0 s")
+    call(db, "bt_heartbeat", p_runner=own)
+    call(db, "bt_revive", p_runner=own)
+    assert [job.id for job in claim(db, own, 9)] == [due]
+    move_clock(db, "21 s")
+
+    assert [row[0] for row in call(db, "bt_revive", p_runner=own)] == [lost]
+    assert [job.id for job in claim(db, own, 9)] == [lost]
+    assert job_of(db, later).state == "queued"
+
+
 STRANGERS_LOCKS = {
     "backtick_queue": "a job's row that runs",
     "backtick_claim": "",
@@ -2818,23 +2852,25 @@ def test_what_has_succeeded_and_cannot_be_stored_is_kept_and_not_run_again(
     caplog.clear()
 
 
-def test_an_error_that_the_databases_encoding_cannot_hold_is_stored_as_such(server, clean_registry, caplog):
+@pytest.mark.parametrize("encoding", ["latin1", "sql_ascii"])
+def test_an_error_that_the_databases_encoding_cannot_hold_keeps_all_that_it_can(server, clean_registry, encoding):
     name = f"bt_latin_{os.getpid()}"
     with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
-        admin.execute(f"create database {name} encoding latin1 template template0 locale 'C'")
+        admin.execute(f"create database {name} encoding {encoding} template template0 locale 'C'")
         backtick.install(Config(database_url=url_of(server, name)))
 
         def a():
-            raise ValueError("\N{EURO SIGN}")
+            raise ValueError("5 \N{EURO SIGN}")
 
         backtick.register(a, "a", max_tries=1)
-        with psycopg.connect(url_of(server, name), autocommit=True) as db:
+        with psycopg.connect(url_of(server, name), autocommit=True, client_encoding="utf8") as db:
             enqueue(db, "a")
             with backtick.start(database_url=url_of(server, name), poll_ms=50):
                 wait_for_states(db, {"exceeded": 1})
-            assert job_of(db, 1).error["message"] == "the outcome could not be stored"
+            error = job_of(db, 1).error
+        assert (error["class"], error["message"]) == ("ValueError", "5 \\u20ac")
+        assert "in a" in error["traceback"]
         admin.execute(f"drop database {name} with (force)")
-    caplog.clear()
 
 
 def test_a_program_that_ends_without_stopping_its_runner_ends(db, project):
@@ -2990,6 +3026,64 @@ def test_a_runner_works_whatever_the_databases_defaults_are(db, clean_registry, 
 
     assert backtick.cancel(canceled)
     wait_for_states(db, {"done": 1, "canceled": 1})
+
+
+HOSTILE_DEFAULTS = {
+    "array_nulls": "off",
+    "bytea_output": "escape",
+    "datestyle": "'SQL, DMY'",
+    "default_transaction_deferrable": "on",
+    "default_transaction_isolation": "'repeatable read'",
+    "enable_indexscan": "off",
+    "extra_float_digits": "-15",
+    "idle_session_timeout": "300",
+    "intervalstyle": "sql_standard",
+    "jit_above_cost": "0",
+    "plan_cache_mode": "force_custom_plan",
+    "plpgsql.extra_errors": "'all'",
+    "plpgsql.variable_conflict": "use_variable",
+    "quote_all_identifiers": "on",
+    "row_security": "off",
+    "search_path": "public, pg_catalog",
+    "standard_conforming_strings": "off",
+    "timezone": "'Asia/Kathmandu'",
+    "transform_null_equals": "on",
+    "xmlbinary": "hex",
+}
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("pooler", [False, True])
+@pytest.mark.parametrize("parameter", HOSTILE_DEFAULTS)
+def test_nothing_depends_on_what_a_database_has_set(db, clean_registry, runner, caplog, parameter, pooler):
+    if parameter == "idle_session_timeout" and pooler:
+        pytest.skip("a pooler's sessions are its own to keep")
+    db.execute("select bt_version()")  # loads plpgsql's parameters
+    try:
+        db.execute(f"alter database {db.info.dbname} set {parameter} to {HOSTILE_DEFAULTS[parameter]}")
+    except (errors.UndefinedObject, errors.InvalidParameterValue, errors.FeatureNotSupported):
+        pytest.skip("this server does not know it, or no other value")
+    seen, tries = [], itertools.count()
+
+    def a(text, when):
+        seen.append((text, when, backtick.current_job().run_at))
+        if next(tries) == 0:
+            raise ValueError("back\\slash 'quote'")
+
+    backtick.register(a, "a")
+    backtick.recurring(seconds=1, name="tick")(lambda: None)
+    runner(pooler=pooler, retry_ms=1, poll_ms=50)
+    when = dt.datetime(2026, 2, 3, 4, 5, 6, 700_000, tzinfo=dt.timezone.utc)
+
+    backtick.schedule("a", "back\\slash", when)
+    canceled = backtick.schedule_at(dt.timedelta(hours=1), "a", "never", when)
+
+    assert backtick.cancel(canceled)
+    wait_until(lambda: len(seen) == 2, "the job to be tried twice")
+    wait_until(lambda: schedule_of(db).last_job, "the schedule to fire")
+    assert {value[:2] for value in seen} == {("back\\slash", when)}
+    assert all(abs(run_at - database_now(db)) < dt.timedelta(minutes=1) for *_, run_at in seen)
+    assert "trying again" not in caplog.text
 
 
 @pytest.mark.as_owner
@@ -3802,6 +3896,26 @@ def test_rebuild_stops_where_jobs_would_be_lost_unless_forced_and_says_what_it_d
     with psycopg.connect(url) as anew:
         assert states(anew) == {}
         assert anew.execute("select to_regclass('orders')").fetchone() == (None,)
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        ("create schema jobs", "1 unfinished job"),
+        ("create type mood as enum ('good')", "1 function or type that is not backtick's"),
+        ("create function f() returns int language sql as 'select 1'", "1 function or type that is not backtick's"),
+    ],
+)
+def test_rebuild_stops_where_something_of_another_schema_or_kind_would_be_lost(url, db, project, make, words):
+    db.execute(make)
+    if "schema" in make:
+        backtick.install(Config(database_url=url, schema="jobs"))
+        db.execute("select jobs.bt_enqueue('a')")
+
+    status, _, said = project.python("backtick.py", "rebuild")
+
+    assert (status, words in said) == (1, True), said
 
 
 def test_rebuild_makes_a_database_that_is_not_there_and_spares_the_servers_own(server, url, project, monkeypatch):
@@ -7650,6 +7764,19 @@ def test_the_version_before_and_this_one_work_side_by_side_while_the_database_is
     assert "CRITICAL" not in runner.communicate(timeout=PATIENCE_S)[1]
     producer.wait(PATIENCE_S), db.close()
     admin.execute(f"drop database {name} with (force)"), admin.close()
+
+
+@pytest.mark.as_owner
+def test_roles_leave_the_functions_of_extensions_alone(url, db):
+    if not db.execute("select from pg_available_extensions where name = 'amcheck'").fetchone():
+        pytest.skip("this server has no amcheck")
+    db.execute("create extension amcheck")
+    theirs = "select oid::regprocedure::text, proowner, proacl::text from pg_proc where proname = 'bt_index_check' order by 1"
+    before = db.execute(theirs).fetchall()
+
+    backtick.make_roles(Config(database_url=url))
+
+    assert db.execute(theirs).fetchall() == before
 
 
 def test_psql_makes_the_same_roles(url, db):

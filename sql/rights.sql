@@ -26,6 +26,7 @@ declare
         ['bt_enqueue',            'caller', 'producer'],
         ['bt_enqueue_many',       'caller', 'producer'],
         ['bt_enqueue_row',        'caller', 'producer'],
+        ['bt_row_json',           'caller', 'producer'],
         ['bt_put_job',            'owner',  'producer'],
         ['bt_put_jobs',           'owner',  'producer'],
 
