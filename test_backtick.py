@@ -1428,6 +1428,19 @@ def test_a_sleeping_runner_is_notified_and_an_awake_one_is_not(db, connect):
     assert (while_awake, for_others, asleep, awake_again) == ([], [], ["mail"], [])
 
 
+@pytest.mark.parametrize("function", ["bt_enqueue", "bt_enqueue_many"])
+def test_a_job_that_is_to_wake_nobody_notifies_nobody(db, connect, function):
+    listener, args = connect(), "[]" if function == "bt_enqueue" else ["[]"]
+    listener.execute("listen backtick")
+    call(db, "bt_sleep", p_runner=register(db), p_poll_ms=60_000)
+
+    call(db, function, p_name="a", p_args=args, p_wake=False)
+    assert notifications(listener) == []
+
+    call(db, function, p_name="a", p_args=args)
+    assert notifications(listener) == ["default"]
+
+
 def test_a_runner_sleeps_no_longer_than_until_the_next_job_is_due(db):
     runner = register(db)
     enqueue(db, p_priority=9, p_run_at=dt.datetime.now(dt.timezone.utc) + dt.timedelta(milliseconds=400))
