@@ -200,7 +200,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-SQL_VERSION = 3  # what bt_version() must say
+SQL_VERSION = 4  # what bt_serves() must say yes to: sql/ of this version, or of the next
 SQL_FOLDER = Path(__file__).resolve().parent / "sql"
 
 log = logging.getLogger("backtick")
@@ -1620,15 +1620,15 @@ def resume(queue: str, *, conn: Any = None) -> bool:
 
 def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     """Call a bt_ function on the caller's connection or one of ours; returns its one column."""
+    function, parameters = call
     if conn is None:
         read_only = contextlib.suppress(psycopg.errors.ReadOnlySqlTransaction)  # then nothing was done: ask once more
         with read_only, _connections.connection() as database:
-            return _query(database.connection, call)
+            return [row[0] for row in database.run(function, **parameters)]
         with _connections.connection() as database:
-            return _query(database.connection, call)
+            return [row[0] for row in database.run(function, **parameters)]
     if isinstance(conn, psycopg.AsyncConnection):
         raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
-    function, parameters = call
     with contextlib.closing(conn.cursor()) as cursor:
         cursor.execute(
             _statement(_connections.settings().schema, function, tuple(parameters)), list(parameters.values())
@@ -2047,13 +2047,26 @@ Call = tuple[bytes, tuple[Any, ...]]
 # became a standby (SQLSTATE 25006), to which only a new connection finds the way round.
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
 
+# What means that a call waited for others for too long; the connection is as good as before. Of _LOST's kind, so first.
+_WAITED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
 
-# Whatever the database's or the role's own defaults are. A client that vanished or froze must not
-# keep what it has locked: the server ends its session, and gives up on its line.
-_SESSION = {
+# Whatever the database's, the role's or a pooler's own defaults are. These hold for what is sent and answered, and for
+# how long a call waits: behind a pooler, where a session is another client's too, they are set in each transaction.
+_TRANSACTION = {
+    "array_nulls": "on",
+    "bytea_output": "hex",
     "datestyle": "iso",
+    "intervalstyle": "postgres",
+    "standard_conforming_strings": "on",
+    "lock_timeout": "10s",
+}
+
+# A client that vanished or froze must not keep what it has locked: the server ends its session, and gives up
+# on its line.
+_SESSION = {
     "default_transaction_isolation": "read committed",
     "idle_in_transaction_session_timeout": "10s",
+    "idle_session_timeout": "0",
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
@@ -2092,14 +2105,21 @@ class _Database:
         if self.watchdog:  # a runner's: see _Row
             self.connection.adapters.register_loader("timestamptz", psycopg.types.string.TextLoader)
         self.pooled = config.pooler or _is_pooled(self.connection)
+        given = dict(_TRANSACTION)
+        if self.watchdog:  # a runner's: the server gives up before the watchdog does, and the connection stays
+            ms = self.watchdog.limit_s * 1000
+            given |= {"lock_timeout": f"{min(2000, ms / 4):.0f}", "statement_timeout": f"{ms * 0.8:.0f}"}
         if self.pooled:
             self.connection.prepare_threshold = None
+            self.begin: list[Call] = [(b"begin isolation level read committed", ()), _set_call(given, True)]
         else:
-            given = dict(_SESSION)
             if self.watchdog and self.connection.info.server_version >= 170_000:  # before, bt_revive does it
                 given["transaction_timeout"] = "30s"
-            settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in given.items())
-            self.connection.execute(f"select {settings}".encode())
+            self.connection.execute(*_set_call(given | _SESSION, False))
+            with contextlib.suppress(
+                psycopg.errors.InvalidParameterValue
+            ):  # not every system can ask after its clients
+                self.connection.execute("set client_connection_check_interval = '5s'")
         if not config.database_url and not _is_installed(self):
             install(config)
         _check_version(self)
@@ -2110,8 +2130,11 @@ class _Database:
 
     def run(self, function: str, **parameters: Any) -> list[Any]:
         """Call one bt_ function, in a transaction of its own; returns its rows."""
+        call = self.call(function, **parameters)
+        if self.pooled:
+            return self.round_trip([call])[0][0]
         with self._watched():
-            return self.connection.execute(*self.call(function, **parameters)).fetchall()
+            return self.connection.execute(*call).fetchall()
 
     def round_trip(
         self, *transactions: Sequence[Call], meanwhile: Callable[[], object] = lambda: None
@@ -2130,7 +2153,8 @@ class _Database:
             with self._watched(), self.connection.pipeline() as pipeline:
                 for calls in transactions:
                     if self.pooled:  # another client's session, whose defaults may be any
-                        self.connection.execute("begin isolation level read committed")
+                        for call in self.begin:
+                            self.connection.execute(*call)
                     cursors.append([self.connection.execute(*call) for call in calls])
                     if len(cursors) == 1:
                         meanwhile()
@@ -2143,6 +2167,12 @@ class _Database:
                 with self._watched():
                     self.connection.rollback()
             raise
+
+    def error_text(self, error: dict[str, str] | None) -> str:
+        """An error as JSON that the database's encoding can hold: where that is not Unicode, in ASCII."""
+        if error and self.connection.info.parameter_status("server_encoding") != "UTF8":
+            error = {name: text and text.encode("ascii", "backslashreplace").decode() for name, text in error.items()}
+        return json.dumps(error)
 
     def listen(self) -> None:
         """Hear notifications from now on."""
@@ -2176,6 +2206,11 @@ class _Database:
         if self.watchdog and self.line:
             self.watchdog.forget(self)
             self.line.close()
+
+
+def _set_call(settings: dict[str, str], is_local: bool) -> Call:
+    calls = [f"set_config('{name}', '{value}', {is_local})" for name, value in settings.items()]
+    return f"select {', '.join(calls)}".encode(), ()
 
 
 class _Watchdog:
@@ -2270,6 +2305,7 @@ _CASTS = {
     "p_args": "::text",
     "p_catch_up": "::text",
     "p_errors": "::jsonb[]",
+    "p_version": "::int",
     "p_id": "::bigint",
     "p_old_args": "::text",
     "p_old_errors": "::jsonb[]",
@@ -2279,6 +2315,7 @@ _CASTS = {
     "p_names": "::text[]",
     "p_priority": "::int",
     "p_queues": "::text[]",
+    "p_workers": "::text[]",
     "p_run_at": "::timestamptz",
 }
 
@@ -2350,18 +2387,20 @@ def _is_pooled(connection: psycopg.Connection[Any]) -> bool:
 
 
 def _check_version(database: _Database) -> None:
-    """Raises WrongVersion, with the command that helps, if the database is not at SQL_VERSION."""
+    """Raises WrongVersion, with the command that helps, if the database does not serve SQL_VERSION."""
     where = hide_password(database.url)
     if not _is_installed(database):
         raise WrongVersion(f"backtick is not installed in {where}: run `make migrate` or `python backtick.py install`")
-    ((found,),) = database.run("bt_version")
-    if found != SQL_VERSION:
-        help_ = (
-            "run `make migrate` or `python backtick.py install`, which upgrades it"
-            if found < SQL_VERSION
-            else "use a backtick.py of that version"
-        )
-        raise WrongVersion(f"{where} holds version {found} of backtick, this program needs {SQL_VERSION}: {help_}")
+    try:
+        ((serves,),) = database.run("bt_serves", p_version=SQL_VERSION)
+    except psycopg.errors.UndefinedFunction:
+        ((found,),) = database.run("bt_version")
+        help_ = "run `make migrate` or `python backtick.py install`, which upgrades it"
+        raise WrongVersion(
+            f"{where} holds version {found} of backtick, this program needs {SQL_VERSION}: {help_}"
+        ) from None
+    if not serves:
+        raise WrongVersion(f"{where} serves no version {SQL_VERSION} of backtick any more: use a newer backtick.py")
 
 
 def _is_installed(database: _Database) -> bool:
@@ -2533,7 +2572,7 @@ def rebuild(config: Config | None = None, force: bool = False) -> str:
         if name in ("postgres", "template0", "template1"):
             raise BacktickError(f"{name!r} is a database of the server's own: set BT_DATABASE_URL to another")
         ((exists,),) = server.execute("select count(*) from pg_database where datname = %s", [name]).fetchall()
-        lost = _what_rebuild_destroys(url, config.schema) if exists else []
+        lost = _what_rebuild_destroys(url) if exists else []
         own_jobs_only = _roles_made(url, config.schema) if exists else None
         if lost and not force:
             raise BacktickError(
@@ -2551,21 +2590,42 @@ def rebuild(config: Config | None = None, force: bool = False) -> str:
     return f"database {name!r}" + (f" with {' and '.join(lost)}" if lost else "") if exists else "nothing"
 
 
-def _what_rebuild_destroys(url: str, schema: str) -> list[str]:
+def _what_rebuild_destroys(url: str) -> list[str]:
     """What somebody may miss afterwards: jobs that have not ended, and tables of others."""
     lost = []
     with _connect(url) as connection:
-        queue = sql.Identifier(schema, "backtick_queue") if schema else sql.Identifier("backtick_queue")
-        with contextlib.suppress(psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-            ((jobs,),) = connection.execute(sql.SQL("select count(*) from {}").format(queue)).fetchall()
-            if jobs:
-                lost.append(f"{jobs} unfinished job{'s' * (jobs > 1)}")
+        jobs = 0  # of all schemas that hold an installation
+        for (space,) in connection.execute(
+            "select relnamespace::regnamespace::text from pg_class where relname = 'backtick_queue' and relkind = 'r'"
+        ).fetchall():
+            query = sql.SQL("select count(*) from {}.backtick_queue").format(sql.SQL(space))
+            jobs += connection.execute(query).fetchall()[0][0]
+        if jobs:
+            lost.append(f"{jobs} unfinished job{'s' * (jobs > 1)}")
         ((tables,),) = connection.execute(
             "select count(*) from pg_stat_user_tables where relname not like 'backtick\\_%'"
         ).fetchall()
         if tables:
             lost.append(f"{tables} table{'s' * (tables > 1)} that {'are' if tables > 1 else 'is'} not backtick's")
+        ((others,),) = connection.execute(_OTHER_OBJECTS).fetchall()
+        if others:
+            what = "functions or types that are" if others > 1 else "function or type that is"
+            lost.append(f"{others} {what} not backtick's")
     return lost
+
+
+_OTHER_OBJECTS = """
+    select count(*)
+    from (
+        select oid, pronamespace as space from pg_proc where proname not like 'bt\\_%'
+        union all
+        select oid, typnamespace from pg_type where typtype in ('e', 'd', 'r') or typtype = 'c' and typrelid in (
+            select oid from pg_class where relkind = 'c')
+    ) as object
+    where space::regnamespace::text not in ('pg_catalog', 'information_schema', 'pg_toast')
+      and space::regnamespace::text not like 'pg\\_temp%'
+      and not exists (select from pg_depend where objid = object.oid and deptype = 'e')
+"""
 
 
 def _roles_made(url: str, schema: str) -> bool | None:
@@ -3755,10 +3815,14 @@ _Report = tuple[list[_Outcome], Call]  # what is reported together, and how
 class _Reports:
     """The outcomes that the database does not know yet, and how it is told."""
 
+    LOCKED_S = 1.0  # what cannot be reported because others have locked it is tried again after so long,
+    REFUSED_S = 10.0  # and what has succeeded, and the database refuses to store, after so long
+
     def __init__(self, session: _Session) -> None:
         self.session = session
         self.outcomes: list[_Outcome] = []
         self.one_by_one = False  # after an error: one of them may be what the database refuses
+        self.kept: list[tuple[float, _Outcome]] = []  # those that could not be stored, and when to try again
 
     def calls(self) -> list[_Report]:
         """The calls that report all of them: one for each claim, and for each way of failing."""
@@ -3781,10 +3845,39 @@ class _Reports:
             how,
             p_claim=claim,
             p_ids=ids,
-            p_errors=[json.dumps(outcome.error) for outcome in outcomes],
+            p_errors=[self.session.database.error_text(outcome.error) for outcome in outcomes],
             p_retry_ms=self.session.config.retry_ms,
             p_max_tries=tries,
         )
+
+    def keep(self, outcome: _Outcome, seconds: float) -> None:
+        """Try again after so long."""
+        self.kept.append((time.monotonic() + seconds, outcome))
+
+    def keep_locked(self) -> None:
+        """Keep back what cannot be reported because somebody else has locked the job or its claim."""
+        waiting, self.outcomes = self.outcomes, []
+        waiting.sort(key=lambda outcome: outcome.job.claim)
+        for claim, group in itertools.groupby(waiting, key=lambda outcome: outcome.job.claim):
+            outcomes = list(group)
+            ids = [outcome.job.id for outcome in outcomes]
+            try:
+                locked = {id_ for (id_,) in self.session.database.run("bt_locked", p_claim=claim, p_ids=ids)}
+            except psycopg.Error:  # whatever it is, the next call will meet it, too
+                locked = set()
+            for outcome in outcomes:
+                if outcome.job.id in locked:
+                    self.keep(outcome, self.LOCKED_S)
+                else:
+                    self.outcomes.append(outcome)
+
+    def try_kept(self, at_once: bool) -> None:
+        """Have what was kept back reported if its time has come; what is locked waits again."""
+        now = math.inf if at_once else time.monotonic()
+        if any(at <= now for at, _ in self.kept):
+            self.outcomes += [outcome for at, outcome in self.kept if at <= now]
+            self.kept = [(at, outcome) for at, outcome in self.kept if at > now]
+            self.keep_locked()
 
     def log_fates(self, reports: list[_Report], answers: list[list[Any]]) -> None:
         """Say what became of the jobs, by what the database answered."""
@@ -3858,6 +3951,7 @@ class _Poller:
     AHEAD_MS = 100  # or in that of four round trips to the database, but for this at most
     ASLEEP_POLLS = 5  # an idle runner says so to the database once in so many polls
     FIRE_S = 1.0  # how often a runner that never lies down looks for schedules that are due
+    FIRES = 100  # so many fires at most bt_run_due answers with; then there are more
     NEVER_MS = 3_600_000  # how long it does not look for schedules if there are none
     STUCK_S = 0.25  # jobs claimed ahead are handed back when none has finished for so long, or they will wait so long
     OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
@@ -3921,6 +4015,10 @@ class _Poller:
                 log.critical("%s", error)
                 self.exit_status = 1
                 return self.leave()
+            except _WAITED as error:
+                log.warning("the database kept this runner waiting, trying again: %s", _one_line(error))
+                self.reports.keep_locked()
+                self.reconcile.now()  # a claim may have been made whose answer went unread
             except _LOST as error:
                 log.warning("lost the database, trying again: %s", _one_line(error))
                 self.session.database.close()
@@ -3933,7 +4031,7 @@ class _Poller:
             self.bell.wait(self.backoff.next())
 
     def _is_time_to_give_up(self) -> bool:
-        is_needed = self.pool.is_busy() or self.pool.outcomes or self.reports.outcomes
+        is_needed = self.pool.is_busy() or self.pool.outcomes or self.reports.outcomes or self.reports.kept
         return self.stop_at is not None and (time.monotonic() > self.stop_at or not is_needed)
 
     def leave(self) -> None:
@@ -3955,6 +4053,7 @@ class _Poller:
             self._start_afresh()
         self._take_finished()
         self._stop_unwanted()
+        self.reports.try_kept(at_once=self.stop_at is not None)
         self._check_pool()
         if self.stop_at is not None:
             return self._stopping_turn(self.stop_at)
@@ -4007,6 +4106,7 @@ class _Poller:
         self.pool.stop_all()
         self.held.clear()
         self.reports.outcomes.clear()
+        self.reports.kept.clear()
         self.session.sign_in()
         self.asleep_until = None
 
@@ -4091,7 +4191,8 @@ class _Poller:
         if self.mean_ms < self.SHORT_MS and not self.is_heavy:
             ms = min(self.AHEAD_MS, max(self.SHORT_MS, 4 * self.session.trip_ms))
             ahead = int(min(self.READ_AHEAD, self.config.pool_size * ms / max(self.mean_ms, 0.01)))
-        free = self.config.pool_size - (len(self.held) - len(self.reports.outcomes) - len(self.pool.outcomes))
+        ended = len(self.reports.outcomes) + len(self.reports.kept) + len(self.pool.outcomes)
+        free = self.config.pool_size - (len(self.held) - ended)
         room = free + ahead
         return (0 if room <= 0.4 * ahead else min(room, max(free, ahead // 2))), max(0, free)
 
@@ -4127,6 +4228,7 @@ class _Poller:
         if gone:
             self.fresh = [job for job in self.fresh if not job.canceled]
             self.reports.outcomes = [outcome for outcome in self.reports.outcomes if outcome.job.id in self.held]
+            self.reports.kept = [(at, outcome) for at, outcome in self.reports.kept if outcome.job.id in self.held]
 
     def _hand_out(self) -> None:
         try:
@@ -4146,7 +4248,8 @@ class _Poller:
         """
         waiting = {job.id for job in self.pool.take_back()}
         for _ in range(100):
-            ended = [outcome.job for outcome in (*self.pool.outcomes, *self.reports.outcomes)]
+            kept = [outcome for _, outcome in self.reports.kept]
+            ended = [outcome.job for outcome in (*self.pool.outcomes, *self.reports.outcomes, *kept)]
             placed = {id(job) for job in (*ended, *(job for _, job in self.pool.runs()))}
             left = [job for job in self.held.values() if id(job) not in placed]
             self.fresh = [job for job in left if job.place == "fresh" or job.id in waiting]
@@ -4175,7 +4278,7 @@ class _Poller:
         if reports:
             trip["report"] = [call for _, call in reports]
         if now >= self.fire_at:
-            trip["fire"] = [self.session.database.call("bt_run_due")]
+            trip["fire"] = [self.session.database.call("bt_run_due", p_limit=self.FIRES)]
         if lie_down:  # committed before the claim looks, or an enqueue in between might wake nobody
             for_ms = self.ASLEEP_POLLS * self.config.poll_ms
             trip["sleep"] = [self.session.database.call("bt_sleep", p_runner=self.session.runner, p_poll_ms=for_ms)]
@@ -4224,6 +4327,8 @@ class _Poller:
             self.fire_at = now + self.FIRE_S
         elif self.asleep_until is None:
             self.fire_at = min(self.fire_at, now + self.FIRE_S)
+        if fires and len(fires[0]) >= self.FIRES:
+            self.fire_at = now
 
     def _reported(self, reports: list[_Report], answers: list[list[Any]]) -> None:
         """The database knows of these outcomes, so their jobs are held no longer."""
@@ -4263,11 +4368,14 @@ class _Poller:
             try:
                 self._report()
                 return
-            except _LOST:
+            except (*_LOST, *_WAITED):
                 raise
             except psycopg.Error as error:
                 job = outcome.job
                 log.critical("%s: the database refuses its outcome: %s", job, _one_line(error), extra={"job": job.id})
+                if attempt.report == "bt_complete" and self.stop_at is None:  # it must not run again
+                    self.reports.keep(attempt, self.reports.REFUSED_S)
+                    return
             finally:
                 self.reports.outcomes = []
         self.held.pop(outcome.job.id, None)
@@ -4276,7 +4384,7 @@ class _Poller:
 
     def _wait(self, ms: float) -> None:
         """Until a notification, a finished job, the bell, a job that ran too long, or `ms` milliseconds."""
-        end = min(time.monotonic() + ms / 1000, self.fire_at)
+        end = min(time.monotonic() + ms / 1000, self.fire_at, *(at for at, _ in self.reports.kept))
         self.bell.is_awaited = True
         try:
             with selectors.DefaultSelector() as selector:
@@ -4376,6 +4484,7 @@ class _Keeper:
         self.looked_at = time.monotonic()  # when it looked last
         self.heartbeat, self.judge, self.remove, self.declare = _Due(), _Due(), _Due(), _Due()
         self.remove.again_in(random.uniform(0, self.REMOVE_S))
+        self.unstored: list[Schedule] = []  # schedules that somebody had locked
         self.told: set[str] = set()  # schedules without a worker that were logged
         try:
             self._store_schedules()
@@ -4392,6 +4501,9 @@ class _Keeper:
             try:
                 self._look()
                 backoff.reset()
+                wait_s = self.LOOK_S
+            except _WAITED as error:
+                log.warning("the keeper waited for the database, trying again: %s", _one_line(error))
                 wait_s = self.LOOK_S
             except Exception as error:
                 wait_s = backoff.next()
@@ -4428,6 +4540,8 @@ class _Keeper:
             self._pass_on_canceled(self.database, runner)
         if self.remove.has_come():
             self._remove_old(self.database)
+        if self.unstored:
+            self._store_next(self.database)
         if self.declare.has_come():
             self._declare(self.database)
         self.looked_at = time.monotonic()
@@ -4468,22 +4582,45 @@ class _Keeper:
     def _store_schedules(self) -> None:
         """Store what decorators declared. Raises BacktickError if the database refuses one."""
         self.database = _Database(self.config, self.session.watchdog)
-        for schedule in list(_schedules.values()):
-            function, parameters = schedule.call(self.poller.keyring)
-            try:
-                self.database.run(function, **parameters, p_declared=True)
-            except psycopg.errors.InvalidParameterValue as error:
-                raise BacktickError(f"schedule {schedule.name}: {error.diag.message_primary}") from None
+        self.unstored = list(_schedules.values())
+        while self.unstored and self._store_next(self.database):
+            pass
+
+    def _store_next(self, database: _Database) -> bool:
+        """Store one of the schedules that are not stored yet; false if somebody has locked it."""
+        schedule = self.unstored.pop(0)
+        function, parameters = schedule.call(self.poller.keyring)
+        try:
+            database.run(function, **parameters, p_declared=True)
+        except psycopg.errors.InvalidParameterValue as error:
+            raise BacktickError(f"schedule {schedule.name}: {error.diag.message_primary}") from None
+        except _WAITED as error:
+            log.warning("schedule %s is not stored yet, trying again: %s", schedule.name, _one_line(error))
+            self.unstored.append(schedule)
+            return False
+        return True
 
     def _declare(self, database: _Database) -> None:
         for name, worker_, is_off in database.run(
-            "bt_declare", p_names=list(_schedules), p_max_undeclared_ms=self.config.max_undeclared_ms
+            "bt_declare",
+            p_names=list(_schedules),
+            p_max_undeclared_ms=self.config.max_undeclared_ms,
+            p_workers=list(_by_name),
         ):
             if is_off:
                 log.warning("schedule %s is switched off: no code has declared it for long", name)
             elif name not in self.told:
                 self.told.add(name)
-                log.warning("schedule %s has no worker: no runner knows %s", name, worker_)
+                if worker_ in _by_name:
+                    log.warning(
+                        "schedule %s fires on, though the code that has its worker declares it no more: unschedule(%r) "
+                        "ends it; else it is switched off %d minutes after code declared it last",
+                        name,
+                        name,
+                        self.config.max_undeclared_ms / 60_000,
+                    )
+                else:
+                    log.warning("schedule %s has no worker: no runner knows %s", name, worker_)
         self.declare.again_in(min(self.DECLARE_S, self.config.max_undeclared_ms / 4000))
 
     def _remove_old(self, database: _Database) -> None:

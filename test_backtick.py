@@ -771,6 +771,22 @@ def test_a_trigger_turns_each_changed_row_into_a_job(db):
     ]
 
 
+def test_a_trigger_loses_no_digit_of_a_number(db, clean_registry, runner):
+    seen = []
+    backtick.register(lambda operation, table, new, old: seen.append(new), "on_price")
+    db.execute("create table prices (id bigint, price numeric, none numeric, ratio float8)")
+    db.execute("create trigger t after insert on prices for each row execute function bt_enqueue_row('on_price')")
+    runner()
+
+    db.execute("insert into prices values (9007199254740993, 12345678901234567890.10, null, 0.5)")
+
+    wait_until(lambda: seen, "the job")
+    assert seen == [
+        {"id": 9007199254740993, "price": decimal.Decimal("12345678901234567890.10"), "none": None, "ratio": 0.5}
+    ]
+    assert str(seen[0]["price"]) == "12345678901234567890.10"
+
+
 def test_a_trigger_without_a_worker_or_for_each_statement_is_refused_with_a_hint(db):
     db.execute("create table orders (id int)")
     db.execute("create trigger placed after insert on orders for each row execute function bt_enqueue_row()")
@@ -1671,6 +1687,19 @@ def test_a_sleeping_runner_is_notified_and_an_awake_one_is_not(db, connect):
     awake_again = notifications(listener)
 
     assert (while_awake, for_others, asleep, awake_again) == ([], [], ["mail"], [])
+
+
+@pytest.mark.parametrize("function", ["bt_enqueue", "bt_enqueue_many"])
+def test_a_job_that_is_to_wake_nobody_notifies_nobody(db, connect, function):
+    listener, args = connect(), "[]" if function == "bt_enqueue" else ["[]"]
+    listener.execute("listen backtick")
+    call(db, "bt_sleep", p_runner=register(db), p_poll_ms=60_000)
+
+    call(db, function, p_name="a", p_args=args, p_wake=False)
+    assert notifications(listener) == []
+
+    call(db, function, p_name="a", p_args=args)
+    assert notifications(listener) == ["default"]
 
 
 def test_a_runner_sleeps_no_longer_than_until_the_next_job_is_due(db):
@@ -4014,7 +4043,7 @@ def misplaced(poller):
     found = {
         "fresh": poller.fresh,
         "at work": [job for _, job in pool.runs()],
-        "ended": [outcome.job for outcome in (*pool.outcomes, *poller.reports.outcomes)],
+        "ended": [o.job for o in (*pool.outcomes, *poller.reports.outcomes, *(o for _, o in poller.reports.kept))],
     }
     wrong = {
         place: sorted({job.id for job in named[place]} ^ {job.id for job in jobs if poller.held.get(job.id) is job})
@@ -4536,23 +4565,128 @@ def test_an_outcome_that_the_database_refuses_holds_up_no_other_job_and_no_shutd
     caplog.clear()
 
 
-def test_an_error_that_the_databases_encoding_cannot_hold_is_stored_as_such(server, clean_registry, caplog):
+def test_when_the_servers_clock_goes_back_jobs_that_were_due_at_once_are_due_and_the_dead_are_found(db):
+    move_clock(db, "1 hour")
+    dead, own = register(db, lease_ms=20_000), register(db)
+    lost = enqueue(db, "a")
+    claim(db, dead)
+    due, later = enqueue(db, "b"), enqueue(db, "b", p_run_at=dt.datetime.now(dt.timezone.utc) + dt.timedelta(hours=3))
+
+    move_clock(db, "0 s")
+    call(db, "bt_heartbeat", p_runner=own)
+    call(db, "bt_revive", p_runner=own)
+    assert [job.id for job in claim(db, own, 9)] == [due]
+    move_clock(db, "21 s")
+
+    assert [row[0] for row in call(db, "bt_revive", p_runner=own)] == [lost]
+    assert [job.id for job in claim(db, own, 9)] == [lost]
+    assert job_of(db, later).state == "queued"
+
+
+STRANGERS_LOCKS = {
+    "backtick_queue": "a job's row that runs",
+    "backtick_claim": "",
+    "backtick_schedule": "",
+    "backtick_setting": "",
+    "backtick_cancel": "",
+    "backtick_uptime": "",
+    "backtick_done": "",
+}
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("table", STRANGERS_LOCKS)
+def test_a_strangers_lock_on_a_row_of_any_table_holds_up_no_other_job(
+    db, connect, clean_registry, runner, caplog, table
+):
+    go, ran = threading.Event(), []
+    backtick.register(lambda n: (ran.append(n), go.wait(PATIENCE_S) if n == "locked" else None), "a")
+    backtick.register(lambda: ran.append("tick"), "tick")
+    backtick.recurring(seconds=1, name="tick")(backtick._by_name["tick"].function)
+    call(db, "bt_pause", p_queue="other")
+    enqueue(db, "a", '["before"]')
+    runner(pool_size=4, lease_ms=6000, poll_ms=100)
+    locked = enqueue(db, "a", '["locked"]')
+    wait_until(lambda: "locked" in ran, "the job to run")
+    wait_until(lambda: states(db).get("done"), "a job in the history")
+    db.execute("insert into backtick_cancel values (987654, now())")
+    stranger = connect()
+
+    with stranger.transaction():
+        where = f"where {locked} = any (jobs)" if table == "backtick_claim" else ""
+        stranger.execute(f"select from {table} {where} for update")
+        go.set()
+        for n in range(3):
+            id_ = enqueue(db, "a", f"[{n}]")
+            wait_until(lambda id_=id_: job_of(db, id_).state == "done", "a job beside")
+        stuck = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        assert db.execute(stuck).fetchone()[0] <= 2
+        assert job_of(db, locked).state == ("running" if table in ("backtick_queue", "backtick_claim") else "done")
+
+    wait_until(lambda: job_of(db, locked).state == "done", "the job whose row was locked")
+    assert ran.count("locked") == 1
+    assert "lost the database" not in caplog.text
+
+
+@pytest.mark.as_owner
+def test_a_runner_starts_although_a_schedule_of_its_code_is_locked_and_stores_it_later(
+    db, connect, clean_registry, runner, caplog
+):
+    every(db, 60_000, "tick")
+    backtick.recurring(minutes=5, name="tick")(lambda: None)
+    stranger = connect()
+
+    with stranger.transaction():
+        stranger.execute("select from backtick_schedule for update")
+        runner(lease_ms=6000)
+        assert "not stored yet" in caplog.text
+
+    wait_until(lambda: schedule_of(db).interval_ms == 300_000, "the schedule to be stored")
+
+
+def test_what_has_succeeded_and_cannot_be_stored_is_kept_and_not_run_again(
+    db, clean_registry, runner, caplog, monkeypatch
+):
+    monkeypatch.setattr(backtick._Poller, "REFUSED_S", 0.05)
+    db.execute(
+        "create function refuse() returns trigger language plpgsql as"
+        " $$ begin if new.name = 'bad' then raise 'no'; end if; return new; end $$"
+    )
+    db.execute("create trigger refuse before insert on backtick_done for each row execute function refuse()")
+    ran = []
+    backtick.register(lambda: ran.append(1), "bad")
+    backtick.register(lambda: None, "good")
+    runner(pool_size=1, retry_ms=0)
+
+    bad, good = enqueue(db, "bad"), enqueue(db, "good")
+
+    wait_until(lambda: job_of(db, good).state == "done", "the good job to be done")
+    wait_until(lambda: caplog.text.count("refuses its outcome") > 3, "it to be said again")
+    db.execute("drop trigger refuse on backtick_done")
+    wait_until(lambda: job_of(db, bad).state == "done", "the outcome to be stored")
+    assert ran == [1]
+    caplog.clear()
+
+
+@pytest.mark.parametrize("encoding", ["latin1", "sql_ascii"])
+def test_an_error_that_the_databases_encoding_cannot_hold_keeps_all_that_it_can(server, clean_registry, encoding):
     name = f"bt_latin_{os.getpid()}"
     with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
-        admin.execute(f"create database {name} encoding latin1 template template0 locale 'C'")
+        admin.execute(f"create database {name} encoding {encoding} template template0 locale 'C'")
         backtick.install(Config(database_url=url_of(server, name)))
 
         def a():
-            raise ValueError("\N{EURO SIGN}")
+            raise ValueError("5 \N{EURO SIGN}")
 
         backtick.register(a, "a", max_tries=1)
-        with psycopg.connect(url_of(server, name), autocommit=True) as db:
+        with psycopg.connect(url_of(server, name), autocommit=True, client_encoding="utf8") as db:
             enqueue(db, "a")
             with backtick.start(database_url=url_of(server, name), poll_ms=50):
                 wait_for_states(db, {"exceeded": 1})
-            assert job_of(db, 1).error["message"] == "the outcome could not be stored"
+            error = job_of(db, 1).error
+        assert (error["class"], error["message"]) == ("ValueError", "5 \\u20ac")
+        assert "in a" in error["traceback"]
         admin.execute(f"drop database {name} with (force)")
-    caplog.clear()
 
 
 def test_a_program_that_ends_without_stopping_its_runner_ends(db, project):
@@ -4674,6 +4808,64 @@ def test_a_runner_works_whatever_the_databases_defaults_are(db, clean_registry, 
     wait_for_states(db, {"done": 1, "canceled": 1})
 
 
+HOSTILE_DEFAULTS = {
+    "array_nulls": "off",
+    "bytea_output": "escape",
+    "datestyle": "'SQL, DMY'",
+    "default_transaction_deferrable": "on",
+    "default_transaction_isolation": "'repeatable read'",
+    "enable_indexscan": "off",
+    "extra_float_digits": "-15",
+    "idle_session_timeout": "300",
+    "intervalstyle": "sql_standard",
+    "jit_above_cost": "0",
+    "plan_cache_mode": "force_custom_plan",
+    "plpgsql.extra_errors": "'all'",
+    "plpgsql.variable_conflict": "use_variable",
+    "quote_all_identifiers": "on",
+    "row_security": "off",
+    "search_path": "public, pg_catalog",
+    "standard_conforming_strings": "off",
+    "timezone": "'Asia/Kathmandu'",
+    "transform_null_equals": "on",
+    "xmlbinary": "hex",
+}
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("pooler", [False, True])
+@pytest.mark.parametrize("parameter", HOSTILE_DEFAULTS)
+def test_nothing_depends_on_what_a_database_has_set(db, clean_registry, runner, caplog, parameter, pooler):
+    if parameter == "idle_session_timeout" and pooler:
+        pytest.skip("a pooler's sessions are its own to keep")
+    db.execute("select bt_version()")  # loads plpgsql's parameters
+    try:
+        db.execute(f"alter database {db.info.dbname} set {parameter} to {HOSTILE_DEFAULTS[parameter]}")
+    except (errors.UndefinedObject, errors.InvalidParameterValue, errors.FeatureNotSupported):
+        pytest.skip("this server does not know it, or no other value")
+    seen, tries = [], itertools.count()
+
+    def a(text, when):
+        seen.append((text, when, backtick.current_job().run_at))
+        if next(tries) == 0:
+            raise ValueError("back\\slash 'quote'")
+
+    backtick.register(a, "a")
+    backtick.recurring(seconds=1, name="tick")(lambda: None)
+    runner(pooler=pooler, retry_ms=1, poll_ms=50)
+    when = dt.datetime(2026, 2, 3, 4, 5, 6, 700_000, tzinfo=dt.timezone.utc)
+
+    backtick.schedule("a", "back\\slash", when)
+    canceled = backtick.schedule_at(dt.timedelta(hours=1), "a", "never", when)
+
+    assert backtick.cancel(canceled)
+    wait_until(lambda: len(seen) == 2, "the job to be tried twice")
+    wait_until(lambda: schedule_of(db).last_job, "the schedule to fire")
+    assert {value[:2] for value in seen} == {("back\\slash", when)}
+    assert all(abs(run_at - database_now(db)) < dt.timedelta(minutes=1) for *_, run_at in seen)
+    assert "trying again" not in caplog.text
+
+
 @pytest.mark.as_owner
 def test_a_worker_schedules_where_its_runner_runs(db, clean_registry, runner):
     config = Config.load(schema="elsewhere")
@@ -4737,13 +4929,15 @@ def test_a_job_whose_worker_is_unregistered_after_the_claim_is_handed_back_unuse
 
 
 def test_a_runner_refuses_a_database_of_another_version_and_names_the_command(db):
-    db.execute("create or replace function bt_version() returns int language sql immutable as 'select 0'")
-    with pytest.raises(backtick.WrongVersion, match=r"version 0 .* needs 3: run `make migrate`"):
+    db.execute("create or replace function bt_serves(p_version int) returns boolean language sql as 'select false'")
+    with pytest.raises(backtick.WrongVersion, match="serves no version 4 .* use a newer backtick.py"):
+        backtick.start()
+
+    db.execute("drop function bt_serves(int)")
+    with pytest.raises(backtick.WrongVersion, match=r"version 3 .* needs 4: run `make migrate`"):
         backtick.start()
 
     db.execute("create or replace function bt_version() returns int language sql immutable as 'select 99'")
-    with pytest.raises(backtick.WrongVersion, match="version 99 .* use a backtick.py of that version"):
-        backtick.start()
     with pytest.raises(backtick.WrongVersion, match=r"version 99.*at least as new"):
         backtick.install()
 
@@ -5507,6 +5701,26 @@ def test_rebuild_stops_where_jobs_would_be_lost_unless_forced_and_says_what_it_d
     with psycopg.connect(url) as anew:
         assert states(anew) == {}
         assert anew.execute("select to_regclass('orders')").fetchone() == (None,)
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        ("create schema jobs", "1 unfinished job"),
+        ("create type mood as enum ('good')", "1 function or type that is not backtick's"),
+        ("create function f() returns int language sql as 'select 1'", "1 function or type that is not backtick's"),
+    ],
+)
+def test_rebuild_stops_where_something_of_another_schema_or_kind_would_be_lost(url, db, project, make, words):
+    db.execute(make)
+    if "schema" in make:
+        backtick.install(Config(database_url=url, schema="jobs"))
+        db.execute("select jobs.bt_enqueue('a')")
+
+    status, _, said = project.python("backtick.py", "rebuild")
+
+    assert (status, words in said) == (1, True), said
 
 
 def test_rebuild_makes_a_database_that_is_not_there_and_spares_the_servers_own(server, url, project, monkeypatch):
@@ -6454,10 +6668,94 @@ def test_all_is_bounded_to_a_thousand_fires_oldest_first(db):
     every(db, 1000, p_catch_up="all", p_overlap="allow")
 
     set_clock(db, "2024-01-02 00:00:00+00")
-    run_due(db)
+    fired = [len(run_due(db)) for _ in range(11)]
 
+    assert fired == [100] * 10 + [0]
     assert fires(db) == [utc("2024-01-01 00:00:00") + dt.timedelta(seconds=n) for n in range(1, 1001)]
     assert schedule_of(db).next_run_at == utc("2024-01-02 00:00:01")
+
+
+def test_a_call_fires_so_many_and_no_more_and_the_next_goes_on_with_the_oldest(db):
+    set_clock(db, "2024-01-01 00:00:00+00")
+    for n in range(12):
+        every(db, 60_000 + n * 1000, f"s{n}")
+    set_clock(db, "2024-01-01 00:10:00+00")
+
+    fired = [[row[0] for row in call(db, "bt_run_due", p_limit=5)] for _ in range(4)]
+
+    assert fired == [[f"s{n}" for n in numbers] for numbers in (range(5), range(5, 10), range(10, 12), ())]
+
+
+@pytest.mark.parametrize("other", ["skip", "queue", "allow"])
+def test_a_schedule_that_is_switched_off_in_the_midst_of_its_fires_reports_none_that_was_rolled_back(db, other):
+    set_clock(db, "2024-01-01 00:00:00+00")
+    every(db, 1000, p_catch_up="all", p_overlap=other)
+    db.execute(
+        "insert into backtick_queue (name, schedule, scheduled_for) values ('a', 'tick', '2024-01-01 00:00:03+00')"
+    )
+    set_clock(db, "2024-01-01 00:00:20+00")
+
+    told = [row[2] for row in run_due(db) if row[2]]
+
+    jobs = {
+        id_ for (id_,) in db.execute("select id from backtick_queue where scheduled_for <> '2024-01-01 00:00:03+00'")
+    }
+    assert set(told) == jobs
+
+
+def test_a_runner_sleeps_although_a_schedule_is_overdue_by_years(db):
+    every(db, 60_000)
+    db.execute("update backtick_schedule set next_run_at = now() - interval '10 years'")
+
+    ((sleep_ms, fire_ms),) = call(db, "bt_sleep", p_runner=register(db), p_poll_ms=1000)
+
+    assert 0 < sleep_ms <= 1000
+    assert fire_ms < 0
+
+
+def test_a_time_zone_is_known_by_its_very_name_and_without_a_walk_over_all(db):
+    names = "select array_agg(name order by name) from pg_timezone_names"
+    assert db.execute(names + " where bt_is_zone(name)").fetchone() == db.execute(names).fetchone()
+    odd = ["Foo5", "europe/london", "CEST", "", "default", "Europe/Londn", "../x", "Europe", "/", "-", "Europe/London "]
+    assert db.execute("select array_agg(t) from unnest(%s::text[]) as t where bt_is_zone(t)", [odd]).fetchone() == (
+        None,
+    )
+    assert db.execute("select current_setting('timezone')").fetchone() != ("Europe/Paris",)
+
+
+def test_two_runners_that_declare_the_same_schedules_in_other_orders_do_not_wait_for_each_other(db, connect):
+    for name in ("one", "two"):
+        every(db, 60_000, name, p_declared=True)
+    other = connect()
+    db.execute("set lock_timeout = '2s'")
+
+    with other.transaction():
+        call(other, "bt_declare", p_names=["two"])
+        call(db, "bt_declare", p_names=["one", "two"])
+        call(other, "bt_declare", p_names=["one", "two"])
+
+
+def test_a_schedule_whose_decorator_is_gone_is_told_at_once_if_its_worker_is_still_there(
+    db, clean_registry, runner, caplog
+):
+    every(db, 60_000, "gone", p_declared=True), every(db, 60_000, "by sql")
+    backtick.register(lambda: None, "a")
+
+    runner()
+
+    wait_for_log(caplog, "schedule gone fires on, though the code")
+    assert "schedule by sql" not in caplog.text
+
+
+def test_a_schedule_that_somebody_switched_off_stays_off_when_code_declares_it_again(db):
+    every(db, 60_000, p_declared=True)
+    db.execute("update backtick_schedule set next_run_at = null")
+
+    every(db, 60_000, p_declared=True), every(db, 30_000, p_declared=True)
+    assert schedule_of(db).next_run_at is None
+
+    every(db, 30_000)
+    assert schedule_of(db).next_run_at
 
 
 def test_overlap_skip_leaves_fires_out_while_the_last_job_has_not_ended_and_counts_them(db):
@@ -9221,6 +9519,89 @@ def test_claims_of_before_are_still_held_after_an_upgrade(url, db, version):
         None,
         "backtick_queue_order",
     )
+
+
+BEFORE = "690b78e"  # the last commit of the version before
+
+
+@pytest.fixture
+def before(tmp_path):
+    """A function that starts a program in a folder with backtick.py and sql/ of the version before."""
+    archive = subprocess.run(["git", "-C", HERE, "archive", BEFORE, "backtick.py", "sql"], capture_output=True)
+    if archive.returncode:
+        pytest.skip("the version before is not in this checkout")
+    folder = tmp_path / "before"
+    folder.mkdir()
+    subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
+    (folder / "jobs.py").write_text("import backtick\n@backtick.worker\ndef add(n):\n    pass\n")
+    (folder / "produce.py").write_text(
+        "import jobs, sys\nfor line in sys.stdin:\n    print(jobs.add.schedule(int(line)), flush=True)\n"
+    )
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments, **pipes):
+            program = stack.enter_context(
+                subprocess.Popen([sys.executable, *arguments], cwd=folder, text=True, **pipes)
+            )
+            stack.callback(program.kill)
+            return program
+
+        yield start
+
+
+@pytest.mark.as_owner
+def test_the_version_before_and_this_one_work_side_by_side_while_the_database_is_upgraded(server, before, monkeypatch):
+    # Installed by the version before, which produces and runs jobs all the time; upgraded with jobs in every state.
+    name = f"bt_before_{os.getpid()}"
+    admin = psycopg.connect(url_of(server, "postgres"), autocommit=True)
+    admin.execute(f"create database {name}")
+    monkeypatch.setenv("BT_DATABASE_URL", url_of(server, name))
+    assert before("backtick.py", "install").wait(PATIENCE_S) == 0
+    db = psycopg.connect(url_of(server, name), autocommit=True)
+    mine = register(db)
+    for _ in range(5):
+        enqueue(db, "a")
+    held, failing, ended, asked_ = claim(db, mine, 4)
+    complete(db, ended), fail(db, failing), call(db, "bt_cancel", p_id=asked_.id)
+    every(db, 86_400_000, "daily")
+    runner = before("backtick.py", "jobs", stderr=subprocess.PIPE)
+    producer = before("produce.py", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def produce(n):
+        producer.stdin.write(f"{n}\n"), producer.stdin.flush()
+        return int(producer.stdout.readline())
+
+    ids = [produce(n) for n in range(20)]
+    backtick.install()
+    ids += [produce(n) for n in range(20)]
+    with backtick.start(queues="other"):  # this version's, on the same database
+        ids += [produce(n) for n in range(20)]
+    again = before("backtick.py", "jobs", "--drain")
+
+    assert again.wait(PATIENCE_S) == 0
+    wait_until(lambda: all(job_of(db, id_).state == "done" for id_ in ids), "all jobs of the version before")
+    assert (complete(db, held), job_of(db, ended.id).state, job_of(db, failing.id).tries) == ([held.id], "done", 1)
+    assert asked(db, mine) == [asked_.id]
+    assert (
+        before("backtick.py", "install", stderr=subprocess.PIPE).wait(PATIENCE_S) == 1
+    )  # an older sql/ does not replace it
+    runner.terminate(), producer.stdin.close()
+    assert "CRITICAL" not in runner.communicate(timeout=PATIENCE_S)[1]
+    producer.wait(PATIENCE_S), db.close()
+    admin.execute(f"drop database {name} with (force)"), admin.close()
+
+
+@pytest.mark.as_owner
+def test_roles_leave_the_functions_of_extensions_alone(url, db):
+    if not db.execute("select from pg_available_extensions where name = 'amcheck'").fetchone():
+        pytest.skip("this server has no amcheck")
+    db.execute("create extension amcheck")
+    theirs = "select oid::regprocedure::text, proowner, proacl::text from pg_proc where proname = 'bt_index_check' order by 1"
+    before = db.execute(theirs).fetchall()
+
+    backtick.make_roles(Config(database_url=url))
+
+    assert db.execute(theirs).fetchall() == before
 
 
 def test_psql_makes_the_same_roles(url, db):

@@ -23,6 +23,12 @@ as $$
       and stuck.state = 'active'
       and stuck.wait_event = 'ClientRead'
       and stuck.query like 'select * from %bt\_%'
+      and exists (  -- it holds a runner's sign of life: see bt_attach
+          select from pg_locks as sign
+          where sign.pid = stuck.pid
+            and sign.locktype = 'advisory'
+            and sign.classid = 'backtick_runner'::regclass::oid
+      )
       and stuck.xact_start < bt_now() - interval '10 s'
 $$;
 comment on function bt_end_stuck is 'End sessions of runners that froze in the middle of a transaction; returns how many.';

@@ -14,15 +14,19 @@
 -- p_run_at     when the job is due; null: at once
 -- p_priority   0 (first) to 9
 -- p_max_tries  tries after which the job is exceeded; null: what the worker's runner says
+-- p_wake       false: no sleeping runner is told, and finds the job at its next look, after poll_ms at most. For a
+--              transaction that is prepared (two-phase commit): PostgreSQL prepares none that has notified somebody
 -- returns      the job's id
 -- raises       22004 null_value_not_allowed, 22023 invalid_parameter_value
+drop function if exists bt_enqueue(text, anycompatible, text, timestamptz, int, int);  -- of version 3
 create or replace function bt_enqueue(
     p_name      text,
     p_args      anycompatible default '[]'::text,
     p_queue     text default 'default',
     p_run_at    timestamptz default null,
     p_priority  int default 5,
-    p_max_tries int default null
+    p_max_tries int default null,
+    p_wake      boolean default true
 )
     returns bigint
     language plpgsql
@@ -30,7 +34,7 @@ create or replace function bt_enqueue(
     set search_path from current
 as $$
 begin
-    return bt_put_job(p_name, p_args::text, p_queue, p_run_at, p_priority, p_max_tries);
+    return bt_put_job(p_name, p_args::text, p_queue, p_run_at, p_priority, p_max_tries, p_wake);
 end;
 $$;
 comment on function bt_enqueue is 'Queue a job in the caller''s transaction; returns its id.';
@@ -40,13 +44,15 @@ comment on function bt_enqueue is 'Queue a job in the caller''s transaction; ret
 -- Apart for safety: with roles this is a `security definer` function. Making text of a value whose type is the
 -- caller's may run a function of the caller's (create cast), and so may a check of a domain of his. That happens in
 -- bt_enqueue, with his own rights; what comes here is of built-in types.
+drop function if exists bt_put_job(text, text, text, timestamptz, int, int);  -- of version 3
 create or replace function bt_put_job(
     p_name      text,
     p_args      text,
     p_queue     text,
     p_run_at    timestamptz,
     p_priority  int,
-    p_max_tries int
+    p_max_tries int,
+    p_wake      boolean
 )
     returns bigint
     language plpgsql
@@ -76,7 +82,7 @@ begin
     end if;
 
     -- Asked here too, since to call bt_wake for nothing takes longer than to ask.
-    if exists (
+    if p_wake and exists (
         select from backtick_runner as runner
         where runner.asleep_until > coalesce(p_run_at, v_now)
           and p_queue = any (runner.queues)

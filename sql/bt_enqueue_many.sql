@@ -6,13 +6,15 @@
 -- others     as bt_enqueue; they hold for every job
 -- returns    the jobs' ids, in the order of p_args
 -- raises     22004 null_value_not_allowed, 22023 invalid_parameter_value
+drop function if exists bt_enqueue_many(text, anycompatiblearray, text, timestamptz, int, int);  -- of version 3
 create or replace function bt_enqueue_many(
     p_name      text,
     p_args      anycompatiblearray,
     p_queue     text default 'default',
     p_run_at    timestamptz default null,
     p_priority  int default 5,
-    p_max_tries int default null
+    p_max_tries int default null,
+    p_wake      boolean default true
 )
     returns setof bigint
     language plpgsql
@@ -20,19 +22,21 @@ create or replace function bt_enqueue_many(
     set search_path from current
 as $$
 begin
-    return query select bt_put_jobs(p_name, p_args::text[], p_queue, p_run_at, p_priority, p_max_tries);
+    return query select bt_put_jobs(p_name, p_args::text[], p_queue, p_run_at, p_priority, p_max_tries, p_wake);
 end;
 $$;
 comment on function bt_enqueue_many is 'Queue many jobs of one worker in the caller''s transaction; returns their ids in order.';
 
 -- bt_put_jobs: queue many jobs, for bt_enqueue_many; parameters as there. Apart for safety: see bt_put_job.
+drop function if exists bt_put_jobs(text, text[], text, timestamptz, int, int);  -- of version 3
 create or replace function bt_put_jobs(
     p_name      text,
     p_args      text[],
     p_queue     text,
     p_run_at    timestamptz,
     p_priority  int,
-    p_max_tries int
+    p_max_tries int,
+    p_wake      boolean
 )
     returns setof bigint
     language plpgsql
@@ -80,7 +84,9 @@ begin
         values (p_queue, p_priority, coalesce(p_run_at, v_now), 0, v_now);
     end if;
 
-    perform bt_wake(p_queue, coalesce(p_run_at, v_now));
+    if p_wake then
+        perform bt_wake(p_queue, coalesce(p_run_at, v_now));
+    end if;
 end;
 $$;
 comment on function bt_put_jobs is 'Queue many jobs, for bt_enqueue_many; returns their ids in order.';

@@ -6,7 +6,8 @@
 --       for each row execute function bt_enqueue_row('myjobs.on_order');
 --
 -- The worker is called with keyword arguments: operation ('INSERT', 'UPDATE', 'DELETE'), table
--- ('public.orders'), new and old (the row as an object; null where there is none).
+-- ('public.orders'), new and old (the row as an object; null where there is none). Values are as to_json has them, but
+-- for numeric, which comes as a Decimal: JSON's numbers are floats to most readers, and lose digits.
 --
 -- A trigger cannot seal: the row is stored in clear, and a worker that demands sealed arguments refuses it.
 -- For such a worker, write a trigger that queues the row's key only, for a worker that does not.
@@ -34,8 +35,8 @@ begin
         p_args => json_build_object(
             'operation', tg_op,
             'table', format('%I.%I', tg_table_schema, tg_table_name),
-            'new', case when tg_op <> 'DELETE' then to_json(new) end,
-            'old', case when tg_op <> 'INSERT' then to_json(old) end
+            'new', case when tg_op <> 'DELETE' then bt_row_json(tg_relid, to_json(new)) end,
+            'old', case when tg_op <> 'INSERT' then bt_row_json(tg_relid, to_json(old)) end
         ),
         p_queue => coalesce(tg_argv[1], 'default'),
         p_priority => coalesce(tg_argv[2]::int, 5)
@@ -44,3 +45,27 @@ begin
 end;
 $$;
 comment on function bt_enqueue_row is 'Trigger function: queue a job for each row''s change; its argument is the worker''s name.';
+
+-- bt_row_json: a row of a table as JSON, each numeric of it as backtick.py stores a Decimal: {"$decimal": "1.10"}.
+create or replace function bt_row_json(p_table oid, p_row json)
+    returns json
+    language sql
+    stable
+    set search_path from current
+as $$
+    select case
+        when exists (
+            select from pg_attribute where attrelid = p_table and atttypid = 'numeric'::regtype and not attisdropped
+        ) then (
+            select json_object_agg(item.key,
+                       case when value.atttypid is null or json_typeof(item.value) = 'null' then item.value
+                            else json_build_object('$decimal', item.value #>> '{}') end
+                       order by item.place)
+            from json_each(p_row) with ordinality as item (key, value, place)
+            left join pg_attribute as value
+                on value.attrelid = p_table and value.attname = item.key and value.atttypid = 'numeric'::regtype
+        )
+        else p_row
+    end
+$$;
+comment on function bt_row_json is 'A row of a table as JSON, in which no numeric loses a digit.';

@@ -2,6 +2,9 @@
 --
 -- bt_heartbeat: a runner's sign of life, wanted several times within its lease_ms.
 --
+-- Where somebody has locked its row nothing is written, but nobody can give it up for dead either: bt_revive leaves
+-- locked rows alone.
+--
 -- It commits asynchronously, for what a crash of the server makes it forget is soon said again.
 --
 -- p_runner   what bt_register_runner returned
@@ -20,8 +23,11 @@ begin
     end if;
 
     perform set_config('synchronous_commit', 'off', true);
-    update backtick_runner set heartbeat_at = bt_now() where id = p_runner;
-    return found;
+    update backtick_runner as runner
+    set heartbeat_at = bt_now()
+    from (select id from backtick_runner where id = p_runner for no key update skip locked) as free
+    where runner.id = free.id;
+    return found or exists (select from backtick_runner where id = p_runner);
 end;
 $$;
 comment on function bt_heartbeat is 'A runner''s sign of life; false if it has been given up for dead.';

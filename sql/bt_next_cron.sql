@@ -479,6 +479,30 @@ end;
 $$;
 comment on function bt_cron_times is 'All instants in (p_from, p_to] at which a cron spec fires in p_tz.';
 
+-- bt_is_zone: whether pg_timezone_names has a zone of that name.
+--
+-- To read that view takes tens of milliseconds. PostgreSQL itself takes Foo5 for a zone, and EuRoPe/LONDON; but where
+-- there is no digit it knows a zone by its file, and tells the name as it is written there.
+create or replace function bt_is_zone(p_tz text)
+    returns boolean
+    language plpgsql
+    stable
+    strict
+    set search_path from current
+    set timezone to 'UTC'
+as $$
+begin
+    if p_tz ~ '[^A-Za-z_/-]' or p_tz = '' then
+        return exists (select from pg_timezone_names where name = p_tz collate "C");
+    end if;
+    perform set_config('timezone', p_tz, true);
+    return current_setting('timezone') = p_tz collate "C";
+exception when invalid_parameter_value then
+    return false;
+end;
+$$;
+comment on function bt_is_zone is 'Whether there is a time zone of that name.';
+
 -- bt_check_cron: what is wrong with a spec and a zone, for whoever registers a cron job.
 --
 -- Reads pg_timezone_names, which takes tens of milliseconds: PostgreSQL itself takes Foo5 for a zone.
@@ -506,7 +530,7 @@ begin
         return v_message || '. ' || v_hint;
     end;
 
-    if not exists (select from pg_timezone_names where name = p_tz collate "C") then
+    if not bt_is_zone(p_tz) then
         select min(name) into v_hint from pg_timezone_names where lower(name) = lower(p_tz collate "C");
         return format('time zone "%s" is unknown. Take a name from pg_timezone_names, such as %s.', left(p_tz, 100),
             coalesce(v_hint, 'Europe/London'));

@@ -3,7 +3,8 @@
 -- bt_release_except: hand back what a runner holds besides the jobs that it knows of.
 --
 -- If a connection breaks while a claim is being answered, the claim may stand and the runner not
--- know. It asks this after each reconnect, and now and then, while no claim of its own is under way.
+-- know. It asks this after each reconnect, and now and then, while no claim of its own is under way. Claims that
+-- somebody has locked are left for the next time.
 --
 -- p_runner  what bt_register_runner returned
 -- p_ids     ids of the jobs that it knows it holds
@@ -24,7 +25,7 @@ begin
     end if;
 
     for v_claim in
-        select * from backtick_claim where runner = p_runner and not jobs <@ p_ids order by id
+        select * from backtick_claim where runner = p_runner and not jobs <@ p_ids order by id for update skip locked
     loop
         return query
             select bt_release(v_claim.id, array(select held from unnest(v_claim.jobs) as held where held <> all (p_ids)));

@@ -63,6 +63,7 @@ begin
         on conflict do nothing;
     end if;
 
+    perform bt_follow_clock(v_now);
     for v_runner in
         select suspect.*
         from backtick_runner as suspect
@@ -164,3 +165,55 @@ begin
 end;
 $$;
 comment on function bt_revive_jobs is 'Queue jobs of a dead runner again, or end them as exceeded, for bt_revive; says which.';
+
+-- bt_follow_clock: put right what was written while the server's clock was ahead, once it has gone back.
+--
+-- Signs of life from the future would hide for so long that a runner is dead, and jobs that were due at once when
+-- they came would wait for so long. Jobs for a time of their own keep it. Told by a sign of life that is more than
+-- five seconds ahead. What somebody has locked is left for the next time.
+create or replace function bt_follow_clock(p_now timestamptz)
+    returns void
+    language plpgsql
+    volatile
+    set search_path from current
+    set jit to off
+as $$
+begin
+    if not exists (select from backtick_runner where greatest(heartbeat_at, unlocked_at) > p_now + interval '5 s')
+        and not exists (select from backtick_uptime where since > p_now + interval '5 s')
+    then
+        return;
+    end if;
+
+    update backtick_queue as job
+    set run_at = p_now
+    from (
+        select ahead.id
+        from backtick_queue as ahead
+        where ahead.created_at > p_now
+          and ahead.run_at <= ahead.created_at
+          and ahead.run_at > p_now
+        for no key update skip locked
+    ) as free
+    where job.id = free.id;
+
+    update backtick_runner as runner
+    set heartbeat_at = least(runner.heartbeat_at, p_now),
+        unlocked_at = least(runner.unlocked_at, p_now),
+        asleep_until = null
+    from (
+        select ahead.id
+        from backtick_runner as ahead
+        where greatest(ahead.heartbeat_at, ahead.unlocked_at) > p_now
+        for no key update skip locked
+    ) as free
+    where runner.id = free.id;
+
+    update backtick_uptime as uptime
+    set since = p_now
+    from (select started_at from backtick_uptime where since > p_now for no key update skip locked) as free
+    where uptime.started_at = free.started_at;
+    raise warning 'backtick: the clock of the server went back; jobs that were due at once are due now';
+end;
+$$;
+comment on function bt_follow_clock is 'Put right what was written while the server''s clock was ahead.';

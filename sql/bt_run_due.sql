@@ -11,13 +11,16 @@
 --
 -- A fire is missed if it is more than ten seconds late, or a later one is due as well. Then catch_up
 -- decides: 'once' fires one job for all that were missed, for the time of the first; 'all' fires each,
--- oldest first, at most a thousand at a go and a thousand for one outage; 'skip' fires only one that
--- is not missed.
+-- oldest first, at most a thousand for one outage; 'skip' fires only one that is not missed.
 --
+-- A call fires so many and no more; call again while it returns as many: what is due waits, oldest first.
+--
+-- p_limit   how many fires at most
 -- returns   a row for each fire: the schedule, the time it was for, the job, and how many ms late;
 --           job null: it was left out because the last job has not ended (overlap), or, with note,
 --           the schedule was switched off for the reason given
-create or replace function bt_run_due()
+drop function if exists bt_run_due();  -- of version 3
+create or replace function bt_run_due(p_limit int default 100)
     returns table (schedule text, scheduled_for timestamptz, job bigint, late_ms bigint, note text)
     language plpgsql
     volatile
@@ -25,14 +28,21 @@ create or replace function bt_run_due()
 as $$
 #variable_conflict use_column
 declare
-    c_most constant int := 1000;
-    v_now  timestamptz := bt_now();
-    v_due  backtick_schedule;
-    v_time timestamptz;
-    v_next timestamptz;
-    v_job  bigint;
-    v_busy boolean;
+    c_most  constant int := 1000;
+    v_now   timestamptz := bt_now();
+    v_left  int := p_limit;
+    v_due   backtick_schedule;
+    v_time  timestamptz;
+    v_next  timestamptz;
+    v_job   bigint;
+    v_busy  boolean;
+    v_times timestamptz[];
+    v_jobs  bigint[];
 begin
+    if p_limit is null or p_limit < 1 then
+        raise exception 'bt_run_due: limit is %', p_limit
+            using errcode = 'invalid_parameter_value', hint = 'The limit is at least 1.';
+    end if;
     perform set_config('synchronous_commit', 'off', true);
 
     for v_due in
@@ -40,15 +50,19 @@ begin
         from backtick_schedule as due
         where due.next_run_at <= v_now
         order by due.next_run_at
+        limit p_limit
         for update skip locked
     loop
+        exit when v_left <= 0;
+        v_times := '{}';
+        v_jobs := '{}';
         begin
             v_time := v_due.next_run_at;
             if v_due.catch_up = 'skip' and v_time < v_now - interval '10 s' then
                 v_time := bt_next_fire(v_due.interval_ms, v_due.spec, v_due.tz, v_time, v_now - interval '10 s');
             end if;
 
-            for v_count in 1 .. c_most loop
+            loop
                 exit when v_time > v_now or v_time is null;
                 v_next := bt_next_fire(v_due.interval_ms, v_due.spec, v_due.tz, v_time, v_time);
                 if v_due.catch_up <> 'skip' or v_next > v_now or v_next is null then
@@ -58,33 +72,43 @@ begin
                     if v_busy and v_due.overlap = 'skip' then
                         v_due.skipped := v_due.skipped + 1;
                     else
-                        v_job := bt_enqueue(
-                            v_due.worker, v_due.args, v_due.queue, p_priority => v_due.priority, p_max_tries => v_due.max_tries);
-                        update backtick_queue as fired
-                        set schedule = v_due.name,
-                            scheduled_for = v_time,
-                            after_job = case when v_busy then v_due.last_job end
-                        where fired.id = v_job;
+                        perform bt_check_job(
+                            v_due.worker, v_due.args, v_due.queue, v_now, v_due.priority, v_due.max_tries);
+                        insert into backtick_queue as fired (
+                            queue, name, args, priority, run_at, max_tries, created_at, schedule, scheduled_for, after_job)
+                        values (
+                            v_due.queue, v_due.worker, v_due.args, v_due.priority, v_now, v_due.max_tries, v_now, v_due.name,
+                            v_time, case when v_busy then v_due.last_job end)
+                        returning fired.id into v_job;
                         v_due.last_job := v_job;
                         v_due.last_late := v_now - v_time;
                     end if;
-                    return query
-                        select v_due.name, v_time, v_job, (extract(epoch from v_now - v_time) * 1000)::bigint, null::text;
+                    v_times := v_times || v_time;
+                    v_jobs := v_jobs || v_job;
                 end if;
                 v_due.last_run_at := v_time;
-                exit when v_due.catch_up = 'once';
+                v_due.caught_up := v_due.caught_up + 1;
                 v_time := v_next;
+                exit when v_due.catch_up <> 'all' or v_due.caught_up >= c_most or cardinality(v_times) >= v_left;
             end loop;
 
-            v_next := bt_next_fire(v_due.interval_ms, v_due.spec, v_due.tz, v_due.next_run_at, v_now);
+            -- What is due still is the next call's; of others, and of more than a thousand, the rest is left out.
+            if v_due.catch_up <> 'all' or v_due.caught_up >= c_most or v_time > v_now or v_time is null then
+                v_time := bt_next_fire(v_due.interval_ms, v_due.spec, v_due.tz, v_due.next_run_at, v_now);
+                v_due.caught_up := 0;
+            end if;
             update backtick_schedule as fired
-            set next_run_at = v_next,
+            set next_run_at = v_time,
                 last_run_at = v_due.last_run_at,
                 last_late = v_due.last_late,
                 last_job = v_due.last_job,
                 skipped = v_due.skipped,
-                error = case when v_next is null then 'it never fires again' end
+                caught_up = v_due.caught_up,
+                error = case when v_time is null then 'it never fires again' end
             where fired.name = v_due.name;
+            if exists (select from unnest(v_jobs) as fired (id) where fired.id is not null) then
+                perform bt_wake(v_due.queue, v_now);
+            end if;
         exception when data_exception or integrity_constraint_violation then
             -- What is wrong with the schedule itself must not keep others from firing, nor be tried again
             -- and again. What may pass, a full disk say, is for the caller to try again.
@@ -92,9 +116,16 @@ begin
             set next_run_at = null,
                 error = sqlerrm
             where failed.name = v_due.name;
+            v_left := v_left - 1;
             return query select v_due.name, v_due.next_run_at, null::bigint, null::bigint, sqlerrm;
+            continue;
         end;
+
+        v_left := v_left - cardinality(v_times);
+        return query
+            select v_due.name, fired.time, fired.job, (extract(epoch from v_now - fired.time) * 1000)::bigint, null::text
+            from unnest(v_times, v_jobs) as fired (time, job);
     end loop;
 end;
 $$;
-comment on function bt_run_due is 'Fire the schedules that are due, each time once; returns what was fired and what was left out.';
+comment on function bt_run_due is 'Fire the schedules that are due, each time once, so many a call; returns what was fired and what was left out.';

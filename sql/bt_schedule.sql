@@ -4,7 +4,8 @@
 -- bt_schedule_cron: fire a job by clock and calendar.
 --
 -- Asking again for what is stored leaves the next fire alone, so it may be asked at every start; a
--- changed interval, spec or zone computes it anew, and never for a time that has been fired.
+-- changed interval, spec or zone computes it anew, and never for a time that has been fired. What somebody switched off
+-- (next_run_at is null, and error too) stays off if it is code that asks.
 --
 -- p_name         the schedule's name; asking again under it changes the schedule
 -- p_worker       the worker to call
@@ -102,7 +103,6 @@ begin
         perform bt_unschedule(p_name);
         return null;
     end if;
-    -- Reading the zones takes a while; a spec that is stored has been through it.
     if p_interval_ms is null
         and not exists (select from backtick_schedule where name = p_name and spec = p_spec and tz = p_tz)
     then
@@ -150,6 +150,8 @@ begin
             declared_at = excluded.declared_at,
             error = null,
             next_run_at = case
+                when p_declared and stored.next_run_at is null and stored.error is null  -- somebody switched it off
+                then null
                 when stored.next_run_at is not null
                     and (stored.interval_ms, stored.spec, stored.tz)
                         is not distinct from (excluded.interval_ms, excluded.spec, excluded.tz)

@@ -5,12 +5,15 @@
 -- After this has committed the runner must claim once more, and only then wait: a job may have come
 -- between its last look and now. bt_claim wakes it, in the same row, when it gives it jobs.
 --
+-- Where somebody has locked its row it stays awake for others, and looks by itself.
+--
 -- It commits asynchronously, for what a crash of the server makes it forget is soon said again.
 --
 -- p_runner   what bt_register_runner returned
 -- p_poll_ms  milliseconds to sleep at most
 -- returns    sleep_ms, milliseconds to sleep: less than p_poll_ms if a job of its queues is due, or a schedule
---            fires, sooner; and fire_ms, milliseconds until the next schedule fires, a day at most (null: none does)
+--            fires, sooner; and fire_ms, milliseconds until the next schedule fires, a day at most (null: none does;
+--            below 0: it should have)
 -- raises     22023 invalid_parameter_value,
 --            P0002 no_data_found if the runner has been given up for dead: register anew
 create or replace function bt_sleep(p_runner bigint, p_poll_ms int)
@@ -50,14 +53,18 @@ begin
     select min(next_run_at) into v_fire from backtick_schedule;
     v_until := least(v_until, case when v_fire > v_now then v_fire end);
 
-    update backtick_runner set asleep_until = v_until where id = p_runner;
-    if not found then
+    update backtick_runner as runner
+    set asleep_until = v_until
+    from (select id from backtick_runner where id = p_runner for no key update skip locked) as free
+    where runner.id = free.id;
+    if not found and not exists (select from backtick_runner where id = p_runner) then
         raise exception 'bt_sleep: there is no runner %', p_runner
             using errcode = 'no_data_found', hint = 'It has been given up for dead or signed out; register anew.';
     end if;
     return query
         select greatest(1, ceil(extract(epoch from v_until - v_now) * 1000))::int,
-               case when v_fire is not null then least(86400000, ceil(extract(epoch from v_fire - v_now) * 1000))::int end;
+               case when v_fire is not null
+                    then greatest(-86400000, least(86400000, ceil(extract(epoch from v_fire - v_now) * 1000)))::int end;
 end;
 $$;
 comment on function bt_sleep is 'Mark a runner asleep; returns the milliseconds until it should look again, and until a schedule fires.';

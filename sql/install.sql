@@ -49,6 +49,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_floor.sql
 \ir bt_claim.sql
 \ir bt_let_go.sql
+\ir bt_locked.sql
 \ir bt_end.sql
 \ir bt_complete.sql
 \ir bt_cancel_held.sql

@@ -19,12 +19,14 @@ declare
     -- name, with whose rights it runs, who may call it
     c_functions constant text[] := array[
         ['bt_version',            'caller', 'producer runner viewer admin'],
+        ['bt_serves',             'caller', 'producer runner viewer admin'],
         ['bt_now',                'caller', 'producer runner viewer admin'],
         ['bt_role',               'caller', 'producer runner viewer admin'],
 
         ['bt_enqueue',            'caller', 'producer'],
         ['bt_enqueue_many',       'caller', 'producer'],
         ['bt_enqueue_row',        'caller', 'producer'],
+        ['bt_row_json',           'caller', 'producer'],
         ['bt_put_job',            'owner',  'producer'],
         ['bt_put_jobs',           'owner',  'producer'],
 
@@ -37,6 +39,7 @@ declare
         ['bt_complete',           'owner',  'runner'],
         ['bt_cancel_held',        'owner',  'runner'],
         ['bt_fail',               'owner',  'runner'],
+        ['bt_locked',             'owner',  'runner'],
         ['bt_release',            'owner',  'runner'],
         ['bt_release_except',     'owner',  'runner'],
         ['bt_holds',              'owner',  'runner'],
@@ -67,6 +70,7 @@ declare
         ['bt_next_cron',          'caller', 'producer runner viewer admin'],
         ['bt_cron_times',         'caller', 'producer runner viewer admin'],
         ['bt_check_cron',         'caller', 'producer runner viewer admin'],
+        ['bt_is_zone',            'caller', 'producer runner viewer admin'],
         ['bt_cron_at_least',      'caller', 'producer runner viewer admin'],
         ['bt_cron_value',         'caller', 'producer runner viewer admin'],
         ['bt_cron_item',          'caller', 'producer runner viewer admin'],
@@ -180,6 +184,9 @@ begin
         from pg_proc
         where pronamespace = v_schema
           and proname like 'bt\_%'
+          and not exists (  -- amcheck's and pageinspect's are called so, too
+              select from pg_depend where classid = 'pg_proc'::regclass and objid = pg_proc.oid and deptype = 'e'
+          )
         order by proname
     loop
         if v_object.owner <> v_owner then

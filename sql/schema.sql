@@ -255,6 +255,7 @@ create table if not exists backtick_schedule (
     skipped      bigint      not null default 0,
     declared_at  timestamptz,
     error        text,
+    caught_up    int         not null default 0,
     constraint backtick_schedule_name primary key (name),
     constraint backtick_schedule_name_is_short check (char_length(name) between 1 and 200),
     constraint backtick_schedule_is_interval_or_cron check (
@@ -309,6 +310,12 @@ begin
     end if;
 
     if not exists (
+        select from pg_attribute where attrelid = 'backtick_schedule'::regclass and attname = 'caught_up' and not attisdropped
+    ) then
+        alter table backtick_schedule add column caught_up int not null default 0;
+    end if;
+
+    if not exists (
         select from pg_attribute where attrelid = 'backtick_claim'::regclass and attname = 'lowest' and not attisdropped
     ) then
         -- Of the claims that are there it is not known: they may hold any job.
@@ -340,6 +347,7 @@ $$;
 comment on column backtick_claim.lowest is 'The lowest id that was claimed.';
 comment on column backtick_claim.highest is 'The highest id that was claimed.';
 comment on column backtick_claim.floor is 'Where the next claim of a runner with the same workers starts; null: not known.';
+comment on column backtick_schedule.caught_up is 'How many fires of one outage have been looked at so far, by catch_up all.';
 comment on column backtick_queue.enqueued_by is 'The role that enqueued it, as bt_role told it; null: before roles were recorded.';
 comment on column backtick_done.enqueued_by is 'The role that enqueued it; null: before roles were recorded.';
 
