@@ -2,9 +2,9 @@
 --
 -- bt_claim: take the jobs of a queue that are due and free, first ones first.
 --
--- A due, free job of the queue, whose worker the runner knows, is seen by the first claim that begins a second or more after the
--- job became so, and by the first of all if backtick made it so or the last claim came back short, whatever stalls, held
--- snapshots, other runners or open transactions do.
+-- A due, free job of the queue, whose worker the runner knows, is seen by the first claim that begins a second or
+-- more after the job became so, and by the first of all if backtick made it so or the last claim came back short,
+-- whatever stalls, held snapshots, other runners or open transactions do.
 --
 -- Claims of one queue are serialised by a lock on the queue's name. What is free is read in
 -- statements after the one that got the lock, so each sees every claim that was committed before:
@@ -28,17 +28,17 @@
 -- A job's row is read, not written. One that another transaction is about to withdraw (xmax is not
 -- 0) is passed over, unless it proves not to be locked after all: the other has rolled back.
 --
--- Time per job is what counts here. In the usual case the first jobs from the floor on (see bt_floor) are all free, small and of
--- known workers, which one pass over them tells. Else they are looked at page by page, a page being twice as long as
--- the one before, until enough are found, or there are no more, or a bound is reached: then the next claim goes on from
--- there. Of the claims that there are only those are read that may hold one of these jobs, by their lowest and highest
--- id: a held snapshot keeps all that there ever were. `not in` makes a hash table whatever the planner guesses about
--- the number of rows, and it guesses wrong.
+-- Time per job is what counts here. In the usual case the first jobs from the floor on (see bt_floor) are all free,
+-- small and of known workers, which one pass over them tells. Else they are looked at page by page, a page being
+-- twice as long as the one before, until enough are found, or there are no more, or a bound is reached: then the
+-- next claim goes on from there. Of the claims that there are only those are read that may hold one of these jobs,
+-- by their lowest and highest id: a held snapshot keeps all that there ever were. `not in` makes a hash table
+-- whatever the planner guesses about the number of rows, and it guesses wrong.
 --
--- No statement here may have a plan to choose: tables grow from empty, and statistics can be far from the truth (see the
--- indexes in schema.sql). Hence the settings, and joins that are lateral with `offset 0`, which looks up id by id; and
--- an `exists` within an `or`, which may be made a hash table of the whole queue, is a subquery that cannot. Without
--- jit = off the cost that a forbidden scan is given has each claim compiled, which took 30 ms.
+-- No statement here may have a plan to choose: tables grow from empty, and statistics can be far from the truth
+-- (see the indexes in schema.sql). Hence the settings, and joins that are lateral with `offset 0`, which looks up
+-- id by id; and an `exists` within an `or`, which may be made a hash table of the whole queue, is a subquery that
+-- cannot. Without jit = off the cost that a forbidden scan is given has each claim compiled, which took 30 ms.
 --
 -- p_runner     what bt_register_runner returned
 -- p_queue      the queue
@@ -341,14 +341,9 @@ begin
     return query
         select v_claim, job.id, job.queue, job.name, job.args, job.priority, job.run_at,
                job.tries + 1, job.crashes, job.max_tries, job.created_at, job.scheduled_for
-        from unnest(v_free) with ordinality as free (id, place)
-        cross join lateral (
-            select found.*
-            from backtick_queue as found
-            where found.id = free.id
-            offset 0
-        ) as job
-        order by free.place;
+        from backtick_queue as job
+        where job.id = any (v_free)
+        order by job.priority, job.run_at, job.id;
 end;
 $$;
 comment on function bt_claim is 'Take due jobs of a queue, first ones first; a row per job, all in one claim.';

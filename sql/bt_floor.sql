@@ -2,25 +2,28 @@
 --
 -- bt_floor: where a claim starts, and what it need not look at again; for bt_claim, which holds the queue's lock.
 --
--- While some transaction holds a snapshot, the entries of jobs that have gone stay in the index, and whoever walks it
--- from the beginning walks over all of them. So a claim starts at a floor, a place for each priority: no job below it
--- could be taken, by a runner with the same workers, when it was passed. What can be free there later is known:
+-- While some transaction holds a snapshot, the entries of jobs that have gone stay in the index, and whoever walks
+-- it from the beginning walks over all of them. So a claim starts at a floor, a place for each priority: no job
+-- below it could be taken, by a runner with the same workers, when it was passed. What can be free there later is
+-- known:
 --
--- - a job of a transaction that commits late. It is due when it was queued, or after that (who queues one for the past
---   tells: backtick_freed). So a look, which is a claim that goes back below the floor, goes back to when the last one was, for
---   whoever began after it, and, for each transaction that was open then and is not now, to when the look before was
--- - a job that was held or ended its wait: released, revived, tried again, moved by hand. Whoever does it tells: backtick_freed
+-- - a job of a transaction that commits late. It is due when it was queued, or after that (who queues one for the
+--   past tells: backtick_freed). So a look, which is a claim that goes back below the floor, goes back to when the
+--   last one was, for whoever began after it, and, for each transaction that was open then and is not now, to when
+--   the look before was
+-- - a job that was held or ended its wait: released, revived, tried again, moved by hand. Whoever does it tells:
+--   backtick_freed
 -- - a job whose row somebody had locked, to cancel it say: once his transaction has ended, a look goes back to it
 -- - a job that comes after another, once that has ended: found by an index that holds no others
 --
--- A look is due a second after the last; and at once if somebody tells, such a lock is gone, or the last claim came back
--- short. Whatever nobody
--- has thought of, rows written by hand say, a look from the beginning finds: a second after the last one of those, or, where they take
--- long, when fifty times as long has passed, a minute at most.
+-- A look is due a second after the last; and at once if somebody tells, such a lock is gone, or the last claim came
+-- back short. Whatever nobody has thought of, rows written by hand say, a look from the beginning finds: a second
+-- after the last one of those, or, where they take long, when fifty times as long has passed, a minute at most.
 --
--- The floor is kept with each claim, for all runners with the same workers go on where the latest left off, and, since a
--- claim goes with its jobs, in the session too: a setting of its own, which is rolled back with the claim. It is a hint
--- that may be lost; an old one only costs a longer walk. After five minutes, or if the clock has gone back, it is forgotten.
+-- The floor is kept with each claim, for all runners with the same workers go on where the latest left off, and,
+-- since a claim goes with its jobs, in the session too: a setting of its own, which is rolled back with the claim.
+-- It is a hint that may be lost; an old one only costs a longer walk. After five minutes, or if the clock has gone
+-- back, it is forgotten.
 --
 -- Callers pin the search_path.
 --
