@@ -5303,6 +5303,8 @@ class EmbeddedPostgres:
     Role and database are called backtick; `postgres` is the superuser. Raises DatabaseUnavailable.
     """
 
+    START_S = 10.0  # so long it waits for what is left of a server that was killed
+
     def __init__(self, data: Path | None = None, settings: Sequence[str] = ()) -> None:
         self.folder = _quotable((data or default_folder()).expanduser().resolve())
         self._log = self.folder / "log"
@@ -5442,15 +5444,39 @@ class EmbeddedPostgres:
         if not data.exists():
             self._create(programs)
         self._check_version(programs)
-        self._remove_stale_pid()
+        lock = self._server_lock()
+        try:
+            self._remove_stale_pid()
+            self._start_server(programs, lock)
+        finally:
+            os.close(lock)  # the server has it, too
+
+    def _server_lock(self) -> int:
+        """Take the lock that a server holds while a process of it lives: elsewhere its pid means nothing."""
+        lock, deadline = self._open("server.lock"), time.monotonic() + self.START_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return lock
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(lock)
+                    raise DatabaseUnavailable(
+                        f"a server that cannot be reached from here, in another container perhaps, has {self.folder} "
+                        f"open: stop that one, or set BT_PG_DATA to another folder {_OR_A_URL}"
+                    ) from None
+            time.sleep(0.05)
+
+    def _start_server(self, programs: Path, lock: int) -> None:
+        data = self.folder / "data"
         place = f'unix_socket_directories="{self._socket.parent}"'
         settings = ["listen_addresses=", place, "unix_socket_permissions=0700", "port=5432", *self._settings]
         options = " ".join("-c " + shlex.quote(setting) for setting in settings)
         where = ("-D", data, "-l", self._log, "-o", options)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + self.START_S
         while True:
             seen = self._log.stat().st_size if self._log.exists() else 0
-            if self._pg_ctl(programs, *where, "start") == 0:
+            if self._pg_ctl(programs, *where, "start", keep=(lock,)) == 0:
                 return
             said = self._log.read_bytes()[seen:].decode(errors="replace") if self._log.exists() else ""
             if "pre-existing shared memory block" not in said or time.monotonic() > deadline:
@@ -5503,11 +5529,11 @@ class EmbeddedPostgres:
             programs = _copy_out(programs)
         return programs
 
-    def _pg_ctl(self, programs: Path, *arguments: str | Path) -> int:
+    def _pg_ctl(self, programs: Path, *arguments: str | Path, keep: Sequence[int] = ()) -> int:
         command = [programs / "pg_ctl", "-w", "-t", str(_WAIT_S), *arguments]
         # no pipes: the server would inherit them, and reading from them would never end
         null: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-        return int(subprocess.run(command, check=False, **null, **self._as_user()).returncode)
+        return int(subprocess.run(command, check=False, pass_fds=keep, **null, **self._as_user()).returncode)
 
     def _output(self, program: Path, *arguments: str | Path, said: str = "") -> str:
         """What `program` prints when told `said`. Raises DatabaseUnavailable, with its words, if it fails."""

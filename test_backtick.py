@@ -10048,6 +10048,22 @@ def test_a_stale_pid_file_that_names_a_living_stranger_is_survived(place, data, 
         process.wait()
 
 
+def test_a_server_of_another_container_on_the_same_folder_is_not_taken_for_dead(data, monkeypatch):
+    # There its pid is nobody's, and its socket, in a folder that is not shared, cannot be seen.
+    with backtick.EmbeddedPostgres(data) as first, psycopg.connect(first, autocommit=True) as db:
+        other = backtick.EmbeddedPostgres(data)
+        monkeypatch.setattr(backtick, "_is_server", lambda *_: False)
+        monkeypatch.setattr(backtick.EmbeddedPostgres, "_status", lambda self: "")
+        monkeypatch.setattr(backtick.EmbeddedPostgres, "START_S", 0.3)
+
+        with pytest.raises(backtick.DatabaseUnavailable, match="in another container perhaps"):
+            other.start_or_join()
+
+        assert (data / "data" / "postmaster.pid").exists()
+        assert db.execute("select 1").fetchone() == (1,)
+        monkeypatch.undo()
+
+
 @pytest.mark.parametrize("leftover", ["", "garbage\n"])
 def test_a_pid_file_without_a_pid_is_survived(data, leftover):
     with backtick.EmbeddedPostgres(data):
