@@ -10950,6 +10950,7 @@ def test_a_client_that_freezes_between_claim_and_commit_does_not_hold_up_the_que
     claims = "select * from bt_claim(p_runner => %s, p_queue => 'default', p_limit => 1, p_names => %s)"
     waits = "select 1 from pg_stat_activity where pid = %s and state = 'active' and wait_event = 'ClientRead'"
     pid = frozen.info.backend_pid
+    call(frozen, "bt_attach", p_runner=stopped)
     with contextlib.suppress(psycopg.OperationalError), frozen.pipeline():
         try:
             frozen.execute("begin")
@@ -12819,8 +12820,10 @@ def test_install_names_every_file_of_sql_and_the_version_of_the_sql_is_one_numbe
     version = (HERE / "sql" / "bt_version.sql").read_text()
 
     assert sorted(named) == sorted({p.name for p in (HERE / "sql").glob("*.sql")} - {"install.sql", "roles.sql"})
-    numbers = re.findall(r"v_installed > (\d+)|sql/ is version (\d+)|select (\d+)'", version)
-    assert [int("".join(found)) for found in numbers] == [backtick.SQL_VERSION] * 3
+    numbers = re.findall(
+        r"v_installed > (\d+)|sql/ is version (\d+)|\) then (\d+)$|p_version in \(\d+, (\d+)\)", version, re.M
+    )
+    assert [int("".join(found)) for found in numbers] == [backtick.SQL_VERSION] * 4
 
 
 def packages_of_the_makefile():

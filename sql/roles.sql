@@ -45,7 +45,10 @@ begin
         from pg_roles
         where rolname = current_user or oid = (select proowner from pg_proc where oid = 'bt_version()'::regprocedure)
     loop
-        if not pg_has_role(v_role, 'backtick_owner', 'member') then
+        -- From version 16 on, who has made a role is a member that may not act as it.
+        if not pg_has_role(v_role, 'backtick_owner', case
+            when current_setting('server_version_num')::int >= 160000 then 'set' else 'member'
+        end) then
             execute format('grant backtick_owner to %I', v_role);
         end if;
     end loop;
