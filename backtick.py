@@ -1185,7 +1185,7 @@ def _signature(name: str, function: Callable[..., Any]) -> inspect.Signature | N
 
 def _default_name(function: Callable[..., Any]) -> str:
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-    if not module or not name or name.endswith("<lambda>"):
+    if not module or not name or name == "<lambda>":
         raise ValueError(f"{function!r} has no name of its own; give it one: name='module.function'")
     if "<" in name:
         raise ValueError(
@@ -2620,7 +2620,7 @@ _OTHER_OBJECTS = """
         select oid, pronamespace as space from pg_proc where proname not like 'bt\\_%'
         union all
         select oid, typnamespace from pg_type where typtype in ('e', 'd', 'r') or typtype = 'c' and typrelid in (
-            select oid from pg_class where relkind = 'c')
+            select oid from pg_class where relkind = 'c' and relname not like 'backtick\\_%')
     ) as object
     where space::regnamespace::text not in ('pg_catalog', 'information_schema', 'pg_toast')
       and space::regnamespace::text not like 'pg\\_temp%'

@@ -231,7 +231,7 @@ begin
                 );
                 if cardinality(v_locked) < cardinality(v_page.doubtful) then
                     select least(v_floor.doubt_from, min(locked.run_at)),
-                           (v_floor.doubted || array_agg(distinct bt_xid8(locked.xmax)))[:9]
+                           (v_floor.doubted || array_agg(distinct bt_locker(locked.xmax)))[:9]
                     into v_floor.doubt_from, v_floor.doubted
                     from backtick_queue as locked
                     where locked.id = any (v_page.doubtful)

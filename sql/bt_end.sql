@@ -17,6 +17,8 @@
 -- p_tries       tries to be added
 -- p_runner      who ends them; null: no runner does
 -- p_started_at  when they were claimed; null: they were not
+-- p_errors      what went wrong, one for each of p_ids; null: what is stored stays
+-- p_crashes     crashes to be added
 -- returns       the ids of those that were there
 drop function if exists bt_end(bigint, bigint[], text, text);  -- of version 3
 create or replace function bt_end(
@@ -24,7 +26,9 @@ create or replace function bt_end(
     p_state      text,
     p_tries      int,
     p_runner     bigint,
-    p_started_at timestamptz
+    p_started_at timestamptz,
+    p_errors     jsonb[] default null,
+    p_crashes    int default 0
 )
     returns bigint[]
     language plpgsql
@@ -47,8 +51,8 @@ begin
             insert into backtick_done (
                 id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
                 error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by)
-            select id, queue, name, args, priority, run_at, p_state, tries + p_tries, crashes, max_tries,
-                   error, p_runner, created_at, p_started_at, v_now, schedule, scheduled_for, enqueued_by
+            select id, queue, name, args, priority, run_at, p_state, tries + p_tries, crashes + p_crashes, max_tries,
+                   case when p_errors is null then error else p_errors[array_position(p_ids, id)] end, p_runner, created_at, p_started_at, v_now, schedule, scheduled_for, enqueued_by
             from ended;
             get diagnostics v_count = row_count;
             exit;

@@ -32,6 +32,7 @@ declare
     v_queued bigint[];
     v_due    timestamptz[];
     v_last   bigint[];
+    v_errors jsonb[];
 begin
     if cardinality(p_errors) is distinct from cardinality(p_ids)
         or p_retry_ms is null or p_retry_ms < 0 or p_max_tries is null or p_max_tries < 1
@@ -46,32 +47,29 @@ begin
     with failed as (
         update backtick_queue as job
         set tries = job.tries + 1,
-            run_at = case
-                when job.tries + 1 < coalesce(job.max_tries, p_max_tries)
-                then v_now + bt_backoff(job.tries + 1, p_retry_ms)
-                else job.run_at
-            end,
+            run_at = v_now + bt_backoff(job.tries + 1, p_retry_ms),
             error = failed.error
         from unnest(p_ids, p_errors) as failed (id, error)
         where failed.id = any (v_claim.jobs)
           and job.id = failed.id
           and job.id = any (v_claim.jobs)  -- or the planner might read the whole index
-        returning job.id, job.run_at, job.tries < coalesce(job.max_tries, p_max_tries) as has_tries
+          and job.tries + 1 < coalesce(job.max_tries, p_max_tries)
+        returning job.id, job.run_at
     )
-    select array_agg(failed.id) filter (where failed.has_tries),
-           array_agg(failed.run_at) filter (where failed.has_tries),
-           array_agg(failed.id) filter (where not failed.has_tries)
-    into v_queued, v_due, v_last
-    from failed;
-
-    if v_queued is not null then
+    select coalesce(array_agg(failed.id), '{}'), array_agg(failed.run_at) into v_queued, v_due from failed;
+    if v_queued <> '{}' then
         perform bt_wake(v_claim.queue, (select min(due.run_at) from unnest(v_due) as due (run_at)));
         return query select again.id, 'queued', again.run_at from unnest(v_queued, v_due) as again (id, run_at);
     end if;
+
+    select array_agg(failed.id), array_agg(failed.error) into v_last, v_errors
+    from unnest(p_ids, p_errors) as failed (id, error)
+    where failed.id = any (v_claim.jobs)
+      and failed.id <> all (v_queued);
     if v_last is not null then
         return query
             select ended.id, 'exceeded', null::timestamptz
-            from unnest(bt_end(v_last, 'exceeded', 0, v_claim.runner, v_claim.claimed_at)) as ended (id);
+            from unnest(bt_end(v_last, 'exceeded', 1, v_claim.runner, v_claim.claimed_at, v_errors)) as ended (id);
     end if;
 end;
 $$;

@@ -169,3 +169,21 @@ as $$
     from (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint) as next (xid)
 $$;
 comment on function bt_xid8 is 'The transaction of this number that began last.';
+
+-- bt_locker: the transaction that has locked a row, by its xmax; or else one that ends no later than that.
+--
+-- Parts of one transaction that lock a row one after the other (bt_withdraw does) leave a number of another kind there,
+-- which names no transaction. Then it is the oldest that is in progress.
+create or replace function bt_locker(p_xmax xid)
+    returns xid8
+    language sql
+    stable
+as $$
+    select case
+        when pg_xact_status(bt_xid8(p_xmax)) is distinct from 'in progress' and pg_snapshot_xmin(now.seen) < pg_snapshot_xmax(now.seen)
+        then pg_snapshot_xmin(now.seen)
+        else bt_xid8(p_xmax)
+    end
+    from (select pg_current_snapshot()) as now (seen)
+$$;
+comment on function bt_locker is 'The transaction that has locked a row, or one that ends no later.';

@@ -130,27 +130,25 @@ create or replace function bt_revive_jobs(p_claim backtick_claim, p_ids bigint[]
 as $$
 #variable_conflict use_column
 declare
-    v_now  timestamptz := bt_now();
-    v_last bigint[];
+    v_now    timestamptz := bt_now();
+    v_last   bigint[];
+    v_errors jsonb[];
 begin
-    with exceeded as (
-        update backtick_queue as job
-        set crashes = job.crashes + 1,
-            error = jsonb_build_object(
-                'class', 'RunnerDied',
-                'message', format('%s runners died while they ran this job; max_crashes is %s', job.crashes + 1, p_max_crashes),
-                'traceback', null)
-        where job.id = any (p_ids)
-          and job.crashes + 1 >= p_max_crashes
-        returning job.id
-    )
-    select array_agg(exceeded.id) into v_last from exceeded;
+    select array_agg(job.id),
+           array_agg(jsonb_build_object(
+               'class', 'RunnerDied',
+               'message', format('%s runners died while they ran this job; max_crashes is %s', job.crashes + 1, p_max_crashes),
+               'traceback', null))
+    into v_last, v_errors
+    from backtick_queue as job
+    where job.id = any (p_ids)
+      and job.crashes + 1 >= p_max_crashes;
     if v_last is not null then
         return query
             select job.id, job.name, p_claim.runner, 'exceeded'
             from backtick_queue as job
             where job.id = any (v_last);
-        perform bt_end(v_last, 'exceeded', 0, p_claim.runner, p_claim.claimed_at);
+        perform bt_end(v_last, 'exceeded', 0, p_claim.runner, p_claim.claimed_at, v_errors, 1);
     end if;
 
     return query
