@@ -79,6 +79,7 @@ import asyncio
 import atexit
 import base64
 import binascii
+import concurrent.futures.thread
 import contextlib
 import contextvars
 import ctypes
@@ -2562,7 +2563,8 @@ class _Fork:
     def keep_from_children(self, *opened: Any) -> None:
         """No child is to hold these connections, sockets, pipes open: who is at their other end sees when we die."""
         if self.dead is None:  # made in time: a child may find that no descriptor is free
-            self.dead = socket.socketpair()[0]
+            self.dead, other = socket.socketpair()
+            other.close()
         self.kept.update(opened)
 
     def handle_signals(self, handler: Callable[..., None]) -> None:
@@ -2593,6 +2595,9 @@ class _Fork:
                 os.dup2(cast(socket.socket, self.dead).fileno(), opened.fileno(), inheritable=False)
         self.kept.clear()
         _connections.start_afresh()
+        # None of the threads is here that executors wait for at the end: not the one that forked either, which would
+        # wait for itself, so that whatever multiprocessing runs in it ends with status 1.
+        getattr(concurrent.futures.thread, "_threads_queues", {}).clear()
         self._let_through()
 
 
