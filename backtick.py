@@ -35,7 +35,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # ---- The map, for who owns this file ------------------------------------------
 #
 # What producers use      Errors, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
-# What runs jobs          Database, Pool, Poller, Keeper, Runner
+# What runs jobs          Database, Forks, Pool, Poller, Keeper, Runner
 # The command line        python backtick.py myjobs, and the commands
 # The embedded database   for who has no database URL: nothing above knows more of it than embedded_url()
 #
@@ -47,7 +47,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   loop       the event loop on which `async def` workers run
 #   of a _Child, a process: the main one runs workers, the other listens for the end of the runner
 # Threads of the program only schedule, start a Runner and stop it. Poller and keeper run nothing of the user's,
-# but for submit() and cancel() of an executor that he gave.
+# but for submit() and cancel() of an executor that he gave. What a worker forks has no part in any of this: see _Fork.
 #
 # A claimed job is in one place, which job.place names. _Poller.held has it by its id from the answer of bt_claim
 # until the answer to its report:
@@ -2589,6 +2589,7 @@ class _Fork:
             if signal.getsignal(number) is handler:
                 signal.signal(number, signal.SIG_DFL if before is None else before)
         self.handlers.clear()
+        self._let_through()
         for opened in self.kept:
             with contextlib.suppress(OSError, psycopg.Error):  # it is closed
                 # Not close(): it says farewell to the server, or whoever has the old number closes another's file.
@@ -2598,7 +2599,6 @@ class _Fork:
         # None of the threads is here that executors wait for at the end: not the one that forked either, which would
         # wait for itself, so that whatever multiprocessing runs in it ends with status 1.
         getattr(concurrent.futures.thread, "_threads_queues", {}).clear()
-        self._let_through()
 
 
 _fork = _Fork()
