@@ -3138,8 +3138,12 @@ def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
     jobs: queues.SimpleQueue[Any] = queues.SimpleQueue()
     threading.Thread(target=_child_listen, args=(connection, jobs), daemon=True).start()
     for module in modules:
-        with contextlib.suppress(BaseException):  # it is tried again, and said, when a job needs it
+        try:
             _import_for_workers(module)
+        except BacktickError as error:  # the workers that stand above it are there, so no job may ever tell
+            log.error("%s", error)
+        except BaseException:
+            log.debug("importing %s", module, exc_info=True)  # it is tried again, and said, when a job needs it
     connection.send(True)
     while call := jobs.get():
         module, row = call
@@ -3156,9 +3160,11 @@ def _flush_output() -> None:
 
 def _child_listen(connection: multiprocessing.connection.Connection, jobs: queues.SimpleQueue[Any]) -> None:
     runner, call = os.getppid(), True
+    selector = selectors.DefaultSelector()  # connection.poll() makes one each time, 10 us a job
+    selector.register(connection, selectors.EVENT_READ)
     try:
         while call:
-            while not connection.poll(1.0):
+            while not selector.select(1.0):
                 if os.getppid() != runner:  # somebody else holds its end of the pipe open
                     raise EOFError
             call = connection.recv()

@@ -4767,6 +4767,7 @@ def test_a_program_that_starts_a_runner_when_it_is_imported_starts_one_and_not_o
     status, _, said = project.python("app.py")
 
     assert (status, states(db), len(project.lines())) == (0, {"done": 1}, 1), said
+    assert "the import of app starts a runner" in said
     assert runners_so_far(db) == 1
 
 
