@@ -35,7 +35,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # ---- The map, for who owns this file ------------------------------------------
 #
 # What producers use      Errors, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
-# What runs jobs          Database, Pool, Poller, Keeper, Runner
+# What runs jobs          Database, Forks, Pool, Poller, Keeper, Runner
 # The command line        python backtick.py myjobs, and the commands
 # The embedded database   for who has no database URL: nothing above knows more of it than embedded_url()
 #
@@ -49,7 +49,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   those of an executor that the user gave, wherever they are, if there is one
 #   of a _Child, a process: the main one runs workers, the other listens for the end of the runner
 # Threads of the program only schedule, start a Runner and stop it. Poller and keeper run nothing of the user's,
-# but for submit() and cancel() of an executor that he gave.
+# but for submit() and cancel() of an executor that he gave. What a worker forks has no part in any of this: see _Fork.
 #
 # A claimed job is in one place, which job.place names. _Poller.held has it by its id from the answer of bt_claim
 # until the answer to its report:
@@ -89,6 +89,7 @@ import asyncio
 import atexit
 import base64
 import binascii
+import concurrent.futures.thread
 import contextlib
 import contextvars
 import ctypes
@@ -1269,6 +1270,38 @@ def _find_worker(worker: str | Callable[..., Any]) -> Worker:
     return entries[0]
 
 
+def _import_for_workers(module: str) -> None:
+    """Import a module for its workers, in a runner or in one of its processes. Raises what that raises."""
+    importlib.import_module(module)
+
+
+def _imported_for_workers() -> str:
+    """The module whose import calls this, if it is imported for its workers alone; else empty.
+
+    That is so in _import_for_workers(), of whichever copy of this file, and where multiprocessing imports the
+    program into a process that it has spawned.
+    """
+    frame = sys._getframe(1)
+    while frame:
+        if frame.f_code.co_name == _import_for_workers.__name__:
+            return str(frame.f_locals["module"])
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__mp_main__":
+            return _main_module()
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+@functools.cache  # hence once for each
+def _warn_of_import(worker: str, module: str) -> None:
+    if module:
+        log.warning(
+            "a job of %s is queued by the import of %s, so again at each start of a runner and of each of its "
+            'processes: do that in a function, or under `if __name__ == "__main__":`',
+            worker,
+            module,
+        )
+
+
 # ---- Scheduling: a call becomes a job --------------------------------------------
 #
 # Every way in ends in bt_enqueue or bt_enqueue_many, on the caller's connection, inside
@@ -1335,6 +1368,7 @@ class Scheduler(Scheduling[P]):
     def _call_one(
         self, when: _When | None, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[str, dict[str, Any]]:
+        _warn_of_import(self.name, _imported_for_workers())
         (text,) = self.seal([self.encode(args, kwargs)])
         parameters = {"p_name": self.name, "p_args": text, **self.sql_options()}
         if when is not None:
@@ -1342,6 +1376,7 @@ class Scheduler(Scheduling[P]):
         return "bt_enqueue", parameters
 
     def _call_many(self, calls: Iterable[_Arguments]) -> tuple[str, dict[str, Any]]:
+        _warn_of_import(self.name, _imported_for_workers())
         encoded = []
         for call in calls:
             if not isinstance(call, (tuple, list, dict)):
@@ -2089,8 +2124,10 @@ class _Database:
         self.returned_at = time.monotonic()  # when the last one ended
         self.watchdog = watchdog
         self.line: socket.socket | None = None  # the connection's socket, for the watchdog
+        _fork.keep_from_children(self.connection)
         if watchdog:
             self.line = socket.socket(fileno=os.dup(self.connection.fileno()))
+            _fork.keep_from_children(self.line)
             watchdog.guard(self)
         try:
             with self._watched():
@@ -2422,10 +2459,13 @@ class _Connections:
     def __init__(self, limit: int = 8) -> None:
         self.limit = limit
         self._reset()
-        os.register_at_fork(after_in_child=self._reset)
 
-    def _reset(self) -> None:
-        self.config: Config | None = None
+    def start_afresh(self) -> None:
+        """Have none, nor any lock held, in a child made by fork(); what it schedules goes where its parent's does."""
+        self._reset(self.config)
+
+    def _reset(self, config: Config | None = None) -> None:
+        self.config = config
         self.inherited = getattr(self, "idle", None)  # kept, lest the child closes them for the parent
         self.idle: list[_Database] = []  # guarded by self.lock
         self.lock = threading.Lock()
@@ -2642,6 +2682,77 @@ def _roles_made(url: str, schema: str) -> bool | None:
     return None
 
 
+# ---- Forks: what a child must not keep of its parent -----------------------------------
+#
+# Jobs fork, by multiprocessing say, and so do web servers. The child has one thread, the one that forked, and a
+# copy of everything else. Of what is ours it keeps the settings and current_job(); connections, pipes, handlers of
+# signals and held locks are its parent's. A Runner there is a thing without threads, whose stop() does nothing.
+
+
+class _Fork:
+    """Puts right what a child made by fork() inherits."""
+
+    def __init__(self) -> None:
+        self.kept: weakref.WeakSet[Any] = weakref.WeakSet()  # what has a fileno(); added to by any thread
+        self.dead: socket.socket | None = None  # nobody is at its other end
+        self.handlers: dict[int, tuple[Any, Any]] = {}  # by signal: ours, and what was there before
+        self.thread = threading.local()  # its `held_back`: the signals that it blocks while it forks
+        os.register_at_fork(before=self._before, after_in_parent=self._let_through, after_in_child=self._in_child)
+
+    def keep_from_children(self, *opened: Any) -> None:
+        """No child is to hold these connections, sockets, pipes open: who is at their other end sees when we die."""
+        if self.dead is None:  # made in time: a child may find that no descriptor is free
+            self.dead, other = socket.socketpair()
+            other.close()
+        self.kept.update(opened)
+
+    def handle_signals(self, handler: Callable[..., None]) -> None:
+        """Handle SIGTERM and SIGINT here, and not in children."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before = self.handlers[number][1] if number in self.handlers else signal.getsignal(number)
+            self.handlers[number] = handler, before
+            signal.signal(number, handler)
+
+    def _before(self) -> None:
+        """Block the signals that we handle: one may be sent to the child before that has its handlers back."""
+        if self.handlers:
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, self.handlers)
+            self.thread.held_back = set(self.handlers) - blocked
+
+    def _let_through(self) -> None:
+        if held_back := self.thread.__dict__.pop("held_back", None):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, held_back)
+
+    def _in_child(self) -> None:
+        for number, (handler, before) in self.handlers.items():
+            if signal.getsignal(number) is handler:
+                signal.signal(number, signal.SIG_DFL if before is None else before)
+        self.handlers.clear()
+        self._let_through()
+        for opened in self.kept:
+            with contextlib.suppress(OSError, psycopg.Error):  # it is closed
+                # Not close(): it says farewell to the server, or whoever has the old number closes another's file.
+                os.dup2(cast(socket.socket, self.dead).fileno(), opened.fileno(), inheritable=False)
+        self.kept.clear()
+        _connections.start_afresh()
+        # None of the threads is here that executors wait for at the end: not the one that forked either, which would
+        # wait for itself, so that whatever multiprocessing runs in it ends with status 1.
+        getattr(concurrent.futures.thread, "_threads_queues", {}).clear()
+
+
+_fork = _Fork()
+
+
+def _end_if_forked(pid: int, error: BaseException | None = None) -> None:
+    """End a child that a worker of process `pid` forked and that comes back from it: it would go on as we do."""
+    if os.getpid() == pid:
+        return
+    code = error.code if isinstance(error, SystemExit) else error
+    if not isinstance(code, (int, type(None))):
+        traceback.print_exception(error)
+    _exit_at_once(code & 255 if isinstance(code, int) else int(code is not None))
+
+
 # ---- Pool: where workers are called ---------------------------------------------------
 #
 # Plain workers run in slots: long tasks on the executor, each of which takes jobs from a
@@ -2732,14 +2843,17 @@ def _call(job: Job, keyring: _Keyring, wait: Callable[[Coroutine[Any, Any, None]
     entry = _by_name.get(job.name)
     if entry is None:  # unregistered since the claim
         return "bt_release", None
-    sealed = False
+    sealed, pid = False, os.getpid()
     try:
         text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
         args, kwargs = decode_args(text)
         returned = entry.function(*args, **kwargs)
+        _end_if_forked(pid)
         if returned is not None and _is_left(returned):
             wait(_run_what_is_left(returned))
+            _end_if_forked(pid)
     except BaseException as raised:  # a worker that calls sys.exit() has failed too
+        _end_if_forked(pid, raised)
         return "bt_fail", _described(job, raised, sealed, keyring)
     return "bt_complete", None
 
@@ -2784,7 +2898,7 @@ def _call_elsewhere(module: str, row: tuple[Any, ...], keyring: _Keyring | None 
     why = ""
     if job.name not in _by_name:
         try:
-            importlib.import_module(module)
+            _import_for_workers(module)
         except BaseException as error:
             why = f": {type(error).__name__}: {_one_line(error)}"
     try:
@@ -3157,13 +3271,14 @@ class _Child:
 
     It is a Python of its own, not a fork of this one, whose threads and connections it could not use. It
     leads a process group, so that Ctrl-C does not reach it and what a job starts is killed with it. When
-    the runner dies, it sees its end of the pipe close and kills itself.
+    the runner dies, it sees its end of the pipe close, or that it has another parent, and kills itself.
     """
 
     START_S = 60.0  # after which a module that has not been imported will not be
 
     def __init__(self, config: Config, modules: Sequence[str], logs: bool) -> None:
         self.connection, theirs = multiprocessing.Pipe()
+        _fork.keep_from_children(self.connection, theirs)
         module = _call_elsewhere.__module__
         main = (modules, logs, theirs.fileno())  # and nothing secret: all can see a command line
         code = f"import sys; sys.path[:] = {sys.path!r}; import {module} as backtick; backtick._child_main(*{main!r})"
@@ -3240,22 +3355,26 @@ class _Child:
 
 def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
     """What a _Child runs: import the workers' modules, then call workers as told, until told to end."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # the runner decides; a handler, since SIG_IGN is inherited
-        signal.signal(number, lambda *_: None)
+    _fork.handle_signals(lambda *_: None)  # the runner decides; a handler, since programs inherit SIG_IGN
     with contextlib.suppress(OSError):  # if memory runs out, let it be this process that is killed, not the runner
         Path("/proc/self/oom_score_adj").write_text("500")
     os.set_inheritable(descriptor, False)
     connection = multiprocessing.connection.Connection(descriptor)
+    _fork.keep_from_children(connection)
     config = Config(**connection.recv())
     _connections.use(config)  # what a job schedules belongs where the runner runs
     keyring = _keyring(config)
     if logs:
         _start_logging(config.log_level, config.log_json)
-    for module in modules:
-        with contextlib.suppress(BaseException):  # it is tried again, and said, when a job needs it
-            importlib.import_module(module)
     jobs: queues.SimpleQueue[Any] = queues.SimpleQueue()
     threading.Thread(target=_child_listen, args=(connection, jobs), daemon=True).start()
+    for module in modules:
+        try:
+            _import_for_workers(module)
+        except BacktickError as error:  # the workers that stand above it are there, so no job may ever tell
+            log.error("%s", error)
+        except BaseException:
+            log.debug("importing %s", module, exc_info=True)  # it is tried again, and said, when a job needs it
     connection.send(True)
     while call := jobs.get():
         module, row = call
@@ -3271,10 +3390,16 @@ def _flush_output() -> None:
 
 
 def _child_listen(connection: multiprocessing.connection.Connection, jobs: queues.SimpleQueue[Any]) -> None:
+    runner, call = os.getppid(), True
+    selector = selectors.DefaultSelector()  # connection.poll() makes one each time, 10 us a job
+    selector.register(connection, selectors.EVENT_READ)
     try:
-        while call := connection.recv():
+        while call:
+            while not selector.select(1.0):
+                if os.getppid() != runner:  # somebody else holds its end of the pipe open
+                    raise EOFError
+            call = connection.recv()
             jobs.put(call)
-        jobs.put(None)
     except (EOFError, OSError):  # the runner is gone, and the job is no longer ours
         os.killpg(0, signal.SIGKILL)
 
@@ -3371,7 +3496,7 @@ class _Task(_Run):
 
     async def _call(self, job: Job) -> None:
         result: _Result = "bt_complete", None
-        sealed = False
+        sealed, pid = False, os.getpid()
         _current_job.set(job)
         try:
             entry = _by_name.get(job.name)
@@ -3383,7 +3508,9 @@ class _Task(_Run):
                 args, kwargs = decode_args(text)
                 returned = await entry.function(*args, **kwargs)
                 await _run_what_is_left(returned)
+                _end_if_forked(pid)
         except BaseException as raised:
+            _end_if_forked(pid, raised)
             result = "bt_fail", _described(job, raised, sealed, self.pool.keyring)
         self.finish(job, result)
 
@@ -3897,6 +4024,7 @@ class _Bell:
         self.receiver, self._sender = socket.socketpair()
         self.receiver.setblocking(False)
         self._sender.setblocking(False)
+        _fork.keep_from_children(self.receiver, self._sender)
         self.is_awaited = False  # whether the poller waits for jobs to finish
 
     def ring(self, urgent: bool = False) -> None:
@@ -4643,6 +4771,11 @@ class Runner:
     """A running runner, as start() returns it; also a context manager that stops it at the end."""
 
     def __init__(self, config: Config, drain: bool = False, executor: Executor | None = None) -> None:
+        if module := _imported_for_workers():
+            raise BacktickError(
+                f"the import of {module} starts a runner, so each of its processes would start another: "
+                'start() belongs in a function, or under `if __name__ == "__main__":`'
+            )
         _connections.use(config)
         try:
             self._sign_in(config, drain, executor)
@@ -4723,7 +4856,7 @@ def start(*, drain: bool = False, executor: Executor | None = None, **settings: 
     when no job is due. Plain workers run on the `executor`, if one is given: any of concurrent.futures'
     kind, which stays yours to shut down; its processes import the workers' modules, and a timeout counts
     from when it was given the job. Import the modules with the workers before: jobs of others are left
-    alone. Raises ConfigError, DatabaseUnavailable, WrongVersion.
+    alone. Raises ConfigError, DatabaseUnavailable, WrongVersion; BacktickError while a runner imports modules.
     """
     return Runner(Config.load(**settings), drain, executor)
 
@@ -5161,8 +5294,7 @@ def _run_until_signal(config: Config, drain: bool, executor: Executor | None = N
                 "%s: %s", signal.Signals(number).name, "stopping" if len(signals) == 1 else "handing everything back"
             )
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
+    _fork.handle_signals(handle)
     log.info("%s", _which_database(config))
     runner = Runner(config, drain, executor)
     log.info("runner %d serves %s with %d workers: %s", runner.id, config.queues, len(_by_name), ", ".join(_by_name))
@@ -5190,7 +5322,7 @@ def _import_modules(names: Sequence[str]) -> None:
     sys.path.insert(0, os.getcwd())
     for name in names:
         try:
-            importlib.import_module(name)
+            _import_for_workers(name)
         except (Exception, SystemExit) as error:
             raise BacktickError(_why_not_imported(name, error)) from None
     if not _by_name and not getattr(_twin(), "_by_name", None):

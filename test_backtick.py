@@ -5261,6 +5261,312 @@ def test_signals_to_the_whole_group_let_a_job_in_a_process_finish(db, hard):
     assert states(db) == {"done": 1}
 
 
+# Workers that fork
+
+FORKS = """
+import ctypes, multiprocessing, os, signal, subprocess, sys, time
+from backtick import current_job, schedule, worker
+from myjobs import note
+
+fork = multiprocessing.get_context("fork")
+
+def square(n):
+    return n * n
+
+@worker(max_tries=1, timeout_ms=10_000)
+def pool():
+    with fork.Pool(4) as pool:
+        assert sum(pool.map(square, range(10))) == 285
+
+@worker(max_tries=1, timeout_ms=10_000)
+def terminate(times):
+    for _ in range(times):
+        child = fork.Process(target=time.sleep, args=(600,))
+        child.start(), child.terminate(), child.join()
+        assert child.exitcode == -signal.SIGTERM
+
+@worker(max_tries=1, timeout_ms=10_000)
+def show_signals():
+    def show():
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        note(*[signal.getsignal(n).__class__.__name__ for n in (signal.SIGTERM, signal.SIGINT)], *blocked)
+    child = fork.Process(target=show)
+    child.start(), child.join()
+    subprocess.run(["true"], preexec_fn=show)
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+@worker(max_tries=1, timeout_ms=10_000)
+def schedule_in_child():
+    child = fork.Process(target=lambda: schedule(note, "from the child of job", current_job().id))
+    child.start(), child.join()
+    assert child.exitcode == 0, child.exitcode
+
+def _come_back(how):
+    pid = os.fork()
+    if pid == 0:
+        if how == "raises":
+            raise ValueError("no")
+        return sys.exit(3) if how == "exits" else None
+    note(how, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+@worker(max_tries=1, timeout_ms=10_000)
+def come_back(how):
+    _come_back(how)
+
+@worker(max_tries=1, timeout_ms=10_000)
+async def come_back_async(how):
+    _come_back(how)
+
+@worker
+def linger(how, alive):
+    def live():
+        note("child", os.getpid())
+        while os.path.exists(alive):
+            time.sleep(0.01)
+        os._exit(0)
+    if how == "multiprocessing":
+        fork.Process(target=live).start()
+    elif (os.fork if how == "os.fork" else ctypes.PyDLL(None).fork)() == 0:
+        live()
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def forks(hard):
+    """The project with a module of workers that fork; linger()'s child lives as long as the file `alive`."""
+    (hard.path / "forks.py").write_text(FORKS)
+    hard.alive = hard.path / "alive"
+    hard.alive.touch()
+    yield hard
+    hard.alive.unlink()
+
+
+def begin_to_linger(db, project, how):
+    """Have a job run that forks a child which lives longer than the runner; returns the child's process id."""
+    enqueue(db, "forks.linger", json.dumps([how, str(project.alive)]))
+    words = wait_until(lambda: re.findall(r"child (\d+)", "\n".join(project.lines())), "the child to live")
+    return words[0]
+
+
+PLACES = pytest.mark.parametrize("place", [[], ["--processes"]], ids=["in a thread", "in a process"])
+
+
+@PLACES
+def test_a_job_can_end_the_processes_that_it_forked(db, forks, place):
+    call(db, "bt_enqueue_many", p_name="forks.pool", p_args=["[]"] * 4)
+    enqueue(db, "forks.terminate", "[100]")  # at once, that is, mostly before they run Python
+
+    status, _, said = forks.python("backtick.py", "forks", "--drain", "--pool-size", "2", *place)
+
+    assert (status, states(db)) == (0, {"done": 5}), said
+
+
+@PLACES
+def test_a_forked_child_has_the_handlers_of_signals_that_its_program_had(db, forks, place):
+    enqueue(db, "forks.show_signals")
+
+    status, _, said = forks.python("backtick.py", "forks", "--drain", *place)
+
+    assert (status, states(db)) == (0, {"done": 1}), said
+    assert forks.lines() == ["Handlers builtin_function_or_method"] * 2  # SIG_DFL and default_int_handler
+
+
+@PLACES
+def test_what_a_forked_child_schedules_is_queued_where_its_runner_runs_and_it_knows_its_job(
+    db, url, forks, place, monkeypatch
+):
+    (forks.path / "app.py").write_text(
+        "import sys, backtick, forks\n\nif __name__ == '__main__':\n"
+        f"    with backtick.start(database_url={url!r}, drain=True, processes={bool(place)}) as runner:\n"
+        "        runner.join()\n"
+    )
+    monkeypatch.delenv("BT_DATABASE_URL")
+    monkeypatch.setenv("BT_PG_DATA", str(forks.path / "wrong"))
+    id_ = enqueue(db, "forks.schedule_in_child")
+
+    status, _, said = forks.python("app.py")
+
+    assert (status, states(db)) == (0, {"done": 2}), said
+    assert forks.lines() == [f"from the child of job {id_}"]
+
+
+@pytest.mark.parametrize(
+    "worker, place", [("come_back", []), ("come_back", ["--processes"]), ("come_back_async", [])], ids=str
+)
+def test_a_forked_child_that_comes_back_from_its_worker_ends_and_reports_nothing(db, forks, worker, place):
+    for how in ("returns", "raises", "exits"):
+        enqueue(db, f"forks.{worker}", json.dumps([how]))
+
+    status, _, said = forks.python("backtick.py", "forks", "--drain", *place)
+
+    assert (status, states(db)) == (0, {"done": 3}), said
+    assert sorted(forks.lines()) == ["exits 3", "raises 1", "returns 0"]
+    assert said.count("ValueError: no") == 1  # as Python shows it
+
+
+@pytest.mark.parametrize("how", ["os.fork", "multiprocessing"])
+def test_a_killed_runner_is_noticed_although_a_child_that_its_job_forked_lives_on(db, forks, how):
+    lasting = ["--lease-ms", "3600000"]
+    process = forks.start("forks", *lasting)
+    child = begin_to_linger(db, forks, how)
+    ((dead,),) = db.execute("select id from backtick_runner").fetchall()
+
+    process.kill()
+    forks.start("myjobs", *lasting)
+
+    wait_until(lambda: not db.execute("select 1 from backtick_runner where id = %s", [dead]).fetchone(), patience_s=10)
+    assert db.execute("select state, crashes from backtick_job").fetchall() == [("queued", 1)]
+    assert is_running(child)
+
+
+@pytest.mark.parametrize("how", ["os.fork", "multiprocessing", "a fork that Python does not see"])
+def test_a_process_does_not_outlive_its_runner_although_a_forked_child_does(db, forks, how):
+    process = forks.start("hardjobs", "forks")
+    enqueue(db, "hardjobs.linger", json.dumps([str(forks.path / "never")]))
+    pid = wait_until(lambda: [line.split()[1] for line in forks.lines()], "the job to begin")[0]
+    child = begin_to_linger(db, forks, how)
+
+    process.kill()
+
+    wait_until(lambda: not is_running(pid), "the job's process to be gone", patience_s=10)
+    assert is_running(child)
+
+
+def test_a_process_does_not_outlive_its_runner_although_it_still_imports(db, forks):
+    (forks.path / "slow.py").write_text(
+        "import os, time\nfrom backtick import worker\nfrom myjobs import note\n"
+        "@worker(process=True)\ndef never(): pass\n"
+        f"if os.getppid() != {os.getpid()}:\n    note('imports', os.getpid())\n    time.sleep(600)\n"
+    )
+    process = forks.start("slow")
+    enqueue(db, "slow.never")
+    pid = wait_until(lambda: [line.split()[1] for line in forks.lines()], "the import to begin")[0]
+
+    process.kill()
+
+    wait_until(lambda: not is_running(pid), "the job's process to be gone", patience_s=10)
+
+
+def sockets():
+    """The sockets of this process, however many numbers each has."""
+    links = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            links.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return {link for link in links if link.startswith("socket:")}
+
+
+def test_a_forked_child_shares_no_socket_with_a_runner_or_a_producer_and_its_runner_does_nothing(
+    db, clean_registry, runner, add
+):
+    before = sockets()
+    handle = runner()
+    add.schedule(1)
+    wait_for_states(db, {"done": 1})
+    of_backtick = sockets() - before
+    assert len(of_backtick) >= 5  # a connection each of poller, keeper and producer, and the poller's bell
+
+    child = os.fork()
+    if child == 0:
+        status = 1
+        with contextlib.suppress(BaseException):
+            if not sockets() & of_backtick:
+                handle.stop()
+                status = 0 if handle.join(0) else 2
+        os._exit(status)
+    _, status = os.waitpid(child, 0)
+    add.schedule(2)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    wait_for_states(db, {"done": 2})
+    assert not handle.join(0)
+
+
+def test_a_forked_child_harms_no_file_that_has_the_number_of_a_closed_connection(url, db):
+    database = backtick._Database(Config(database_url=url))
+    number = database.connection.fileno()
+    db.execute("select pg_terminate_backend(%s)", [database.connection.info.backend_pid])
+    with pytest.raises(psycopg.Error):
+        database.run("bt_version")
+    file = os.memfd_create("of another")  # takes the lowest number that is free, as a rule just this one
+    os.dup2(file, number)
+
+    child = os.fork()
+    if child == 0:
+        os._exit(os.write(number, b"here") != 4)
+    _, status = os.waitpid(child, 0)
+
+    assert (os.waitstatus_to_exitcode(status), os.pread(file, 9, 0)) == (0, b"here")
+    os.close(number), file == number or os.close(file)
+
+
+# What modules do when they are imported
+
+AT_IMPORT = """
+import multiprocessing, os
+from concurrent.futures import ProcessPoolExecutor
+from backtick import start, worker
+from myjobs import note
+
+@worker(process=True)
+def hello():
+    note("in process", os.getpid())
+
+"""
+
+
+def runners_so_far(db):
+    """How many have signed in, gone ones included."""
+    return register(db) - 1
+
+
+def test_a_program_that_starts_a_runner_when_it_is_imported_starts_one_and_not_one_in_each_process(db, project):
+    (project.path / "app.py").write_text(AT_IMPORT + "start(drain=True, pool_size=2).join()\n")
+    enqueue(db, "app.hello")
+
+    status, _, said = project.python("app.py")
+
+    assert (status, states(db), len(project.lines())) == (0, {"done": 1}, 1), said
+    assert "the import of app starts a runner" in said
+    assert runners_so_far(db) == 1
+
+
+def test_a_process_of_an_executor_that_imports_the_program_starts_no_runner_and_says_why(db, project):
+    (project.path / "app.py").write_text(
+        AT_IMPORT + "context = multiprocessing.get_context('spawn')\n"
+        "runner = start(drain=True, executor=ProcessPoolExecutor(1, mp_context=context))\nrunner.join()\n"
+    )
+    enqueue(db, "app.hello")
+
+    _, _, said = project.python("app.py")
+
+    assert "the import of app starts a runner" in said
+    assert runners_so_far(db) == 1
+
+
+def test_a_module_that_starts_a_runner_when_a_runner_imports_it_is_refused_in_one_line(url, project):
+    (project.path / "app.py").write_text(AT_IMPORT + "start(drain=True)\n")
+
+    status, _, said = project.python("backtick.py", "app", "--drain")
+
+    assert (status, len(said.splitlines())) == (1, 1), said
+    assert "the import of app starts a runner" in said
+    assert 'under `if __name__ == "__main__":`' in said
+
+
+@pytest.mark.parametrize("way", ["hello.schedule()", "hello.schedule_many([()])", "asyncio.run(hello.aschedule())"])
+def test_a_module_that_queues_jobs_when_a_runner_imports_it_is_warned_of_once(db, project, way):
+    (project.path / "own.py").write_text(f"import asyncio\n{AT_IMPORT}{way}\n{way}\n")
+
+    assert project.python("-c", "import own") == (0, "", "")
+    status, _, said = project.python("backtick.py", "own", "--drain")
+
+    assert (status, set(states(db))) == (0, {"done"}), said
+    warnings = [line for line in said.splitlines() if "a job of own.hello is queued by the import of own" in line]
+    assert len(warnings) == 1 + len({*project.lines()})  # of the runner, and of each process
+
+
 # Workers on an executor that the user brings
 
 
