@@ -2333,7 +2333,7 @@ def test_no_statement_of_a_claim_a_report_or_a_sign_of_life_has_a_plan_to_choose
 
     read = {"claim": blocks("bt_claim(%s, 'default', 20, %s)", runner, NAMES)}
     other.execute("begin")
-    other.execute("select bt_cancel(id) from backtick_queue where name = 'a' order by id desc limit 1")
+    other.execute("select from backtick_queue where name = 'a' order by id desc limit 1 for update")
     claim_id, ids = a_claim()
     read["complete, some"] = blocks("bt_complete(%s, %s)", claim_id, ids[:7])
     read["complete, the others"] = blocks("bt_complete(%s, %s)", claim_id, ids[7:])

@@ -231,7 +231,11 @@ begin
                 );
                 if cardinality(v_locked) < cardinality(v_page.doubtful) then
                     select least(v_floor.doubt_from, min(locked.run_at)),
-                           (v_floor.doubted || array_agg(distinct bt_locker(locked.xmax)))[:9]
+                           case
+                               when bool_or(bt_locker(locked.xmax) is null)  -- not known: then as if there were many
+                               then array_fill(pg_snapshot_xmin(pg_current_snapshot()), '{9}')
+                               else (v_floor.doubted || array_agg(distinct bt_locker(locked.xmax)))[:9]
+                           end
                     into v_floor.doubt_from, v_floor.doubted
                     from backtick_queue as locked
                     where locked.id = any (v_page.doubtful)

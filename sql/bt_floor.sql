@@ -170,10 +170,10 @@ as $$
 $$;
 comment on function bt_xid8 is 'The transaction of this number that began last.';
 
--- bt_locker: the transaction that has locked a row, by its xmax; or else one that ends no later than that.
+-- bt_locker: the transaction that has locked a row, by its xmax; null: which one cannot be told.
 --
 -- Parts of one transaction that lock a row one after the other (bt_withdraw does) leave a number of another kind there,
--- which names no transaction. Then it is the oldest that is in progress.
+-- which names no transaction.
 create or replace function bt_locker(p_xmax xid)
     returns xid8
     language sql
@@ -181,9 +181,9 @@ create or replace function bt_locker(p_xmax xid)
 as $$
     select case
         when pg_xact_status(bt_xid8(p_xmax)) is distinct from 'in progress' and pg_snapshot_xmin(now.seen) < pg_snapshot_xmax(now.seen)
-        then pg_snapshot_xmin(now.seen)
+        then null
         else bt_xid8(p_xmax)
     end
     from (select pg_current_snapshot()) as now (seen)
 $$;
-comment on function bt_locker is 'The transaction that has locked a row, or one that ends no later.';
+comment on function bt_locker is 'The transaction that has locked a row; null: it cannot be told.';
