@@ -359,14 +359,16 @@ class Config:
 
     def queue_weights(self) -> dict[str, int]:
         """The queues and their weights; all weights 0 means: in this order."""
-        weights = {}
+        weights: dict[str, int] = {}
         for item in self.queues.split(","):
-            name, _, weight = item.strip().partition(":")
-            if not 1 <= len(name) <= 200 or not re.fullmatch(r"[1-9][0-9]{0,4}|", weight):
+            name, weight = (part.strip(_BLANKS) for part in item.partition(":")[::2])
+            if not _is_queue(name) or not re.fullmatch(r"[1-9][0-9]{0,4}|", weight):
                 raise ConfigError(
                     f"queues (BT_QUEUES) is {self.queues!r}: write names of 1 to 200 characters, "
                     "`mail,default`, or names with weights, `mail:3,default:1`"
                 )
+            if name in weights:
+                raise ConfigError(f"queues (BT_QUEUES) is {self.queues!r}: {name} is named twice")
             weights[name] = int(weight or 0)
         if 0 in weights.values() and any(weights.values()):
             raise ConfigError(f"queues (BT_QUEUES) is {self.queues!r}: give every queue a weight, or none")
@@ -396,6 +398,16 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
     kind = {"str": "text", "bool": "true or false", "int": f"a whole number from {low} to {high}"}[str(field.type)]
     shown = type(value).__name__ if field.metadata["secret"] else repr(value)
     raise ConfigError(f"{field.name} (BT_{field.name.upper()}) is {shown}: it must be {kind} ({meaning})")
+
+
+_BLANKS = " \t\n\v\f\r"
+
+
+def _is_queue(name: object) -> bool:
+    """Whether it can be a queue's name: Config.queues must be able to say it. As sql/bt_check_queue.sql has it."""
+    if type(name) is not str or not _is_unicode(name):
+        return False
+    return 1 <= len(name) <= 200 and not re.search("[,:\0]", name) and name == name.strip(_BLANKS)
 
 
 # ---- Arguments: JSON, from which everything comes back as what it was ----------
@@ -1156,8 +1168,11 @@ def _check_options(
     ):
         if value is not None and (type(value) is not int or not low <= value <= high):
             raise ValueError(f"{name}: {option} is {value!r}; it must be a whole number from {low} to {high}")
-    if queue is not None and (type(queue) is not str or not 1 <= len(queue) <= 200 or "\0" in queue):
-        raise ValueError(f"{name}: queue is {queue!r}; it must be text of 1 to 200 characters, none of them NUL")
+    if queue is not None and not _is_queue(queue):
+        raise ValueError(
+            f"{name}: queue is {queue!r}; it must be text of 1 to 200 characters, without comma, colon and NUL, and "
+            "without white space at its ends"
+        )
 
 
 def unregister(worker: str | Callable[..., Any]) -> None:

@@ -759,6 +759,130 @@ def test_the_table_itself_refuses_what_the_functions_refuse(db, column, value):
         )
 
 
+QUEUES_THAT_CAN_BE_SERVED = ["mail", "a b", "é", "\u2003x\u2003", "\x1fx", "a\nb", "*", "x" * 200]
+QUEUES_THAT_CANNOT = [
+    "",
+    "mail:high",
+    "mail:3",
+    "eu,us",
+    ",",
+    ":",
+    " padded ",
+    "x\n",
+    "\tx",
+    "\vx",
+    "x\f",
+    "x" * 201,
+    "a\0b",
+    "\ud800",
+]
+
+
+def doors_for_queues(db):
+    """Each way in that takes a queue's name, as a function of it."""
+    job, often = {"p_name": "a", "p_args": "[]"}, {"p_name": "s", "p_worker": "a"}
+    runner = {"p_queues": None, "p_host": "h", "p_pid": 1}
+
+    def trigger(queue):
+        db.execute("create table if not exists orders (id int)")
+        db.execute(
+            sql.SQL(
+                "create or replace trigger t after insert on orders for each row execute function bt_enqueue_row({}, {})"
+            ).format("a", sql.Literal(queue))
+        )
+        db.execute("insert into orders values (1)")
+
+    def setting(queue):
+        if Config(queues=queue).queue_weights() != {queue: 0} or Config(queues=f"{queue}:2").queue_weights() != {
+            queue: 2
+        }:
+            raise ValueError
+
+    return {
+        "bt_enqueue": lambda queue: call(db, "bt_enqueue", **job, p_queue=queue),
+        "bt_enqueue_many": lambda queue: call(db, "bt_enqueue_many", p_name="a", p_args=["[]"], p_queue=queue),
+        "bt_enqueue_row": trigger,
+        "bt_schedule_recurring": lambda queue: call(
+            db, "bt_schedule_recurring", **often, p_interval_ms=1000, p_queue=queue
+        ),
+        "bt_schedule_cron": lambda queue: call(db, "bt_schedule_cron", **often, p_spec="@daily", p_queue=queue),
+        "bt_pause": lambda queue: call(db, "bt_pause", p_queue=queue),
+        "bt_resume": lambda queue: call(db, "bt_resume", p_queue=queue),
+        "bt_register_runner": lambda queue: call(db, "bt_register_runner", **runner | {"p_queues": [queue]}),
+        "queues": setting,
+        "register": lambda queue: backtick.unregister(backtick.register(lambda: None, "w", queue=queue).name),
+        "options": lambda queue: backtick._scheduler("a").options(queue=queue),
+        "schedule_recurring": lambda queue: backtick.schedule_recurring(1000, "a", queue=queue),
+        "schedule_cron": lambda queue: backtick.schedule_cron("@daily", "a", queue=queue),
+        "pause": backtick.pause,
+        "resume": backtick.resume,
+    }
+
+
+def doors_that_take(db, doors, value):
+    """Those of the ways in that take a value; what they do on this connection is undone."""
+    taken = []
+    for name, door in doors.items():
+        with contextlib.suppress(psycopg.Error, ValueError), db.transaction(force_rollback=True):
+            door(value)
+            taken.append(name)
+    return taken
+
+
+@pytest.mark.as_owner
+def test_every_door_takes_the_same_names_of_queues_those_that_a_runner_can_be_told_to_serve(db, clean_registry):
+    doors = doors_for_queues(db)
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.text("ab é,: \t\n\v\f\r\x1f\x85\xa0\u2003\0", max_size=4))
+    def agree(name):
+        assert doors_that_take(db, doors, name) in ([], [*doors])
+
+    for name in QUEUES_THAT_CAN_BE_SERVED:
+        assert doors_that_take(db, doors, name) == [*doors], name
+    for name in QUEUES_THAT_CANNOT:
+        assert doors_that_take(db, doors, name) == [], name
+    agree()
+
+
+def test_a_runner_serves_a_queue_of_any_name_that_can_be_given(db, clean_registry, runner):
+    backtick.register(lambda: None, "a")
+    names = [name for name in QUEUES_THAT_CAN_BE_SERVED if len(name) < 200]
+    for name in names:
+        backtick._scheduler("a").options(queue=name).schedule()
+
+    runner(queues=" , ".join(names), drain=True).join()
+
+    assert states(db) == {"done": len(names)}
+
+
+@pytest.mark.as_owner
+def test_a_queue_whose_name_was_allowed_once_keeps_its_jobs_which_can_be_claimed_held_canceled_and_moved(url, db):
+    id_ = every(db, 60_000, "tick") and enqueue(db, "a")
+    db.execute("update backtick_queue set queue = 'mail:high'")
+    db.execute("update backtick_schedule set queue = 'mail:high', next_run_at = bt_now()")
+
+    backtick.install()
+
+    assert call(db, "bt_pause", p_queue="mail:high") == [(True,)]
+    assert call(db, "bt_resume", p_queue="mail:high") == [(True,)]
+    runner = register(db, ["mail:high"])
+    (job,) = claim(db, runner, queue="mail:high")
+    assert call(db, "bt_complete", p_claim=job.claim, p_ids=[id_]) == [(id_,)]
+    fired = [row[2] for row in call(db, "bt_run_due")]
+    db.execute("update backtick_queue set queue = 'mail' where queue = 'mail:high'")
+    (job,) = claim(db, runner, queue="mail")
+    assert [job.id] == fired
+    db.execute("update backtick_schedule set next_run_at = bt_now()")
+    assert call(db, "bt_cancel_all", p_queue="mail:high")
+
+
+def test_a_queue_that_is_named_twice_is_refused():
+    for queues in ("a,b,a", "a:3,a:1"):
+        with pytest.raises(ConfigError, match="a is named twice"):
+            Config(queues=queues)
+
+
 def test_a_trigger_turns_each_changed_row_into_a_job(db):
     db.execute("create table orders (id int, item text)")
     db.execute(
@@ -4889,7 +5013,7 @@ def test_every_function_is_documented_and_bound_to_its_schema(db):
     for name, comment, config, is_sql in functions:
         assert comment, name
         # Some helpers run under the path of their callers, which is measurably faster.
-        helper = name.startswith("bt_cron_") or name in ("bt_check_job", "bt_wake")
+        helper = name.startswith("bt_cron_") or name in ("bt_check_job", "bt_check_queue", "bt_wake")
         assert is_sql or helper or "search_path=public, pg_temp" in config, name
     undescribed = db.execute(
         "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v')"
@@ -8742,16 +8866,17 @@ def test_hostile_names_come_back_from_the_queue_to_the_letter(db):
     before = snapshot(db)
     names = [text for text in HOSTILE if 0 < len(text) <= 200]
     for text in names:
-        id_ = enqueue(db, text, json.dumps([text]), p_queue=text)
-        runner = register(db, [text])
-        (job,) = claim(db, runner, 1, text, [text])
-        assert (job.id, job.name, job.queue, job.args) == (id_, text, text, [text])
+        queue = text if backtick._is_queue(text) else "mail"
+        id_ = enqueue(db, text, json.dumps([text]), p_queue=queue)
+        runner = register(db, [queue])
+        (job,) = claim(db, runner, 1, queue, [text])
+        assert (job.id, job.name, job.queue, job.args) == (id_, text, queue, [text])
         assert fail(db, job, json.dumps({"class": text, "message": text}), max_tries=1) == "exceeded"
         assert job_of(db, id_).error == {"class": text, "message": text}
-        call(db, "bt_schedule_recurring", p_name=text, p_worker=text, p_interval_ms=1000, p_queue=text)
+        call(db, "bt_schedule_recurring", p_name=text, p_worker=text, p_interval_ms=1000, p_queue=queue)
         assert schedule_of(db, text).worker == text
-        assert call(db, "bt_pause", p_queue=text) == [(True,)]
-        assert call(db, "bt_resume", p_queue=text) == [(True,)]
+        assert call(db, "bt_pause", p_queue=queue) == [(True,)]
+        assert call(db, "bt_resume", p_queue=queue) == [(True,)]
         assert call(db, "bt_unschedule", p_name=text) == [(True,)]
 
     assert snapshot(db) == before

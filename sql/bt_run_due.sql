@@ -58,13 +58,13 @@ begin
                     if v_busy and v_due.overlap = 'skip' then
                         v_due.skipped := v_due.skipped + 1;
                     else
-                        v_job := bt_enqueue(
-                            v_due.worker, v_due.args, v_due.queue, p_priority => v_due.priority, p_max_tries => v_due.max_tries);
-                        update backtick_queue as fired
-                        set schedule = v_due.name,
-                            scheduled_for = v_time,
-                            after_job = case when v_busy then v_due.last_job end
-                        where fired.id = v_job;
+                        insert into backtick_queue as fired (
+                            queue, name, args, priority, run_at, max_tries, created_at, schedule, scheduled_for, after_job)
+                        values (
+                            v_due.queue, v_due.worker, v_due.args, v_due.priority, v_now, v_due.max_tries, v_now, v_due.name,
+                            v_time, case when v_busy then v_due.last_job end)
+                        returning fired.id into v_job;
+                        perform bt_wake(v_due.queue, v_now);
                         v_due.last_job := v_job;
                         v_due.last_late := v_now - v_time;
                     end if;
