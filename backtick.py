@@ -1561,10 +1561,13 @@ def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     if isinstance(conn, psycopg.AsyncConnection):
         raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
     function, parameters = call
-    with contextlib.closing(conn.cursor()) as cursor:
-        cursor.execute(
-            _statement(_connections.settings().schema, function, tuple(parameters)), list(parameters.values())
-        )
+    text = _statement(_connections.settings().schema, function, tuple(parameters))
+    # Whatever the shape in which the connection gives rows: what could not be read would be queued all the same.
+    ours = isinstance(conn, psycopg.Connection)
+    with contextlib.closing(
+        psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row) if ours else conn.cursor()
+    ) as cursor:
+        cursor.execute(text.encode() if ours else text, list(parameters.values()))
         return [_first_column(row) for row in cursor.fetchall()]
 
 
@@ -1575,13 +1578,13 @@ async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
         raise TypeError(f"conn is a {type(conn).__name__}; with asyncio it must be a psycopg AsyncConnection")
     function, parameters = call
     text = _statement(_connections.settings().schema, function, tuple(parameters))
-    async with conn.cursor() as cursor:
+    async with psycopg.AsyncCursor(conn, row_factory=psycopg.rows.tuple_row) as cursor:
         await cursor.execute(text.encode(), list(parameters.values()))
-        return [_first_column(row) for row in await cursor.fetchall()]
+        return [row[0] for row in await cursor.fetchall()]
 
 
 def _first_column(row: Any) -> Any:
-    """Of a row in whatever shape the caller's connection gives rows."""
+    """Of a row as other drivers give it: psycopg2 has tuples, and dicts with a cursor factory of its own."""
     return next(iter(row.values())) if isinstance(row, Mapping) else row[0]
 
 

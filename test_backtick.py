@@ -54,6 +54,7 @@ import builtins
 import calendar
 import contextlib
 import contextvars
+import dataclasses
 import datetime as dt
 import decimal
 import functools
@@ -2884,6 +2885,62 @@ def test_a_job_is_queued_inside_the_transaction_of_any_dbapi_connection(url, db,
             owner.commit()
             assert job_of(db, committed).state == "canceled"
     engine.dispose()
+
+
+@dataclasses.dataclass
+class Unfit:
+    """A row as nobody queues jobs with."""
+
+    item: str
+
+
+def refuse_rows(cursor):
+    """A row factory that never makes a row."""
+    raise RuntimeError("no rows")
+
+
+ROW_FACTORIES = {
+    "tuple_row": psycopg.rows.tuple_row,
+    "dict_row": psycopg.rows.dict_row,
+    "namedtuple_row": psycopg.rows.namedtuple_row,
+    "scalar_row": psycopg.rows.scalar_row,
+    "class_row": psycopg.rows.class_row(Unfit),
+    "args_row": psycopg.rows.args_row(lambda a, b: None),
+    "kwargs_row": psycopg.rows.kwargs_row(lambda item: None),
+    "one that raises": refuse_rows,
+}
+CURSORS = {
+    "": (psycopg.Cursor, psycopg.AsyncCursor),
+    "raw": (psycopg.RawCursor, psycopg.AsyncRawCursor),
+    "client": (psycopg.ClientCursor, psycopg.AsyncClientCursor),
+}
+
+
+@pytest.mark.parametrize("cursors", CURSORS)
+@pytest.mark.parametrize("shape", ROW_FACTORIES)
+def test_a_job_is_queued_and_its_id_returned_whatever_rows_and_cursors_the_connection_makes(
+    url, db, add, shape, cursors
+):
+    cursor, async_cursor = CURSORS[cursors]
+
+    async def main():
+        async with await psycopg.AsyncConnection.connect(
+            url, row_factory=ROW_FACTORIES[shape], cursor_factory=async_cursor
+        ) as conn:
+            return [
+                await add.aschedule(1, conn=conn),
+                *await add.aschedule_many([(1,)], conn=conn),
+                await backtick.acancel(0, conn=conn),
+            ]
+
+    with psycopg.connect(url, row_factory=ROW_FACTORIES[shape], cursor_factory=cursor) as conn:
+        ids = [add.schedule(1, conn=conn), *add.schedule_many([(1,)], conn=conn)]
+        backtick.schedule_recurring(1000, add, 1, conn=conn)
+        assert backtick.cancel(0, conn=conn) is False
+    *more, canceled = asyncio.run(main())
+
+    assert sorted(ids + more) == [id_ for (id_,) in db.execute("select id from backtick_job order by id")]
+    assert (len(ids + more), canceled) == (4, False)
 
 
 def test_the_async_twins_queue_jobs_alone_and_inside_an_async_transaction(url, db, add):
