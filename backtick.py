@@ -37,7 +37,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # What producers use      Errors, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
 # What runs jobs          Database, Pool, Poller, Keeper, Runner
 # The command line        python backtick.py myjobs, and the commands
-# The embedded database   for who has no database URL: nothing above knows more of it than embedded_url()
+# The embedded database   for who has no database URL; above it are known only embedded_url(), warn_of_embedded()
 #
 # Threads of a runner, and what each owns:
 #   poller     _Poller and its _Session, the main connection. It alone claims, hands out and reports
@@ -85,6 +85,7 @@ import ctypes
 import dataclasses
 import datetime as dt
 import decimal
+import difflib
 import fcntl
 import functools
 import glob
@@ -342,6 +343,9 @@ class Config:
         """The settings from the environment, with `overrides` (those that are not None) in front."""
         environment = {f.name: os.environ.get(f"BT_{f.name.upper()}", "") for f in dataclasses.fields(cls)}
         environment["database_url"] = environment["database_url"] or os.environ.get("DATABASE_URL", "")
+        for variable in os.environ.keys() - {f"BT_{name.upper()}" for name in environment}:
+            if variable.startswith("BT_"):
+                _warn_of_unknown(variable)
         unknown = overrides.keys() - environment.keys()
         if unknown:
             raise ConfigError(f"there is no setting {sorted(unknown)[0]!r}; the settings are {', '.join(environment)}")
@@ -398,6 +402,17 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
     kind = {"str": "text", "bool": "true or false", "int": f"a whole number from {low} to {high}"}[str(field.type)]
     shown = type(value).__name__ if field.metadata["secret"] else repr(value)
     raise ConfigError(f"{field.name} (BT_{field.name.upper()}) is {shown}: it must be {kind} ({meaning})")
+
+
+@functools.cache  # hence once for each variable
+def _warn_of_unknown(variable: str) -> None:
+    """Say that it sets nothing, unless it is one of the embedded PostgreSQL's, or of the tests and benchmarks."""
+    others = ("BT_PG_BIN", "BT_PG_DATA", "BT_PG_USER")
+    if variable in others or variable.startswith(("BT_TEST_", "BT_BENCH_")):
+        return
+    names = [*others, *(f"BT_{field.name.upper()}" for field in dataclasses.fields(Config))]
+    near = difflib.get_close_matches(variable.upper(), names, n=1)
+    log.warning("%s is set, but there is no such setting%s", variable, f"; is it {near[0]}?" if near else "")
 
 
 _BLANKS = " \t\n\v\f\r"
@@ -2326,6 +2341,7 @@ class _Connections:
 
     def _reset(self) -> None:
         self.config: Config | None = None
+        self.is_told = False  # in which database jobs are queued: a runner's start says so
         self.inherited = getattr(self, "idle", None)  # kept, lest the child closes them for the parent
         self.idle: list[_Database] = []  # guarded by self.lock
         self.lock = threading.Lock()
@@ -2353,7 +2369,10 @@ class _Connections:
             with self.lock:
                 self.config = self.config or Config.load()
                 database = self.idle.pop() if self.idle else None
+                is_told = self.is_told
             if database is None:
+                if not (self.config.database_url or is_told):
+                    warn_of_embedded()
                 return _Database(self.config)
             if not _is_readable(database.connection):
                 return database
@@ -2369,6 +2388,7 @@ class _Connections:
     def use(self, config: Config) -> None:
         """Schedule where a runner of this process runs, unless something was scheduled before."""
         with self.lock:
+            self.is_told = self.config is None or self.is_told
             self.config = self.config or config
 
     def settings(self) -> Config:
@@ -4346,7 +4366,10 @@ def start(*, drain: bool = False, executor: Executor | None = None, **settings: 
     from when it was given the job. Import the modules with the workers before: jobs of others are left
     alone. Raises ConfigError, DatabaseUnavailable, WrongVersion.
     """
-    return Runner(Config.load(**settings), drain, executor)
+    config = Config.load(**settings)
+    if not config.database_url:
+        warn_of_embedded()
+    return Runner(config, drain, executor)
 
 
 # ==== The command line ============================================================================
@@ -4900,6 +4923,16 @@ _OR_A_URL = "or set BT_DATABASE_URL to a PostgreSQL of yours"
 def embedded_url() -> str:
     """The URL of the server of our own, which this starts or joins. Raises DatabaseUnavailable."""
     return _embedded().start_or_join()
+
+
+@functools.cache  # hence once
+def warn_of_embedded() -> None:
+    """Say that a program goes on without a database URL: it may just have missed it, and its runners have another."""
+    log.warning(
+        "no BT_DATABASE_URL is set, so jobs are queued in an embedded PostgreSQL of this machine's, in %s; "
+        "set BT_DATABASE_URL to the database that your runners use",
+        _embedded().folder,
+    )
 
 
 @functools.cache

@@ -3119,6 +3119,25 @@ def test_keywords_go_before_the_environment_and_bt_database_url_before_database_
     assert Config.load().database_url == "postgresql://mine"
 
 
+def test_a_variable_that_looks_like_a_setting_and_is_none_is_said_once_with_the_nearest_name(monkeypatch, caplog):
+    for name in ("BT_POOLSIZE", "BT_DATABASEURL", "BT_zzz", "BT_PG_DATAS", "BT_pool_size"):
+        monkeypatch.setenv(name, "secret")
+    for name in ("BT_PG_DATA", "BT_PG_BIN", "BT_PG_USER", "BT_TEST_X", "BT_BENCH_X", "BTX", "BT_POLL_MS"):
+        monkeypatch.setenv(name, "20")
+    backtick._warn_of_unknown.cache_clear()
+
+    Config.load()
+    Config.load()
+
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        "BT_DATABASEURL is set, but there is no such setting; is it BT_DATABASE_URL?",
+        "BT_PG_DATAS is set, but there is no such setting; is it BT_PG_DATA?",
+        "BT_POOLSIZE is set, but there is no such setting; is it BT_POOL_SIZE?",
+        "BT_pool_size is set, but there is no such setting; is it BT_POOL_SIZE?",
+        "BT_zzz is set, but there is no such setting",
+    ]
+
+
 # ---- A runner inside a program ---------------------------------------------------------------------------
 
 
@@ -9443,6 +9462,43 @@ def test_bt_pg_data_names_the_default_folder(monkeypatch, data):
 
     assert alive
     assert (data / "data").exists()
+
+
+WITHOUT_A_URL = {
+    "schedule": ("import backtick; [backtick.schedule('a', 1) for _ in '12']", 1),
+    "schedule in two threads": (
+        "import backtick, os, threading; backtick.schedule('a')\n"
+        "t = threading.Thread(target=backtick.schedule, args=('a',)); t.start(); t.join()",
+        1,
+    ),
+    "start, and then schedule": ("import backtick; backtick.start(drain=True).join(); backtick.schedule('a')", 1),
+    "schedule, and then start": ("import backtick; backtick.schedule('a'); backtick.start(drain=True).join()", 1),
+    "schedule on a connection": (
+        "import backtick, psycopg\nwith psycopg.connect(backtick.embedded_url()) as conn: backtick.schedule('a', conn=conn)",
+        0,
+    ),
+    "the command line": ("import backtick; backtick.main(['again', '--drain'])", 0),
+}
+
+
+@pytest.mark.parametrize("program", WITHOUT_A_URL)
+def test_a_program_without_a_url_is_told_once_where_its_jobs_are_queued_and_how_to_have_them_elsewhere(
+    project, data, monkeypatch, program
+):
+    monkeypatch.delenv("BT_DATABASE_URL", raising=False)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setenv("BT_PG_DATA", str(data))
+    (project.path / "again.py").write_text("import backtick\n@backtick.worker\ndef f(): f.schedule()\nf.schedule()\n")
+    code, times = WITHOUT_A_URL[program]
+    (project.path / "again.py").write_text("import backtick\nbacktick.worker(name='a')(lambda: backtick.schedule('b'))")
+    assert project.python("backtick.py", "install")[0] == 0
+
+    status, _, said = project.python("-c", code)
+
+    assert status == 0, said
+    warnings = [line for line in said.splitlines() if "embedded" in line and "INFO" not in line]
+    assert len(warnings) == times
+    assert all(str(data) in line and "set BT_DATABASE_URL" in line for line in warnings)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs root to become somebody else")
