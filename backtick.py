@@ -1027,7 +1027,7 @@ def register(
     this one has other options under it; ValueError, TypeError.
     """
     _check_function(function)
-    name = name or _default_name(function)
+    name = _default_name(function) if name is None else name
     if process and (_is_async(function) or "<" in getattr(function, "__qualname__", "<")):
         raise ValueError(
             f"{name}: process=True needs a plain function at the top of a module, which a process can import; "
@@ -1152,10 +1152,11 @@ def _main_module() -> str:
     return Path(file or "__main__").stem
 
 
-def _check_name(name: str) -> None:
-    if not 1 <= len(name) <= 200 or "\0" in name:
+def _check_name(name: str, of: str = "worker") -> None:
+    if not 1 <= len(name) <= 200 or "\0" in name or not _is_unicode(name):
         raise ValueError(
-            f"the worker's name {name[:60]!r} has {len(name)} characters: it must have 1 to 200, none of them NUL"
+            f"the {of}'s name {name[:60]!r} has {len(name)} characters: it must have 1 to 200, none of them NUL or a "
+            "lone surrogate"
         )
 
 
@@ -1489,7 +1490,7 @@ def _recurring(
     **options: Unpack[_ScheduleOptions],
 ) -> Schedule:
     if isinstance(interval, dt.timedelta):
-        interval = interval // dt.timedelta(milliseconds=1)
+        interval = dt.timedelta.__floordiv__(interval, dt.timedelta(milliseconds=1))  # a subclass may have its own
     if type(interval) is not int or not 0 <= interval <= CENTURY_MS:
         raise ValueError(
             f"the interval is {interval!r}; it must be a timedelta or milliseconds, from 0 to a hundred years"
@@ -1525,12 +1526,12 @@ def _schedule(
     overlap: str = "skip",
 ) -> Schedule:
     scheduler = _scheduler(worker).options(queue=queue, priority=priority, max_tries=max_tries)
-    name = name or scheduler.name
-    if catch_up not in ("once", "all", "skip") or overlap not in ("skip", "queue", "allow"):
-        raise ValueError(
-            f"{name}: catch_up is {catch_up!r}, which is one of once, all, skip; "
-            f"overlap is {overlap!r}, which is one of skip, queue, allow"
-        )
+    name = scheduler.name if name is None else name
+    _check_name(name, "schedule")
+    if catch_up not in ("once", "all", "skip"):
+        raise ValueError(f"{name}: catch_up is {catch_up!r}; it must be once, all or skip")
+    if overlap not in ("skip", "queue", "allow"):
+        raise ValueError(f"{name}: overlap is {overlap!r}; it must be skip, queue or allow")
     how = {"p_catch_up": catch_up, "p_overlap": overlap}
     encoded = scheduler.encode(args, kwargs or {})
     return Schedule(name, scheduler, encoded, function, when | scheduler.sql_options() | how)
@@ -1882,7 +1883,7 @@ def _check_decorated(function: Any, name: str | None) -> None:
     if inspect.ismethod(function):
         raise TypeError(f"{function!r} cannot be decorated, it is bound to an object; use register()")
     names = [entry.name for entry in _by_function.get(function, ())]
-    if names and (name or _default_name(function)) not in names:
+    if names and (_default_name(function) if name is None else name) not in names:
         raise AlreadyRegistered(f"{_origin(function)} is the worker {names[0]!r} already; a job has one name")
 
 

@@ -846,6 +846,108 @@ def test_every_door_takes_the_same_names_of_queues_those_that_a_runner_can_be_to
     agree()
 
 
+UTC = dt.timezone.utc
+NAMES_THAT_WILL_DO, OTHER_NAMES = ["a", "é:, ", " x ", "x" * 200], ["", "x" * 201, "a\0b", "\ud800"]
+VALUES = {  # what all ways in take, and what none does
+    "worker": (NAMES_THAT_WILL_DO, OTHER_NAMES),
+    "schedule": (NAMES_THAT_WILL_DO, OTHER_NAMES),
+    "priority": ([0, 9], [-1, 10, 2**31]),
+    "max_tries": ([1, 2**31 - 1], [-1, 0, 2**31]),
+    "interval_ms": ([0, 1, 1000, 3_155_760_000_000], [-1, 3_155_760_000_001]),
+    "run_at": (
+        [dt.datetime(1, 1, 3, tzinfo=UTC), dt.datetime(9999, 12, 29, 23, tzinfo=UTC)],
+        [
+            dt.datetime(1, 1, 2, 23, tzinfo=UTC),
+            dt.datetime(9999, 12, 30, tzinfo=UTC),
+            dt.datetime.max.replace(tzinfo=UTC),
+        ],
+    ),
+    "catch_up": (["once", "all", "skip"], ["", "ONCE", "queue"]),
+    "overlap": (["skip", "queue", "allow"], ["", "once"]),
+}
+
+
+def doors_for(db, what):
+    """Each way in that takes such a value, as a function of it."""
+    job, often = {"p_name": "a", "p_args": "[]"}, {"p_name": "s", "p_worker": "a", "p_interval_ms": 1000}
+    daily = {"p_name": "s", "p_worker": "a", "p_spec": "@daily"}
+    many = {"p_name": "a", "p_args": ["[]"]}
+
+    def sql_door(function, others, parameter):
+        return lambda value: call(db, function, **others | {parameter: value})
+
+    def registered(**options):
+        backtick.unregister(backtick.register(lambda: None, **{"name": "w"} | options).name)
+
+    def declared(decorator):
+        decorator(lambda: None)
+        backtick._schedules.clear(), backtick._by_name.clear(), backtick._by_function.clear()
+
+    doors = {}
+    for function, others, parameters in [
+        ("bt_enqueue", job, {"worker": "p_name"}),
+        ("bt_enqueue_many", many, {"worker": "p_name"}),
+        ("bt_schedule_recurring", often, {"worker": "p_worker", "schedule": "p_name"}),
+        ("bt_schedule_cron", daily, {"worker": "p_worker", "schedule": "p_name"}),
+    ]:
+        parameter = parameters.get(what, f"p_{what}")
+        (takes_it,) = db.execute(
+            "select bool_or(%s = any (proargnames)) from pg_proc where proname = %s", (parameter, function)
+        ).fetchone()
+        if takes_it:
+            doors[function] = sql_door(function, others, parameter)
+    if what in ("priority", "max_tries", "catch_up", "overlap"):
+        doors["schedule_recurring"] = lambda value: backtick.schedule_recurring(1000, "a", **{what: value})
+        doors["schedule_cron"] = lambda value: backtick.schedule_cron("@daily", "a", **{what: value})
+        doors["@cron"] = lambda value: declared(backtick.cron("@daily", name="s", **{what: value}))
+    if what in ("priority", "max_tries"):
+        doors["register"] = lambda value: registered(**{what: value})
+        doors["options"] = lambda value: backtick._scheduler("a").options(**{what: value})
+    return doors | {
+        "worker": {
+            "schedule": backtick.schedule,
+            "schedule_cron": lambda value: backtick.schedule_cron("@daily", value, name="s"),
+            "register": lambda value: registered(name=value),
+            "@worker": lambda value: declared(backtick.worker(name=value)),
+        },
+        "schedule": {
+            "schedule_recurring": lambda value: backtick.schedule_recurring(1000, "a", name=value),
+            "schedule_cron": lambda value: backtick.schedule_cron("@daily", "a", name=value),
+            "@recurring": lambda value: declared(backtick.recurring(1000, name=value)),
+            "@cron": lambda value: declared(backtick.cron("@daily", name=value)),
+        },
+        "max_tries": {"setting": lambda value: Config(max_tries=value)},
+        "interval_ms": {"schedule_recurring": lambda value: backtick.schedule_recurring(value, "a")},
+        "run_at": {"schedule_at": lambda value: backtick.schedule_at(value, "a")},
+    }.get(what, {})
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("what", VALUES)
+def test_what_one_way_in_takes_all_take_and_what_one_refuses_all_refuse(db, clean_registry, what):
+    doors = doors_for(db, what)
+    good, bad = VALUES[what]
+
+    assert len(doors) > 1
+    for value in good:
+        assert doors_that_take(db, doors, value) == [*doors], value
+    for value in bad:
+        assert doors_that_take(db, doors, value) == [], value
+
+
+class Duration(dt.timedelta):
+    """A timedelta that divides in a way of its own, as pendulum's does."""
+
+    def __floordiv__(self, other):
+        raise AttributeError("as_timedelta")
+
+
+def test_an_interval_may_be_a_timedelta_of_any_kind(db, clean_registry):
+    backtick.schedule_recurring(Duration(minutes=5), "a")
+
+    assert schedule_of(db, "a").interval_ms == 300_000
+
+
 def test_a_runner_serves_a_queue_of_any_name_that_can_be_given(db, clean_registry, runner):
     backtick.register(lambda: None, "a")
     names = [name for name in QUEUES_THAT_CAN_BE_SERVED if len(name) < 200]
@@ -2551,7 +2653,7 @@ def test_what_cannot_be_a_worker_is_refused(clean_registry):
         backtick.register(3)
     with pytest.raises(TypeError, match="not written in Python; use register"):
         backtick.worker(print)
-    with pytest.raises(ValueError, match="give it one"):
+    with pytest.raises(ValueError, match="give it a name of its own"):
         backtick.register(lambda: None)
     for function in (generator, async_generator):
         with pytest.raises(TypeError, match="is a generator"):
