@@ -5237,59 +5237,6 @@ def test_rebuild_makes_a_database_that_is_not_there_and_spares_the_servers_own(s
     assert "of the server's own" in project.python("backtick.py", "rebuild", "--force")[2]
 
 
-BEFORE = "690b78e"  # a commit whose backtick.py is of the version before
-JOBS_OF_BEFORE = """
-import asyncio
-from backtick import recurring, schedule, worker
-
-@worker
-def good(text): pass
-
-@worker(max_tries=1)
-def bad(): raise ValueError("no")
-
-@worker
-async def endless(): await asyncio.sleep(600)
-
-@recurring(1000)
-def tick(): good.schedule("from within")
-
-if __name__ == "__main__":
-    print(good.schedule("é"), bad.schedule(), endless.schedule(), *good.schedule_many([(1,), (2,)]))
-"""
-
-
-@pytest.mark.as_owner
-def test_todays_sql_serves_the_backtick_py_of_the_version_before(db, project):
-    before = subprocess.run(["git", "-C", str(HERE), "show", f"{BEFORE}:backtick.py"], capture_output=True, text=True)
-    if before.returncode:
-        pytest.skip("there is no history here")
-    (project.path / "backtick.py").write_text(before.stdout)
-    (project.path / "jobs.py").write_text(JOBS_OF_BEFORE)
-
-    status, printed, said = project.python("jobs.py")
-    assert status == 0, said
-    good, bad, endless, *many = map(int, printed.split())
-    here = backtick.schedule("jobs.good", "from today")
-    project.start("jobs")
-
-    for id_ in (good, here, *many):
-        wait_until(lambda id_=id_: job_of(db, id_).state == "done", project.logged)
-    wait_until(lambda: job_of(db, bad).state == "exceeded", project.logged)
-    assert job_of(db, bad).error["message"] == "no"
-    wait_until(lambda: job_of(db, endless).state == "running", project.logged)
-    assert project.python("backtick.py", "cancel", str(endless))[:2] == (
-        0,
-        f"job {endless} runs; its runner is told to stop it\n",
-    )
-    wait_until(lambda: job_of(db, endless).state == "canceled", project.logged)
-    wait_until(lambda: schedule_of(db, "jobs.tick").last_state == "done", project.logged)
-    project.running[-1].send_signal(signal.SIGTERM)
-    assert project.running[-1].wait(PATIENCE_S) == 0
-    assert "Traceback" not in project.logged().replace("Traceback (most recent call last):\n", "", 1)
-    assert db.execute("select count(*) from backtick_runner").fetchone() == (0,)
-
-
 # ---- Cron: bt_next_cron against the vectors ------------------------------------------------------
 
 CRON_ZONES = [
