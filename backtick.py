@@ -332,11 +332,11 @@ class Config:
     log_json: bool = _knob(False, "the command line logs JSON, a line an event")
     seal: str = _knob("", "`all`: jobs of all workers are sealed, but for sealed=False; else those with sealed=True")
     secret_key: str = _knob("", "keys that seal and open jobs, the newest first", secret=True)
-    secret_key_file: str = _knob("", "a file that holds them, which only its owner can read")
+    secret_key_file: str = _knob("", "a file that holds secret keys, which only its owner can read")
     public_key: str = _knob("", "keys that seal and cannot open, the newest first", secret=True)
-    public_key_file: str = _knob("", "a file that holds them")
+    public_key_file: str = _knob("", "a file that holds public keys")
     private_key: str = _knob("", "keys that open what public keys sealed, and seal too, the newest first", secret=True)
-    private_key_file: str = _knob("", "a file that holds them, which only its owner can read")
+    private_key_file: str = _knob("", "a file that holds private keys, which only its owner can read")
 
     @classmethod
     def load(cls, **overrides: Unpack[Settings]) -> Config:
@@ -357,6 +357,7 @@ class Config:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
         self.queue_weights()
+        object.__setattr__(self, "log_level", self.log_level.lower())
         if self.log_level not in _LOG_LEVELS:
             raise ConfigError(f"log_level (BT_LOG_LEVEL) is {self.log_level!r}: it is one of {', '.join(_LOG_LEVELS)}")
         self._check_sealing()
@@ -2306,7 +2307,7 @@ def _is_pooled(connection: psycopg.Connection[Any]) -> bool:
 
 def _check_version(database: _Database) -> None:
     """Raises WrongVersion, with the command that helps, if the database is not at SQL_VERSION."""
-    where = hide_password(database.url)
+    where = f"the schema {database.schema} of " * bool(database.schema) + hide_password(database.url)
     if not _is_installed(database):
         raise WrongVersion(f"backtick is not installed in {where}: run `make migrate` or `python backtick.py install`")
     ((found,),) = database.run("bt_version")
@@ -4727,6 +4728,7 @@ def _command_run(arguments: Sequence[str]) -> int:
         epilog="Other commands: install (or upgrade the database), rebuild (destroy and create it), roles (who may do "
         "what), cancel (jobs), cron (when a spec fires, in words and times), keygen, rekey, unseal (for jobs "
         "that are sealed). "
+        "The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL. "
         "Each setting is an environment variable too, BT_POLL_MS say.",
     )
     parser.add_argument("modules", nargs="+", metavar="module", help="module to import, as in `import myjobs`")
@@ -4803,7 +4805,8 @@ def _run_until_signal(config: Config, drain: bool, executor: Executor | None = N
         signal.signal(number, handle)
     log.info("%s", _which_database(config))
     runner = Runner(config, drain, executor)
-    log.info("runner %d serves %s with %d workers: %s", runner.id, config.queues, len(_by_name), ", ".join(_by_name))
+    workers = f"{len(_by_name)} worker{'s' * (len(_by_name) != 1)}: {', '.join(_by_name)}"
+    log.info("runner %d serves %s with %s", runner.id, config.queues, workers)
     if signals:  # while it was starting
         handle(signals.pop())
     while not runner.join(timeout=3600):
@@ -4862,7 +4865,7 @@ def _twin() -> types.ModuleType | None:
 def _which_database(config: Config) -> str:
     which = hide_password(database_url(config))
     if config.database_url:
-        return f"database {which} (set BT_DATABASE_URL for another)"
+        return f"database {which}"
     return f"embedded database {which} (set BT_DATABASE_URL to use your own)"
 
 

@@ -3221,6 +3221,35 @@ def test_keywords_go_before_the_environment_and_bt_database_url_before_database_
     assert Config.load().database_url == "postgresql://mine"
 
 
+def test_a_log_level_may_be_written_in_capitals():
+    assert Config(log_level="INFO").log_level == "info"
+
+
+def test_a_schema_without_backtick_is_named_in_the_error(url, monkeypatch):
+    monkeypatch.setenv("BT_SCHEMA", "nope")
+
+    with pytest.raises(backtick.WrongVersion, match="not installed in the schema nope of "):
+        backtick.schedule("a")
+
+
+def test_the_help_of_the_command_line_says_where_the_database_comes_from(capsys):
+    with pytest.raises(SystemExit):
+        backtick.main(["--help"])
+
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL." in said
+    assert "a file that holds secret keys" in said
+
+
+def test_a_runner_says_its_database_and_counts_its_workers_as_people_do(url, project):
+    (project.path / "one.py").write_text("import backtick\nbacktick.worker(name='a')(lambda: None)")
+
+    _, _, said = project.python("backtick.py", "one", "--drain")
+
+    assert "with 1 worker: a\n" in said
+    assert "BT_DATABASE_URL" not in said
+
+
 def test_a_variable_that_looks_like_a_setting_and_is_none_is_said_once_with_the_nearest_name(monkeypatch, caplog):
     for name in ("BT_POOLSIZE", "BT_DATABASEURL", "BT_zzz", "BT_PG_DATAS", "BT_pool_size"):
         monkeypatch.setenv(name, "secret")
