@@ -37,7 +37,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # What producers use      Errors, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
 # What runs jobs          Database, Forks, Pool, Poller, Keeper, Runner
 # The command line        python backtick.py myjobs, and the commands
-# The embedded database   for who has no database URL: nothing above knows more of it than embedded_url()
+# The embedded database   for who has no database URL; above it are known only embedded_url(), warn_of_embedded()
 #
 # Threads of a runner, and what each owns:
 #   poller     _Poller and its _Session, the main connection. It alone claims, hands out and reports
@@ -96,6 +96,7 @@ import ctypes
 import dataclasses
 import datetime as dt
 import decimal
+import difflib
 import fcntl
 import functools
 import gc
@@ -410,17 +411,20 @@ class Config:
     log_json: bool = _knob(False, "the command line logs JSON, a line an event")
     seal: str = _knob("", "`all`: jobs of all workers are sealed, but for sealed=False; else those with sealed=True")
     secret_key: str = _knob("", "keys that seal and open jobs, the newest first", secret=True)
-    secret_key_file: str = _knob("", "a file that holds them, which only its owner can read")
+    secret_key_file: str = _knob("", "a file that holds secret keys, which only its owner can read")
     public_key: str = _knob("", "keys that seal and cannot open, the newest first", secret=True)
-    public_key_file: str = _knob("", "a file that holds them")
+    public_key_file: str = _knob("", "a file that holds public keys")
     private_key: str = _knob("", "keys that open what public keys sealed, and seal too, the newest first", secret=True)
-    private_key_file: str = _knob("", "a file that holds them, which only its owner can read")
+    private_key_file: str = _knob("", "a file that holds private keys, which only its owner can read")
 
     @classmethod
     def load(cls, **overrides: Unpack[Settings]) -> Config:
         """The settings from the environment, with `overrides` (those that are not None) in front."""
         environment = {f.name: os.environ.get(f"BT_{f.name.upper()}", "") for f in dataclasses.fields(cls)}
         environment["database_url"] = environment["database_url"] or os.environ.get("DATABASE_URL", "")
+        for variable in os.environ.keys() - {f"BT_{name.upper()}" for name in environment}:
+            if variable.startswith("BT_"):
+                _warn_of_unknown(variable)
         unknown = overrides.keys() - environment.keys()
         if unknown:
             raise ConfigError(f"there is no setting {sorted(unknown)[0]!r}; the settings are {', '.join(environment)}")
@@ -432,20 +436,23 @@ class Config:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
         self.queue_weights()
+        object.__setattr__(self, "log_level", self.log_level.lower())
         if self.log_level not in _LOG_LEVELS:
             raise ConfigError(f"log_level (BT_LOG_LEVEL) is {self.log_level!r}: it is one of {', '.join(_LOG_LEVELS)}")
         self._check_sealing()
 
     def queue_weights(self) -> dict[str, int]:
         """The queues and their weights; all weights 0 means: in this order."""
-        weights = {}
+        weights: dict[str, int] = {}
         for item in self.queues.split(","):
-            name, _, weight = item.strip().partition(":")
-            if not 1 <= len(name) <= 200 or not re.fullmatch(r"[1-9][0-9]{0,4}|", weight):
+            name, weight = (part.strip(_BLANKS) for part in item.partition(":")[::2])
+            if not _is_queue(name) or not re.fullmatch(r"[1-9][0-9]{0,4}|", weight):
                 raise ConfigError(
                     f"queues (BT_QUEUES) is {self.queues!r}: write names of 1 to 200 characters, "
                     "`mail,default`, or names with weights, `mail:3,default:1`"
                 )
+            if name in weights:
+                raise ConfigError(f"queues (BT_QUEUES) is {self.queues!r}: {name} is named twice")
             weights[name] = int(weight or 0)
         if 0 in weights.values() and any(weights.values()):
             raise ConfigError(f"queues (BT_QUEUES) is {self.queues!r}: give every queue a weight, or none")
@@ -475,6 +482,27 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
     kind = {"str": "text", "bool": "true or false", "int": f"a whole number from {low} to {high}"}[str(field.type)]
     shown = type(value).__name__ if field.metadata["secret"] else repr(value)
     raise ConfigError(f"{field.name} (BT_{field.name.upper()}) is {shown}: it must be {kind} ({meaning})")
+
+
+@functools.cache  # hence once for each variable
+def _warn_of_unknown(variable: str) -> None:
+    """Say that it sets nothing, unless it is one of the embedded PostgreSQL's, or of the tests and benchmarks."""
+    others = ("BT_PG_BIN", "BT_PG_DATA", "BT_PG_USER")
+    if variable in others or variable.startswith(("BT_TEST_", "BT_BENCH_")):
+        return
+    names = [*others, *(f"BT_{field.name.upper()}" for field in dataclasses.fields(Config))]
+    near = difflib.get_close_matches(variable.upper(), names, n=1)
+    log.warning("%s is set, but there is no such setting%s", variable, f"; is it {near[0]}?" if near else "")
+
+
+_BLANKS = " \t\n\v\f\r"
+
+
+def _is_queue(name: object) -> bool:
+    """Whether it can be a queue's name: Config.queues must be able to say it. As sql/bt_check_queue.sql has it."""
+    if type(name) is not str or not _is_unicode(name):
+        return False
+    return 1 <= len(name) <= 200 and not re.search("[,:\0]", name) and name == name.strip(_BLANKS)
 
 
 # ---- Arguments: JSON, from which everything comes back as what it was ----------
@@ -1082,7 +1110,7 @@ def register(
     this one has other options under it; ValueError, TypeError.
     """
     _check_function(function)
-    name = name or _default_name(function)
+    name = _default_name(function) if name is None else name
     if process and (_is_async(function) or "<" in getattr(function, "__qualname__", "<")):
         raise ValueError(
             f"{name}: process=True needs a plain function at the top of a module, which a process can import; "
@@ -1209,10 +1237,11 @@ def _main_module() -> str:
     return Path(file or "__main__").stem
 
 
-def _check_name(name: str) -> None:
-    if not 1 <= len(name) <= 200 or "\0" in name:
+def _check_name(name: str, of: str = "worker") -> None:
+    if not 1 <= len(name) <= 200 or "\0" in name or not _is_unicode(name):
         raise ValueError(
-            f"the worker's name {name[:60]!r} has {len(name)} characters: it must have 1 to 200, none of them NUL"
+            f"the {of}'s name {name[:60]!r} has {len(name)} characters: it must have 1 to 200, none of them NUL or a "
+            "lone surrogate"
         )
 
 
@@ -1240,8 +1269,11 @@ def _check_options(
     ):
         if value is not None and (type(value) is not int or not low <= value <= high):
             raise ValueError(f"{name}: {option} is {value!r}; it must be a whole number from {low} to {high}")
-    if queue is not None and (type(queue) is not str or not 1 <= len(queue) <= 200 or "\0" in queue):
-        raise ValueError(f"{name}: queue is {queue!r}; it must be text of 1 to 200 characters, none of them NUL")
+    if queue is not None and not _is_queue(queue):
+        raise ValueError(
+            f"{name}: queue is {queue!r}; it must be text of 1 to 200 characters, without comma, colon and NUL, and "
+            "without white space at its ends"
+        )
 
 
 def unregister(worker: str | Callable[..., Any]) -> None:
@@ -1577,7 +1609,7 @@ def _recurring(
     **options: Unpack[_ScheduleOptions],
 ) -> Schedule:
     if isinstance(interval, dt.timedelta):
-        interval = interval // dt.timedelta(milliseconds=1)
+        interval = dt.timedelta.__floordiv__(interval, dt.timedelta(milliseconds=1))  # a subclass may have its own
     if type(interval) is not int or not 0 <= interval <= CENTURY_MS:
         raise ValueError(
             f"the interval is {interval!r}; it must be a timedelta or milliseconds, from 0 to a hundred years"
@@ -1613,12 +1645,12 @@ def _schedule(
     overlap: str = "skip",
 ) -> Schedule:
     scheduler = _scheduler(worker).options(queue=queue, priority=priority, max_tries=max_tries)
-    name = name or scheduler.name
-    if catch_up not in ("once", "all", "skip") or overlap not in ("skip", "queue", "allow"):
-        raise ValueError(
-            f"{name}: catch_up is {catch_up!r}, which is one of once, all, skip; "
-            f"overlap is {overlap!r}, which is one of skip, queue, allow"
-        )
+    name = scheduler.name if name is None else name
+    _check_name(name, "schedule")
+    if catch_up not in ("once", "all", "skip"):
+        raise ValueError(f"{name}: catch_up is {catch_up!r}; it must be once, all or skip")
+    if overlap not in ("skip", "queue", "allow"):
+        raise ValueError(f"{name}: overlap is {overlap!r}; it must be skip, queue or allow")
     how = {"p_catch_up": catch_up, "p_overlap": overlap}
     encoded = scheduler.encode(args, kwargs or {})
     return Schedule(name, scheduler, encoded, function, when | scheduler.sql_options() | how)
@@ -1664,10 +1696,13 @@ def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
             return [row[0] for row in database.run(function, **parameters)]
     if isinstance(conn, psycopg.AsyncConnection):
         raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
-    with contextlib.closing(conn.cursor()) as cursor:
-        cursor.execute(
-            _statement(_connections.settings().schema, function, tuple(parameters)), list(parameters.values())
-        )
+    text = _statement(_connections.settings().schema, function, tuple(parameters))
+    # Whatever the shape in which the connection gives rows: what could not be read would be queued all the same.
+    ours = isinstance(conn, psycopg.Connection)
+    with contextlib.closing(
+        psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row) if ours else conn.cursor()
+    ) as cursor:
+        cursor.execute(text.encode() if ours else text, list(parameters.values()))
         return [_first_column(row) for row in cursor.fetchall()]
 
 
@@ -1678,13 +1713,13 @@ async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
         raise TypeError(f"conn is a {type(conn).__name__}; with asyncio it must be a psycopg AsyncConnection")
     function, parameters = call
     text = _statement(_connections.settings().schema, function, tuple(parameters))
-    async with conn.cursor() as cursor:
+    async with psycopg.AsyncCursor(conn, row_factory=psycopg.rows.tuple_row) as cursor:
         await cursor.execute(text.encode(), list(parameters.values()))
-        return [_first_column(row) for row in await cursor.fetchall()]
+        return [row[0] for row in await cursor.fetchall()]
 
 
 def _first_column(row: Any) -> Any:
-    """Of a row in whatever shape the caller's connection gives rows."""
+    """Of a row as other drivers give it: psycopg2 has tuples, and dicts with a cursor factory of its own."""
     return next(iter(row.values())) if isinstance(row, Mapping) else row[0]
 
 
@@ -1970,7 +2005,7 @@ def _check_decorated(function: Any, name: str | None) -> None:
     if inspect.ismethod(function):
         raise TypeError(f"{function!r} cannot be decorated, it is bound to an object; use register()")
     names = [entry.name for entry in _by_function.get(function, ())]
-    if names and (name or _default_name(function)) not in names:
+    if names and (_default_name(function) if name is None else name) not in names:
         raise AlreadyRegistered(f"{_origin(function)} is the worker {names[0]!r} already; a job has one name")
 
 
@@ -2425,7 +2460,7 @@ def _is_pooled(connection: psycopg.Connection[Any]) -> bool:
 
 def _check_version(database: _Database) -> None:
     """Raises WrongVersion, with the command that helps, if the database does not serve SQL_VERSION."""
-    where = hide_password(database.url)
+    where = f"the schema {database.schema} of " * bool(database.schema) + hide_password(database.url)
     if not _is_installed(database):
         raise WrongVersion(f"backtick is not installed in {where}: run `make migrate` or `python backtick.py install`")
     try:
@@ -2466,6 +2501,7 @@ class _Connections:
 
     def _reset(self, config: Config | None = None) -> None:
         self.config = config
+        self.is_told = False  # in which database jobs are queued: a runner's start says so
         self.inherited = getattr(self, "idle", None)  # kept, lest the child closes them for the parent
         self.idle: list[_Database] = []  # guarded by self.lock
         self.lock = threading.Lock()
@@ -2493,7 +2529,10 @@ class _Connections:
             with self.lock:
                 self.config = self.config or Config.load()
                 database = self.idle.pop() if self.idle else None
+                is_told = self.is_told
             if database is None:
+                if not (self.config.database_url or is_told):
+                    warn_of_embedded()
                 return _Database(self.config)
             if not _is_readable(database.connection):
                 return database
@@ -2509,6 +2548,7 @@ class _Connections:
     def use(self, config: Config) -> None:
         """Schedule where a runner of this process runs, unless something was scheduled before."""
         with self.lock:
+            self.is_told = self.config is None or self.is_told
             self.config = self.config or config
 
     def settings(self) -> Config:
@@ -4858,7 +4898,10 @@ def start(*, drain: bool = False, executor: Executor | None = None, **settings: 
     from when it was given the job. Import the modules with the workers before: jobs of others are left
     alone. Raises ConfigError, DatabaseUnavailable, WrongVersion; BacktickError while a runner imports modules.
     """
-    return Runner(Config.load(**settings), drain, executor)
+    config = Config.load(**settings)
+    if not config.database_url:
+        warn_of_embedded()
+    return Runner(config, drain, executor)
 
 
 # ==== The command line ============================================================================
@@ -5215,6 +5258,7 @@ def _command_run(arguments: Sequence[str]) -> int:
         epilog="Other commands: install (or upgrade the database), rebuild (destroy and create it), roles (who may do "
         "what), cancel (jobs), cron (when a spec fires, in words and times), keygen, rekey, unseal (for jobs "
         "that are sealed). "
+        "The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL. "
         "Each setting is an environment variable too, BT_POLL_MS say.",
     )
     parser.add_argument("modules", nargs="+", metavar="module", help="module to import, as in `import myjobs`")
@@ -5297,7 +5341,8 @@ def _run_until_signal(config: Config, drain: bool, executor: Executor | None = N
     _fork.handle_signals(handle)
     log.info("%s", _which_database(config))
     runner = Runner(config, drain, executor)
-    log.info("runner %d serves %s with %d workers: %s", runner.id, config.queues, len(_by_name), ", ".join(_by_name))
+    workers = f"{len(_by_name)} worker{'s' * (len(_by_name) != 1)}: {', '.join(_by_name)}"
+    log.info("runner %d serves %s with %s", runner.id, config.queues, workers)
     if signals:  # while it was starting
         handle(signals.pop())
     while not runner.join(timeout=3600):
@@ -5356,7 +5401,7 @@ def _twin() -> types.ModuleType | None:
 def _which_database(config: Config) -> str:
     which = hide_password(database_url(config))
     if config.database_url:
-        return f"database {which} (set BT_DATABASE_URL for another)"
+        return f"database {which}"
     return f"embedded database {which} (set BT_DATABASE_URL to use your own)"
 
 
@@ -5418,6 +5463,16 @@ _OR_A_URL = "or set BT_DATABASE_URL to a PostgreSQL of yours"
 def embedded_url() -> str:
     """The URL of the server of our own, which this starts or joins. Raises DatabaseUnavailable."""
     return _embedded().start_or_join()
+
+
+@functools.cache  # hence once
+def warn_of_embedded() -> None:
+    """Say that a program goes on without a database URL: it may just have missed it, and its runners have another."""
+    log.warning(
+        "no BT_DATABASE_URL is set, so jobs are queued in an embedded PostgreSQL of this machine's, in %s; "
+        "set BT_DATABASE_URL to the database that your runners use",
+        _embedded().folder,
+    )
 
 
 @functools.cache

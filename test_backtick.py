@@ -55,6 +55,7 @@ import builtins
 import calendar
 import contextlib
 import contextvars
+import dataclasses
 import datetime as dt
 import decimal
 import functools
@@ -747,6 +748,232 @@ def test_the_table_itself_refuses_what_the_functions_refuse(db, column, value):
             else f"insert into backtick_queue (name, args) values ({'%s, $$[]$$' if column == 'name' else '$$a$$, %s'})",
             [value],
         )
+
+
+QUEUES_THAT_CAN_BE_SERVED = ["mail", "a b", "é", "\u2003x\u2003", "\x1fx", "a\nb", "*", "x" * 200]
+QUEUES_THAT_CANNOT = [
+    "",
+    "mail:high",
+    "mail:3",
+    "eu,us",
+    ",",
+    ":",
+    " padded ",
+    "x\n",
+    "\tx",
+    "\vx",
+    "x\f",
+    "x" * 201,
+    "a\0b",
+    "\ud800",
+]
+
+
+def doors_for_queues(db):
+    """Each way in that takes a queue's name, as a function of it."""
+    job, often = {"p_name": "a", "p_args": "[]"}, {"p_name": "s", "p_worker": "a"}
+    runner = {"p_queues": None, "p_host": "h", "p_pid": 1}
+
+    def trigger(queue):
+        db.execute("create table if not exists orders (id int)")
+        db.execute(
+            sql.SQL(
+                "create or replace trigger t after insert on orders for each row execute function bt_enqueue_row({}, {})"
+            ).format("a", sql.Literal(queue))
+        )
+        db.execute("insert into orders values (1)")
+
+    def setting(queue):
+        if Config(queues=queue).queue_weights() != {queue: 0} or Config(queues=f"{queue}:2").queue_weights() != {
+            queue: 2
+        }:
+            raise ValueError
+
+    return {
+        "bt_enqueue": lambda queue: call(db, "bt_enqueue", **job, p_queue=queue),
+        "bt_enqueue_many": lambda queue: call(db, "bt_enqueue_many", p_name="a", p_args=["[]"], p_queue=queue),
+        "bt_enqueue_row": trigger,
+        "bt_schedule_recurring": lambda queue: call(
+            db, "bt_schedule_recurring", **often, p_interval_ms=1000, p_queue=queue
+        ),
+        "bt_schedule_cron": lambda queue: call(db, "bt_schedule_cron", **often, p_spec="@daily", p_queue=queue),
+        "bt_pause": lambda queue: call(db, "bt_pause", p_queue=queue),
+        "bt_resume": lambda queue: call(db, "bt_resume", p_queue=queue),
+        "bt_register_runner": lambda queue: call(db, "bt_register_runner", **runner | {"p_queues": [queue]}),
+        "queues": setting,
+        "register": lambda queue: backtick.unregister(backtick.register(lambda: None, "w", queue=queue).name),
+        "options": lambda queue: backtick._scheduler("a").options(queue=queue),
+        "schedule_recurring": lambda queue: backtick.schedule_recurring(1000, "a", queue=queue),
+        "schedule_cron": lambda queue: backtick.schedule_cron("@daily", "a", queue=queue),
+        "pause": backtick.pause,
+        "resume": backtick.resume,
+    }
+
+
+def doors_that_take(db, doors, value):
+    """Those of the ways in that take a value; what they do on this connection is undone."""
+    taken = []
+    for name, door in doors.items():
+        with contextlib.suppress(psycopg.Error, ValueError), db.transaction(force_rollback=True):
+            door(value)
+            taken.append(name)
+    return taken
+
+
+@pytest.mark.as_owner
+def test_every_door_takes_the_same_names_of_queues_those_that_a_runner_can_be_told_to_serve(db, clean_registry):
+    doors = doors_for_queues(db)
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.text("ab é,: \t\n\v\f\r\x1f\x85\xa0\u2003\0", max_size=4))
+    def agree(name):
+        assert doors_that_take(db, doors, name) in ([], [*doors])
+
+    for name in QUEUES_THAT_CAN_BE_SERVED:
+        assert doors_that_take(db, doors, name) == [*doors], name
+    for name in QUEUES_THAT_CANNOT:
+        assert doors_that_take(db, doors, name) == [], name
+    agree()
+
+
+UTC = dt.timezone.utc
+NAMES_THAT_WILL_DO, OTHER_NAMES = ["a", "é:, ", " x ", "x" * 200], ["", "x" * 201, "a\0b", "\ud800"]
+VALUES = {  # what all ways in take, and what none does
+    "worker": (NAMES_THAT_WILL_DO, OTHER_NAMES),
+    "schedule": (NAMES_THAT_WILL_DO, OTHER_NAMES),
+    "priority": ([0, 9], [-1, 10, 2**31]),
+    "max_tries": ([1, 2**31 - 1], [-1, 0, 2**31]),
+    "interval_ms": ([0, 1, 1000, 3_155_760_000_000], [-1, 3_155_760_000_001]),
+    "run_at": (
+        [dt.datetime(1, 1, 3, tzinfo=UTC), dt.datetime(9999, 12, 29, 23, tzinfo=UTC)],
+        [
+            dt.datetime(1, 1, 2, 23, tzinfo=UTC),
+            dt.datetime(9999, 12, 30, tzinfo=UTC),
+            dt.datetime.max.replace(tzinfo=UTC),
+        ],
+    ),
+    "catch_up": (["once", "all", "skip"], ["", "ONCE", "queue"]),
+    "overlap": (["skip", "queue", "allow"], ["", "once"]),
+}
+
+
+def doors_for(db, what):
+    """Each way in that takes such a value, as a function of it."""
+    job, often = {"p_name": "a", "p_args": "[]"}, {"p_name": "s", "p_worker": "a", "p_interval_ms": 1000}
+    daily = {"p_name": "s", "p_worker": "a", "p_spec": "@daily"}
+    many = {"p_name": "a", "p_args": ["[]"]}
+
+    def sql_door(function, others, parameter):
+        return lambda value: call(db, function, **others | {parameter: value})
+
+    def registered(**options):
+        backtick.unregister(backtick.register(lambda: None, **{"name": "w"} | options).name)
+
+    def declared(decorator):
+        decorator(lambda: None)
+        backtick._schedules.clear(), backtick._by_name.clear(), backtick._by_function.clear()
+
+    doors = {}
+    for function, others, parameters in [
+        ("bt_enqueue", job, {"worker": "p_name"}),
+        ("bt_enqueue_many", many, {"worker": "p_name"}),
+        ("bt_schedule_recurring", often, {"worker": "p_worker", "schedule": "p_name"}),
+        ("bt_schedule_cron", daily, {"worker": "p_worker", "schedule": "p_name"}),
+    ]:
+        parameter = parameters.get(what, f"p_{what}")
+        (takes_it,) = db.execute(
+            "select bool_or(%s = any (proargnames)) from pg_proc where proname = %s", (parameter, function)
+        ).fetchone()
+        if takes_it:
+            doors[function] = sql_door(function, others, parameter)
+    if what in ("priority", "max_tries", "catch_up", "overlap"):
+        doors["schedule_recurring"] = lambda value: backtick.schedule_recurring(1000, "a", **{what: value})
+        doors["schedule_cron"] = lambda value: backtick.schedule_cron("@daily", "a", **{what: value})
+        doors["@cron"] = lambda value: declared(backtick.cron("@daily", name="s", **{what: value}))
+    if what in ("priority", "max_tries"):
+        doors["register"] = lambda value: registered(**{what: value})
+        doors["options"] = lambda value: backtick._scheduler("a").options(**{what: value})
+    return doors | {
+        "worker": {
+            "schedule": backtick.schedule,
+            "schedule_cron": lambda value: backtick.schedule_cron("@daily", value, name="s"),
+            "register": lambda value: registered(name=value),
+            "@worker": lambda value: declared(backtick.worker(name=value)),
+        },
+        "schedule": {
+            "schedule_recurring": lambda value: backtick.schedule_recurring(1000, "a", name=value),
+            "schedule_cron": lambda value: backtick.schedule_cron("@daily", "a", name=value),
+            "@recurring": lambda value: declared(backtick.recurring(1000, name=value)),
+            "@cron": lambda value: declared(backtick.cron("@daily", name=value)),
+        },
+        "max_tries": {"setting": lambda value: Config(max_tries=value)},
+        "interval_ms": {"schedule_recurring": lambda value: backtick.schedule_recurring(value, "a")},
+        "run_at": {"schedule_at": lambda value: backtick.schedule_at(value, "a")},
+    }.get(what, {})
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("what", VALUES)
+def test_what_one_way_in_takes_all_take_and_what_one_refuses_all_refuse(db, clean_registry, what):
+    doors = doors_for(db, what)
+    good, bad = VALUES[what]
+
+    assert len(doors) > 1
+    for value in good:
+        assert doors_that_take(db, doors, value) == [*doors], value
+    for value in bad:
+        assert doors_that_take(db, doors, value) == [], value
+
+
+class Duration(dt.timedelta):
+    """A timedelta that divides in a way of its own, as pendulum's does."""
+
+    def __floordiv__(self, other):
+        raise AttributeError("as_timedelta")
+
+
+def test_an_interval_may_be_a_timedelta_of_any_kind(db, clean_registry):
+    backtick.schedule_recurring(Duration(minutes=5), "a")
+
+    assert schedule_of(db, "a").interval_ms == 300_000
+
+
+def test_a_runner_serves_a_queue_of_any_name_that_can_be_given(db, clean_registry, runner):
+    backtick.register(lambda: None, "a")
+    names = [name for name in QUEUES_THAT_CAN_BE_SERVED if len(name) < 200]
+    for name in names:
+        backtick._scheduler("a").options(queue=name).schedule()
+
+    runner(queues=" , ".join(names), drain=True).join()
+
+    assert states(db) == {"done": len(names)}
+
+
+@pytest.mark.as_owner
+def test_a_queue_whose_name_was_allowed_once_keeps_its_jobs_which_can_be_claimed_held_canceled_and_moved(url, db):
+    id_ = every(db, 60_000, "tick") and enqueue(db, "a")
+    db.execute("update backtick_queue set queue = 'mail:high'")
+    db.execute("update backtick_schedule set queue = 'mail:high', next_run_at = bt_now()")
+
+    backtick.install()
+
+    assert call(db, "bt_pause", p_queue="mail:high") == [(True,)]
+    assert call(db, "bt_resume", p_queue="mail:high") == [(True,)]
+    runner = register(db, ["mail:high"])
+    (job,) = claim(db, runner, queue="mail:high")
+    assert call(db, "bt_complete", p_claim=job.claim, p_ids=[id_]) == [(id_,)]
+    fired = [row[2] for row in call(db, "bt_run_due")]
+    db.execute("update backtick_queue set queue = 'mail' where queue = 'mail:high'")
+    (job,) = claim(db, runner, queue="mail")
+    assert [job.id] == fired
+    db.execute("update backtick_schedule set next_run_at = bt_now()")
+    assert call(db, "bt_cancel_all", p_queue="mail:high")
+
+
+def test_a_queue_that_is_named_twice_is_refused():
+    for queues in ("a,b,a", "a:3,a:1"):
+        with pytest.raises(ConfigError, match="a is named twice"):
+            Config(queues=queues)
 
 
 def test_a_trigger_turns_each_changed_row_into_a_job(db):
@@ -2814,7 +3041,7 @@ def test_what_cannot_be_a_worker_is_refused(clean_registry):
         backtick.register(3)
     with pytest.raises(TypeError, match="not written in Python; use register"):
         backtick.worker(print)
-    with pytest.raises(ValueError, match="has no name of its own|give it a name of its own"):
+    with pytest.raises(ValueError, match="give it a name of its own"):
         backtick.register(lambda: None)
     for function in (generator, async_generator):
         with pytest.raises(TypeError, match="is a generator"):
@@ -3150,6 +3377,62 @@ def test_a_job_is_queued_inside_the_transaction_of_any_dbapi_connection(url, db,
     engine.dispose()
 
 
+@dataclasses.dataclass
+class Unfit:
+    """A row as nobody queues jobs with."""
+
+    item: str
+
+
+def refuse_rows(cursor):
+    """A row factory that never makes a row."""
+    raise RuntimeError("no rows")
+
+
+ROW_FACTORIES = {
+    "tuple_row": psycopg.rows.tuple_row,
+    "dict_row": psycopg.rows.dict_row,
+    "namedtuple_row": psycopg.rows.namedtuple_row,
+    "scalar_row": psycopg.rows.scalar_row,
+    "class_row": psycopg.rows.class_row(Unfit),
+    "args_row": psycopg.rows.args_row(lambda a, b: None),
+    "kwargs_row": psycopg.rows.kwargs_row(lambda item: None),
+    "one that raises": refuse_rows,
+}
+CURSORS = {
+    "": (psycopg.Cursor, psycopg.AsyncCursor),
+    "raw": (psycopg.RawCursor, psycopg.AsyncRawCursor),
+    "client": (psycopg.ClientCursor, psycopg.AsyncClientCursor),
+}
+
+
+@pytest.mark.parametrize("cursors", CURSORS)
+@pytest.mark.parametrize("shape", ROW_FACTORIES)
+def test_a_job_is_queued_and_its_id_returned_whatever_rows_and_cursors_the_connection_makes(
+    url, db, add, shape, cursors
+):
+    cursor, async_cursor = CURSORS[cursors]
+
+    async def main():
+        async with await psycopg.AsyncConnection.connect(
+            url, row_factory=ROW_FACTORIES[shape], cursor_factory=async_cursor
+        ) as conn:
+            return [
+                await add.aschedule(1, conn=conn),
+                *await add.aschedule_many([(1,)], conn=conn),
+                await backtick.acancel(0, conn=conn),
+            ]
+
+    with psycopg.connect(url, row_factory=ROW_FACTORIES[shape], cursor_factory=cursor) as conn:
+        ids = [add.schedule(1, conn=conn), *add.schedule_many([(1,)], conn=conn)]
+        backtick.schedule_recurring(1000, add, 1, conn=conn)
+        assert backtick.cancel(0, conn=conn) is False
+    *more, canceled = asyncio.run(main())
+
+    assert sorted(ids + more) == [id_ for (id_,) in db.execute("select id from backtick_job order by id")]
+    assert (len(ids + more), canceled) == (4, False)
+
+
 def test_the_async_twins_queue_jobs_alone_and_inside_an_async_transaction(url, db, add):
     async def main():
         first = await add.aschedule(1)
@@ -3324,6 +3607,54 @@ def test_keywords_go_before_the_environment_and_bt_database_url_before_database_
 
     monkeypatch.setenv("BT_DATABASE_URL", "postgresql://mine")
     assert Config.load().database_url == "postgresql://mine"
+
+
+def test_a_log_level_may_be_written_in_capitals():
+    assert Config(log_level="INFO").log_level == "info"
+
+
+def test_a_schema_without_backtick_is_named_in_the_error(url, monkeypatch):
+    monkeypatch.setenv("BT_SCHEMA", "nope")
+
+    with pytest.raises(backtick.WrongVersion, match="not installed in the schema nope of "):
+        backtick.schedule("a")
+
+
+def test_the_help_of_the_command_line_says_where_the_database_comes_from(capsys):
+    with pytest.raises(SystemExit):
+        backtick.main(["--help"])
+
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL." in said
+    assert "a file that holds secret keys" in said
+
+
+def test_a_runner_says_its_database_and_counts_its_workers_as_people_do(url, project):
+    (project.path / "one.py").write_text("import backtick\nbacktick.worker(name='a')(lambda: None)")
+
+    _, _, said = project.python("backtick.py", "one", "--drain")
+
+    assert "with 1 worker: a\n" in said
+    assert "BT_DATABASE_URL" not in said
+
+
+def test_a_variable_that_looks_like_a_setting_and_is_none_is_said_once_with_the_nearest_name(monkeypatch, caplog):
+    for name in ("BT_POOLSIZE", "BT_DATABASEURL", "BT_zzz", "BT_PG_DATAS", "BT_pool_size"):
+        monkeypatch.setenv(name, "secret")
+    for name in ("BT_PG_DATA", "BT_PG_BIN", "BT_PG_USER", "BT_TEST_X", "BT_BENCH_X", "BTX", "BT_POLL_MS"):
+        monkeypatch.setenv(name, "20")
+    backtick._warn_of_unknown.cache_clear()
+
+    Config.load()
+    Config.load()
+
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        "BT_DATABASEURL is set, but there is no such setting; is it BT_DATABASE_URL?",
+        "BT_PG_DATAS is set, but there is no such setting; is it BT_PG_DATA?",
+        "BT_POOLSIZE is set, but there is no such setting; is it BT_POOL_SIZE?",
+        "BT_pool_size is set, but there is no such setting; is it BT_POOL_SIZE?",
+        "BT_zzz is set, but there is no such setting",
+    ]
 
 
 # ---- A runner inside a program ---------------------------------------------------------------------------
@@ -5976,7 +6307,13 @@ def test_every_function_is_documented_and_bound_to_its_schema(db):
     for name, comment, config, is_sql in functions:
         assert comment, name
         # Some helpers run under the path of their callers, which is measurably faster.
-        helper = name.startswith("bt_cron_") or name in ("bt_check_job", "bt_wake", "bt_freed", "bt_floor")
+        helper = name.startswith("bt_cron_") or name in (
+            "bt_check_job",
+            "bt_check_queue",
+            "bt_wake",
+            "bt_freed",
+            "bt_floor",
+        )
         assert is_sql or helper or "search_path=public, pg_temp" in config, name
     undescribed = db.execute(
         "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v')"
@@ -10037,16 +10374,17 @@ def test_hostile_names_come_back_from_the_queue_to_the_letter(db):
     before = snapshot(db)
     names = [text for text in HOSTILE if 0 < len(text) <= 200]
     for text in names:
-        id_ = enqueue(db, text, json.dumps([text]), p_queue=text)
-        runner = register(db, [text])
-        (job,) = claim(db, runner, 1, text, [text])
-        assert (job.id, job.name, job.queue, job.args) == (id_, text, text, [text])
+        queue = text if backtick._is_queue(text) else "mail"
+        id_ = enqueue(db, text, json.dumps([text]), p_queue=queue)
+        runner = register(db, [queue])
+        (job,) = claim(db, runner, 1, queue, [text])
+        assert (job.id, job.name, job.queue, job.args) == (id_, text, queue, [text])
         assert fail(db, job, json.dumps({"class": text, "message": text}), max_tries=1) == "exceeded"
         assert job_of(db, id_).error == {"class": text, "message": text}
-        call(db, "bt_schedule_recurring", p_name=text, p_worker=text, p_interval_ms=1000, p_queue=text)
+        call(db, "bt_schedule_recurring", p_name=text, p_worker=text, p_interval_ms=1000, p_queue=queue)
         assert schedule_of(db, text).worker == text
-        assert call(db, "bt_pause", p_queue=text) == [(True,)]
-        assert call(db, "bt_resume", p_queue=text) == [(True,)]
+        assert call(db, "bt_pause", p_queue=queue) == [(True,)]
+        assert call(db, "bt_resume", p_queue=queue) == [(True,)]
         assert call(db, "bt_unschedule", p_name=text) == [(True,)]
 
     assert snapshot(db) == before
@@ -10572,6 +10910,43 @@ def test_bt_pg_data_names_the_default_folder(monkeypatch, data):
 
     assert alive
     assert (data / "data").exists()
+
+
+WITHOUT_A_URL = {
+    "schedule": ("import backtick; [backtick.schedule('a', 1) for _ in '12']", 1),
+    "schedule in two threads": (
+        "import backtick, os, threading; backtick.schedule('a')\n"
+        "t = threading.Thread(target=backtick.schedule, args=('a',)); t.start(); t.join()",
+        1,
+    ),
+    "start, and then schedule": ("import backtick; backtick.start(drain=True).join(); backtick.schedule('a')", 1),
+    "schedule, and then start": ("import backtick; backtick.schedule('a'); backtick.start(drain=True).join()", 1),
+    "schedule on a connection": (
+        "import backtick, psycopg\nwith psycopg.connect(backtick.embedded_url()) as conn: backtick.schedule('a', conn=conn)",
+        0,
+    ),
+    "the command line": ("import backtick; backtick.main(['again', '--drain'])", 0),
+}
+
+
+@pytest.mark.parametrize("program", WITHOUT_A_URL)
+def test_a_program_without_a_url_is_told_once_where_its_jobs_are_queued_and_how_to_have_them_elsewhere(
+    project, data, monkeypatch, program
+):
+    monkeypatch.delenv("BT_DATABASE_URL", raising=False)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setenv("BT_PG_DATA", str(data))
+    (project.path / "again.py").write_text("import backtick\n@backtick.worker\ndef f(): f.schedule()\nf.schedule()\n")
+    code, times = WITHOUT_A_URL[program]
+    (project.path / "again.py").write_text("import backtick\nbacktick.worker(name='a')(lambda: backtick.schedule('b'))")
+    assert project.python("backtick.py", "install")[0] == 0
+
+    status, _, said = project.python("-c", code)
+
+    assert status == 0, said
+    warnings = [line for line in said.splitlines() if "embedded" in line and "INFO" not in line]
+    assert len(warnings) == times
+    assert all(str(data) in line and "set BT_DATABASE_URL" in line for line in warnings)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs root to become somebody else")

@@ -12,9 +12,8 @@ create or replace function bt_pause(p_queue text)
     set search_path from current
 as $$
 begin
-    if p_queue is null or char_length(p_queue) not between 1 and 200 then
-        raise exception 'bt_pause: the queue is "%"', left(p_queue, 60)
-            using errcode = 'invalid_parameter_value', hint = 'A queue''s name has 1 to 200 characters.';
+    if not exists (select from backtick_queue where queue = p_queue) then  -- else it is there, whatever its name
+        perform bt_check_queue('bt_pause', p_queue);
     end if;
 
     insert into backtick_setting as setting (queue, paused_at)
@@ -31,6 +30,7 @@ comment on function bt_pause is 'Claim nothing from a queue until bt_resume; fal
 --
 -- p_queue   the queue
 -- returns   whether it was paused
+-- raises    22023 invalid_parameter_value
 create or replace function bt_resume(p_queue text)
     returns boolean
     language plpgsql
@@ -38,16 +38,12 @@ create or replace function bt_resume(p_queue text)
     set search_path from current
 as $$
 begin
-    if p_queue is null or char_length(p_queue) not between 1 and 200 then
-        raise exception 'bt_resume: the queue is "%"', left(p_queue, 60)
-            using errcode = 'invalid_parameter_value', hint = 'A queue''s name has 1 to 200 characters.';
-    end if;
-
     update backtick_setting set paused_at = null where queue = p_queue and paused_at is not null;
     if found then
         perform bt_wake(p_queue, bt_now());
         return true;
     end if;
+    perform bt_check_queue('bt_resume', p_queue);
     return false;
 end;
 $$;

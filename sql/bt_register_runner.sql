@@ -35,11 +35,14 @@ begin
         raise exception 'bt_register_runner: an argument is null'
             using errcode = 'null_value_not_allowed', hint = 'Pass queues, host and pid; the others have defaults.';
     end if;
-    if cardinality(p_queues) = 0 or '' = any (p_queues) or array_position(p_queues, null) is not null or p_lease_ms < 1 then
+    if cardinality(p_queues) = 0 or p_lease_ms < 1 then
         raise exception 'bt_register_runner: queues are %, lease_ms is %', p_queues, p_lease_ms
             using errcode = 'invalid_parameter_value',
-                  hint = 'Name at least one queue, none of them empty; lease_ms is a positive number of milliseconds.';
+                  hint = 'Name at least one queue; lease_ms is a positive number of milliseconds.';
     end if;
+    perform bt_check_queue('bt_register_runner', served.queue)
+    from unnest(p_queues) as served (queue)
+    where not exists (select from backtick_queue as job where job.queue = served.queue);  -- else it is there, whatever its name
 
     perform bt_mend_sequences();
     insert into backtick_runner (host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at)

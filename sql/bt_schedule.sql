@@ -123,12 +123,13 @@ begin
         raise exception 'bt_schedule: the schedule''s name is "%"', left(p_name, 60)
             using errcode = 'invalid_parameter_value', hint = 'A schedule''s name has 1 to 200 characters.';
     end if;
-    if p_catch_up is null or p_catch_up not in ('once', 'all', 'skip')
-        or p_overlap is null or p_overlap not in ('skip', 'queue', 'allow')
-    then
-        raise exception 'bt_schedule: catch_up is "%", overlap is "%"', p_catch_up, p_overlap
-            using errcode = 'invalid_parameter_value',
-                  hint = 'catch_up is once, all or skip; overlap is skip, queue or allow.';
+    if p_catch_up is null or p_catch_up not in ('once', 'all', 'skip') then
+        raise exception 'bt_schedule: catch_up is "%"', p_catch_up
+            using errcode = 'invalid_parameter_value', hint = 'catch_up is once, all or skip.';
+    end if;
+    if p_overlap is null or p_overlap not in ('skip', 'queue', 'allow') then
+        raise exception 'bt_schedule: overlap is "%"', p_overlap
+            using errcode = 'invalid_parameter_value', hint = 'overlap is skip, queue or allow.';
     end if;
 
     insert into backtick_schedule as stored (

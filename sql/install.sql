@@ -30,6 +30,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 -- Jobs come in
 \ir bt_wake.sql
 \ir bt_freed.sql
+\ir bt_check_queue.sql
 \ir bt_check_job.sql
 \ir bt_enqueue.sql
 \ir bt_enqueue_many.sql
