@@ -72,6 +72,8 @@ begin
                     if v_busy and v_due.overlap = 'skip' then
                         v_due.skipped := v_due.skipped + 1;
                     else
+                        -- for its words; the queue has been through it, if it was ever asked
+                        perform bt_check_job(v_due.worker, v_due.args, 'default', v_now, v_due.priority, v_due.max_tries);
                         insert into backtick_queue as fired (
                             queue, name, args, priority, run_at, max_tries, created_at, schedule, scheduled_for, after_job)
                         values (
