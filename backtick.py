@@ -37,7 +37,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # What producers use      Errors, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
 # What runs jobs          Database, Forks, Pool, Poller, Keeper, Runner
 # The command line        python backtick.py myjobs, and the commands
-# The embedded database   for who has no database URL; above it are known only embedded_url(), warn_of_embedded()
+# The embedded database   for who has no database URL; nothing above knows more of it than embedded_url()
 #
 # Threads of a runner, and what each owns:
 #   poller     _Poller and its _Session, the main connection. It alone claims, hands out and reports
@@ -2532,7 +2532,7 @@ class _Connections:
                 is_told = self.is_told
             if database is None:
                 if not (self.config.database_url or is_told):
-                    warn_of_embedded()
+                    embedded_url(is_surprise=True)
                 return _Database(self.config)
             if not _is_readable(database.connection):
                 return database
@@ -4900,7 +4900,7 @@ def start(*, drain: bool = False, executor: Executor | None = None, **settings: 
     """
     config = Config.load(**settings)
     if not config.database_url:
-        warn_of_embedded()
+        embedded_url(is_surprise=True)
     return Runner(config, drain, executor)
 
 
@@ -5460,14 +5460,18 @@ _FIRST_SQL = "create role backtick login createdb\ncreate database backtick owne
 _OR_A_URL = "or set BT_DATABASE_URL to a PostgreSQL of yours"
 
 
-def embedded_url() -> str:
-    """The URL of the server of our own, which this starts or joins. Raises DatabaseUnavailable."""
+def embedded_url(is_surprise: bool = False) -> str:
+    """The URL of the server of our own, which this starts or joins. Raises DatabaseUnavailable.
+
+    `is_surprise`: the program may just have missed its URL, and its runners have another database; so say where it is.
+    """
+    if is_surprise:
+        _tell_of_embedded()
     return _embedded().start_or_join()
 
 
 @functools.cache  # hence once
-def warn_of_embedded() -> None:
-    """Say that a program goes on without a database URL: it may just have missed it, and its runners have another."""
+def _tell_of_embedded() -> None:
     log.warning(
         "no BT_DATABASE_URL is set, so jobs are queued in an embedded PostgreSQL of this machine's, in %s; "
         "set BT_DATABASE_URL to the database that your runners use",
