@@ -2407,7 +2407,7 @@ def test_a_claim_does_not_go_back_while_a_lock_stays_that_it_has_met(db, connect
     runner, other = register(db, names=NAMES), connect()
     call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 3)
     other.execute("begin")
-    call(other, "bt_cancel", p_id=1)
+    other.execute("select from backtick_queue where id = 1 for update")
     assert [job.id for job in claim(db, runner)] == [2]
     never_look_from_the_beginning(db)
 
@@ -4979,7 +4979,7 @@ def test_a_runner_starts_although_a_schedule_of_its_code_is_locked_and_stores_it
 def test_what_has_succeeded_and_cannot_be_stored_is_kept_and_not_run_again(
     db, clean_registry, runner, caplog, monkeypatch
 ):
-    monkeypatch.setattr(backtick._Poller, "REFUSED_S", 0.05)
+    monkeypatch.setattr(backtick._Reports, "REFUSED_S", 0.05)
     db.execute(
         "create function refuse() returns trigger language plpgsql as"
         " $$ begin if new.name = 'bad' then raise 'no'; end if; return new; end $$"
