@@ -234,7 +234,10 @@ begin
                            case
                                when bool_or(bt_locker(locked.xmax) is null)  -- not known: then as if there were many
                                then array_fill(pg_snapshot_xmin(pg_current_snapshot()), '{9}')
-                               else (v_floor.doubted || array_agg(distinct bt_locker(locked.xmax)))[:9]
+                               else (array(
+                                   select distinct known.xid
+                                   from unnest(v_floor.doubted || array_agg(bt_locker(locked.xmax))) as known (xid)
+                               ))[:9]
                            end
                     into v_floor.doubt_from, v_floor.doubted
                     from backtick_queue as locked
