@@ -2315,6 +2315,7 @@ class SightMachine(RuleBasedStateMachine):
         assert ids == due[:limit] if exact else len(ids) <= limit and ids == [id_ for id_ in due if id_ in ids]
 
 
+@pytest.mark.as_owner
 def test_a_second_after_a_job_became_due_and_free_any_claim_sees_it(db, connect):
     never_look_from_the_beginning(db)
     SightMachine.runners, SightMachine.clients = [connect() for _ in range(2)], [connect() for _ in range(2)]
@@ -3613,6 +3614,7 @@ def test_a_log_level_may_be_written_in_capitals():
     assert Config(log_level="INFO").log_level == "info"
 
 
+@pytest.mark.as_owner
 def test_a_schema_without_backtick_is_named_in_the_error(url, monkeypatch):
     monkeypatch.setenv("BT_SCHEMA", "nope")
 
