@@ -2186,7 +2186,7 @@ class _Database:
             self.begin: list[Call] = [(b"begin isolation level read committed", ()), _set_call(given, True)]
         else:
             if self.watchdog and self.connection.info.server_version >= 170_000:  # before, bt_revive does it
-                given["transaction_timeout"] = "30s"
+                given["transaction_timeout"] = f"{self.watchdog.limit_s * 1000:.0f}"
             self.connection.execute(*_set_call(given | _SESSION, False))
             with contextlib.suppress(
                 psycopg.errors.InvalidParameterValue
