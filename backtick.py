@@ -77,7 +77,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   - The poller waits for nothing that a worker may hold up, the keeper for nothing that the poller may. If the poller
 #     hangs all the same (in submit() of an executor, say), the keeper gives no more sign of life: others have its jobs.
 #   - Every wait has an end: poll_ms, a time-out of its own, or the watchdog's.
-#   - An exception is raised in a worker's thread only where it loses no lock: see _raise_in_thread.
+#   - An exception is raised in a worker's thread only among the project's own code: see _raise_in_thread.
 #   - Whatever is raised in a turn, each held job has a place afterwards: see _Poller._sort_out.
 #   - A due job is seen at the latest poll_ms after a slot is free for it, NOTIFY or not, or a second after it became
 #     visible, whatever stalled, committed late or rolled back: see the head of bt_claim.
@@ -3173,8 +3173,8 @@ class _Slot(_Run):
 # A thread cannot be killed. An exception can be raised in it, which comes when it next runs Python; but if that is in
 # code that has just taken a lock and does not say so yet (logging, queues, conditions, pools), nobody ever gives the
 # lock back. So it is raised only where nothing but the project's own code is at work between the call of the worker and
-# the innermost frame: code of the worker's package, and whatever is neither Python's nor installed. There `with` keeps
-# its word. Looked at are frames, hence what waits in C for a lock or a sleep is told when that ends.
+# the innermost frame: code of the worker's package, and whatever is neither Python's nor installed. There `with` on a
+# lock keeps its word; an __enter__ or an acquire() of the project's own may not, nor on 3.13 a Condition's __exit__. Looked at are frames, hence what waits in C for a lock or a sleep is told when that ends.
 
 _SET_ASYNC_EXC = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)(
     ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
