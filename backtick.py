@@ -3174,7 +3174,8 @@ class _Slot(_Run):
 # code that has just taken a lock and does not say so yet (logging, queues, conditions, pools), nobody ever gives the
 # lock back. So it is raised only where nothing but the project's own code is at work between the call of the worker and
 # the innermost frame: code of the worker's package, and whatever is neither Python's nor installed. There `with` on a
-# lock keeps its word; an __enter__ or an acquire() of the project's own may not, nor on 3.13 a Condition's __exit__. Looked at are frames, hence what waits in C for a lock or a sleep is told when that ends.
+# lock keeps its word; an __enter__ or an acquire() of the project's own may not, nor on 3.13 a Condition's __exit__.
+# Looked at are frames, hence what waits in C for a lock or a sleep is told when that ends.
 
 _SET_ASYNC_EXC = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)(
     ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
