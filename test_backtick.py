@@ -9551,7 +9551,10 @@ MAY_CALL = {
     **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule"], "admin"),
     **dict.fromkeys(["bt_show", "bt_key_of", "bt_list_sealed", "bt_reseal", "bt_reseal_schedule"], "admin"),
 }
-VIEWER_LACKS = {"backtick_job": {"args", "error"}, "backtick_recurring": {"args", "last_error"}}
+VIEWER_LACKS = {
+    "backtick_job": {"attempts", "result", "note", "args", "error"},
+    "backtick_recurring": {"args", "last_error"},
+}
 VIEWER_READS = ["backtick_job", "backtick_recurring", "backtick_runner", "backtick_setting"]
 
 

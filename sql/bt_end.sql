@@ -19,6 +19,7 @@
 -- p_started_at  when they were claimed; null: they were not
 -- p_errors      what went wrong, one for each of p_ids; null: what is stored stays
 -- p_crashes     crashes to be added
+-- p_results     what the workers returned, one for each of p_ids; null: nothing is kept
 -- returns       the ids of those that were there
 drop function if exists bt_end(bigint, bigint[], text, text);  -- of version 3
 create or replace function bt_end(
@@ -28,7 +29,8 @@ create or replace function bt_end(
     p_runner     bigint,
     p_started_at timestamptz,
     p_errors     jsonb[] default null,
-    p_crashes    int default 0
+    p_crashes    int default 0,
+    p_results    json[] default null
 )
     returns bigint[]
     language plpgsql
@@ -50,9 +52,13 @@ begin
             )
             insert into backtick_done (
                 id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
-                error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by)
+                error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by,
+                expires_at, tags, snoozes, attempts, result)
             select id, queue, name, args, priority, run_at, p_state, tries + p_tries, crashes + p_crashes, max_tries,
-                   case when p_errors is null then error else p_errors[array_position(p_ids, id)] end, p_runner, created_at, p_started_at, v_now, schedule, scheduled_for, enqueued_by
+                   case when p_errors is null then error else p_errors[array_position(p_ids, id)] end,
+                   p_runner, created_at, p_started_at, v_now, schedule, scheduled_for, enqueued_by,
+                   expires_at, tags, snoozes, attempts,
+                   case when p_results is not null then p_results[array_position(p_ids, id)] end
             from ended;
             get diagnostics v_count = row_count;
             exit;

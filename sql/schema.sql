@@ -24,6 +24,10 @@ create table if not exists backtick_queue (
     scheduled_for timestamptz,
     after_job  bigint,
     enqueued_by text       default bt_role(),
+    expires_at timestamptz,
+    tags       text[],
+    snoozes    int         not null default 0,
+    attempts   jsonb,
     constraint backtick_queue_id primary key (id),
     constraint backtick_queue_queue_is_short check (char_length(queue) between 1 and 200),
     constraint backtick_queue_name_is_short check (char_length(name) between 1 and 200),
@@ -142,6 +146,34 @@ comment on table backtick_cancel is 'Jobs that somebody canceled while they ran:
 comment on column backtick_cancel.job is 'The job; a row whose job has ended is removed by bt_revive.';
 comment on column backtick_cancel.asked_at is 'When it was asked for.';
 
+-- ---- backtick_progress: how far running jobs say they are ----------------------
+
+create table if not exists backtick_progress (
+    job      bigint      not null,
+    share    real,
+    note     text,
+    noted_at timestamptz not null,
+    constraint backtick_progress_job primary key (job),
+    constraint backtick_progress_share_is_0_to_1 check (share between 0 and 1),
+    constraint backtick_progress_note_is_short check (char_length(note) <= 500)
+);
+comment on table backtick_progress is 'What running jobs last said of themselves, a row each; bt_revive removes those of jobs that have ended.';
+comment on column backtick_progress.job is 'The job.';
+comment on column backtick_progress.share is 'How much of it is done, 0 to 1; null: it did not say.';
+comment on column backtick_progress.note is 'What it does, for people; at most 500 characters; null: it did not say.';
+comment on column backtick_progress.noted_at is 'When it said so.';
+
+-- ---- backtick_waiter: the jobs whose end somebody waits for --------------------
+
+create table if not exists backtick_waiter (
+    job         bigint      not null,
+    waits_until timestamptz not null,
+    constraint backtick_waiter_job primary key (job)
+);
+comment on table backtick_waiter is 'Jobs whose end is to be notified; bt_revive removes those nobody waits for any more.';
+comment on column backtick_waiter.job is 'The job.';
+comment on column backtick_waiter.waits_until is 'When the last of those who wait for it gives up.';
+
 -- ---- backtick_done: the jobs that have ended --------------------------------
 
 create table if not exists backtick_done (
@@ -163,6 +195,11 @@ create table if not exists backtick_done (
     schedule    text,
     scheduled_for timestamptz,
     enqueued_by text,
+    expires_at  timestamptz,
+    tags        text[],
+    snoozes     int         not null default 0,
+    attempts    jsonb,
+    result      json,
     constraint backtick_done_id primary key (id),
     constraint backtick_done_state_is_an_end check (state in ('done', 'exceeded', 'canceled'))
 );
@@ -310,6 +347,22 @@ begin
     end if;
 
     if not exists (
+        select from pg_attribute where attrelid = 'backtick_queue'::regclass and attname = 'attempts' and not attisdropped
+    ) then
+        alter table backtick_queue
+            add column expires_at timestamptz,
+            add column tags text[],
+            add column snoozes int not null default 0,
+            add column attempts jsonb;
+        alter table backtick_done
+            add column if not exists expires_at timestamptz,
+            add column if not exists tags text[],
+            add column if not exists snoozes int not null default 0,
+            add column if not exists attempts jsonb,
+            add column if not exists result json;
+    end if;
+
+    if not exists (
         select from pg_attribute where attrelid = 'backtick_schedule'::regclass and attname = 'caught_up' and not attisdropped
     ) then
         alter table backtick_schedule add column caught_up int not null default 0;
@@ -350,6 +403,15 @@ comment on column backtick_claim.floor is 'Where the next claim of a runner with
 comment on column backtick_schedule.caught_up is 'How many fires of one outage have been looked at so far, by catch_up all.';
 comment on column backtick_queue.enqueued_by is 'The role that enqueued it, as bt_role told it; null: before roles were recorded.';
 comment on column backtick_done.enqueued_by is 'The role that enqueued it; null: before roles were recorded.';
+comment on column backtick_queue.expires_at is 'If it has not begun by then it ends as canceled, with the reason expired; null: never.';
+comment on column backtick_queue.tags is 'Words by which people find it; null: none.';
+comment on column backtick_queue.snoozes is 'How often its worker put it off without using a try.';
+comment on column backtick_queue.attempts is 'What became of it so far, an array of objects, oldest first, the last ten failures at most: see bt_job_of; null: nothing yet.';
+comment on column backtick_done.expires_at is 'By when it had to begin; null: no matter when.';
+comment on column backtick_done.tags is 'Words by which people find it; null: none.';
+comment on column backtick_done.snoozes is 'How often its worker put it off without using a try.';
+comment on column backtick_done.attempts is 'What became of it before it ended, as in backtick_queue; null: nothing.';
+comment on column backtick_done.result is 'What its worker returned, encoded as arguments are; {"$sealed": text} if they were sealed; null: None, or nothing that can be kept.';
 
 -- ---- Indexes ----------------------------------------------------------------
 
@@ -448,9 +510,17 @@ create or replace view backtick_job as
            job.scheduled_for,
            asked.asked_at as cancel_asked_at,
            job.error ->> 'class' as error_class,
-           job.enqueued_by
+           job.enqueued_by,
+           job.expires_at,
+           job.tags,
+           job.snoozes,
+           job.attempts,
+           null::json as result,
+           said.share as progress,
+           said.note
     from backtick_queue as job
     left join backtick_cancel as asked on asked.job = job.id
+    left join backtick_progress as said on said.job = job.id
     left join (
         select claim.id as claim, claim.runner, claim.claimed_at, unnest(claim.jobs) as job
         from backtick_claim as claim
@@ -458,9 +528,9 @@ create or replace view backtick_job as
     union all
     select id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
            created_at, started_at, finished_at, runner, error, schedule, scheduled_for, null,
-           error ->> 'class', enqueued_by
+           error ->> 'class', enqueued_by, expires_at, tags, snoozes, attempts, result, null, null
     from backtick_done;
-comment on view backtick_job is 'Every job: state is queued, running, done, exceeded or canceled; tries counts a running one; cancel_asked_at: somebody canceled it while it ran; error_class: of the last failure, for those who may not read error.';
+comment on view backtick_job is 'Every job: state is queued, running, done, exceeded or canceled; tries counts a running one; cancel_asked_at: somebody canceled it while it ran; error_class: of the last failure, for those who may not read error; progress and note: what a running one said of itself.';
 
 -- ---- backtick_recurring: every schedule -------------------------------------
 
