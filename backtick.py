@@ -2734,16 +2734,19 @@ class _Fork:
 
     def __init__(self) -> None:
         self.kept: weakref.WeakSet[Any] = weakref.WeakSet()  # what has a fileno(); added to by any thread
-        self.dead: socket.socket | None = None  # nobody is at its other end
+        self.dead: list[socket.socket] = []  # the first, at whose other end nobody is; added by any thread
         self.handlers: dict[int, tuple[Any, Any]] = {}  # by signal: ours, and what was there before
         self.thread = threading.local()  # its `held_back`: the signals that it blocks while it forks
         os.register_at_fork(before=self._before, after_in_parent=self._let_through, after_in_child=self._in_child)
 
     def keep_from_children(self, *opened: Any) -> None:
         """No child is to hold these connections, sockets, pipes open: who is at their other end sees when we die."""
-        if self.dead is None:  # made in time: a child may find that no descriptor is free
-            self.dead, other = socket.socketpair()
+        if not self.dead:  # made in time: a child may find that no descriptor is free
+            mine, other = socket.socketpair()
             other.close()
+            self.dead.append(mine)
+            if self.dead[0] is not mine:  # another thread was first
+                mine.close()
         self.kept.update(opened)
 
     def handle_signals(self, handler: Callable[..., None]) -> None:
@@ -2772,7 +2775,7 @@ class _Fork:
         for opened in self.kept:
             with contextlib.suppress(OSError, psycopg.Error):  # it is closed
                 # Not close(): it says farewell to the server, or whoever has the old number closes another's file.
-                os.dup2(cast(socket.socket, self.dead).fileno(), opened.fileno(), inheritable=False)
+                os.dup2(self.dead[0].fileno(), opened.fileno(), inheritable=False)
         self.kept.clear()
         _connections.start_afresh()
         # None of the threads is here that executors wait for at the end: not the one that forked either, which would

@@ -5,6 +5,8 @@
 -- A runner's connections hold a shared session lock on its id. The server drops it with the last
 -- connection of a process that died, and bt_revive, which asks for it exclusively, gets it.
 -- Registering takes the lock before the row is visible, so a new runner is never found without.
+-- Where jobs that were due at once come from the future, since the server's clock went back, its first sign of life does
+-- so too: see bt_follow_clock.
 --
 -- p_queues    the queues it serves
 -- p_host, p_pid  where it runs, for people
@@ -28,6 +30,7 @@ create or replace function bt_register_runner(
 as $$
 declare
     v_now    timestamptz := bt_now();
+    v_ahead  timestamptz;
     v_runner bigint;
 begin
     if p_queues is null or p_host is null or p_pid is null or p_names is null
@@ -45,8 +48,15 @@ begin
     where not exists (select from backtick_queue as job where job.queue = served.queue);  -- else it is there, whatever its name
 
     perform bt_mend_sequences();
+    select job.created_at into v_ahead
+    from backtick_queue as job
+    where job.queue = any (p_queues)
+      and job.run_at > v_now
+      and job.run_at <= job.created_at
+      and job.created_at > v_now + interval '5 s'
+    limit 1;
     insert into backtick_runner (host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at)
-    values (p_host, p_pid, p_queues, p_names, p_lease_ms, p_lock, v_now, v_now)
+    values (p_host, p_pid, p_queues, p_names, p_lease_ms, p_lock, v_now, coalesce(v_ahead, v_now))
     returning id into v_runner;
 
     if p_lock then

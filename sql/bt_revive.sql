@@ -168,7 +168,8 @@ comment on function bt_revive_jobs is 'Queue jobs of a dead runner again, or end
 --
 -- Signs of life from the future would hide for so long that a runner is dead, and jobs that were due at once when
 -- they came would wait for so long. Jobs for a time of their own keep it. Told by a sign of life that is more than
--- five seconds ahead. What somebody has locked is left for the next time.
+-- five seconds ahead, which bt_heartbeat leaves alone as well: the signs are put right last, once no such job is
+-- locked any more, so that whatever is in the way, a lock or a cancel, all is tried again within a second.
 create or replace function bt_follow_clock(p_now timestamptz)
     returns void
     language plpgsql
@@ -194,6 +195,14 @@ begin
         for no key update skip locked
     ) as free
     where job.id = free.id;
+    if exists (
+        select from backtick_queue as locked
+        where locked.created_at > p_now
+          and locked.run_at <= locked.created_at
+          and locked.run_at > p_now)
+    then
+        return;
+    end if;
 
     update backtick_runner as runner
     set heartbeat_at = least(runner.heartbeat_at, p_now),
