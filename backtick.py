@@ -4479,7 +4479,7 @@ class _Poller:
         self.held |= {job.id: job for job in jobs}
         self.fresh += jobs
         if jobs:
-            self.asleep_until = self.deaf_until = None  # bt_claim has woken this runner
+            self.asleep_until = self.deaf_until = None  # bt_claim may have woken this runner
             self.is_heavy = sum([len(job.args) for job in self.fresh]) > self.HEAVY_BYTES
         return len(jobs)
 

@@ -1912,9 +1912,65 @@ def test_a_sleeping_runner_is_notified_and_an_awake_one_is_not(db, connect):
     asleep = notifications(listener)
     claim(db, runner, queue="mail")
     enqueue(db, p_queue="mail")
-    awake_again = notifications(listener)
+    after_one_job = notifications(listener)
+    for _ in range(2):  # it gets all that it can take, again and again: it is busy
+        claim(db, runner, queue="mail")
+    enqueue(db, p_queue="mail")
+    busy = notifications(listener)
 
-    assert (while_awake, for_others, asleep, awake_again) == ([], [], ["mail"], [])
+    assert (while_awake, for_others, asleep, after_one_job, busy) == ([], [], ["mail"], ["mail"], [])
+
+
+def test_a_runner_that_takes_many_jobs_at_once_is_awake_and_one_that_finds_fewer_is_not(db, connect):
+    runner, listener = register(db), connect()
+    listener.execute("listen backtick")
+    told = []
+
+    for count, limit in ((8, 8), (8, 9)):
+        call(db, "bt_sleep", p_runner=runner, p_poll_ms=600_000)
+        call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * count)
+        assert len(claim(db, runner, limit)) == count
+        notifications(listener)
+        enqueue(db, "a")
+        told.append(notifications(listener))
+        assert len(claim(db, runner)) == 1
+
+    assert told == [[], ["default"]]
+
+
+def test_a_runner_under_light_load_writes_its_row_once_in_half_the_time_that_it_sleeps(db):
+    stop_clock(db, 0)
+    runner, versions = register(db), set()
+    for n in range(1, 101):
+        stop_clock(db, n / 10)
+        ((sleep_ms, _),) = call(db, "bt_sleep", p_runner=runner, p_poll_ms=5000)
+        ((ctid, left_s),) = db.execute("select ctid, extract(epoch from asleep_until - bt_now()) from backtick_runner")
+        versions.add(ctid)
+        assert 2.5 <= left_s <= 5
+        assert sleep_ms <= left_s * 1000
+        assert claim(db, runner) == []
+        enqueue(db, "a")
+        complete(db, claim(db, runner)[0])
+
+    assert len(versions) == 4  # in ten seconds
+
+
+def test_a_runner_that_is_woken_for_each_job_hardly_writes_its_row(db, clean_registry, runner):
+    count_updates = (
+        "create table written (n int); create function note() returns trigger language plpgsql as"
+        " $$ begin insert into {0}.written values (1); return null; end $$;"
+        " create trigger written after update on backtick_runner for each row execute function note()"
+    )
+    db.execute(count_updates.format(db.execute("select current_schema()").fetchone()[0]))
+    backtick.register(lambda: None, "a")
+    runner(poll_ms=3_600_000, lease_ms=3_600_000, pool_size=1)
+    wait_until(lambda: db.execute("select asleep_until from backtick_runner").fetchone()[0], "the runner to lie down")
+
+    for n in range(1, 41):
+        enqueue(db, "a")
+        wait_for_states(db, {"done": n})
+
+    assert db.execute("select count(*) from written").fetchone()[0] < 10
 
 
 @pytest.mark.parametrize("function", ["bt_enqueue", "bt_enqueue_many"])
@@ -4917,15 +4973,120 @@ def test_when_the_servers_clock_goes_back_jobs_that_were_due_at_once_are_due_and
     assert job_of(db, later).state == "queued"
 
 
-STRANGERS_LOCKS = {
-    "backtick_queue": "a job's row that runs",
-    "backtick_claim": "",
-    "backtick_schedule": "",
-    "backtick_setting": "",
-    "backtick_cancel": "",
-    "backtick_uptime": "",
-    "backtick_done": "",
+STRANGERS_LOCKS = [
+    "backtick_queue",
+    "backtick_claim",
+    "backtick_runner",
+    "backtick_schedule",
+    "backtick_setting",
+    "backtick_cancel",
+    "backtick_uptime",
+    "backtick_done",
+    "backtick_freed",
+]
+REPORTS = {
+    "bt_complete(%(claim)s, array[%(job)s::bigint])",
+    "bt_fail(%(claim)s, array[%(job)s::bigint], array['{}'::jsonb])",
+    "bt_release(%(claim)s, array[%(job)s::bigint])",
+    "bt_cancel_held(%(claim)s, array[%(job)s::bigint])",
 }
+CALLS_OF_A_RUNNER = [
+    "bt_claim(%(runner)s, 'default', 4, array['a'])",
+    "bt_sleep(%(runner)s, 1000)",
+    "bt_heartbeat(%(runner)s)",
+    "bt_attach(%(runner)s)",
+    "bt_locked(%(claim)s, array[%(job)s::bigint])",
+    "bt_holds(%(runner)s)",
+    "bt_cancel_asked(%(runner)s)",
+    "bt_release_except(%(runner)s, array[%(job)s::bigint])",
+    "bt_revive(%(runner)s)",
+    "bt_end_stuck()",
+    "bt_run_due()",
+    "bt_declare(array['tick'])",
+    "bt_remove_old(1, 1, 1000)",
+    "bt_register_runner(array['default'], 'h', 1)",
+    *sorted(REPORTS),
+    "bt_unregister_runner(%(runner)s)",
+]
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("table", STRANGERS_LOCKS)
+def test_no_call_of_a_runner_waits_for_a_strangers_lock_but_the_report_of_the_very_job(db, connect, table):
+    runner, dead = register(db, lock=True), register(db, ["other"])
+    call(db, "bt_schedule_recurring", p_name="tick", p_worker="a", p_interval_ms=1000)
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 3)
+    call(db, "bt_enqueue", p_name="a", p_args="[]", p_queue="other")
+    complete(db, claim(db, runner)[0])
+    job, free = claim(db, runner)[0], 3
+    claim(db, dead, queue="other")
+    call(db, "bt_pause", p_queue="another")
+    call(db, "bt_cancel", p_id=job.id)
+    db.execute("update backtick_runner set unlocked_at = bt_now() - interval '1 h', asleep_until = bt_now()")
+    db.execute("update backtick_runner set heartbeat_at = '-infinity' where id = %s", [dead])
+    db.execute("update backtick_schedule set next_run_at = bt_now() - interval '1 s', declared_at = bt_now()")
+    db.execute("select bt_freed(array[%s])", [free])
+    db.execute("set lock_timeout = 100")
+    stranger, waited = connect(), set()
+
+    with stranger.transaction():
+        where = f"where id <> {free}" if table == "backtick_queue" else ""
+        assert stranger.execute(f"select from {table} {where} for update").rowcount > 0
+        for each in CALLS_OF_A_RUNNER:
+            with contextlib.suppress(psycopg.Rollback), db.transaction():
+                try:
+                    rows = db.execute(
+                        f"select * from {each}", {"runner": runner, "claim": job.claim, "job": job.id}
+                    ).fetchall()
+                except errors.LockNotAvailable:
+                    waited.add(each)
+                else:
+                    if each.startswith("bt_claim"):
+                        assert [row[1] for row in rows] == [free]
+                raise psycopg.Rollback
+
+    of_the_job = {"backtick_claim": REPORTS, "backtick_queue": {each for each in REPORTS if "release" not in each}}
+    assert waited == of_the_job.get(table, set())
+
+
+def test_a_runner_that_is_being_given_up_gets_no_job_and_one_that_claims_is_not_given_up(db, connect):
+    runner, other = register(db), connect()
+    enqueue(db, "a")
+    enqueue(db, "a")
+    db.execute("update backtick_runner set heartbeat_at = '-infinity'")
+
+    with other.transaction():
+        assert len(claim(other, runner)) == 1
+        call(db, "bt_revive")
+        assert db.execute("select count(*) from backtick_runner").fetchone() == (1,)
+    with other.transaction():
+        call(other, "bt_revive")
+        assert claim(db, runner) == []
+    with pytest.raises(errors.NoDataFound):
+        claim(db, runner)
+
+    assert states(db) == {"queued": 2}
+
+
+def test_a_runner_whose_row_was_locked_is_given_its_lease_to_show_life_once_it_is_free(db, connect):
+    stop_clock(db, 0)
+    alive, dead, stranger = register(db), register(db), connect()
+    call(db, "bt_revive")  # it keeps in mind since when the server has run
+    there = "select array_agg(id order by id) from backtick_runner"
+
+    with stranger.transaction():
+        stranger.execute("select from backtick_runner for update")
+        stop_clock(db, 100)
+        assert call(db, "bt_heartbeat", p_runner=alive) == [(True,)]
+        call(db, "bt_revive")
+    stop_clock(db, 125)
+    call(db, "bt_revive")
+    assert db.execute(there).fetchone() == ([alive, dead],)
+
+    call(db, "bt_heartbeat", p_runner=alive)
+    stop_clock(db, 131)
+    call(db, "bt_revive")
+    assert db.execute(there).fetchone() == ([alive],)
 
 
 @pytest.mark.as_owner

@@ -93,9 +93,11 @@ declare
     c_most_bytes constant int := 33554432;
     c_pages      constant int := 8;
     c_most_look  constant int := 10000;
+    c_many       constant int := 8;
     v_now       timestamptz;
     v_runner    record;
     v_floor     backtick_floor;
+    v_was_short boolean;
     v_times     timestamptz[];
     v_ids       bigint[];
     v_look      int;
@@ -129,7 +131,7 @@ begin
     perform pg_advisory_xact_lock('backtick_queue'::regclass::oid::int, hashtext(p_queue));
     v_now := bt_now();
 
-    select runner.asleep_until is not null as is_asleep, exists (
+    select runner.asleep_until > v_now as is_asleep, exists (
                select from backtick_setting as setting
                where setting.queue = p_queue
                  and setting.paused_at is not null
@@ -145,6 +147,7 @@ begin
         return;
     end if;
     v_floor := bt_floor(p_queue, p_names, v_now, p_whole);
+    v_was_short := v_floor.is_short;
     v_times := v_floor.times;
     v_ids := v_floor.ids;
 
@@ -324,9 +327,12 @@ begin
         return;
     end if;
 
-    -- From here to the commit the runner cannot be given up for dead: its jobs may have become free just so.
-    perform from backtick_runner as runner where runner.id = p_runner for key share skip locked;
-    if not found then
+    -- From here to the commit the runner cannot be given up for dead: its jobs may have become free just so. A lock on
+    -- its row would say so too, and would be a stranger's to take. It is bt_revive's before it removes the row: who gets
+    -- it here is not being given up, and that he was not before is read anew.
+    if not pg_try_advisory_xact_lock_shared('backtick_claim'::regclass::oid::int, (p_runner % 2147483647)::int)
+        or not exists (select from backtick_runner as runner where runner.id = p_runner)
+    then
         return;
     end if;
     v_kept := set_config(bt_floor_name(p_queue), v_floor::text, false);
@@ -339,10 +345,13 @@ begin
             v_floor, v_free)
     returning backtick_claim.id into v_claim;
 
-    if v_runner.is_asleep then
+    -- Busy: nobody need notify it. To say so and to lie down again writes two versions of the row, which a held snapshot
+    -- keeps, for all who enqueue to read. So who gets fewer jobs than it can take, or few, stays down, and is notified.
+    if v_runner.is_asleep and not v_floor.is_short and (cardinality(v_free) >= c_many or not v_was_short) then
         update backtick_runner as runner
         set asleep_until = null
-        where runner.id = p_runner;
+        from (select awake.id from backtick_runner as awake where awake.id = p_runner for no key update skip locked) as free
+        where runner.id = free.id;
     end if;
 
     return query

@@ -82,7 +82,12 @@ begin
     end if;
 
     perform pg_advisory_lock_shared('backtick_runner'::regclass::oid::int, (p_runner % 2147483647)::int);
-    update backtick_runner set unlocked_at = null where id = p_runner and unlocked_at is not null;
+    update backtick_runner as runner
+    set unlocked_at = null
+    from (
+        select id from backtick_runner where id = p_runner and unlocked_at is not null for no key update skip locked
+    ) as free
+    where runner.id = free.id;
     return exists (select from backtick_runner where id = p_runner);
 end;
 $$;

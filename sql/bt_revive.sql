@@ -7,12 +7,13 @@
 -- were cut come back. When the server itself was restarted, or a standby promoted, no lock is looked
 -- at for ten seconds, and a lease counts from then: nobody could give a sign of life before. See
 -- backtick_uptime. Judged is the runner, never how long a job runs. A claim
--- whose runner is gone for whatever reason is an orphan, and revived too.
+-- whose runner is gone for whatever reason is an orphan, and revived too. Of a runner whose row somebody has locked no
+-- sign of life can be stored: its lease counts from when its row was last found locked, which the session keeps.
 --
 -- A death counts in crashes, not in tries. After the first a job is due at once, after further ones
 -- with back-off; a job that was running in p_max_crashes runners that died is exceeded.
 --
--- Locks: runner rows, then claim rows, then job rows, as everywhere; locked ones are left to whoever
+-- Locks: runner rows, then the runner's own lock, which a claim of it that is under way shares, then claim rows, then job rows, as everywhere; locked ones are left to whoever
 -- holds them, so any number of runners may call this at once. What is locked, or cannot be moved, holds up nothing else:
 -- the rest of its claim is revived, and it stays in the claim for the next call. A call goes on for a second, about.
 --
@@ -39,7 +40,9 @@ declare
     c_comeback constant interval := '10 s';
     v_now    timestamptz := bt_now();
     v_since  timestamptz;
-    v_runner backtick_runner;
+    v_silent bigint[];
+    v_free   bigint[];
+    v_runner record;
     v_claim  backtick_claim;
     v_ids    bigint[];
     v_left   bigint[];
@@ -64,20 +67,40 @@ begin
     end if;
 
     perform bt_follow_clock(v_now);
+    v_silent := array(
+        select silent.id
+        from backtick_runner as silent
+        where silent.id is distinct from p_runner
+          and greatest(silent.heartbeat_at, v_since) < v_now - silent.lease_ms * interval '1 ms'
+    );
+    if v_silent <> '{}' then
+        v_free := array(select free.id from backtick_runner as free where free.id = any (v_silent) for share skip locked);
+        perform set_config('backtick.locked_' || silent.id, extract(epoch from v_now)::text, false)
+        from unnest(v_silent) as silent (id)
+        where silent.id <> all (v_free);
+        v_silent := array(
+            select silent.id
+            from backtick_runner as silent
+            where silent.id = any (v_free)
+              and coalesce(
+                  to_timestamp(nullif(current_setting('backtick.locked_' || silent.id, true), '')::float8)
+                  < v_now - silent.lease_ms * interval '1 ms', true)
+        );
+    end if;
     for v_runner in
-        select suspect.*
+        select suspect.id, suspect.unlocked_at
         from backtick_runner as suspect
-        where suspect.id is distinct from p_runner
-          and (greatest(suspect.heartbeat_at, v_since) < v_now - suspect.lease_ms * interval '1 ms'
-               or suspect.locked
-              and v_since < v_now - c_comeback
-              and pg_try_advisory_xact_lock('backtick_runner'::regclass::oid::int, (suspect.id % 2147483647)::int))
+        where suspect.id = any (v_silent)
+           or suspect.id is distinct from p_runner
+          and suspect.locked
+          and v_since < v_now - c_comeback
+          and pg_try_advisory_xact_lock('backtick_runner'::regclass::oid::int, (suspect.id % 2147483647)::int)
         for update skip locked
     loop
-        if greatest(v_runner.heartbeat_at, v_since) < v_now - v_runner.lease_ms * interval '1 ms'
-            or v_runner.unlocked_at <= v_now - c_pause
-        then
-            delete from backtick_runner as dead where dead.id = v_runner.id;
+        if v_runner.id = any (v_silent) or v_runner.unlocked_at <= v_now - c_pause then
+            delete from backtick_runner as dead
+            where dead.id = v_runner.id
+              and pg_try_advisory_xact_lock('backtick_claim'::regclass::oid::int, (dead.id % 2147483647)::int);
         elsif v_runner.unlocked_at is null then
             update backtick_runner as suspect set unlocked_at = v_now where suspect.id = v_runner.id;
         end if;
