@@ -74,6 +74,7 @@ import pickle
 import pwd
 import random
 import re
+import reprlib
 import shlex
 import shutil
 import signal
@@ -1829,6 +1830,7 @@ def test_what_makes_no_sense_is_refused_by_the_other_functions_too(db):
         "bt_pause('')",
         "bt_resume('')",
         "bt_cancel_all('')",
+        "bt_unschedule(null)",
         "bt_sleep(1, 0)",
         "bt_sleep(999, 1000)",
         "bt_revive(p_max_crashes => 0)",
@@ -3116,6 +3118,137 @@ def test_calls_that_cannot_work_fail_at_the_call_and_queue_nothing(db, add):
             call_()
 
     assert states(db) == {}
+
+
+WRONG_KINDS = [None, "abc", 1.5, True, 2**70, print, b"abc", decimal.Decimal(1), [], {}]
+NO_VALUE, NO_SWITCH = [None], [None, True]  # what is right all the same, where leaving it out, or True, is one
+TEXT, TEXT_OR_NONE, LISTS = ["abc"], [None, "abc"], [[], {}]
+
+
+def doors_of_python(conn):
+    """Each parameter of each public function, but for text that other tests look at, as a function; what is right there."""
+    tomorrow, call_ = dt.timedelta(1), backtick.schedule
+
+    def declared(decorator, function=lambda: None):
+        backtick._schedules.clear(), backtick._by_name.clear(), backtick._by_function.clear()
+        decorator(function)
+
+    doors = {
+        "cancel job": (lambda v: backtick.cancel(v, conn=conn), []),
+        "cancel conn": (lambda v: backtick.cancel(1, conn=v), NO_VALUE),
+        "acancel job": (lambda v: asyncio.run(backtick.acancel(v)), []),
+        "acancel conn": (lambda v: asyncio.run(backtick.acancel(1, conn=v)), NO_VALUE),
+        "cancel_all queue": (lambda v: backtick.cancel_all(queue=v, conn=conn), TEXT_OR_NONE),
+        "cancel_all worker": (lambda v: backtick.cancel_all(worker=v, conn=conn), TEXT_OR_NONE),
+        "pause queue": (lambda v: backtick.pause(v, conn=conn), TEXT),
+        "resume queue": (lambda v: backtick.resume(v, conn=conn), TEXT),
+        "unschedule name": (lambda v: backtick.unschedule(v, conn=conn), TEXT),
+        "schedule worker": (lambda v: call_(v, conn=conn), TEXT),
+        "schedule conn": (lambda v: call_("a", conn=v), NO_VALUE),
+        "schedule_at when": (lambda v: backtick.schedule_at(v, "a", conn=conn), []),
+        "schedule_at worker": (lambda v: backtick.schedule_at(tomorrow, v, conn=conn), TEXT),
+        "schedule_many worker": (lambda v: backtick.schedule_many(v, [()], conn=conn), TEXT),
+        "schedule_many calls": (lambda v: backtick.schedule_many("a", v, conn=conn), [[]]),
+        "schedule_many call": (lambda v: backtick.schedule_many("a", [v], conn=conn), LISTS),
+        "aschedule worker": (lambda v: asyncio.run(backtick.aschedule(v)), TEXT),
+        "aschedule_at when": (lambda v: asyncio.run(backtick.aschedule_at(v, "a")), []),
+        "aschedule_many calls": (lambda v: asyncio.run(backtick.aschedule_many("a", v)), [[]]),
+        "schedule_recurring interval": (lambda v: backtick.schedule_recurring(v, "a", conn=conn), []),
+        "schedule_recurring worker": (lambda v: backtick.schedule_recurring(1000, v, conn=conn), TEXT),
+        "schedule_cron spec": (lambda v: backtick.schedule_cron(v, "a", conn=conn), []),
+        "schedule_cron worker": (lambda v: backtick.schedule_cron("@daily", v, conn=conn), TEXT),
+        "schedule_cron tz": (lambda v: backtick.schedule_cron("@daily", "a", tz=v, conn=conn), []),
+        "cron spec": (lambda v: declared(backtick.cron(v, name="s")), []),
+        "cron args": (lambda v: declared(backtick.cron("@daily", name="s", args=v), lambda *_: None), [[]]),
+        "cron function": (lambda v: declared(backtick.cron("@daily", name="s"), v), [print]),
+        "recurring interval": (lambda v: declared(backtick.recurring(v, name="s")), []),
+        "recurring hours": (lambda v: declared(backtick.recurring(hours=v, name="s")), [1.5]),
+        "worker function": (lambda v: declared(backtick.worker, v), NO_VALUE),
+        "register function": (lambda v: declared(backtick.register, v), [print]),
+        "unregister worker": (lambda v: backtick.unregister(v), TEXT),
+        "install config": (lambda v: backtick.install(v), NO_VALUE),
+        "make_roles config": (lambda v: backtick.make_roles(v), NO_VALUE),
+        "make_roles own_jobs_only": (lambda v: backtick.make_roles(None, v), NO_SWITCH),
+        "rebuild config": (lambda v: backtick.rebuild(v), NO_VALUE),
+        "rebuild force": (lambda v: backtick.rebuild(None, v), [True]),
+        "start drain": (lambda v: backtick.start(drain=v), [True]),
+        "start executor": (lambda v: backtick.start(executor=v), NO_VALUE),
+        "start pool_size": (lambda v: backtick.start(pool_size=v), [None, decimal.Decimal(1)]),
+    }
+    for option, right in {
+        **{"name": TEXT_OR_NONE, "kwargs": [None, {}], "queue": TEXT_OR_NONE, "priority": NO_VALUE},
+        **{"max_tries": NO_VALUE, "catch_up": [], "overlap": []},
+    }.items():
+        doors |= {
+            f"schedule_recurring {option}": (
+                lambda v, o=option: backtick.schedule_recurring(1000, "a", conn=conn, **{o: v}),
+                right,
+            ),
+            f"cron {option}": (lambda v, o=option: declared(backtick.cron("@daily", **{"name": "s"} | {o: v})), right),
+        }
+    for option, right in {
+        **{"name": TEXT_OR_NONE, "queue": TEXT_OR_NONE, "priority": NO_VALUE, "max_tries": NO_VALUE},
+        **{"timeout_ms": NO_VALUE, "process": [True], "sealed": NO_SWITCH, "interrupt": [True]},
+    }.items():
+        doors[f"register {option}"] = (
+            lambda v, o=option: declared(functools.partial(backtick.register, **{"name": "w"} | {o: v})),
+            right,
+        )
+        doors[f"worker {option}"] = (lambda v, o=option: declared(backtick.worker(**{"name": "w"} | {o: v})), right)
+    return doors
+
+
+def test_each_public_function_is_a_door():
+    functions = {name for name in backtick.__all__ if inspect.isfunction(getattr(backtick, name))}
+    options = doors_of_python(None).keys()
+
+    assert functions == {name.partition(" ")[0] for name in options} | {"current_job", "registered_workers"}
+    assert {f"worker {name}" for name in inspect.signature(backtick.worker).parameters} <= options
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("function", dict.fromkeys(door.partition(" ")[0] for door in doors_of_python(None)))
+def test_a_value_of_a_wrong_kind_is_refused_with_value_and_rule_and_nothing_is_done(
+    db, connect, clean_registry, function
+):
+    conn = connect()
+    doors = {door: how for door, how in doors_of_python(conn).items() if door.partition(" ")[0] == function}
+
+    with conn.transaction():
+        for (door, (enter, right)), value in itertools.product(doors.items(), WRONG_KINDS):
+            if any(type(value) is type(fine) and value == fine for fine in right):
+                continue  # what happens then other tests say
+            said = refusal_of(enter, value)
+            named = [
+                repr(value),
+                reprlib.repr(value),
+                f" {type(value).__name__};",
+                "builtins.print",
+                "given none",
+                f'"{value}"',
+            ]
+            assert any(name in said for name in named), (door, value, said)
+            assert re.search("must be|pass|needs|take|is a tuple|is a function|is text|at most|decorate", said), (
+                door,
+                value,
+                said,
+            )
+        assert conn.execute("select 1").fetchone() == (1,)  # its transaction goes on
+
+    tables = ("backtick_queue", "backtick_done", "backtick_schedule", "backtick_setting", "backtick_runner")
+    assert [db.execute(f"select count(*) from {table}").fetchone() for table in tables] == [(0,)] * 5
+    assert all(not database.connection.info.transaction_status for database in backtick._connections.idle)
+
+
+def refusal_of(enter, value):
+    """What the error says that a way in raises for a value: a ValueError or TypeError, and none of the database's."""
+    try:
+        result = enter(value)
+    except (TypeError, ValueError, UnknownWorker) as error:
+        return str(error)
+    except Exception as error:
+        pytest.fail(f"{value!r} raises {type(error)}: {error}")
+    pytest.fail(f"{value!r} is taken: {result!r}")
 
 
 CALLS = """
