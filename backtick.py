@@ -4709,6 +4709,7 @@ class _Keeper:
     COMEBACK_S = 10.0  # they get twice as long to come back before it judges who is dead, and at most so long
     REMOVE_S = 60.0  # how often it removes old jobs
     DECLARE_S = 600.0  # how often it says which schedules its code wants
+    PAUSED_S = 10.0  # how often it asks which queues are paused
 
     def __init__(self, poller: _Poller) -> None:
         self.poller = poller
@@ -4718,10 +4719,11 @@ class _Keeper:
         self.database: _Database | None = None
         self.attached: int | None = None  # the runner whose lock this connection holds
         self.looked_at = time.monotonic()  # when it looked last
-        self.heartbeat, self.judge, self.remove, self.declare = _Due(), _Due(), _Due(), _Due()
+        self.heartbeat, self.judge, self.remove, self.declare, self.pauses = _Due(), _Due(), _Due(), _Due(), _Due()
         self.remove.again_in(random.uniform(0, self.REMOVE_S))
         self.unstored: list[Schedule] = []  # schedules that somebody had locked
         self.told: set[str] = set()  # schedules without a worker that were logged
+        self.paused: set[str] = set()  # queues of which that was logged
         try:
             self._store_schedules()
             self._look()
@@ -4780,6 +4782,8 @@ class _Keeper:
             self._store_next(self.database)
         if self.declare.has_come():
             self._declare(self.database)
+        if self.pauses.has_come():
+            self._tell_of_pauses(self.database)
         self.looked_at = time.monotonic()
         return None
 
@@ -4858,6 +4862,17 @@ class _Keeper:
                 else:
                     log.warning("schedule %s has no worker: no runner knows %s", name, worker_)
         self.declare.again_in(min(self.DECLARE_S, self.config.max_undeclared_ms / 4000))
+
+    def _tell_of_pauses(self, database: _Database) -> None:
+        """Say once that a queue is paused, and once that it is no more: else a runner that idles says nothing."""
+        paused = dict(database.run("bt_paused", p_queues=self.session.queues))
+        for queue in paused.keys() - self.paused:
+            since = _time_of(paused[queue])
+            log.warning("queue %s is paused since %s: nothing is claimed from it until it is resumed", queue, since)
+        for queue in self.paused - paused.keys():
+            log.warning("queue %s is paused no longer", queue)
+        self.paused = set(paused)
+        self.pauses.again_in(self.PAUSED_S)
 
     def _remove_old(self, database: _Database) -> None:
         limit = 1_000

@@ -3773,6 +3773,35 @@ def test_a_runner_says_its_database_and_counts_its_workers_as_people_do(url, pro
     assert "BT_DATABASE_URL" not in said
 
 
+def test_a_runner_says_which_of_its_queues_are_paused_when_it_starts_and_when_that_changes(
+    db, clean_registry, runner, caplog, monkeypatch
+):
+    monkeypatch.setattr(backtick._Keeper, "PAUSED_S", 0.0)
+    monkeypatch.setattr(backtick._Keeper, "LOOK_S", 0.05)
+    for queue in ("mail", "elsewhere"):
+        call(db, "bt_pause", p_queue=queue)
+    (since,) = db.execute(
+        "select date_trunc('second', paused_at) from backtick_setting where queue = 'mail'"
+    ).fetchone()
+
+    def said():
+        return [record.getMessage() for record in caplog.records if "paused" in record.getMessage()]
+
+    with runner(queues="mail,default"):
+        (first,) = said()
+        call(db, "bt_pause", p_queue="default")
+        wait_until(lambda: len(said()) == 2, said)
+        call(db, "bt_resume", p_queue="mail")
+        wait_until(lambda: len(said()) == 3, said)
+        ((queue, _),) = call(db, "bt_paused", p_queues=["mail", "default"])
+
+    assert first.startswith(f"queue mail is paused since {since.astimezone(UTC):%Y-%m-%d %H:%M:%S}")
+    assert first.endswith("nothing is claimed from it until it is resumed")
+    assert said()[1].startswith("queue default is paused since ") and queue == "default"
+    assert said()[2] == "queue mail is paused no longer"
+    assert len(said()) == 3
+
+
 def test_a_variable_that_looks_like_a_setting_and_is_none_is_said_once_with_the_nearest_name(monkeypatch, caplog):
     for name in ("BT_POOLSIZE", "BT_DATABASEURL", "BT_zzz", "BT_PG_DATAS", "BT_pool_size"):
         monkeypatch.setenv(name, "secret")
@@ -9672,6 +9701,7 @@ MAY_CALL = {
         ["bt_enqueue", "bt_enqueue_many", "bt_enqueue_row", "bt_put_job", "bt_put_jobs", "bt_row_json"], "producer"
     ),
     **dict.fromkeys(["bt_register_runner", "bt_attach", "bt_heartbeat", "bt_sleep", "bt_unregister_runner"], "runner"),
+    "bt_paused": "runner",
     **dict.fromkeys(["bt_claim", "bt_complete", "bt_cancel_held", "bt_fail", "bt_release", "bt_locked"], "runner"),
     **dict.fromkeys(
         ["bt_release_except", "bt_holds", "bt_revive", "bt_cancel_asked", "bt_run_due", "bt_declare", "bt_end_stuck"],

@@ -45,6 +45,7 @@ declare
         ['bt_holds',              'owner',  'runner'],
         ['bt_revive',             'owner',  'runner'],
         ['bt_cancel_asked',       'owner',  'runner'],
+        ['bt_paused',             'owner',  'runner'],
         ['bt_end_stuck',          'caller', 'runner'],
         ['bt_run_due',            'owner',  'runner'],
         ['bt_declare',            'owner',  'runner'],
