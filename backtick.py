@@ -4058,6 +4058,7 @@ class _Reports:
         self.outcomes: list[_Outcome] = []
         self.one_by_one = False  # after an error: one of them may be what the database refuses
         self.kept: list[tuple[float, _Outcome]] = []  # those that could not be stored, and when to try again
+        self.noted: set[int] = set()  # jobs of those that succeeded, and are not run again, whatever becomes of us
 
     def calls(self) -> list[_Report]:
         """The calls that report all of them: one for each claim, and for each way of failing."""
@@ -4111,8 +4112,34 @@ class _Reports:
         now = math.inf if at_once else time.monotonic()
         if any(at <= now for at, _ in self.kept):
             self.outcomes += [outcome for at, outcome in self.kept if at <= now]
+            self.one_by_one |= any(outcome.job.id in self.noted for outcome in self.outcomes)  # it may be refused again
             self.kept = [(at, outcome) for at, outcome in self.kept if at > now]
             self.keep_locked()
+
+    def note_success(self, job: Job) -> None:
+        """Have the database know that a job is not to be run again, although it refuses to store that it is done."""
+        try:
+            self.session.database.run("bt_note_success", p_claim=job.claim, p_ids=[job.id])
+            self.noted.add(job.id)
+        except (*_LOST, *_WAITED):
+            raise
+        except psycopg.Error as error:
+            log.critical("%s: nor can it be noted that it succeeded: %s", job, _one_line(error), extra={"job": job.id})
+
+    def tell_of_unstored(self) -> None:
+        """Say which successes the database does not know as this runner ends, and what becomes of those jobs."""
+        outcomes = (*self.outcomes, *(outcome for _, outcome in self.kept))
+        ids = {outcome.job.id for outcome in outcomes if outcome.report == "bt_complete"}
+        if noted := sorted(ids & self.noted):
+            log.critical(
+                "these jobs have succeeded, and the database refused to the end to store that: %s; nobody runs them "
+                "again, and they are ended as canceled as soon as backtick_done takes them: see what it refused above",
+                noted,
+            )
+        if others := sorted(ids - self.noted):
+            log.error(
+                "these jobs have succeeded, and the database may not know it: %s; then they are run again", others
+            )
 
     def log_fates(self, reports: list[_Report], answers: list[list[Any]]) -> None:
         """Say what became of the jobs, by what the database answered."""
@@ -4273,6 +4300,8 @@ class _Poller:
     def leave(self) -> None:
         """Stop what still runs, hand it back and sign out, if the database is there."""
         self.pool.close()
+        self.pool.move_outcomes(self.reports.outcomes)
+        self.reports.tell_of_unstored()
         self.session.sign_out()
         self.bell.close()
 
@@ -4289,7 +4318,7 @@ class _Poller:
             self._start_afresh()
         self._take_finished()
         self._stop_unwanted()
-        self.reports.try_kept(at_once=self.stop_at is not None)
+        self.reports.try_kept(at_once=self.stop_at is not None and time.monotonic() >= self.stop_at)
         self._check_pool()
         if self.stop_at is not None:
             return self._stopping_turn(self.stop_at)
@@ -4609,7 +4638,8 @@ class _Poller:
             except psycopg.Error as error:
                 job = outcome.job
                 log.critical("%s: the database refuses its outcome: %s", job, _one_line(error), extra={"job": job.id})
-                if attempt.report == "bt_complete" and self.stop_at is None:  # it must not run again
+                if attempt.report == "bt_complete":  # it must not run again
+                    self.reports.note_success(job)
                     self.reports.keep(attempt, self.reports.REFUSED_S)
                     return
             finally:

@@ -5054,10 +5054,46 @@ def test_an_outcome_that_the_database_refuses_holds_up_no_other_job_and_no_shutd
     bad, good = enqueue(db, "bad"), enqueue(db, "good")
 
     wait_until(lambda: job_of(db, good).state == "done", "the good job to be done")
-    handle.stop()
+    handle.stop(500)
     assert handle.join(PATIENCE_S)
     assert "the database refuses its outcome" in caplog.text
     assert job_of(db, bad).state == "queued"
+    caplog.clear()
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_what_has_succeeded_and_could_not_be_stored_when_its_runner_ended_is_never_run_again(
+    db, clean_registry, runner, caplog, end
+):
+    db.execute(
+        "create function refuse() returns trigger language plpgsql as"
+        " $$ begin if new.name = 'bad' then raise 'no'; end if; return new; end $$"
+    )
+    db.execute("create trigger refuse before insert on backtick_done for each row execute function refuse()")
+    ran = []
+    backtick.register(lambda: ran.append(1), "bad")
+    backtick.register(lambda: None, "good")
+    handle = runner()
+
+    bad = enqueue(db, "bad")
+    wait_until(lambda: job_of(db, bad).cancel_asked_at, "the success to be noted")
+    if end == "stop":
+        handle.stop(100)
+        assert f"refused to the end to store that: [{bad}]; nobody runs them again" in caplog.text
+    else:  # as if: nobody is left who would hold the job
+        stranger = register(db)
+        db.execute("delete from backtick_runner where id = %s", [handle.id])
+        wait_until(lambda: call(db, "bt_revive", p_runner=stranger) or job_of(db, bad).state == "queued")
+    with runner():
+        other = enqueue(db, "good")
+        wait_until(lambda: job_of(db, other).state == "done", "another runner to look")
+    assert job_of(db, bad).state == "queued"
+    db.execute("drop trigger refuse on backtick_done")
+    runner()
+
+    wait_until(lambda: job_of(db, bad).state == "canceled", "the job to end")
+    assert job_of(db, bad).error["class"] == "backtick.NotStored"
+    assert ran == [1]
     caplog.clear()
 
 
@@ -9703,6 +9739,7 @@ MAY_CALL = {
     **dict.fromkeys(["bt_register_runner", "bt_attach", "bt_heartbeat", "bt_sleep", "bt_unregister_runner"], "runner"),
     "bt_paused": "runner",
     **dict.fromkeys(["bt_claim", "bt_complete", "bt_cancel_held", "bt_fail", "bt_release", "bt_locked"], "runner"),
+    "bt_note_success": "runner",
     **dict.fromkeys(
         ["bt_release_except", "bt_holds", "bt_revive", "bt_cancel_asked", "bt_run_due", "bt_declare", "bt_end_stuck"],
         "runner",

@@ -38,6 +38,7 @@ declare
         ['bt_claim',              'owner',  'runner'],
         ['bt_complete',           'owner',  'runner'],
         ['bt_cancel_held',        'owner',  'runner'],
+        ['bt_note_success',       'owner',  'runner'],
         ['bt_fail',               'owner',  'runner'],
         ['bt_locked',             'owner',  'runner'],
         ['bt_release',            'owner',  'runner'],
