@@ -2996,11 +2996,17 @@ def _described(job: Job, raised: BaseException, sealed: bool, keyring: _Keyring)
     return seal_error(keyring, job, error) if sealed else error
 
 
-def _call_elsewhere(module: str, row: tuple[Any, ...], keyring: _Keyring | None = None) -> _Result:
+def _call_elsewhere(
+    module: str, row: tuple[Any, ...], keyring: _Keyring | None = None, ticket: list[None] | None = None
+) -> _Result:
     """Call the worker of a job in a process that may have to import its module first. Never raises.
 
-    Without a keyring it takes the keys that are in the environment of that process.
+    Without a keyring it takes the keys that are in the environment of that process. A used ticket lets none in.
     """
+    try:
+        _ = ticket is None or ticket.pop()
+    except IndexError:  # the job was taken back
+        return "bt_release", None
     job = Job._make(row)
     why = ""
     if job.name not in _by_name:
@@ -3759,7 +3765,17 @@ class _Remote(_Run):
         """Hand the job to the executor. Raises what that raises."""
         entry = _by_name.get(job.name)
         self.begin(job)
-        self.future = executor.submit(_call_elsewhere, entry.module if entry else "", tuple(job))
+        if not self.job:  # it was canceled meanwhile
+            return
+        ticket = [None]  # taken by the call as it begins, in this process, or here
+        try:
+            self.future = executor.submit(_call_elsewhere, entry.module if entry else "", tuple(job), None, ticket)
+        except BaseException:
+            with contextlib.suppress(IndexError):
+                ticket.pop()  # it may be in the executor's line all the same, if no thread could be started
+                raise
+            self.future = Future()  # it has begun there, and nobody will hear of its end
+            self.future.set_running_or_notify_cancel()
         self.future.add_done_callback(functools.partial(self._done, job))
 
     def _done(self, job: Job, future: Future[_Result]) -> None:

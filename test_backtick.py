@@ -6188,6 +6188,50 @@ def test_a_job_that_an_executor_does_not_begin_in_time_is_handed_back_unused(db,
         handle.stop()
 
 
+class CannotStartThreads(ThreadPoolExecutor):
+    """One that has queued a call when it finds that no thread can be started; after the first."""
+
+    def _adjust_thread_count(self):
+        if self._threads:
+            raise RuntimeError("can't start new thread")
+        super()._adjust_thread_count()
+
+
+def test_a_call_that_an_executor_queued_and_then_failed_over_runs_nothing_once_the_job_was_taken_back(
+    db, clean_registry, runner, caplog
+):
+    started, go_on, ran = threading.Event(), threading.Event(), []
+    backtick.register(lambda: (started.set(), go_on.wait(PATIENCE_S)), "slow", timeout_ms=None)
+    backtick.register(lambda: ran.append(1), "a")
+    with CannotStartThreads(2) as executor:
+        handle = runner(executor=executor, shutdown_ms=0)
+        backtick.schedule("slow")
+        assert started.wait(PATIENCE_S)
+
+        id_ = backtick.schedule("a")
+
+        assert handle.join(PATIENCE_S)
+        assert job_of(db, id_).state == "queued"
+        go_on.set()
+    assert ran == []
+    assert "the executor takes no more jobs" in caplog.text
+    caplog.clear()
+
+
+def test_a_job_that_was_canceled_before_it_is_given_to_an_executor_is_not_given(clean_registry):
+    ran = []
+    backtick.register(lambda: ran.append(1), "a")
+    job = backtick.Job(1, 2, "default", "a", b"[]", 5, "", 1, 0, None, "", None)
+    job.canceled = True
+    with ThreadPoolExecutor(1) as executor:
+        pool = backtick._Pool(Config(), {2: job}, lambda: None, backtick._keyring(Config()), executor)
+
+        pool.put(job)
+
+    assert [outcome.report for outcome in pool.outcomes] == ["bt_cancel_held"]
+    assert ran == []
+
+
 def test_an_executor_that_takes_no_more_jobs_ends_the_runner_and_loses_none(db, clean_registry, runner, caplog):
     backtick.register(lambda: None, "a")
     executor = ThreadPoolExecutor(1)
