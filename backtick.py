@@ -118,6 +118,7 @@ import pwd
 import queue as queues
 import random
 import re
+import reprlib
 import secrets
 import selectors
 import shlex
@@ -1111,16 +1112,17 @@ def register(
     """
     _check_function(function)
     name = _default_name(function) if name is None else name
+    _check_name(name)
+    _check_kind(f"{name}: process", process, bool, "True or False")
+    _check_kind(f"{name}: interrupt", interrupt, bool, "True or False")
+    _check_kind(f"{name}: sealed", False if sealed is None else sealed, bool, "True, False or None")
     if process and (_is_async(function) or "<" in getattr(function, "__qualname__", "<")):
         raise ValueError(
             f"{name}: process=True needs a plain function at the top of a module, which a process can import; "
             f"{_origin(function)} is none"
         )
     limit_ms = None if timeout_ms is ... else 0 if timeout_ms is None else timeout_ms
-    _check_name(name)
     _check_options(name, queue, priority, max_tries, limit_ms)
-    if sealed not in (None, True, False):
-        raise ValueError(f"{name}: sealed is {sealed!r}; it must be True, False or None")
     signature = _signature(name, function)
     run, module = _module_run(function)
     return _enter(
@@ -1237,7 +1239,21 @@ def _main_module() -> str:
     return Path(file or "__main__").stem
 
 
-def _check_name(name: str, of: str = "worker") -> None:
+def _check_kind(what: str, value: object, kind: type | tuple[type, ...], rule: str) -> None:
+    """Raises TypeError, with value and rule, if it is none of these types; True and False are no numbers."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{what} is {reprlib.repr(value)}; it must be {rule}")
+
+
+_NAMES = {
+    "worker": "text, as in 'myjobs.log_sum'",
+    "schedule": "text; if the schedule was given none, it is its worker's",
+    "queue": "text, as in 'mail'",
+}
+
+
+def _check_name(name: str, of: Literal["worker", "schedule", "queue"] = "worker") -> None:
+    _check_kind(f"the {of}'s name", name, str, _NAMES[of])
     if not 1 <= len(name) <= 200 or "\0" in name or not _is_unicode(name):
         raise ValueError(
             f"the {of}'s name {name[:60]!r} has {len(name)} characters: it must have 1 to 200, none of them NUL or a "
@@ -1292,6 +1308,8 @@ def registered_workers() -> dict[str, Worker]:
 
 
 def _find_worker(worker: str | Callable[..., Any]) -> Worker:
+    if not isinstance(worker, str) and not callable(worker):
+        raise TypeError(f"the worker is {reprlib.repr(worker)}; it must be a function, or the name of one as text")
     entries = (_by_name.get(worker),) if isinstance(worker, str) else _by_function.get(worker, (None,))
     if len(entries) > 1:
         names = " and ".join(entry.name for entry in entries if entry)
@@ -1372,11 +1390,11 @@ class Scheduler(Scheduling[P]):
 
     def schedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """Queue a call with these arguments, due at once; returns the job's id."""
-        return int(_query(conn, self._call_one(None, args, kwargs))[0])
+        return int(_query(conn, self._call_one({}, args, kwargs))[0])
 
     def schedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
-        return int(_query(conn, self._call_one(when, args, kwargs))[0])
+        return int(_query(conn, self._call_one(_when(when), args, kwargs))[0])
 
     def schedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
         """Queue many calls at once, all or none: each a tuple of arguments or a dict of keyword arguments.
@@ -1387,28 +1405,29 @@ class Scheduler(Scheduling[P]):
 
     async def aschedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """schedule() for asyncio."""
-        return int((await _aquery(conn, self._call_one(None, args, kwargs)))[0])
+        return int((await _aquery(conn, self._call_one({}, args, kwargs)))[0])
 
     async def aschedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """schedule_at() for asyncio."""
-        return int((await _aquery(conn, self._call_one(when, args, kwargs)))[0])
+        return int((await _aquery(conn, self._call_one(_when(when), args, kwargs)))[0])
 
     async def aschedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
         """schedule_many() for asyncio."""
         return [int(id_) for id_ in await _aquery(conn, self._call_many(calls))]
 
     def _call_one(
-        self, when: _When | None, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, when: dict[str, str], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[str, dict[str, Any]]:
         _warn_of_import(self.name, _imported_for_workers())
         (text,) = self.seal([self.encode(args, kwargs)])
-        parameters = {"p_name": self.name, "p_args": text, **self.sql_options()}
-        if when is not None:
-            parameters["p_run_at" if isinstance(when, dt.datetime) else "p_delay"] = _when(when)
-        return "bt_enqueue", parameters
+        return "bt_enqueue", {"p_name": self.name, "p_args": text, **self.sql_options(), **when}
 
     def _call_many(self, calls: Iterable[_Arguments]) -> tuple[str, dict[str, Any]]:
         _warn_of_import(self.name, _imported_for_workers())
+        if not isinstance(calls, Iterable) or isinstance(calls, (str, bytes, Mapping)):
+            raise TypeError(
+                f"{self.name}: the calls are {reprlib.repr(calls)}; pass a list, with a tuple or dict for each"
+            )
         encoded = []
         for call in calls:
             if not isinstance(call, (tuple, list, dict)):
@@ -1442,18 +1461,17 @@ class Scheduler(Scheduling[P]):
         return {name: value for name, value in options.items() if value is not None}
 
 
-def _when(when: _When) -> str:
-    """A time, or a delay by the database's clock, as SQL reads it."""
+def _when(when: _When) -> dict[str, str]:
+    """A time, or a delay by the database's clock, as a parameter that SQL reads."""
     if isinstance(when, dt.timedelta):
         if abs(when) > dt.timedelta(milliseconds=CENTURY_MS):
             raise ValueError(f"when is {when} from now; it must be less than a hundred years")
         # Hours, not days: a day is not always 24 hours. Each number is small enough for PostgreSQL 14.
-        return f"{when.days * 24} hours {when.seconds} seconds {when.microseconds} microseconds"
-    if not isinstance(when, dt.datetime):
-        raise TypeError(f"when is {when!r}; it must be a datetime with a time zone, or a timedelta from now")
+        return {"p_delay": f"{when.days * 24} hours {when.seconds} seconds {when.microseconds} microseconds"}
+    _check_kind("when", when, dt.datetime, "a datetime with a time zone, or a timedelta from now")
     if when.utcoffset() is None:
         raise ValueError(f"the time {when} has no time zone; say which, as in datetime.now(timezone.utc)")
-    return when.isoformat()
+    return {"p_run_at": when.isoformat()}
 
 
 def _scheduler(worker: str | Callable[..., Any]) -> Scheduler[...]:
@@ -1590,14 +1608,12 @@ def schedule_cron(
     Options as of schedule_recurring. Raises ValueError for a spec outside the grammar, an unknown zone,
     or a spec that never fires. Source: sql/CRON.md has the rules.
     """
-    try:
-        _query(conn, _cron(spec, worker, args, tz, name, **options).call())
-    except psycopg.errors.InvalidParameterValue as error:
-        raise ValueError(error.diag.message_primary) from None
+    _query(conn, _cron(spec, worker, args, tz, name, **options).call())
 
 
 def unschedule(name: str, *, conn: Any = None) -> bool:
     """Remove a schedule, by its name; False if there is none. What it has fired goes on."""
+    _check_name(name, "schedule")
     return bool(_query(conn, ("bt_unschedule", {"p_name": name}))[0])
 
 
@@ -1647,6 +1663,8 @@ def _schedule(
     scheduler = _scheduler(worker).options(queue=queue, priority=priority, max_tries=max_tries)
     name = scheduler.name if name is None else name
     _check_name(name, "schedule")
+    _check_kind(f"{name}: args", args, (tuple, list), "a list or tuple; arguments by name are kwargs={…}")
+    _check_kind(f"{name}: kwargs", {} if kwargs is None else kwargs, Mapping, "a dict, {'to': 'ada@example.org'}")
     if catch_up not in ("once", "all", "skip"):
         raise ValueError(f"{name}: catch_up is {catch_up!r}; it must be once, all or skip")
     if overlap not in ("skip", "queue", "allow"):
@@ -1662,26 +1680,40 @@ def cancel(job: int, *, conn: Any = None) -> bool:
     A running job ends as canceled within about a second, unless it ends by itself before: a process is
     killed, an asyncio task cancelled, in a thread JobCanceled is raised.
     """
-    return bool(_query(conn, ("bt_cancel", {"p_id": job}))[0])
+    return bool(_query(conn, ("bt_cancel", {"p_id": _job_id(job)}))[0])
+
+
+def _job_id(job: Any) -> int:
+    """The id of a job. Raises ValueError if it can be none: nothing is rounded, and no text read."""
+    with contextlib.suppress(TypeError):
+        if not isinstance(job, bool) and -(2**63) <= operator.index(job) < 2**63:
+            return operator.index(job)
+    raise ValueError(f"the job is {reprlib.repr(job)}; it must be its id, a whole number, as schedule() returned it")
 
 
 async def acancel(job: int, *, conn: Any = None) -> bool:
     """cancel() for asyncio."""
-    return bool((await _aquery(conn, ("bt_cancel", {"p_id": job})))[0])
+    return bool((await _aquery(conn, ("bt_cancel", {"p_id": _job_id(job)})))[0])
 
 
 def cancel_all(*, queue: str | None = None, worker: str | None = None, conn: Any = None) -> int:
     """Withdraw all queued jobs, of one queue or one worker if named; returns how many. Running ones go on."""
+    if queue is not None:
+        _check_name(queue, "queue")
+    if worker is not None:
+        _check_name(worker)
     return int(_query(conn, ("bt_cancel_all", {"p_queue": queue, "p_name": worker}))[0])
 
 
 def pause(queue: str, *, conn: Any = None) -> bool:
     """Have nothing claimed from a queue until resume(); False if it was paused already."""
+    _check_name(queue, "queue")
     return bool(_query(conn, ("bt_pause", {"p_queue": queue}))[0])
 
 
 def resume(queue: str, *, conn: Any = None) -> bool:
     """Have a paused queue served again; False if it was not paused."""
+    _check_name(queue, "queue")
     return bool(_query(conn, ("bt_resume", {"p_queue": queue}))[0])
 
 
@@ -1690,18 +1722,23 @@ def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     function, parameters = call
     if conn is None:
         read_only = contextlib.suppress(psycopg.errors.ReadOnlySqlTransaction)  # then nothing was done: ask once more
-        with read_only, _connections.connection() as database:
+        with read_only, _connections.connection() as database, _refusals():
             return [row[0] for row in database.run(function, **parameters)]
-        with _connections.connection() as database:
+        with _connections.connection() as database, _refusals():
             return [row[0] for row in database.run(function, **parameters)]
     if isinstance(conn, psycopg.AsyncConnection):
         raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
+    if not callable(getattr(conn, "cursor", None)):  # what it is may hold a password
+        raise TypeError(f"conn is a {type(conn).__name__}; it must be a connection, of psycopg's or another driver's")
     text = _statement(_connections.settings().schema, function, tuple(parameters))
     # Whatever the shape in which the connection gives rows: what could not be read would be queued all the same.
     ours = isinstance(conn, psycopg.Connection)
-    with contextlib.closing(
-        psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row) if ours else conn.cursor()
-    ) as cursor:
+    with (
+        _refusals(),
+        contextlib.closing(
+            psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row) if ours else conn.cursor()
+        ) as cursor,
+    ):
         cursor.execute(text.encode() if ours else text, list(parameters.values()))
         return [_first_column(row) for row in cursor.fetchall()]
 
@@ -1714,8 +1751,18 @@ async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     function, parameters = call
     text = _statement(_connections.settings().schema, function, tuple(parameters))
     async with psycopg.AsyncCursor(conn, row_factory=psycopg.rows.tuple_row) as cursor:
-        await cursor.execute(text.encode(), list(parameters.values()))
+        with _refusals():
+            await cursor.execute(text.encode(), list(parameters.values()))
         return [row[0] for row in await cursor.fetchall()]
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """What a function refuses becomes a ValueError, with value, rule and way out; on psycopg's connections."""
+    try:
+        yield
+    except psycopg.errors.InvalidParameterValue as error:
+        raise ValueError(f"{error.diag.message_primary}. {error.diag.message_hint or ''}".rstrip(". ")) from None
 
 
 def _first_column(row: Any) -> Any:
@@ -2069,17 +2116,27 @@ def _interval(interval: dt.timedelta | int | None, **parts: float | None) -> dt.
             "@recurring needs an interval, a timedelta, or milliseconds, or hours, minutes, seconds, as in "
             f"@recurring(minutes=5); it was given {was}"
         )
-    every = dt.timedelta(**given) if interval is None else interval
+    every = _timedelta(given) if interval is None else interval
     ms = every.total_seconds() * 1000 if isinstance(every, dt.timedelta) else every
-    if isinstance(ms, (int, float)) and 0 < ms < 1000:
+    if isinstance(ms, (int, float)) and type(ms) is not bool and 0 < ms < 1000:
         raise ValueError(f"the interval is {ms:g} ms; a schedule fires once a second at most: @recurring(seconds=1)")
     return every
+
+
+def _timedelta(parts: dict[str, float]) -> dt.timedelta:
+    for part, value in parts.items():
+        _check_kind(part, value, (int, float), "a number")
+    try:
+        return dt.timedelta(**parts)
+    except (ValueError, OverflowError):
+        raise ValueError(f"@recurring was given {parts}; an interval is at most a hundred years") from None
 
 
 def _as_worker(
     function: Callable[P, R_co], name: str | None, timeout_ms: _Milliseconds, process: bool
 ) -> WorkerFunction[P, R_co]:
     """The function as a worker, which it may be already: decorators can be stacked."""
+    _check_function(function)
     if function not in _by_function:
         return worker(name=name, timeout_ms=timeout_ms, process=process)(function)
     if timeout_ms is not ... or process:
@@ -2572,7 +2629,7 @@ def install(config: Config | None = None) -> None:
 
     Raises DatabaseUnavailable, WrongVersion (the database is newer), BacktickError (sql/ is missing, no rights).
     """
-    config = config or Config.load()
+    config = _given(config)
     connection = _connect(database_url(config))
     try:
         if config.schema:
@@ -2582,6 +2639,13 @@ def install(config: Config | None = None) -> None:
         connection.close()
 
 
+def _given(config: Config | None) -> Config:
+    """`config`, or what the environment says if it is None. Raises TypeError if it is anything else."""
+    if config is not None:
+        _check_kind("config", config, Config, "a Config, as in Config(database_url=…), or None for the environment's")
+    return Config.load() if config is None else config
+
+
 def make_roles(config: Config | None = None, own_jobs_only: bool | None = None) -> None:
     """Create the roles backtick_producer, _runner, _viewer and _admin, and give them their rights; harmless to repeat.
 
@@ -2589,7 +2653,9 @@ def make_roles(config: Config | None = None, own_jobs_only: bool | None = None) 
     None leaves that as it is. Raises DatabaseUnavailable, WrongVersion, BacktickError (no rights).
     Source: sql/roles.sql and sql/rights.sql decide; this passes it on.
     """
-    config = config or Config.load()
+    config = _given(config)
+    if own_jobs_only is not None:
+        _check_kind("own_jobs_only", own_jobs_only, bool, "True, False or None")
     _Database(config).close()  # is it there, and of our version?
     url = database_url(config)
     if not config.database_url:  # the embedded database's own user makes no roles
@@ -2644,7 +2710,8 @@ def rebuild(config: Config | None = None, force: bool = False) -> str:
     Raises BacktickError, and destroys nothing, if unfinished jobs or tables that are not backtick's
     would be lost and `force` is not set; DatabaseUnavailable if it cannot be reached.
     """
-    config = config or Config.load()
+    config = _given(config)
+    _check_kind("force", force, bool, "True or False")
     url = database_url(config)
     name = psycopg.conninfo.conninfo_to_dict(url).get("dbname") or os.environ.get("PGDATABASE") or ""
     with _connect(url, dbname="postgres") as server:
@@ -2932,11 +2999,17 @@ def _described(job: Job, raised: BaseException, sealed: bool, keyring: _Keyring)
     return seal_error(keyring, job, error) if sealed else error
 
 
-def _call_elsewhere(module: str, row: tuple[Any, ...], keyring: _Keyring | None = None) -> _Result:
+def _call_elsewhere(
+    module: str, row: tuple[Any, ...], keyring: _Keyring | None = None, ticket: list[None] | None = None
+) -> _Result:
     """Call the worker of a job in a process that may have to import its module first. Never raises.
 
-    Without a keyring it takes the keys that are in the environment of that process.
+    Without a keyring it takes the keys that are in the environment of that process. A used ticket lets none in.
     """
+    try:
+        _ = ticket is None or ticket.pop()
+    except IndexError:  # the job was taken back
+        return "bt_release", None
     job = Job._make(row)
     why = ""
     if job.name not in _by_name:
@@ -3695,7 +3768,17 @@ class _Remote(_Run):
         """Hand the job to the executor. Raises what that raises."""
         entry = _by_name.get(job.name)
         self.begin(job)
-        self.future = executor.submit(_call_elsewhere, entry.module if entry else "", tuple(job))
+        if not self.job:  # it was canceled meanwhile
+            return
+        ticket = [None]  # taken by the call as it begins, in this process, or here
+        try:
+            self.future = executor.submit(_call_elsewhere, entry.module if entry else "", tuple(job), None, ticket)
+        except BaseException:
+            with contextlib.suppress(IndexError):
+                ticket.pop()  # it may be in the executor's line all the same, if no thread could be started
+                raise
+            self.future = Future()  # it has begun there, and nobody will hear of its end
+            self.future.set_running_or_notify_cancel()
         self.future.add_done_callback(functools.partial(self._done, job))
 
     def _done(self, job: Job, future: Future[_Result]) -> None:
@@ -3994,6 +4077,7 @@ class _Reports:
         self.outcomes: list[_Outcome] = []
         self.one_by_one = False  # after an error: one of them may be what the database refuses
         self.kept: list[tuple[float, _Outcome]] = []  # those that could not be stored, and when to try again
+        self.noted: set[int] = set()  # jobs of those that succeeded, and are not run again, whatever becomes of us
 
     def calls(self) -> list[_Report]:
         """The calls that report all of them: one for each claim, and for each way of failing."""
@@ -4047,8 +4131,34 @@ class _Reports:
         now = math.inf if at_once else time.monotonic()
         if any(at <= now for at, _ in self.kept):
             self.outcomes += [outcome for at, outcome in self.kept if at <= now]
+            self.one_by_one |= any(outcome.job.id in self.noted for outcome in self.outcomes)  # it may be refused again
             self.kept = [(at, outcome) for at, outcome in self.kept if at > now]
             self.keep_locked()
+
+    def note_success(self, job: Job) -> None:
+        """Have the database know that a job is not to be run again, although it refuses to store that it is done."""
+        try:
+            self.session.database.run("bt_note_success", p_claim=job.claim, p_ids=[job.id])
+            self.noted.add(job.id)
+        except (*_LOST, *_WAITED):
+            raise
+        except psycopg.Error as error:
+            log.critical("%s: nor can it be noted that it succeeded: %s", job, _one_line(error), extra={"job": job.id})
+
+    def tell_of_unstored(self) -> None:
+        """Say which successes the database does not know as this runner ends, and what becomes of those jobs."""
+        outcomes = (*self.outcomes, *(outcome for _, outcome in self.kept))
+        ids = {outcome.job.id for outcome in outcomes if outcome.report == "bt_complete"}
+        if noted := sorted(ids & self.noted):
+            log.critical(
+                "these jobs have succeeded, and the database refused to the end to store that: %s; nobody runs them "
+                "again, and they are ended as canceled as soon as backtick_done takes them: see what it refused above",
+                noted,
+            )
+        if others := sorted(ids - self.noted):
+            log.error(
+                "these jobs have succeeded, and the database may not know it: %s; then they are run again", others
+            )
 
     def log_fates(self, reports: list[_Report], answers: list[list[Any]]) -> None:
         """Say what became of the jobs, by what the database answered."""
@@ -4209,6 +4319,8 @@ class _Poller:
     def leave(self) -> None:
         """Stop what still runs, hand it back and sign out, if the database is there."""
         self.pool.close()
+        self.pool.move_outcomes(self.reports.outcomes)
+        self.reports.tell_of_unstored()
         self.session.sign_out()
         self.bell.close()
 
@@ -4225,7 +4337,7 @@ class _Poller:
             self._start_afresh()
         self._take_finished()
         self._stop_unwanted()
-        self.reports.try_kept(at_once=self.stop_at is not None)
+        self.reports.try_kept(at_once=self.stop_at is not None and time.monotonic() >= self.stop_at)
         self._check_pool()
         if self.stop_at is not None:
             return self._stopping_turn(self.stop_at)
@@ -4545,7 +4657,8 @@ class _Poller:
             except psycopg.Error as error:
                 job = outcome.job
                 log.critical("%s: the database refuses its outcome: %s", job, _one_line(error), extra={"job": job.id})
-                if attempt.report == "bt_complete" and self.stop_at is None:  # it must not run again
+                if attempt.report == "bt_complete":  # it must not run again
+                    self.reports.note_success(job)
                     self.reports.keep(attempt, self.reports.REFUSED_S)
                     return
             finally:
@@ -4645,6 +4758,7 @@ class _Keeper:
     COMEBACK_S = 10.0  # they get twice as long to come back before it judges who is dead, and at most so long
     REMOVE_S = 60.0  # how often it removes old jobs
     DECLARE_S = 600.0  # how often it says which schedules its code wants
+    PAUSED_S = 10.0  # how often it asks which queues are paused
 
     def __init__(self, poller: _Poller) -> None:
         self.poller = poller
@@ -4654,10 +4768,11 @@ class _Keeper:
         self.database: _Database | None = None
         self.attached: int | None = None  # the runner whose lock this connection holds
         self.looked_at = time.monotonic()  # when it looked last
-        self.heartbeat, self.judge, self.remove, self.declare = _Due(), _Due(), _Due(), _Due()
+        self.heartbeat, self.judge, self.remove, self.declare, self.pauses = _Due(), _Due(), _Due(), _Due(), _Due()
         self.remove.again_in(random.uniform(0, self.REMOVE_S))
         self.unstored: list[Schedule] = []  # schedules that somebody had locked
         self.told: set[str] = set()  # schedules without a worker that were logged
+        self.paused: set[str] = set()  # queues of which that was logged
         try:
             self._store_schedules()
             self._look()
@@ -4716,6 +4831,8 @@ class _Keeper:
             self._store_next(self.database)
         if self.declare.has_come():
             self._declare(self.database)
+        if self.pauses.has_come():
+            self._tell_of_pauses(self.database)
         self.looked_at = time.monotonic()
         return None
 
@@ -4795,6 +4912,17 @@ class _Keeper:
                     log.warning("schedule %s has no worker: no runner knows %s", name, worker_)
         self.declare.again_in(min(self.DECLARE_S, self.config.max_undeclared_ms / 4000))
 
+    def _tell_of_pauses(self, database: _Database) -> None:
+        """Say once that a queue is paused, and once that it is no more: else a runner that idles says nothing."""
+        paused = dict(database.run("bt_paused", p_queues=self.session.queues))
+        for queue in paused.keys() - self.paused:
+            since = _time_of(paused[queue])
+            log.warning("queue %s is paused since %s: nothing is claimed from it until it is resumed", queue, since)
+        for queue in self.paused - paused.keys():
+            log.warning("queue %s is paused no longer", queue)
+        self.paused = set(paused)
+        self.pauses.again_in(self.PAUSED_S)
+
     def _remove_old(self, database: _Database) -> None:
         limit = 1_000
         removed, end = limit, time.monotonic() + self.LOOK_S / 2  # and the rest later: others wait for signs of life
@@ -4860,12 +4988,17 @@ class Runner:
 
         Returns when that is done, or at once if not `wait`. Called again it only shortens the time.
         """
+        if shutdown_ms is not None:
+            shutdown_ms = dataclasses.replace(self._poller.config, shutdown_ms=shutdown_ms).shutdown_ms
         self._poller.stop(shutdown_ms)
         if wait:
             self.join()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until it has ended, at most `timeout` seconds; returns whether it has."""
+        if timeout is not None:
+            _check_kind("timeout", timeout, (int, float), "a number of seconds, or None")
+            timeout = min(timeout, threading.TIMEOUT_MAX)
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -4902,6 +5035,9 @@ def start(*, drain: bool = False, executor: Executor | None = None, **settings: 
     from when it was given the job. Import the modules with the workers before: jobs of others are left
     alone. Raises ConfigError, DatabaseUnavailable, WrongVersion; BacktickError while a runner imports modules.
     """
+    _check_kind("drain", drain, bool, "True or False")
+    if executor is not None:
+        _check_kind("executor", executor, Executor, "of concurrent.futures' kind, as ThreadPoolExecutor(4)")
     config = Config.load(**settings)
     if not config.database_url:
         embedded_url(is_surprise=True)

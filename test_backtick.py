@@ -74,6 +74,7 @@ import pickle
 import pwd
 import random
 import re
+import reprlib
 import shlex
 import shutil
 import signal
@@ -1829,6 +1830,7 @@ def test_what_makes_no_sense_is_refused_by_the_other_functions_too(db):
         "bt_pause('')",
         "bt_resume('')",
         "bt_cancel_all('')",
+        "bt_unschedule(null)",
         "bt_sleep(1, 0)",
         "bt_sleep(999, 1000)",
         "bt_revive(p_max_crashes => 0)",
@@ -3174,6 +3176,137 @@ def test_calls_that_cannot_work_fail_at_the_call_and_queue_nothing(db, add):
     assert states(db) == {}
 
 
+WRONG_KINDS = [None, "abc", 1.5, True, 2**70, print, b"abc", decimal.Decimal(1), [], {}]
+NO_VALUE, NO_SWITCH = [None], [None, True]  # what is right all the same, where leaving it out, or True, is one
+TEXT, TEXT_OR_NONE, LISTS = ["abc"], [None, "abc"], [[], {}]
+
+
+def doors_of_python(conn):
+    """Each parameter of each public function, but for text that other tests look at, as a function; what is right there."""
+    tomorrow, call_ = dt.timedelta(1), backtick.schedule
+
+    def declared(decorator, function=lambda: None):
+        backtick._schedules.clear(), backtick._by_name.clear(), backtick._by_function.clear()
+        decorator(function)
+
+    doors = {
+        "cancel job": (lambda v: backtick.cancel(v, conn=conn), []),
+        "cancel conn": (lambda v: backtick.cancel(1, conn=v), NO_VALUE),
+        "acancel job": (lambda v: asyncio.run(backtick.acancel(v)), []),
+        "acancel conn": (lambda v: asyncio.run(backtick.acancel(1, conn=v)), NO_VALUE),
+        "cancel_all queue": (lambda v: backtick.cancel_all(queue=v, conn=conn), TEXT_OR_NONE),
+        "cancel_all worker": (lambda v: backtick.cancel_all(worker=v, conn=conn), TEXT_OR_NONE),
+        "pause queue": (lambda v: backtick.pause(v, conn=conn), TEXT),
+        "resume queue": (lambda v: backtick.resume(v, conn=conn), TEXT),
+        "unschedule name": (lambda v: backtick.unschedule(v, conn=conn), TEXT),
+        "schedule worker": (lambda v: call_(v, conn=conn), TEXT),
+        "schedule conn": (lambda v: call_("a", conn=v), NO_VALUE),
+        "schedule_at when": (lambda v: backtick.schedule_at(v, "a", conn=conn), []),
+        "schedule_at worker": (lambda v: backtick.schedule_at(tomorrow, v, conn=conn), TEXT),
+        "schedule_many worker": (lambda v: backtick.schedule_many(v, [()], conn=conn), TEXT),
+        "schedule_many calls": (lambda v: backtick.schedule_many("a", v, conn=conn), [[]]),
+        "schedule_many call": (lambda v: backtick.schedule_many("a", [v], conn=conn), LISTS),
+        "aschedule worker": (lambda v: asyncio.run(backtick.aschedule(v)), TEXT),
+        "aschedule_at when": (lambda v: asyncio.run(backtick.aschedule_at(v, "a")), []),
+        "aschedule_many calls": (lambda v: asyncio.run(backtick.aschedule_many("a", v)), [[]]),
+        "schedule_recurring interval": (lambda v: backtick.schedule_recurring(v, "a", conn=conn), []),
+        "schedule_recurring worker": (lambda v: backtick.schedule_recurring(1000, v, conn=conn), TEXT),
+        "schedule_cron spec": (lambda v: backtick.schedule_cron(v, "a", conn=conn), []),
+        "schedule_cron worker": (lambda v: backtick.schedule_cron("@daily", v, conn=conn), TEXT),
+        "schedule_cron tz": (lambda v: backtick.schedule_cron("@daily", "a", tz=v, conn=conn), []),
+        "cron spec": (lambda v: declared(backtick.cron(v, name="s")), []),
+        "cron args": (lambda v: declared(backtick.cron("@daily", name="s", args=v), lambda *_: None), [[]]),
+        "cron function": (lambda v: declared(backtick.cron("@daily", name="s"), v), [print]),
+        "recurring interval": (lambda v: declared(backtick.recurring(v, name="s")), []),
+        "recurring hours": (lambda v: declared(backtick.recurring(hours=v, name="s")), [1.5]),
+        "worker function": (lambda v: declared(backtick.worker, v), NO_VALUE),
+        "register function": (lambda v: declared(backtick.register, v), [print]),
+        "unregister worker": (lambda v: backtick.unregister(v), TEXT),
+        "install config": (lambda v: backtick.install(v), NO_VALUE),
+        "make_roles config": (lambda v: backtick.make_roles(v), NO_VALUE),
+        "make_roles own_jobs_only": (lambda v: backtick.make_roles(None, v), NO_SWITCH),
+        "rebuild config": (lambda v: backtick.rebuild(v), NO_VALUE),
+        "rebuild force": (lambda v: backtick.rebuild(None, v), [True]),
+        "start drain": (lambda v: backtick.start(drain=v), [True]),
+        "start executor": (lambda v: backtick.start(executor=v), NO_VALUE),
+        "start pool_size": (lambda v: backtick.start(pool_size=v), [None, decimal.Decimal(1)]),
+    }
+    for option, right in {
+        **{"name": TEXT_OR_NONE, "kwargs": [None, {}], "queue": TEXT_OR_NONE, "priority": NO_VALUE},
+        **{"max_tries": NO_VALUE, "catch_up": [], "overlap": []},
+    }.items():
+        doors |= {
+            f"schedule_recurring {option}": (
+                lambda v, o=option: backtick.schedule_recurring(1000, "a", conn=conn, **{o: v}),
+                right,
+            ),
+            f"cron {option}": (lambda v, o=option: declared(backtick.cron("@daily", **{"name": "s"} | {o: v})), right),
+        }
+    for option, right in {
+        **{"name": TEXT_OR_NONE, "queue": TEXT_OR_NONE, "priority": NO_VALUE, "max_tries": NO_VALUE},
+        **{"timeout_ms": NO_VALUE, "process": [True], "sealed": NO_SWITCH, "interrupt": [True]},
+    }.items():
+        doors[f"register {option}"] = (
+            lambda v, o=option: declared(functools.partial(backtick.register, **{"name": "w"} | {o: v})),
+            right,
+        )
+        doors[f"worker {option}"] = (lambda v, o=option: declared(backtick.worker(**{"name": "w"} | {o: v})), right)
+    return doors
+
+
+def test_each_public_function_is_a_door():
+    functions = {name for name in backtick.__all__ if inspect.isfunction(getattr(backtick, name))}
+    options = doors_of_python(None).keys()
+
+    assert functions == {name.partition(" ")[0] for name in options} | {"current_job", "registered_workers"}
+    assert {f"worker {name}" for name in inspect.signature(backtick.worker).parameters} <= options
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("function", dict.fromkeys(door.partition(" ")[0] for door in doors_of_python(None)))
+def test_a_value_of_a_wrong_kind_is_refused_with_value_and_rule_and_nothing_is_done(
+    db, connect, clean_registry, function
+):
+    conn = connect()
+    doors = {door: how for door, how in doors_of_python(conn).items() if door.partition(" ")[0] == function}
+
+    with conn.transaction():
+        for (door, (enter, right)), value in itertools.product(doors.items(), WRONG_KINDS):
+            if any(type(value) is type(fine) and value == fine for fine in right):
+                continue  # what happens then other tests say
+            said = refusal_of(enter, value)
+            named = [
+                repr(value),
+                reprlib.repr(value),
+                f" {type(value).__name__};",
+                "builtins.print",
+                "given none",
+                f'"{value}"',
+            ]
+            assert any(name in said for name in named), (door, value, said)
+            assert re.search("must be|pass|needs|take|is a tuple|is a function|is text|at most|decorate", said), (
+                door,
+                value,
+                said,
+            )
+        assert conn.execute("select 1").fetchone() == (1,)  # its transaction goes on
+
+    tables = ("backtick_queue", "backtick_done", "backtick_schedule", "backtick_setting", "backtick_runner")
+    assert [db.execute(f"select count(*) from {table}").fetchone() for table in tables] == [(0,)] * 5
+    assert all(not database.connection.info.transaction_status for database in backtick._connections.idle)
+
+
+def refusal_of(enter, value):
+    """What the error says that a way in raises for a value: a ValueError or TypeError, and none of the database's."""
+    try:
+        result = enter(value)
+    except (TypeError, ValueError, UnknownWorker) as error:
+        return str(error)
+    except Exception as error:
+        pytest.fail(f"{value!r} raises {type(error)}: {error}")
+    pytest.fail(f"{value!r} is taken: {result!r}")
+
+
 CALLS = """
 import datetime as dt
 from collections.abc import Callable
@@ -3694,6 +3827,35 @@ def test_a_runner_says_its_database_and_counts_its_workers_as_people_do(url, pro
 
     assert "with 1 worker: a\n" in said
     assert "BT_DATABASE_URL" not in said
+
+
+def test_a_runner_says_which_of_its_queues_are_paused_when_it_starts_and_when_that_changes(
+    db, clean_registry, runner, caplog, monkeypatch
+):
+    monkeypatch.setattr(backtick._Keeper, "PAUSED_S", 0.0)
+    monkeypatch.setattr(backtick._Keeper, "LOOK_S", 0.05)
+    for queue in ("mail", "elsewhere"):
+        call(db, "bt_pause", p_queue=queue)
+    (since,) = db.execute(
+        "select date_trunc('second', paused_at) from backtick_setting where queue = 'mail'"
+    ).fetchone()
+
+    def said():
+        return [record.getMessage() for record in caplog.records if "paused" in record.getMessage()]
+
+    with runner(queues="mail,default"):
+        (first,) = said()
+        call(db, "bt_pause", p_queue="default")
+        wait_until(lambda: len(said()) == 2, said)
+        call(db, "bt_resume", p_queue="mail")
+        wait_until(lambda: len(said()) == 3, said)
+        ((queue, _),) = call(db, "bt_paused", p_queues=["mail", "default"])
+
+    assert first.startswith(f"queue mail is paused since {since.astimezone(UTC):%Y-%m-%d %H:%M:%S}")
+    assert first.endswith("nothing is claimed from it until it is resumed")
+    assert said()[1].startswith("queue default is paused since ") and queue == "default"
+    assert said()[2] == "queue mail is paused no longer"
+    assert len(said()) == 3
 
 
 def test_a_variable_that_looks_like_a_setting_and_is_none_is_said_once_with_the_nearest_name(monkeypatch, caplog):
@@ -4948,10 +5110,46 @@ def test_an_outcome_that_the_database_refuses_holds_up_no_other_job_and_no_shutd
     bad, good = enqueue(db, "bad"), enqueue(db, "good")
 
     wait_until(lambda: job_of(db, good).state == "done", "the good job to be done")
-    handle.stop()
+    handle.stop(500)
     assert handle.join(PATIENCE_S)
     assert "the database refuses its outcome" in caplog.text
     assert job_of(db, bad).state == "queued"
+    caplog.clear()
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_what_has_succeeded_and_could_not_be_stored_when_its_runner_ended_is_never_run_again(
+    db, clean_registry, runner, caplog, end
+):
+    db.execute(
+        "create function refuse() returns trigger language plpgsql as"
+        " $$ begin if new.name = 'bad' then raise 'no'; end if; return new; end $$"
+    )
+    db.execute("create trigger refuse before insert on backtick_done for each row execute function refuse()")
+    ran = []
+    backtick.register(lambda: ran.append(1), "bad")
+    backtick.register(lambda: None, "good")
+    handle = runner()
+
+    bad = enqueue(db, "bad")
+    wait_until(lambda: job_of(db, bad).cancel_asked_at, "the success to be noted")
+    if end == "stop":
+        handle.stop(100)
+        assert f"refused to the end to store that: [{bad}]; nobody runs them again" in caplog.text
+    else:  # as if: nobody is left who would hold the job
+        stranger = register(db)
+        db.execute("delete from backtick_runner where id = %s", [handle.id])
+        wait_until(lambda: call(db, "bt_revive", p_runner=stranger) or job_of(db, bad).state == "queued")
+    with runner():
+        other = enqueue(db, "good")
+        wait_until(lambda: job_of(db, other).state == "done", "another runner to look")
+    assert job_of(db, bad).state == "queued"
+    db.execute("drop trigger refuse on backtick_done")
+    runner()
+
+    wait_until(lambda: job_of(db, bad).state == "canceled", "the job to end")
+    assert job_of(db, bad).error["class"] == "backtick.NotStored"
+    assert ran == [1]
     caplog.clear()
 
 
@@ -6167,6 +6365,50 @@ def test_a_job_that_an_executor_does_not_begin_in_time_is_handed_back_unused(db,
         wait_for_states(db, {"done": 2})
         assert (job_of(db, id_).tries, job_of(db, id_).error) == (1, None)
         handle.stop()
+
+
+class CannotStartThreads(ThreadPoolExecutor):
+    """One that has queued a call when it finds that no thread can be started; after the first."""
+
+    def _adjust_thread_count(self):
+        if self._threads:
+            raise RuntimeError("can't start new thread")
+        super()._adjust_thread_count()
+
+
+def test_a_call_that_an_executor_queued_and_then_failed_over_runs_nothing_once_the_job_was_taken_back(
+    db, clean_registry, runner, caplog
+):
+    started, go_on, ran = threading.Event(), threading.Event(), []
+    backtick.register(lambda: (started.set(), go_on.wait(PATIENCE_S)), "slow", timeout_ms=None)
+    backtick.register(lambda: ran.append(1), "a")
+    with CannotStartThreads(2) as executor:
+        handle = runner(executor=executor, shutdown_ms=0)
+        backtick.schedule("slow")
+        assert started.wait(PATIENCE_S)
+
+        id_ = backtick.schedule("a")
+
+        assert handle.join(PATIENCE_S)
+        assert job_of(db, id_).state == "queued"
+        go_on.set()
+    assert ran == []
+    assert "the executor takes no more jobs" in caplog.text
+    caplog.clear()
+
+
+def test_a_job_that_was_canceled_before_it_is_given_to_an_executor_is_not_given(clean_registry):
+    ran = []
+    backtick.register(lambda: ran.append(1), "a")
+    job = backtick.Job(1, 2, "default", "a", b"[]", 5, "", 1, 0, None, "", None)
+    job.canceled = True
+    with ThreadPoolExecutor(1) as executor:
+        pool = backtick._Pool(Config(), {2: job}, lambda: None, backtick._keyring(Config()), executor)
+
+        pool.put(job)
+
+    assert [outcome.report for outcome in pool.outcomes] == ["bt_cancel_held"]
+    assert ran == []
 
 
 def test_an_executor_that_takes_no_more_jobs_ends_the_runner_and_loses_none(db, clean_registry, runner, caplog):
@@ -9725,7 +9967,9 @@ MAY_CALL = {
         ["bt_enqueue", "bt_enqueue_many", "bt_enqueue_row", "bt_put_job", "bt_put_jobs", "bt_row_json"], "producer"
     ),
     **dict.fromkeys(["bt_register_runner", "bt_attach", "bt_heartbeat", "bt_sleep", "bt_unregister_runner"], "runner"),
+    "bt_paused": "runner",
     **dict.fromkeys(["bt_claim", "bt_complete", "bt_cancel_held", "bt_fail", "bt_release", "bt_locked"], "runner"),
+    "bt_note_success": "runner",
     **dict.fromkeys(
         ["bt_release_except", "bt_holds", "bt_revive", "bt_cancel_asked", "bt_run_due", "bt_declare", "bt_end_stuck"],
         "runner",
