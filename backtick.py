@@ -3867,8 +3867,13 @@ class _Pool:
         return sum([kind.waiting() for kind in self.kinds])
 
     def take_back(self) -> list[Job]:
-        """Take back the jobs that wait for a place."""
-        return [job for kind in self.kinds for job in kind.take_back()]
+        """Take back the jobs that wait for a place; they say so themselves, should the caller fail."""
+        jobs = []
+        for kind in self.kinds:
+            for job in kind.take_back():
+                job.place = "fresh"
+                jobs.append(job)
+        return jobs
 
     def runs(self) -> Iterator[tuple[_Run, Job]]:
         """What is at work, and at which job."""
@@ -4530,19 +4535,17 @@ class _Poller:
 
         What waited is put out anew, and what was just about to begin is looked for again.
         """
-        waiting = {job.id for job in self.pool.take_back()}
+        self.pool.take_back()
         for _ in range(100):
             kept = [outcome for _, outcome in self.reports.kept]
             ended = [outcome.job for outcome in (*self.pool.outcomes, *self.reports.outcomes, *kept)]
             placed = {id(job) for job in (*ended, *(job for _, job in self.pool.runs()))}
             left = [job for job in self.held.values() if id(job) not in placed]
-            self.fresh = [job for job in left if job.place == "fresh" or job.id in waiting]
+            self.fresh = [job for job in left if job.place == "fresh"]
             lost = {job.id for job in left} - {job.id for job in self.fresh}
             if not lost:
                 break
             self.bell.wait(0.001)
-        for job in self.fresh:
-            job.place = "fresh"
         for id_ in lost:
             self.held.pop(id_).canceled = True  # for what begins all the same
         self.is_in_doubt, self.asleep_until = False, None

@@ -4880,12 +4880,13 @@ class Injected(RuntimeError):
 def test_whatever_a_turn_stumbles_over_each_job_has_a_place_and_runs(
     db, clean_registry, runner, places_are_checked, monkeypatch
 ):
-    # In each turn a call of a function of backtick's fails: in time all of the first hundred and twenty.
+    # In each turn but every tenth a call of a function of backtick's fails: in time all of the first hundred and twenty.
     backtick.register(lambda n: 1 / n, "a", max_tries=2)
     failed_in, turn, count = [], backtick._Poller._turn, itertools.count(1)
 
     def failing_turn(poller):
-        left = [next(count) * 7 % 120 + 1]
+        number = next(count)
+        left = [number * 7 % 120 + 1 if number % 10 else 0]
 
         def profile(frame, event, _):
             if event == "call" and frame.f_code.co_filename == backtick.__file__:
@@ -4923,6 +4924,26 @@ def test_what_a_server_forgot_in_a_crash_is_stopped_before_it_runs_again(db, cle
     def a():
         at_once.append(1), most.append(len(at_once))
         began.release()
+def test_what_waits_when_a_sorting_out_fails_itself_is_put_out_by_the_next(db, clean_registry, monkeypatch):
+    go_on = threading.Event()
+    backtick.register(lambda: go_on.wait(PATIENCE_S), "a")
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 3)
+    poller = backtick._Poller(Config.load(pool_size=1))
+    assert poller._exchange(3, 1) == 3
+    poller._hand_out()
+    wait_until(lambda: poller.pool.waiting() == 2, "one to be at work")
+
+    with monkeypatch.context() as broken, pytest.raises(ZeroDivisionError):
+        broken.setattr(poller.pool, "runs", lambda: 1 / 0)
+        poller._sort_out()
+    poller._sort_out()
+
+    assert len(poller.held) == 3
+    assert [job.place for job in poller.fresh] == ["fresh", "fresh"]
+    go_on.set()
+    poller.leave()
+
+
         try:
             while len(most) == 1:
                 time.sleep(0.001)
