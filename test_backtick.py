@@ -5200,6 +5200,7 @@ CALLS_OF_A_RUNNER = [
     "bt_revive(%(runner)s)",
     "bt_end_stuck()",
     "bt_run_due()",
+    "bt_until_fire()",
     "bt_declare(array['tick'])",
     "bt_remove_old(1, 1, 1000)",
     "bt_register_runner(array['default'], 'h', 1)",
@@ -8186,6 +8187,42 @@ def test_a_schedule_made_elsewhere_is_fired_by_a_runner_that_sleeps(db, clean_re
     wait_until(lambda: fires(db), "the first fire")
 
 
+def test_a_fire_that_takes_long_holds_up_no_claim(db, connect, clean_registry, runner):
+    ran, holder = [], connect()
+    backtick.register(ran.append, "a")
+    db.execute(
+        "create function wait_for_lock() returns trigger language plpgsql as"
+        " $$ begin perform pg_advisory_xact_lock_shared(4711); return new; end $$;"
+        " create trigger slow before update of last_run_at on backtick_schedule"
+        " for each row execute function wait_for_lock()"
+    )
+    holder.execute("select pg_advisory_lock(4711)")
+    runner(poll_ms=100)
+    every(db, 1000, "tick")
+    waits = "select count(*) from pg_locks where objid = 4711 and not granted"
+    wait_until(lambda: db.execute(waits).fetchone()[0], "a fire to wait")
+
+    for n in range(10):
+        enqueue(db, "a", f"[{n}]")
+        wait_until(lambda n=n: n in ran, "a job beside")
+    assert fires(db) == []
+
+    holder.execute("select pg_advisory_unlock(4711)")
+    wait_until(lambda: fires(db), "the fire")
+
+
+def test_more_schedules_than_one_call_fires_are_all_fired_by_a_runner_that_drains(db, clean_registry, runner):
+    backtick.register(lambda: None, "a")
+    count = 2 * backtick._Keeper.FIRES + 1
+    for n in range(count):
+        every(db, 3_600_000, f"s{n}")
+    db.execute("update backtick_schedule set next_run_at = now() - interval '1 s'")
+
+    runner(drain=True).join()
+
+    assert states(db) == {"done": count}
+
+
 def test_a_runner_whose_slots_are_all_taken_fires_all_the_same(db, clean_registry, runner):
     started, go_on = threading.Event(), threading.Event()
     backtick.register(lambda: (started.set(), go_on.wait(PATIENCE_S)), "a")
@@ -9970,10 +10007,8 @@ MAY_CALL = {
     "bt_paused": "runner",
     **dict.fromkeys(["bt_claim", "bt_complete", "bt_cancel_held", "bt_fail", "bt_release", "bt_locked"], "runner"),
     "bt_note_success": "runner",
-    **dict.fromkeys(
-        ["bt_release_except", "bt_holds", "bt_revive", "bt_cancel_asked", "bt_run_due", "bt_declare", "bt_end_stuck"],
-        "runner",
-    ),
+    **dict.fromkeys(["bt_release_except", "bt_holds", "bt_revive", "bt_cancel_asked", "bt_end_stuck"], "runner"),
+    **dict.fromkeys(["bt_run_due", "bt_until_fire", "bt_declare"], "runner"),
     **dict.fromkeys(["bt_schedule_recurring", "bt_schedule_cron", "bt_put_schedule"], "runner admin"),
     "bt_remove_old": "runner admin",
     "bt_state": "producer viewer admin",

@@ -886,6 +886,33 @@ def fire(bench: Bench) -> Figures:
     return {"fires": len(late)} | {f"from the second to the start, ms, {n}": ms for n, ms in quantiles(late).items()}
 
 
+def schedules(bench: Bench) -> Figures:
+    """Ten thousand schedules are due at once, half of them by cron; beside them a job is queued every 10 ms."""
+    count = 10_000
+    make = (
+        "select count(bt_schedule_recurring('recurring ' || n, 'bench.noop', 3600000)),"
+        " count(bt_schedule_cron('cron ' || n, 'bench.noop', '0 0 * * * *')) from generate_series(1, %s) as n"
+    )
+    with bench.runners(1):
+        bench.ask(make, count // 2)
+        start = time.perf_counter()
+        bench.connection.execute("update backtick_schedule set next_run_at = bt_now() - interval '1 s'")
+        left = count
+        while left:
+            bench.bar("firing", 1 - left / count)
+            for _ in range(10):
+                time.sleep(0.01)
+                bench.ask("select bt_enqueue('bench.stamp', json_build_array(%s::float8))", time.time())
+            left = bench.ask("select count(*) from backtick_schedule where next_run_at <= bt_now()")
+        fired_s = time.perf_counter() - start
+        bench.wait_until(lambda: float(not bench.ask("select count(*) from backtick_queue")), "ending")
+    late = [float(line) for path in Path(bench.folder.name).glob("stamps-*") for line in path.read_text().split()]
+    figures: Figures = {f"seconds until {count} schedules had fired": fired_s}
+    return figures | {
+        f"jobs beside, from bt_enqueue to the worker's start, ms, {name}": ms for name, ms in quantiles(late).items()
+    }
+
+
 def seal(bench: Bench) -> Figures:
     """Draining jobs that do nothing, sealed beside clear ones in turn; the best of three rounds each."""
     jobs, text = 20_000, bt.encode_args((7, "ada@example.org"), {})
@@ -935,6 +962,7 @@ WORKLOADS: dict[str, Callable[[Bench], Figures]] = {
     "claim": claim,
     "cron": cron,
     "fire": fire,
+    "schedules": schedules,
     "seal": seal,
 }
 
