@@ -1923,15 +1923,15 @@ def test_a_sleeping_runner_is_notified_and_an_awake_one_is_not(db, connect):
     assert (while_awake, for_others, asleep, after_one_job, busy) == ([], [], ["mail"], ["mail"], [])
 
 
-def test_a_runner_that_takes_many_jobs_at_once_is_awake_and_one_that_finds_fewer_is_not(db, connect):
+def test_a_runner_that_takes_jobs_together_is_awake_and_one_that_takes_one_is_not(db, connect):
     runner, listener = register(db), connect()
     listener.execute("listen backtick")
     told = []
 
-    for count, limit in ((8, 8), (8, 9)):
+    for count in (2, 1):
         call(db, "bt_sleep", p_runner=runner, p_poll_ms=600_000)
         call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * count)
-        assert len(claim(db, runner, limit)) == count
+        assert len(claim(db, runner, 9)) == count
         notifications(listener)
         enqueue(db, "a")
         told.append(notifications(listener))
@@ -2321,7 +2321,7 @@ class SightMachine(RuleBasedStateMachine):
         retry_ms=st.sampled_from([0, 700]),
     )
     def report(self, data, how, retry_ms):
-        rows = self.db.execute("select id, jobs from backtick_claim order by claimed_at, id").fetchall()
+        rows = self.db.execute("select id, jobs from backtick_claim order by claimed_at, jobs").fetchall()
         if not rows:
             return
         claim_id, jobs = data.draw(st.sampled_from(rows))
@@ -5248,23 +5248,28 @@ def test_no_call_of_a_runner_waits_for_a_strangers_lock_but_the_report_of_the_ve
     assert waited == of_the_job.get(table, set())
 
 
-def test_a_runner_that_is_being_given_up_gets_no_job_and_one_that_claims_is_not_given_up(db, connect):
+@pytest.mark.parametrize("first", ["the claim", "the reviver"])
+def test_what_a_runner_claims_while_it_is_being_given_up_is_revived_and_the_runner_is_refused(db, connect, first):
     runner, other = register(db), connect()
-    enqueue(db, "a")
-    enqueue(db, "a")
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 2)
+    held = claim(db, runner)[0]
     db.execute("update backtick_runner set heartbeat_at = '-infinity'")
 
     with other.transaction():
-        assert len(claim(other, runner)) == 1
-        call(db, "bt_revive")
-        assert db.execute("select count(*) from backtick_runner").fetchone() == (1,)
-    with other.transaction():
-        call(other, "bt_revive")
-        assert claim(db, runner) == []
+        if first == "the claim":
+            job = claim(other, runner)[0]
+            call(db, "bt_revive")
+        else:
+            call(other, "bt_revive")
+            job = claim(db, runner)[0]
+    assert job.id != held.id
     with pytest.raises(errors.NoDataFound):
         claim(db, runner)
+    assert complete(db, held) == []
 
-    assert states(db) == {"queued": 2}
+    call(db, "bt_revive")
+    assert complete(db, job) == []
+    assert sorted(job.id for job in claim(db, register(db), 9)) == [1, 2]
 
 
 def test_a_runner_whose_row_was_locked_is_given_its_lease_to_show_life_once_it_is_free(db, connect):
@@ -10119,6 +10124,47 @@ def test_no_role_writes_to_a_table_and_only_an_admin_reads_all_of_it(roles, role
     assert code_of(db, "update backtick_queue set args = '[]'") == "42501"
     assert code_of(db, "select nextval('backtick_queue_id_seq')") == "42501"
     assert code_of(db, "select setval('backtick_queue_id_seq', 1)") == "42501"
+
+
+def test_what_a_login_without_rights_can_do_with_advisory_locks_is_what_the_reference_says(roles):
+    owner, nobody, runner = roles["owner"], roles["nobody"], roles["runner"]
+    tables = "select 'backtick_queue'::regclass::oid::int, 'backtick_runner'::regclass::oid::int, hashtext('default')"
+    queue_class, runner_class, queue = owner.execute(tables).fetchone()
+    me, dead = (register(runner, lock=True, lease_ms=lease_ms) for lease_ms in (30_000, 60_000))
+    for _ in range(3):
+        enqueue(roles["producer"], "a")
+    held, lost = claim(runner, me)[0], claim(runner, dead)[0]
+    runner.execute("set lock_timeout = 100")
+
+    # claims and cancels of a queue wait, and nothing else does
+    nobody.execute("select pg_advisory_lock(%s, %s)", [queue_class, queue])
+    assert code_of(roles["producer"], "set lock_timeout = 100; select bt_cancel(3)") == "55P03"
+    with pytest.raises(errors.LockNotAvailable):
+        claim(runner, me)
+    enqueue(roles["producer"], "a")
+    assert complete(runner, held) == [held.id]
+    holder = "select pid from pg_locks where classid = 'backtick_queue'::regclass and granted"
+    assert owner.execute(holder).fetchall() == [(nobody.info.backend_pid,)]
+    nobody.execute("select pg_advisory_unlock_all()")
+
+    # a death is not seen by its lock, and by its lease all the same
+    nobody.execute("select pg_advisory_lock_shared(%s, %s)", [runner_class, dead])
+    runner.execute("select pg_advisory_unlock_shared(%s, %s)", [runner_class, dead])
+    move_clock(owner, "11 s")
+    for _ in range(2):
+        assert call(runner, "bt_revive", p_runner=me) == []
+    move_clock(owner, "61 s")
+    assert [row[0] for row in call(runner, "bt_revive", p_runner=me)] == [lost.id]
+
+    # a runner whose lock is taken before it comes signs in without
+    nobody.execute(
+        "select pg_advisory_lock(%s::int, n) from generate_series(%s::int, %s::int) as n",
+        [runner_class, dead + 1, dead + 9],
+    )
+    new = register(runner, lock=True)
+    is_locked = "select locked from backtick_runner where id = %s"
+    assert owner.execute(is_locked, [new]).fetchone() == (False,)
+    assert len(claim(runner, new, 9)) == 3
 
 
 def test_a_viewer_sees_everything_but_arguments_and_the_texts_of_errors(roles):

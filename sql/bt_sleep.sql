@@ -3,7 +3,7 @@
 -- bt_sleep: a runner lies down; who enqueues a job that is due before it wakes notifies it.
 --
 -- After this has committed the runner must claim once more, and only then wait: a job may have come
--- between its last look and now. It stays down until bt_claim gives it all the jobs that it can take.
+-- between its last look and now. It stays down until bt_claim finds it busy.
 --
 -- Its row is written rarely, for a held snapshot keeps each version, and whoever enqueues reads them: the row says
 -- asleep for all of p_poll_ms, though the runner may look sooner, and what it says is let stand while half of that is
