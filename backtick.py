@@ -41,7 +41,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #
 # Threads of a runner, and what each owns:
 #   poller     _Poller and its _Session, the main connection. It alone claims, hands out and reports
-#   keeper     _Keeper, a connection of its own: signs of life, the jobs of the dead, cancels, old jobs
+#   keeper     _Keeper, a connection of its own: signs of life, schedules, the jobs of the dead, cancels, old jobs
 #   watchdog   nothing; it breaks a connection whose call gets no answer
 #   log        nothing; it writes what the three above log, since a worker may hold a handler's lock for ever
 #   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
@@ -4237,9 +4237,6 @@ class _Poller:
     SHORT_MS = 20  # none if a job takes longer than this, no more than the slots do in this time,
     AHEAD_MS = 100  # or in that of four round trips to the database, but for this at most
     ASLEEP_POLLS = 5  # an idle runner says so to the database once in so many polls
-    FIRE_S = 1.0  # how often a runner that never lies down looks for schedules that are due
-    FIRES = 100  # so many fires at most bt_run_due answers with; then there are more
-    NEVER_MS = 3_600_000  # how long it does not look for schedules if there are none
     STUCK_S = 0.25  # jobs claimed ahead are handed back when none has finished for so long, or they will wait so long
     OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
     GATHER_S = 0.01  # what has finished waits so long, or two round trips, for more to be reported with it
@@ -4259,7 +4256,6 @@ class _Poller:
         self.finished_at = time.monotonic()  # when a job finished last, or none waited for a slot
         self.asleep_until: float | None = None  # until when the database has this runner down as asleep; None: awake
         self.deaf_until: float | None = None  # until when notifications are left unread
-        self.fire_at = time.monotonic()  # when a schedule is due, as far as is known
         self.reconcile = _Due()
         self.moved_at: float | None = None  # when this thread last did something, read by the keeper; None: it connects
         self.stop_at: float | None = None  # when running jobs are handed back; set by any thread
@@ -4468,7 +4464,7 @@ class _Poller:
     def _is_to_lie_down(self) -> bool:
         """Whether the database is to be told that this runner sleeps, and for how long: not with every look."""
         now, soon_s = time.monotonic(), 1.5 * self.config.poll_ms / 1000
-        return self.asleep_until is None or now > self.asleep_until - soon_s or now >= self.fire_at
+        return self.asleep_until is None or now > self.asleep_until - soon_s
 
     def _want(self) -> tuple[int, int]:
         """How many jobs to claim, and how many of them would begin at once.
@@ -4554,7 +4550,7 @@ class _Poller:
     # One round trip
 
     def _exchange(self, want: int, begin: int = 0, lie_down: bool = False, whole: bool = False) -> int:
-        """Report what finished, fire, lie down if told to, and claim, a transaction each; returns how many it claimed.
+        """Report what finished, lie down if told to, and claim, a transaction each; returns how many it claimed.
 
         What was claimed before is handed out while the server works.
         """
@@ -4564,8 +4560,6 @@ class _Poller:
         trip: dict[str, list[Call]] = {}
         if reports:
             trip["report"] = [call for _, call in reports]
-        if now >= self.fire_at:
-            trip["fire"] = [self.session.database.call("bt_run_due", p_limit=self.FIRES)]
         if lie_down:  # committed before the claim looks, or an enqueue in between might wake nobody
             for_ms = self.ASLEEP_POLLS * self.config.poll_ms
             trip["sleep"] = [self.session.database.call("bt_sleep", p_runner=self.session.runner, p_poll_ms=for_ms)]
@@ -4580,7 +4574,9 @@ class _Poller:
 
         if reports:
             self._reported(reports, answers["report"])
-        self._plan(now, answers.get("sleep"), answers.get("fire"))
+        if lie_down:
+            (((sleep_ms, _),),) = answers["sleep"]
+            self.asleep_until = now + sleep_ms / 1000
         claimed = self._claimed(answers["claim"][0]) if order else 0
         for queue in order[1:]:
             if claimed < want:
@@ -4597,25 +4593,6 @@ class _Poller:
             self.asleep_until = self.deaf_until = None  # bt_claim may have woken this runner
             self.is_heavy = sum([len(job.args) for job in self.fresh]) > self.HEAVY_BYTES
         return len(jobs)
-
-    def _plan(self, now: float, sleep: list[Any] | None, fires: list[Any] | None) -> None:
-        """When to look for schedules again, and how long to sleep, by what the database said if it was asked."""
-        if fires:
-            _log_fires(fires[0])
-        if sleep:
-            (((sleep_ms, fire_ms),),) = sleep
-            if fire_ms is None:
-                fire_ms = self.NEVER_MS
-            elif fires and fire_ms <= 0:  # due, and did not fire: it is in the hands of somebody else
-                fire_ms = 100
-            self.asleep_until = now + sleep_ms / 1000
-            self.fire_at = time.monotonic() + fire_ms / 1000
-        elif fires:
-            self.fire_at = now + self.FIRE_S
-        elif self.asleep_until is None:
-            self.fire_at = min(self.fire_at, now + self.FIRE_S)
-        if fires and len(fires[0]) >= self.FIRES:
-            self.fire_at = now
 
     def _reported(self, reports: list[_Report], answers: list[list[Any]]) -> None:
         """The database knows of these outcomes, so their jobs are held no longer."""
@@ -4672,7 +4649,7 @@ class _Poller:
 
     def _wait(self, ms: float) -> None:
         """Until a notification, a finished job, the bell, a job that ran too long, or `ms` milliseconds."""
-        end = min(time.monotonic() + ms / 1000, self.fire_at, *(at for at, _ in self.reports.kept))
+        end = min([time.monotonic() + ms / 1000, *(at for at, _ in self.reports.kept)])
         self.bell.is_awaited = True
         try:
             with selectors.DefaultSelector() as selector:
@@ -4750,7 +4727,7 @@ def _one_line(error: BaseException) -> str:
 # ---- Keeper: the thread that gives signs of life and looks after the dead --------------
 #
 # Owns a connection of its own, so that neither a full pool nor a long claim lets the
-# heartbeat starve. Gives signs of life, revives the jobs of the dead, removes old jobs.
+# heartbeat starve. Gives signs of life, fires schedules, revives the jobs of the dead, removes old jobs.
 
 
 class _Keeper:
@@ -4759,6 +4736,8 @@ class _Keeper:
     LOOK_S = 0.8  # how often it looks for dead runners, and for jobs of its own that somebody canceled
     AWAY_S = 2.0  # who has not looked for so long was away: others may have been, too
     COMEBACK_S = 10.0  # they get twice as long to come back before it judges who is dead, and at most so long
+    FIRES = 100  # so many fires at most a call of bt_run_due makes
+    LOCKED_S = 0.1  # when a schedule is looked for again that is due, and in the hands of somebody else
     REMOVE_S = 60.0  # how often it removes old jobs
     DECLARE_S = 600.0  # how often it says which schedules its code wants
     PAUSED_S = 10.0  # how often it asks which queues are paused
@@ -4771,7 +4750,8 @@ class _Keeper:
         self.database: _Database | None = None
         self.attached: int | None = None  # the runner whose lock this connection holds
         self.looked_at = time.monotonic()  # when it looked last
-        self.heartbeat, self.judge, self.remove, self.declare, self.pauses = _Due(), _Due(), _Due(), _Due(), _Due()
+        self.look, self.fire, self.heartbeat, self.judge = (_Due() for _ in range(4))
+        self.remove, self.declare, self.pauses = (_Due() for _ in range(3))
         self.remove.again_in(random.uniform(0, self.REMOVE_S))
         self.unstored: list[Schedule] = []  # schedules that somebody had locked
         self.told: set[str] = set()  # schedules without a worker that were logged
@@ -4779,19 +4759,26 @@ class _Keeper:
         try:
             self._store_schedules()
             self._look()
+            with contextlib.suppress(*_WAITED):
+                while poller.drain and self.database and self._fire(self.database):
+                    pass  # what is due now is drained too
         except BaseException:
             self.close()
             raise
 
     @_scribe.serving()
     def run(self) -> None:
-        """Look about once a second until told to stop; reconnect for ever."""
-        backoff, wait_s = _Backoff(), self.LOOK_S
+        """Look about once a second, and fire in between, until told to stop; reconnect for ever."""
+        backoff, wait_s = _Backoff(), 0.0
         while not self.stop.wait(wait_s):
             try:
-                self._look()
+                if self.look.has_come():
+                    self._look()
+                if self.database and self.fire.has_come():
+                    self._fire(self.database)
                 backoff.reset()
-                wait_s = self.LOOK_S
+                next_at = min(self.look.at, self.fire.at) if self.database else self.look.at
+                wait_s = max(0.0, next_at - time.monotonic())
             except _WAITED as error:
                 log.warning("the keeper waited for the database, trying again: %s", _one_line(error))
                 wait_s = self.LOOK_S
@@ -4802,6 +4789,7 @@ class _Keeper:
                 else:
                     log.critical("an error in backtick's keeper, trying again", exc_info=True)
                 self.close()
+                self.look.now()
         self.close()
 
     def close(self) -> None:
@@ -4812,6 +4800,7 @@ class _Keeper:
         self.heartbeat.now()
 
     def _look(self) -> None:
+        self.look.again_in(self.LOOK_S)
         if self.poller.is_hanging():
             return self._cease_to_vouch()
         away_s = time.monotonic() - self.looked_at
@@ -4856,6 +4845,21 @@ class _Keeper:
         if not alive:
             self.poller.given_up = runner
             self.poller.bell.ring(urgent=True)
+
+    def _fire(self, database: _Database) -> bool:
+        """Fire schedules that are due, so many at once; returns whether there were any."""
+        due, until = database.call("bt_run_due", p_limit=self.FIRES), database.call("bt_until_fire")
+        (fires,), (((ms,),),) = database.round_trip([due], [until])
+        _log_fires(fires)
+        if ms is None:
+            self.fire.again_in(self.LOOK_S)
+        elif ms <= 0 and not fires:
+            self.fire.again_in(self.LOCKED_S)
+        else:
+            self.fire.again_in(min(ms / 1000, self.LOOK_S))
+        if fires and database.pooled:  # no NOTIFY gets through
+            self.poller.bell.ring(urgent=True)
+        return bool(fires)
 
     def _revive(self, database: _Database, runner: int) -> None:
         if database.connection.info.server_version < 170_000:  # later ones have transaction_timeout

@@ -1929,15 +1929,15 @@ def test_a_sleeping_runner_is_notified_and_an_awake_one_is_not(db, connect):
     assert (while_awake, for_others, asleep, after_one_job, busy) == ([], [], ["mail"], ["mail"], [])
 
 
-def test_a_runner_that_takes_many_jobs_at_once_is_awake_and_one_that_finds_fewer_is_not(db, connect):
+def test_a_runner_that_takes_jobs_together_is_awake_and_one_that_takes_one_is_not(db, connect):
     runner, listener = register(db), connect()
     listener.execute("listen backtick")
     told = []
 
-    for count, limit in ((8, 8), (8, 9)):
+    for count in (2, 1):
         call(db, "bt_sleep", p_runner=runner, p_poll_ms=600_000)
         call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * count)
-        assert len(claim(db, runner, limit)) == count
+        assert len(claim(db, runner, 9)) == count
         notifications(listener)
         enqueue(db, "a")
         told.append(notifications(listener))
@@ -2327,7 +2327,7 @@ class SightMachine(RuleBasedStateMachine):
         retry_ms=st.sampled_from([0, 700]),
     )
     def report(self, data, how, retry_ms):
-        rows = self.db.execute("select id, jobs from backtick_claim order by claimed_at, id").fetchall()
+        rows = self.db.execute("select id, jobs from backtick_claim order by claimed_at, jobs").fetchall()
         if not rows:
             return
         claim_id, jobs = data.draw(st.sampled_from(rows))
@@ -5246,7 +5246,9 @@ REPORTS = {
     "bt_fail(%(claim)s, array[%(job)s::bigint], array['{}'::jsonb])",
     "bt_release(%(claim)s, array[%(job)s::bigint])",
     "bt_cancel_held(%(claim)s, array[%(job)s::bigint])",
+    "bt_note_success(%(claim)s, array[%(job)s::bigint])",
 }
+WRITES_NO_JOB = {each for each in REPORTS if each.startswith(("bt_release", "bt_note_success"))}
 CALLS_OF_A_RUNNER = [
     "bt_claim(%(runner)s, 'default', 4, array['a'])",
     "bt_sleep(%(runner)s, 1000)",
@@ -5255,10 +5257,12 @@ CALLS_OF_A_RUNNER = [
     "bt_locked(%(claim)s, array[%(job)s::bigint])",
     "bt_holds(%(runner)s)",
     "bt_cancel_asked(%(runner)s)",
+    "bt_paused(array['another'])",
     "bt_release_except(%(runner)s, array[%(job)s::bigint])",
     "bt_revive(%(runner)s)",
     "bt_end_stuck()",
     "bt_run_due()",
+    "bt_until_fire()",
     "bt_declare(array['tick'])",
     "bt_remove_old(1, 1, 1000)",
     "bt_register_runner(array['default'], 'h', 1)",
@@ -5302,27 +5306,32 @@ def test_no_call_of_a_runner_waits_for_a_strangers_lock_but_the_report_of_the_ve
                         assert [row[1] for row in rows] == [free]
                 raise psycopg.Rollback
 
-    of_the_job = {"backtick_claim": REPORTS, "backtick_queue": {each for each in REPORTS if "release" not in each}}
+    of_the_job = {"backtick_claim": REPORTS, "backtick_queue": REPORTS - WRITES_NO_JOB}
     assert waited == of_the_job.get(table, set())
 
 
-def test_a_runner_that_is_being_given_up_gets_no_job_and_one_that_claims_is_not_given_up(db, connect):
+@pytest.mark.parametrize("first", ["the claim", "the reviver"])
+def test_what_a_runner_claims_while_it_is_being_given_up_is_revived_and_the_runner_is_refused(db, connect, first):
     runner, other = register(db), connect()
-    enqueue(db, "a")
-    enqueue(db, "a")
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 2)
+    held = claim(db, runner)[0]
     db.execute("update backtick_runner set heartbeat_at = '-infinity'")
 
     with other.transaction():
-        assert len(claim(other, runner)) == 1
-        call(db, "bt_revive")
-        assert db.execute("select count(*) from backtick_runner").fetchone() == (1,)
-    with other.transaction():
-        call(other, "bt_revive")
-        assert claim(db, runner) == []
+        if first == "the claim":
+            job = claim(other, runner)[0]
+            call(db, "bt_revive")
+        else:
+            call(other, "bt_revive")
+            job = claim(db, runner)[0]
+    assert job.id != held.id
     with pytest.raises(errors.NoDataFound):
         claim(db, runner)
+    assert complete(db, held) == []
 
-    assert states(db) == {"queued": 2}
+    call(db, "bt_revive")
+    assert complete(db, job) == []
+    assert sorted(job.id for job in claim(db, register(db), 9)) == [1, 2]
 
 
 def test_a_runner_whose_row_was_locked_is_given_its_lease_to_show_life_once_it_is_free(db, connect):
@@ -8247,6 +8256,42 @@ def test_a_schedule_made_elsewhere_is_fired_by_a_runner_that_sleeps(db, clean_re
     wait_until(lambda: fires(db), "the first fire")
 
 
+def test_a_fire_that_takes_long_holds_up_no_claim(db, connect, clean_registry, runner):
+    ran, holder = [], connect()
+    backtick.register(ran.append, "a")
+    db.execute(
+        "create function wait_for_lock() returns trigger language plpgsql as"
+        " $$ begin perform pg_advisory_xact_lock_shared(4711); return new; end $$;"
+        " create trigger slow before update of last_run_at on backtick_schedule"
+        " for each row execute function wait_for_lock()"
+    )
+    holder.execute("select pg_advisory_lock(4711)")
+    runner(poll_ms=100)
+    every(db, 1000, "tick")
+    waits = "select count(*) from pg_locks where objid = 4711 and not granted"
+    wait_until(lambda: db.execute(waits).fetchone()[0], "a fire to wait")
+
+    for n in range(10):
+        enqueue(db, "a", f"[{n}]")
+        wait_until(lambda n=n: n in ran, "a job beside")
+    assert fires(db) == []
+
+    holder.execute("select pg_advisory_unlock(4711)")
+    wait_until(lambda: fires(db), "the fire")
+
+
+def test_more_schedules_than_one_call_fires_are_all_fired_by_a_runner_that_drains(db, clean_registry, runner):
+    backtick.register(lambda: None, "a")
+    count = 2 * backtick._Keeper.FIRES + 1
+    for n in range(count):
+        every(db, 3_600_000, f"s{n}")
+    db.execute("update backtick_schedule set next_run_at = now() - interval '1 s'")
+
+    runner(drain=True).join()
+
+    assert states(db) == {"done": count}
+
+
 def test_a_runner_whose_slots_are_all_taken_fires_all_the_same(db, clean_registry, runner):
     started, go_on = threading.Event(), threading.Event()
     backtick.register(lambda: (started.set(), go_on.wait(PATIENCE_S)), "a")
@@ -10032,10 +10077,8 @@ MAY_CALL = {
     "bt_paused": "runner",
     **dict.fromkeys(["bt_claim", "bt_complete", "bt_cancel_held", "bt_fail", "bt_release", "bt_locked"], "runner"),
     "bt_note_success": "runner",
-    **dict.fromkeys(
-        ["bt_release_except", "bt_holds", "bt_revive", "bt_cancel_asked", "bt_run_due", "bt_declare", "bt_end_stuck"],
-        "runner",
-    ),
+    **dict.fromkeys(["bt_release_except", "bt_holds", "bt_revive", "bt_cancel_asked", "bt_end_stuck"], "runner"),
+    **dict.fromkeys(["bt_run_due", "bt_until_fire", "bt_declare"], "runner"),
     **dict.fromkeys(["bt_schedule_recurring", "bt_schedule_cron", "bt_put_schedule"], "runner admin"),
     "bt_remove_old": "runner admin",
     "bt_state": "producer viewer admin",
@@ -10146,6 +10189,47 @@ def test_no_role_writes_to_a_table_and_only_an_admin_reads_all_of_it(roles, role
     assert code_of(db, "update backtick_queue set args = '[]'") == "42501"
     assert code_of(db, "select nextval('backtick_queue_id_seq')") == "42501"
     assert code_of(db, "select setval('backtick_queue_id_seq', 1)") == "42501"
+
+
+def test_what_a_login_without_rights_can_do_with_advisory_locks_is_what_the_reference_says(roles):
+    owner, nobody, runner = roles["owner"], roles["nobody"], roles["runner"]
+    tables = "select 'backtick_queue'::regclass::oid::int, 'backtick_runner'::regclass::oid::int, hashtext('default')"
+    queue_class, runner_class, queue = owner.execute(tables).fetchone()
+    me, dead = (register(runner, lock=True, lease_ms=lease_ms) for lease_ms in (30_000, 60_000))
+    for _ in range(3):
+        enqueue(roles["producer"], "a")
+    held, lost = claim(runner, me)[0], claim(runner, dead)[0]
+    runner.execute("set lock_timeout = 100")
+
+    # claims and cancels of a queue wait, and nothing else does
+    nobody.execute("select pg_advisory_lock(%s, %s)", [queue_class, queue])
+    assert code_of(roles["producer"], "set lock_timeout = 100; select bt_cancel(3)") == "55P03"
+    with pytest.raises(errors.LockNotAvailable):
+        claim(runner, me)
+    enqueue(roles["producer"], "a")
+    assert complete(runner, held) == [held.id]
+    holder = "select pid from pg_locks where classid = 'backtick_queue'::regclass and granted"
+    assert owner.execute(holder).fetchall() == [(nobody.info.backend_pid,)]
+    nobody.execute("select pg_advisory_unlock_all()")
+
+    # a death is not seen by its lock, and by its lease all the same
+    nobody.execute("select pg_advisory_lock_shared(%s, %s)", [runner_class, dead])
+    runner.execute("select pg_advisory_unlock_shared(%s, %s)", [runner_class, dead])
+    move_clock(owner, "11 s")
+    for _ in range(2):
+        assert call(runner, "bt_revive", p_runner=me) == []
+    move_clock(owner, "61 s")
+    assert [row[0] for row in call(runner, "bt_revive", p_runner=me)] == [lost.id]
+
+    # a runner whose lock is taken before it comes signs in without
+    nobody.execute(
+        "select pg_advisory_lock(%s::int, n) from generate_series(%s::int, %s::int) as n",
+        [runner_class, dead + 1, dead + 9],
+    )
+    new = register(runner, lock=True)
+    is_locked = "select locked from backtick_runner where id = %s"
+    assert owner.execute(is_locked, [new]).fetchone() == (False,)
+    assert len(claim(runner, new, 9)) == 3
 
 
 def test_a_viewer_sees_everything_but_arguments_and_the_texts_of_errors(roles):

@@ -488,6 +488,14 @@ class Bench:
                 thread.join()
             return connections * each / (time.perf_counter() - start)
 
+    def stamps(self) -> list[float]:
+        """How many ms after they were queued jobs of bench.stamp began, each told once; of runners that have ended."""
+        files = list(Path(self.folder.name).glob("stamps-*"))
+        late = [float(line) for path in files for line in path.read_text().split()]
+        for path in files:
+            path.unlink()
+        return late
+
     def server_pids(self) -> list[int]:
         """The server's processes, if it runs here."""
         pids = [pid for (pid,) in self.connection.execute("select pid from pg_stat_activity").fetchall()]
@@ -609,7 +617,7 @@ def latency(bench: Bench) -> Figures:
                 time.sleep(0.01)
                 bench.ask(query, time.time())
         thread.join(10)
-    late = [float(line) for path in Path(bench.folder.name).glob("stamps-*") for line in path.read_text().split()]
+    late = bench.stamps()
     ours = quantiles(late, (50, 95, 99))
     figures = {f"from bt_enqueue to the worker's start, ms, {p}": ms for p, ms in ours.items()}
     for way, samples in zip(ways, (heard[::2], heard[1::2]), strict=True):
@@ -724,7 +732,10 @@ def backlog(bench: Bench) -> Figures:
 
 
 def pinned(bench: Bench) -> Figures:
-    """As sustained, while another session holds a snapshot, so that nothing dead can be removed; and without."""
+    """As sustained, while another session holds a snapshot, so that nothing dead can be removed; and without.
+
+    Then how late a job starts, 100 a second, after an ANALYZE has found the queue empty, and full of dead rows.
+    """
     figures: Figures = {}
     with bench.connect() as holder:
         holder.execute("begin isolation level repeatable read")
@@ -733,6 +744,15 @@ def pinned(bench: Bench) -> Figures:
             rates = load(bench)
             figures |= {f"{how}: first tenth, jobs/s": rates[0], f"{how}: last tenth, jobs/s": rates[-1]}
             figures[f"{how}: last to first"] = rates[-1] / rates[0]
+            with bench.runners(1):
+                bench.wait_until(lambda: float(not bench.ask("select count(*) from backtick_queue")), "ending")
+                bench.connection.execute("analyze backtick_queue, backtick_claim, backtick_runner")
+                for _ in range(1000):
+                    time.sleep(0.01)
+                    bench.ask("select bt_enqueue('bench.stamp', json_build_array(%s::float8))", time.time())
+                bench.wait_until(lambda: float(not bench.ask("select count(*) from backtick_queue")), "ending")
+            late = quantiles(bench.stamps(), (50, 99))
+            figures |= {f"{how}: from bt_enqueue to the worker's start, ms, {name}": ms for name, ms in late.items()}
             holder.execute("commit")
             bench.install()
     return figures
@@ -886,6 +906,33 @@ def fire(bench: Bench) -> Figures:
     return {"fires": len(late)} | {f"from the second to the start, ms, {n}": ms for n, ms in quantiles(late).items()}
 
 
+def schedules(bench: Bench) -> Figures:
+    """Ten thousand schedules are due at once, half of them by cron; beside them a job is queued every 10 ms."""
+    count = 10_000
+    make = (
+        "select count(bt_schedule_recurring('recurring ' || n, 'bench.noop', 3600000)),"
+        " count(bt_schedule_cron('cron ' || n, 'bench.noop', '0 0 * * * *')) from generate_series(1, %s) as n"
+    )
+    with bench.runners(1):
+        bench.ask(make, count // 2)
+        start = time.perf_counter()
+        bench.connection.execute("update backtick_schedule set next_run_at = bt_now() - interval '1 s'")
+        left = count
+        while left:
+            bench.bar("firing", 1 - left / count)
+            for _ in range(10):
+                time.sleep(0.01)
+                bench.ask("select bt_enqueue('bench.stamp', json_build_array(%s::float8))", time.time())
+            left = bench.ask("select count(*) from backtick_schedule where next_run_at <= bt_now()")
+        fired_s = time.perf_counter() - start
+        bench.wait_until(lambda: float(not bench.ask("select count(*) from backtick_queue")), "ending")
+    late = bench.stamps()
+    figures: Figures = {f"seconds until {count} schedules had fired": fired_s}
+    return figures | {
+        f"jobs beside, from bt_enqueue to the worker's start, ms, {name}": ms for name, ms in quantiles(late).items()
+    }
+
+
 def seal(bench: Bench) -> Figures:
     """Draining jobs that do nothing, sealed beside clear ones in turn; the best of three rounds each."""
     jobs, text = 20_000, bt.encode_args((7, "ada@example.org"), {})
@@ -935,6 +982,7 @@ WORKLOADS: dict[str, Callable[[Bench], Figures]] = {
     "claim": claim,
     "cron": cron,
     "fire": fire,
+    "schedules": schedules,
     "seal": seal,
 }
 

@@ -93,7 +93,6 @@ declare
     c_most_bytes constant int := 33554432;
     c_pages      constant int := 8;
     c_most_look  constant int := 10000;
-    c_many       constant int := 8;
     v_now       timestamptz;
     v_runner    record;
     v_floor     backtick_floor;
@@ -107,12 +106,13 @@ declare
     v_free      bigint[];
     v_is_usual  boolean;
     v_is_one_lane boolean;
+    v_lane      int;
+    v_run_at    timestamptz;
     v_by_worker boolean;
     v_is_plain  boolean := true;
     v_is_more   boolean;
     v_lowest    bigint;
     v_highest   bigint;
-    v_last      record;
     v_kept      text;
     v_claim     bigint;
 begin
@@ -157,13 +157,16 @@ begin
                array_agg(due.id order by due.priority, due.run_at, due.id) as free,
                min(due.id) as lowest,
                max(due.id) as highest,
-               min(due.priority) = max(due.priority) as is_one_lane,
+               min(due.priority) as first_lane,
+               max(due.priority) as last_lane,
+               max(due.run_at) as last_run_at,
                count(*) filter (where not due.name = any (p_names)) * 2 > p_limit as are_strangers,
                bool_and(due.name = any (p_names) and due.untouched and due.after_job is null and due.crashes = 0)
                    and sum(due.bytes) <= c_most_bytes as is_plain
         from bt_due(p_queue, v_times, v_ids, v_now, p_limit) as due
     )
-    select seen.n, seen.free, seen.lowest, seen.highest, seen.is_one_lane, seen.are_strangers,
+    select seen.n, seen.free, seen.lowest, seen.highest, seen.first_lane = seen.last_lane, seen.last_lane, seen.last_run_at,
+           seen.are_strangers,
            seen.n = 0
            or seen.is_plain
            and not exists (
@@ -173,7 +176,7 @@ begin
                  and claim.highest >= seen.lowest
            )
            and not exists (select from backtick_cancel as asked where asked.job between seen.lowest and seen.highest)
-    into v_seen, v_free, v_lowest, v_highest, v_is_one_lane, v_by_worker, v_is_usual
+    into v_seen, v_free, v_lowest, v_highest, v_is_one_lane, v_lane, v_run_at, v_by_worker, v_is_usual
     from seen;
 
     -- Else page by page; worker by worker, which leaves out others' jobs, once most of a page are others'.
@@ -293,12 +296,9 @@ begin
     end if;
 
     -- The next claim starts behind what was taken, and, if there was no more, behind what was passed over too.
-    select job.priority, job.run_at, job.id into v_last
-    from backtick_queue as job
-    where job.id = v_free[cardinality(v_free)];
     if v_is_usual and v_is_one_lane then
-        v_times[v_last.priority + 1] := v_last.run_at;
-        v_ids[v_last.priority + 1] := v_last.id;
+        v_times[v_lane + 1] := v_run_at;
+        v_ids[v_lane + 1] := v_free[v_seen];
     elsif v_is_usual then
         for v_page in
             select distinct on (job.priority) job.priority, job.run_at, job.id
@@ -313,9 +313,13 @@ begin
     if not v_is_more then
         v_floor.times := v_times;
         v_floor.ids := v_ids;
-    elsif v_last.id is not null then
-        v_floor.times := v_times[:v_last.priority] || v_last.run_at || v_floor.times[v_last.priority + 2:];
-        v_floor.ids := v_ids[:v_last.priority] || v_last.id || v_floor.ids[v_last.priority + 2:];
+    else
+        for v_page in
+            select job.priority, job.run_at, job.id from backtick_queue as job where job.id = v_free[cardinality(v_free)]
+        loop
+            v_floor.times := v_times[:v_page.priority] || v_page.run_at || v_floor.times[v_page.priority + 2:];
+            v_floor.ids := v_ids[:v_page.priority] || v_page.id || v_floor.ids[v_page.priority + 2:];
+        end loop;
     end if;
     v_floor.made_at := v_now;
     v_floor.is_short := coalesce(cardinality(v_free), 0) < p_limit and not v_is_more and not v_floor.is_paging;
@@ -327,27 +331,27 @@ begin
         return;
     end if;
 
-    -- From here to the commit the runner cannot be given up for dead: its jobs may have become free just so. A lock on
-    -- its row would say so too, and would be a stranger's to take. It is bt_revive's before it removes the row: who gets
-    -- it here is not being given up, and that he was not before is read anew.
-    if not pg_try_advisory_xact_lock_shared('backtick_claim'::regclass::oid::int, (p_runner % 2147483647)::int)
-        or not exists (select from backtick_runner as runner where runner.id = p_runner)
-    then
-        return;
-    end if;
-    v_kept := set_config(bt_floor_name(p_queue), v_floor::text, false);
+    -- Whoever has been given up for dead meanwhile gets nothing: what is free may be what he held. Read anew, and without a
+    -- lock on his row, which would be anybody's to take. Who is given up before this commits had no look at what that
+    -- frees; his claim is an orphan, revived at the next look, and his next call tells him.
     if not v_is_usual then
         select min(free), max(free) into v_lowest, v_highest from unnest(v_free) as free;
     end if;
-
     insert into backtick_claim (id, queue, runner, claimed_at, lowest, highest, floor, jobs)
-    values (('x' || right(gen_random_uuid()::text, 12))::bit(48)::bigint, p_queue, p_runner, v_now, v_lowest, v_highest,
-            v_floor, v_free)
+    select ('x' || right(gen_random_uuid()::text, 12))::bit(48)::bigint, p_queue, p_runner, v_now, v_lowest, v_highest,
+           v_floor, v_free
+    from backtick_runner as runner
+    where runner.id = p_runner
     returning backtick_claim.id into v_claim;
+    if not found then
+        return;
+    end if;
+    v_kept := set_config(bt_floor_name(p_queue), v_floor::text, false);
 
     -- Busy: nobody need notify it. To say so and to lie down again writes two versions of the row, which a held snapshot
-    -- keeps, for all who enqueue to read. So who gets fewer jobs than it can take, or few, stays down, and is notified.
-    if v_runner.is_asleep and not v_floor.is_short and (cardinality(v_free) >= c_many or not v_was_short) then
+    -- keeps, for all who enqueue to read. So who gets one job at a time stays down, and is notified. Not so with two: of
+    -- many who enqueue side by side, each would wait for the others' commits, as who notifies does.
+    if v_runner.is_asleep and (cardinality(v_free) >= 2 or not (v_floor.is_short or v_was_short)) then
         update backtick_runner as runner
         set asleep_until = null
         from (select awake.id from backtick_runner as awake where awake.id = p_runner for no key update skip locked) as free

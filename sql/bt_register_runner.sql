@@ -67,6 +67,8 @@ end;
 $$;
 comment on function bt_register_runner is 'Sign a runner in; returns its id.';
 
+-- Anybody may take advisory locks. Where lock_timeout ends the wait for this one, the lease alone counts from then on.
+--
 -- p_runner   what bt_register_runner returned
 -- returns    whether the runner is (still) signed in; if not, its jobs are no longer its own
 create or replace function bt_attach(p_runner bigint)
@@ -75,17 +77,29 @@ create or replace function bt_attach(p_runner bigint)
     volatile
     set search_path from current
 as $$
+declare
+    v_locked boolean := true;
 begin
     if p_runner is null then
         raise exception 'bt_attach: p_runner must not be null'
             using errcode = 'null_value_not_allowed', hint = 'Pass what bt_register_runner returned.';
     end if;
 
-    perform pg_advisory_lock_shared('backtick_runner'::regclass::oid::int, (p_runner % 2147483647)::int);
+    begin
+        perform pg_advisory_lock_shared('backtick_runner'::regclass::oid::int, (p_runner % 2147483647)::int);
+    exception when lock_not_available then
+        v_locked := false;
+        raise warning 'bt_attach: somebody holds the lock that is the sign of life of runner %, so its lease alone counts', p_runner;
+    end;
     update backtick_runner as runner
-    set unlocked_at = null
+    set unlocked_at = null,
+        locked = runner.locked and v_locked
     from (
-        select id from backtick_runner where id = p_runner and unlocked_at is not null for no key update skip locked
+        select id
+        from backtick_runner
+        where id = p_runner
+          and (unlocked_at is not null or locked and not v_locked)
+        for no key update skip locked
     ) as free
     where runner.id = free.id;
     return exists (select from backtick_runner where id = p_runner);

@@ -13,7 +13,7 @@
 -- A death counts in crashes, not in tries. After the first a job is due at once, after further ones
 -- with back-off; a job that was running in p_max_crashes runners that died is exceeded.
 --
--- Locks: runner rows, then the runner's own lock, which a claim of it that is under way shares, then claim rows, then job rows, as everywhere; locked ones are left to whoever
+-- Locks: runner rows, then claim rows, then job rows, as everywhere; locked ones are left to whoever
 -- holds them, so any number of runners may call this at once. What is locked, or cannot be moved, holds up nothing else:
 -- the rest of its claim is revived, and it stays in the claim for the next call. A call goes on for a second, about.
 --
@@ -98,9 +98,7 @@ begin
         for update skip locked
     loop
         if v_runner.id = any (v_silent) or v_runner.unlocked_at <= v_now - c_pause then
-            delete from backtick_runner as dead
-            where dead.id = v_runner.id
-              and pg_try_advisory_xact_lock('backtick_claim'::regclass::oid::int, (dead.id % 2147483647)::int);
+            delete from backtick_runner as dead where dead.id = v_runner.id;
         elsif v_runner.unlocked_at is null then
             update backtick_runner as suspect set unlocked_at = v_now where suspect.id = v_runner.id;
         end if;

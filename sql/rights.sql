@@ -49,6 +49,7 @@ declare
         ['bt_paused',             'owner',  'runner'],
         ['bt_end_stuck',          'caller', 'runner'],
         ['bt_run_due',            'owner',  'runner'],
+        ['bt_until_fire',         'owner',  'runner'],
         ['bt_declare',            'owner',  'runner'],
 
         ['bt_schedule_recurring', 'caller', 'runner admin'],
