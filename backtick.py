@@ -1086,6 +1086,27 @@ _by_function: dict[Callable[..., Any], tuple[Worker, ...]] = {}  # more than one
 _Milliseconds = int | types.EllipsisType | None  # None: no limit; ...: as configured
 
 
+class _JobOptions(TypedDict, total=False):
+    """For type checkers: what workers and schedules say of their jobs; register() says what it means."""
+
+    queue: str | None
+    priority: int | None
+    max_tries: int | None
+
+
+class _RunOptions(TypedDict, total=False):
+    """And what only workers say; @cron and @recurring pass it on."""
+
+    timeout_ms: _Milliseconds
+    process: bool
+    sealed: bool | None
+    interrupt: bool
+
+
+class _WorkerOptions(_JobOptions, _RunOptions, total=False):
+    """All options of a worker, as register() has them; a test compares."""
+
+
 def register(
     function: Callable[..., Any],
     name: str | None = None,
@@ -1560,15 +1581,16 @@ class Schedule:
         return self.function, what | self.parameters
 
 
-class _ScheduleOptions(TypedDict, total=False):
+class _ScheduleOptions(_JobOptions, total=False):
     """Of all ways to make a schedule; schedule_recurring() says what they mean."""
 
     kwargs: Mapping[str, Any] | None
-    queue: str | None
-    priority: int | None
-    max_tries: int | None
     catch_up: Literal["once", "all", "skip"]
     overlap: Literal["skip", "queue", "allow"]
+
+
+class _DecoratorOptions(_ScheduleOptions, _RunOptions, total=False):
+    """Of @cron and @recurring, which make a worker as well."""
 
 
 _schedules: dict[str, Schedule] = {}  # those that decorators declared; a runner stores them when it starts
@@ -1989,31 +2011,11 @@ def worker(function: Callable[P, R_co], /) -> WorkerFunction[P, R_co]: ...
 
 @overload
 def worker(
-    *,
-    name: str | None = None,
-    queue: str | None = None,
-    priority: int | None = None,
-    max_tries: int | None = None,
-    timeout_ms: _Milliseconds = ...,
-    process: bool = False,
-    sealed: bool | None = None,
-    interrupt: bool = True,
+    *, name: str | None = None, **options: Unpack[_WorkerOptions]
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]: ...
 
 
-def worker(
-    function: Any = None,
-    /,
-    *,
-    name: str | None = None,
-    queue: str | None = None,
-    priority: int | None = None,
-    max_tries: int | None = None,
-    timeout_ms: _Milliseconds = ...,
-    process: bool = False,
-    sealed: bool | None = None,
-    interrupt: bool = True,
-) -> Any:
+def worker(function: Any = None, /, *, name: str | None = None, **options: Unpack[_WorkerOptions]) -> Any:
     """Make a function a worker: @worker, or @worker(queue="mail", max_tries=3). Options as of register().
 
     Gives back the function itself, to be called as before, with schedule, schedule_at, schedule_many,
@@ -2022,24 +2024,22 @@ def worker(
 
     def decorate(function: Any) -> Any:
         _check_decorated(function, name)
-        entry = register(
-            function,
-            name,
-            queue=queue,
-            priority=priority,
-            max_tries=max_tries,
-            timeout_ms=timeout_ms,
-            process=process,
-            sealed=sealed,
-            interrupt=interrupt,
-        )
-        scheduler = _scheduler(entry.name)
+        scheduler = _scheduler(register(function, name, **options).name)
         for method in _METHODS:
             setattr(function, method, getattr(scheduler, method))
         return function
 
     return decorate if function is None else decorate(function)
 
+
+def _signature_for_help() -> inspect.Signature:
+    """What @worker takes, in full: the options of register(), but by name only."""
+    function, *options = inspect.signature(register).parameters.values()
+    first = function.replace(kind=inspect.Parameter.POSITIONAL_ONLY, default=None)
+    return inspect.Signature([first, *(option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options)])
+
+
+setattr(worker, "__signature__", _signature_for_help())  # noqa: B010, mypy knows of no such attribute
 
 _METHODS = ("schedule", "schedule_at", "schedule_many", "aschedule", "aschedule_at", "aschedule_many", "options")
 
@@ -2061,24 +2061,22 @@ def recurring(
     *,
     name: str | None = None,
     args: Sequence[Any] = (),
-    timeout_ms: _Milliseconds = ...,
-    process: bool = False,
     hours: float | None = None,
     minutes: float | None = None,
     seconds: float | None = None,
-    **options: Unpack[_ScheduleOptions],
+    **options: Unpack[_DecoratorOptions],
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
     """Make a function a worker that runs every `interval`: @recurring(timedelta(minutes=5)) or @recurring(minutes=5).
 
-    `name` is the schedule's. If the function is no worker yet, it is the worker's too, and `timeout_ms` and `process`
-    are as of @worker. Other options as of schedule_recurring(). Runners store the schedule when they start; no
-    database is needed before. Raises ValueError, AlreadyRegistered if there is a schedule of that name.
+    `name` is the schedule's. If the function is no worker yet, it is the worker's too, and timeout_ms, process, sealed
+    and interrupt are as of @worker. Other options as of schedule_recurring(). Runners store the schedule when they
+    start; no database is needed before. Raises ValueError, AlreadyRegistered if there is a schedule of that name.
     """
     every = _interval(interval, hours=hours, minutes=minutes, seconds=seconds)
 
     def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
-        decorated = _as_worker(function, name, timeout_ms, process)
-        return _declare(decorated, _recurring(every, decorated, args, name, **options))
+        decorated, of_schedule = _as_worker(function, name, options)
+        return _declare(decorated, _recurring(every, decorated, args, name, **of_schedule))
 
     return decorate
 
@@ -2089,21 +2087,19 @@ def cron(
     tz: str = "UTC",
     name: str | None = None,
     args: Sequence[Any] = (),
-    timeout_ms: _Milliseconds = ...,
-    process: bool = False,
-    **options: Unpack[_ScheduleOptions],
+    **options: Unpack[_DecoratorOptions],
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
     """Make a function a worker that runs by clock and calendar: @cron("0 0 14,16 * * *", tz="America/Los_Angeles").
 
-    `name`, `timeout_ms`, `process` and other options as of @recurring; a second schedule of a function needs a name.
+    `name` and other options as of @recurring; a second schedule of a function needs a name.
     Raises ValueError at once, and without a database, for a spec outside the grammar or an unknown zone.
     """
     check_cron(spec)
     check_zone(tz)
 
     def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
-        decorated = _as_worker(function, name, timeout_ms, process)
-        return _declare(decorated, _cron(spec, decorated, args, tz, name, **options))
+        decorated, of_schedule = _as_worker(function, name, options)
+        return _declare(decorated, _cron(spec, decorated, args, tz, name, **of_schedule))
 
     return decorate
 
@@ -2133,18 +2129,23 @@ def _timedelta(parts: dict[str, float]) -> dt.timedelta:
 
 
 def _as_worker(
-    function: Callable[P, R_co], name: str | None, timeout_ms: _Milliseconds, process: bool
-) -> WorkerFunction[P, R_co]:
-    """The function as a worker, which it may be already: decorators can be stacked."""
+    function: Callable[P, R_co], name: str | None, options: _DecoratorOptions
+) -> tuple[WorkerFunction[P, R_co], dict[str, Any]]:
+    """The function as a worker, which it may be already, for decorators can be stacked; and the schedule's options."""
     _check_function(function)
+    of_worker: dict[str, Any] = {option: value for option, value in options.items() if option in _RUN_OPTIONS}
+    of_schedule = {option: value for option, value in options.items() if option not in _RUN_OPTIONS}
     if function not in _by_function:
-        return worker(name=name, timeout_ms=timeout_ms, process=process)(function)
-    if timeout_ms is not ... or process:
+        return worker(name=name, **of_worker)(function), of_schedule
+    if of_worker:
         raise ValueError(
-            f"{_origin(function)} is a worker already, so timeout_ms and process would change nothing here; "
-            "say them on the decorator next to the function"
+            f"{_origin(function)} is a worker already, so {' and '.join(of_worker)} would change nothing here; "
+            "say that on the decorator next to the function"
         )
-    return cast("WorkerFunction[P, R_co]", function)
+    return cast("WorkerFunction[P, R_co]", function), of_schedule
+
+
+_RUN_OPTIONS = frozenset(_RunOptions.__annotations__)
 
 
 def _declare(function: WorkerFunction[P, R_co], schedule: Schedule) -> WorkerFunction[P, R_co]:

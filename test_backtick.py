@@ -3458,10 +3458,56 @@ def test_the_settings_as_keywords_are_those_of_config():
     assert {name: hint.__forward_arg__ for name, hint in backtick.Settings.__annotations__.items()} == fields
 
 
-def test_help_names_the_options_of_a_worker():
-    options = inspect.signature(backtick.register).parameters.keys() - {"function"}
+def test_an_option_of_workers_is_in_each_place_that_has_them(capsys):
+    """Who adds one adds it to register(), to what type checkers read, to the docstring and to the reference."""
+    (_, _), *options = inspect.signature(backtick.register).parameters.items()
+    fields = backtick.Worker.__dataclass_fields__.keys() - {"function", "signature", "module", "run"}
+    hints = {name: hint.__forward_arg__ for name, hint in backtick._WorkerOptions.__annotations__.items()}
+    rows = table_of("options")
 
-    assert inspect.signature(backtick.worker).parameters.keys() == {"function", *options}
+    assert {name for name, _ in options} == fields
+    assert {name: option.annotation for name, option in options} == {"name": "str | None"} | hints
+    assert backtick._DecoratorOptions.__annotations__.keys() >= hints.keys()
+    assert list(rows) == [f"`{name}`" for name, _ in options]
+    assert {name: default for name, (default, _) in rows.items()} == {
+        f"`{name}`": "as configured" if option.default is ... else f"`{option.default}`" for name, option in options
+    }
+    for function in (backtick.register, backtick.worker):
+        help(function)
+        said = capsys.readouterr().out
+        assert [name for name, _ in options if f" {name}: " not in said] == []
+    for name in hints:
+        assert re.search(rf"`{name}`", backtick.register.__doc__), name
+
+
+def table_of(marker):
+    """The table of sql/README.md below <!-- marker -->: by the first cell of each row what is in the others."""
+    text = (HERE / "sql" / "README.md").read_text()
+    lines = text.partition(f"<!-- {marker} -->")[2].strip().partition("\n\n")[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    return {first: others for first, *others in rows}
+
+
+OTHER_VALUES = {"queue": "mail", "priority": 1, "max_tries": 3, "timeout_ms": 5, "sealed": True, "interrupt": False}
+
+
+@pytest.mark.parametrize(
+    "decorator", [backtick.cron("@daily", name="s", **OTHER_VALUES), backtick.recurring(1000, name="s", **OTHER_VALUES)]
+)
+def test_the_decorators_of_schedules_take_each_option_of_workers(clean_registry, decorator):
+    assert OTHER_VALUES.keys() == backtick._WorkerOptions.__annotations__.keys() - {"process"}  # of which see below
+
+    decorator(lambda: None)
+
+    entry, scheduler = backtick._by_name["s"], backtick._schedules["s"].scheduler
+    for option, value in OTHER_VALUES.items():
+        assert getattr(scheduler if hasattr(scheduler, option) else entry, option) == value, option
+
+
+def test_an_option_that_does_not_exist_is_refused_by_name(clean_registry):
+    for decorator in (backtick.worker, functools.partial(backtick.cron, "@daily")):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'retries'"):
+            decorator(name=str(decorator), retries=3)(lambda: None)
 
 
 @pytest.mark.parametrize("name", ["when", "worker", "self", "name"])
@@ -8100,10 +8146,10 @@ def test_a_mistake_in_a_schedule_fails_when_the_decorator_runs_without_a_databas
         (
             lambda: backtick.cron("@daily", name="b", timeout_ms=5),
             lambda: backtick.cron("@daily"),
-            "a worker already, so timeout_ms and process would change nothing here",
+            "a worker already, so timeout_ms would change nothing here",
         ),
-        (lambda: backtick.recurring(minutes=1, process=True), lambda: lambda f: f, "timeout_ms and process would"),
-        (lambda: backtick.cron("@daily", timeout_ms=None), lambda: lambda f: f, "timeout_ms and process would"),
+        (lambda: backtick.recurring(minutes=1, process=True), lambda: lambda f: f, "so process would"),
+        (lambda: backtick.cron("@daily", timeout_ms=None), lambda: lambda f: f, "so timeout_ms would"),
         (lambda: backtick.worker(name="a", queue="mail"), lambda: backtick.cron("@daily"), "say them once"),
         (lambda: backtick.worker(name="b"), lambda: backtick.cron("@daily"), "is the worker 'a' already"),
     ],
