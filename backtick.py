@@ -41,9 +41,10 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #
 # Threads of a runner, and what each owns:
 #   poller     _Poller and its _Session, the main connection. It alone claims, hands out and reports
-#   keeper     _Keeper, a connection of its own: signs of life, the jobs of the dead, cancels, old jobs
+#   keeper     _Keeper, a connection of its own: signs of life, the dead's jobs, cancels, old jobs, schedules, pauses
 #   watchdog   nothing; it breaks a connection whose call gets no answer
-#   log        nothing; it writes what the three above log, since a worker may hold a handler's lock for ever
+#   log        nothing; it writes what the three above log, and the command line, since a worker may hold a handler's
+#              lock for ever
 #   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
 #   loop       the event loop on which `async def` workers run
 #   those of an executor that the user gave, wherever they are, if there is one
@@ -54,14 +55,17 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # A claimed job is in one place, which job.place names. _Poller.held has it by its id from the answer of bt_claim
 # until the answer to its report:
 #   fresh      in _Poller.fresh; handed to the pool while the server is at the next round trip, or before a wait
-#   waiting    in the line of a _Kind; begun by its threads, or taken back and released: when it has waited too long
-#              (_Poller._is_stuck), as when no thread can be started for it, and when the runner stops
+#   waiting    in the line of a _Kind; begun by its threads (on the user's executor by the poller), or taken back and
+#              released: when it has waited too long (_Poller._is_stuck), as when no thread can be started for it, and
+#              when the runner stops
 #   (between the two, for a moment, in neither: a thread has it in its hands)
 #   at work    at a _Run, whose lock says who ends it first: the worker's return, or stop() (time-out, cancel, loss)
-#   ended      an _Outcome in _Pool.outcomes, put there by whoever ended it, then in _Reports.outcomes, until told
-# What was claimed by a call whose answer got lost is handed back by _Poller._reconcile. When the runner was given up
-# for dead, all are dropped at once: what they still do is reported by nobody. Too many threads that do not end
-# (max_abandoned) end the runner.
+#   ended      an _Outcome: in _Pool.outcomes if the worker ended by itself, then, or at once if the poller stopped it,
+#              in _Reports.outcomes, until told, or in _Reports.kept while the database cannot store it
+# What was claimed by a call whose answer got lost is handed back by _Poller._reconcile, which also stops what the
+# database no longer says is ours. When the runner was given up for dead, all are dropped at once: what they still do is
+# reported by nobody. A success that cannot be stored is noted, so that nobody runs it again: see bt_note_success. Too
+# many threads that do not end (max_abandoned) end the runner.
 #
 # Locks, none of which is held while another of ours is taken, while logging, or during a call to the database (but for
 # _Connections.free, which bounds how many connections are in use):
@@ -69,14 +73,15 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   _Connections.lock  the idle connections of producers
 #   _Watchdog.lock     which connections are watched
 #   _Coroutines.loop_lock, _Scribe.lock    that their thread is started once
-# What else two threads touch is a deque, a SimpleQueue or a plain attribute, and says which threads at its definition.
+# What else two threads touch is a deque, a set, a SimpleQueue or a plain attribute, and says which threads at its
+# definition.
 #
 # What always holds:
 #   - A job's fate is decided in SQL, by a call that shows its claim. A runner that lost the claim changes nothing.
 #   - No more is claimed than the slots can take soon: free slots, and a read-ahead while jobs are short.
 #   - The poller waits for nothing that a worker may hold up, the keeper for nothing that the poller may. If the poller
 #     hangs all the same (in submit() of an executor, say), the keeper gives no more sign of life: others have its jobs.
-#   - Every wait has an end: poll_ms, a time-out of its own, or the watchdog's.
+#   - Every wait of theirs has an end: poll_ms, a time-out of its own, or the watchdog's.
 #   - An exception is raised in a worker's thread only among the project's own code: see _raise_in_thread.
 #   - Whatever is raised in a turn, each held job has a place afterwards: see _Poller._sort_out.
 #   - A due job is seen at the latest poll_ms after a slot is free for it, NOTIFY or not, or a second after it became
@@ -220,7 +225,7 @@ class _Scribe:
 
     def __init__(self) -> None:
         self.records: queues.SimpleQueue[logging.LogRecord | threading.Event] = queues.SimpleQueue()
-        self.clients: set[int] = set()  # threads that are written for
+        self.clients: set[int] = set()  # threads that are written for; added to and taken from by each of them
         self.left_out = 0  # how many; roughly, for several threads count
         self.lock = threading.Lock()  # guards thread
         self.thread: threading.Thread | None = None
@@ -2214,7 +2219,7 @@ class _Database:
         self.schema = config.schema
         self.connection = _connect(self.url)
         self.calling_since: float | None = None  # monotonic time; None: no call is under way. Read by the watchdog
-        self.returned_at = time.monotonic()  # when the last one ended
+        self.returned_at = time.monotonic()  # when the last one ended; read by the keeper
         self.watchdog = watchdog
         self.line: socket.socket | None = None  # the connection's socket, for the watchdog
         _fork.keep_from_children(self.connection)
@@ -2583,15 +2588,15 @@ class _Connections:
                         self.idle.append(database)
 
     def _take(self) -> _Database:
+        config = self.settings()
         while True:
             with self.lock:
-                self.config = self.config or Config.load()
                 database = self.idle.pop() if self.idle else None
                 is_told = self.is_told
             if database is None:
-                if not (self.config.database_url or is_told):
+                if not (config.database_url or is_told):
                     embedded_url(is_surprise=True)
-                return _Database(self.config)
+                return _Database(config)
             if not _is_readable(database.connection):
                 return database
             database.close()  # an idle connection has something to say: that it was closed
@@ -2611,8 +2616,9 @@ class _Connections:
 
     def settings(self) -> Config:
         """What scheduling goes by, also on connections of others."""
+        config = self.config or Config.load()  # without the lock, for this may log, and a handler may schedule
         with self.lock:
-            self.config = self.config or Config.load()
+            self.config = self.config or config
             return self.config
 
 
@@ -4217,7 +4223,8 @@ class _Poller:
     after an error here             each job that is held gets one place again, or is handed back
     the connection is lost          hand out what is fresh, connect again; if that fails, raise
     the runner was given up         drop all that it holds, sign in under a new name
-    always                          take what has finished; stop what runs too long, or was canceled
+    always                          take what has finished; stop what runs too long, or was canceled; take up what was
+                                    kept because it could not be stored, if its time has come
     the pool is of no more use      begin to stop: the executor is broken, or too many threads do not end
     it is to stop                   hand back what nobody has begun, report, wait; leave when all ended or time is up
     a report was refused            report each outcome by itself
@@ -4248,7 +4255,9 @@ class _Poller:
         self.drain = drain
         self.keyring = _keyring(config)
         self.keyring.check(_by_name.values())
-        self.held: dict[int, Job] = {}  # by id: claimed, and not yet reported; job.place says where each is
+        self.held: dict[
+            int, Job
+        ] = {}  # by id: claimed, not yet reported, see job.place; the keeper asks if it is empty
         self.fresh: list[Job] = []  # those of them that the pool has not been given yet
         self.mean_ms = float(self.SHORT_MS)  # how long jobs run, a moving mean
         self.is_heavy = False  # the last jobs claimed had long arguments: they are not to pile up here

@@ -3875,6 +3875,22 @@ def test_a_runner_says_its_database_and_counts_its_workers_as_people_do(url, pro
     assert "BT_DATABASE_URL" not in said
 
 
+def test_a_warning_about_the_settings_may_be_logged_by_what_schedules_a_job(db, monkeypatch):
+    class Schedules(logging.Handler):
+        def emit(self, record):
+            backtick.log.removeHandler(self)
+            backtick.schedule("logged", record.getMessage())
+
+    monkeypatch.setenv("BT_POOLSIZE", "3")
+    backtick._warn_of_unknown.cache_clear()
+    backtick._connections._reset()
+    backtick.log.addHandler(Schedules())
+
+    in_thread(backtick.schedule, "a").result(PATIENCE_S)  # its thread would wait for itself for ever
+
+    assert sorted(db.execute("select name from backtick_job").fetchall()) == [("a",), ("logged",)]
+
+
 def test_a_runner_says_which_of_its_queues_are_paused_when_it_starts_and_when_that_changes(
     db, clean_registry, runner, caplog, monkeypatch
 ):
