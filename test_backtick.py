@@ -1997,6 +1997,26 @@ def test_a_runner_sleeps_no_longer_than_until_the_next_job_is_due(db):
     assert 1 <= ms <= 400
 
 
+def test_a_transaction_that_queues_a_job_and_wakes_nobody_can_be_prepared():
+    folder = Path(tempfile.mkdtemp(prefix="backtick-test-", dir=place_for_servers()))
+    with backtick.EmbeddedPostgres(folder, ["max_prepared_transactions=2", "fsync=off"]) as url:
+        backtick.install(Config(database_url=url))
+        with psycopg.connect(url, autocommit=True) as db:
+            call(db, "bt_sleep", p_runner=register(db, lock=True), p_poll_ms=60_000)
+            db.execute("begin")
+            enqueue(db)
+            with pytest.raises(errors.FeatureNotSupported, match="NOTIFY"):
+                db.execute("prepare transaction 'first'")
+
+            db.execute("begin")
+            id_ = enqueue(db, p_wake=False)
+            db.execute("prepare transaction 'second'")
+            db.execute("commit prepared 'second'")
+
+            assert states(db) == {"queued": 1} and job_of(db, id_)
+    shutil.rmtree(folder)
+
+
 def test_failing_releasing_and_reviving_wake_the_runners_that_sleep(db, connect):
     runner, sleeper, listener = register(db), register(db), connect()
     listener.execute("listen backtick")
@@ -13755,7 +13775,7 @@ def test_the_sql_examples_of_the_readme_work(db):
     db.execute("insert into orders values (1)")
 
     names = db.execute("select name, count(*) from backtick_job group by name order by name").fetchall()
-    assert names == [("myapp.mail.send", 1), ("myjobs.log_sum", 5), ("myjobs.on_order", 1)]
+    assert names == [("myapp.mail.send", 1), ("myjobs.log_sum", 6), ("myjobs.on_order", 1)]
     assert [name for (name,) in db.execute("select name from backtick_recurring")] == ["sweep"]
 
 
