@@ -41,9 +41,10 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #
 # Threads of a runner, and what each owns:
 #   poller     _Poller and its _Session, the main connection. It alone claims, hands out and reports
-#   keeper     _Keeper, a connection of its own: signs of life, schedules, the jobs of the dead, cancels, old jobs
+#   keeper     _Keeper, a connection of its own: signs of life, the dead's jobs, cancels, old jobs, schedules, pauses
 #   watchdog   nothing; it breaks a connection whose call gets no answer
-#   log        nothing; it writes what the three above log, since a worker may hold a handler's lock for ever
+#   log        nothing; it writes what the three above log, and the command line, since a worker may hold a handler's
+#              lock for ever
 #   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
 #   loop       the event loop on which `async def` workers run
 #   those of an executor that the user gave, wherever they are, if there is one
@@ -54,14 +55,17 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # A claimed job is in one place, which job.place names. _Poller.held has it by its id from the answer of bt_claim
 # until the answer to its report:
 #   fresh      in _Poller.fresh; handed to the pool while the server is at the next round trip, or before a wait
-#   waiting    in the line of a _Kind; begun by its threads, or taken back and released: when it has waited too long
-#              (_Poller._is_stuck), as when no thread can be started for it, and when the runner stops
+#   waiting    in the line of a _Kind; begun by its threads (on the user's executor by the poller), or taken back and
+#              released: when it has waited too long (_Poller._is_stuck), as when no thread can be started for it, and
+#              when the runner stops
 #   (between the two, for a moment, in neither: a thread has it in its hands)
 #   at work    at a _Run, whose lock says who ends it first: the worker's return, or stop() (time-out, cancel, loss)
-#   ended      an _Outcome in _Pool.outcomes, put there by whoever ended it, then in _Reports.outcomes, until told
-# What was claimed by a call whose answer got lost is handed back by _Poller._reconcile. When the runner was given up
-# for dead, all are dropped at once: what they still do is reported by nobody. Too many threads that do not end
-# (max_abandoned) end the runner.
+#   ended      an _Outcome: in _Pool.outcomes if the worker ended by itself, then, or at once if the poller stopped it,
+#              in _Reports.outcomes, until told, or in _Reports.kept while the database cannot store it
+# What was claimed by a call whose answer got lost is handed back by _Poller._reconcile, which also stops what the
+# database no longer says is ours. When the runner was given up for dead, all are dropped at once: what they still do is
+# reported by nobody. A success that cannot be stored is noted, so that nobody runs it again: see bt_note_success. Too
+# many threads that do not end (max_abandoned) end the runner.
 #
 # Locks, none of which is held while another of ours is taken, while logging, or during a call to the database (but for
 # _Connections.free, which bounds how many connections are in use):
@@ -69,14 +73,15 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   _Connections.lock  the idle connections of producers
 #   _Watchdog.lock     which connections are watched
 #   _Coroutines.loop_lock, _Scribe.lock    that their thread is started once
-# What else two threads touch is a deque, a SimpleQueue or a plain attribute, and says which threads at its definition.
+# What else two threads touch is a deque, a set, a SimpleQueue or a plain attribute, and says which threads at its
+# definition.
 #
 # What always holds:
 #   - A job's fate is decided in SQL, by a call that shows its claim. A runner that lost the claim changes nothing.
 #   - No more is claimed than the slots can take soon: free slots, and a read-ahead while jobs are short.
 #   - The poller waits for nothing that a worker may hold up, the keeper for nothing that the poller may. If the poller
 #     hangs all the same (in submit() of an executor, say), the keeper gives no more sign of life: others have its jobs.
-#   - Every wait has an end: poll_ms, a time-out of its own, or the watchdog's.
+#   - Every wait of theirs has an end: poll_ms, a time-out of its own, or the watchdog's.
 #   - An exception is raised in a worker's thread only among the project's own code: see _raise_in_thread.
 #   - Whatever is raised in a turn, each held job has a place afterwards: see _Poller._sort_out.
 #   - A due job is seen at the latest poll_ms after a slot is free for it, NOTIFY or not, or a second after it became
@@ -220,7 +225,7 @@ class _Scribe:
 
     def __init__(self) -> None:
         self.records: queues.SimpleQueue[logging.LogRecord | threading.Event] = queues.SimpleQueue()
-        self.clients: set[int] = set()  # threads that are written for
+        self.clients: set[int] = set()  # threads that are written for; added to and taken from by each of them
         self.left_out = 0  # how many; roughly, for several threads count
         self.lock = threading.Lock()  # guards thread
         self.thread: threading.Thread | None = None
@@ -1086,6 +1091,27 @@ _by_function: dict[Callable[..., Any], tuple[Worker, ...]] = {}  # more than one
 _Milliseconds = int | types.EllipsisType | None  # None: no limit; ...: as configured
 
 
+class _JobOptions(TypedDict, total=False):
+    """For type checkers: what workers and schedules say of their jobs; register() says what it means."""
+
+    queue: str | None
+    priority: int | None
+    max_tries: int | None
+
+
+class _RunOptions(TypedDict, total=False):
+    """And what only workers say; @cron and @recurring pass it on."""
+
+    timeout_ms: _Milliseconds
+    process: bool
+    sealed: bool | None
+    interrupt: bool
+
+
+class _WorkerOptions(_JobOptions, _RunOptions, total=False):
+    """All options of a worker, as register() has them; a test compares."""
+
+
 def register(
     function: Callable[..., Any],
     name: str | None = None,
@@ -1560,15 +1586,16 @@ class Schedule:
         return self.function, what | self.parameters
 
 
-class _ScheduleOptions(TypedDict, total=False):
+class _ScheduleOptions(_JobOptions, total=False):
     """Of all ways to make a schedule; schedule_recurring() says what they mean."""
 
     kwargs: Mapping[str, Any] | None
-    queue: str | None
-    priority: int | None
-    max_tries: int | None
     catch_up: Literal["once", "all", "skip"]
     overlap: Literal["skip", "queue", "allow"]
+
+
+class _DecoratorOptions(_ScheduleOptions, _RunOptions, total=False):
+    """Of @cron and @recurring, which make a worker as well."""
 
 
 _schedules: dict[str, Schedule] = {}  # those that decorators declared; a runner stores them when it starts
@@ -1989,31 +2016,11 @@ def worker(function: Callable[P, R_co], /) -> WorkerFunction[P, R_co]: ...
 
 @overload
 def worker(
-    *,
-    name: str | None = None,
-    queue: str | None = None,
-    priority: int | None = None,
-    max_tries: int | None = None,
-    timeout_ms: _Milliseconds = ...,
-    process: bool = False,
-    sealed: bool | None = None,
-    interrupt: bool = True,
+    *, name: str | None = None, **options: Unpack[_WorkerOptions]
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]: ...
 
 
-def worker(
-    function: Any = None,
-    /,
-    *,
-    name: str | None = None,
-    queue: str | None = None,
-    priority: int | None = None,
-    max_tries: int | None = None,
-    timeout_ms: _Milliseconds = ...,
-    process: bool = False,
-    sealed: bool | None = None,
-    interrupt: bool = True,
-) -> Any:
+def worker(function: Any = None, /, *, name: str | None = None, **options: Unpack[_WorkerOptions]) -> Any:
     """Make a function a worker: @worker, or @worker(queue="mail", max_tries=3). Options as of register().
 
     Gives back the function itself, to be called as before, with schedule, schedule_at, schedule_many,
@@ -2022,24 +2029,22 @@ def worker(
 
     def decorate(function: Any) -> Any:
         _check_decorated(function, name)
-        entry = register(
-            function,
-            name,
-            queue=queue,
-            priority=priority,
-            max_tries=max_tries,
-            timeout_ms=timeout_ms,
-            process=process,
-            sealed=sealed,
-            interrupt=interrupt,
-        )
-        scheduler = _scheduler(entry.name)
+        scheduler = _scheduler(register(function, name, **options).name)
         for method in _METHODS:
             setattr(function, method, getattr(scheduler, method))
         return function
 
     return decorate if function is None else decorate(function)
 
+
+def _signature_for_help() -> inspect.Signature:
+    """What @worker takes, in full: the options of register(), but by name only."""
+    function, *options = inspect.signature(register).parameters.values()
+    first = function.replace(kind=inspect.Parameter.POSITIONAL_ONLY, default=None)
+    return inspect.Signature([first, *(option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options)])
+
+
+setattr(worker, "__signature__", _signature_for_help())  # noqa: B010, mypy knows of no such attribute
 
 _METHODS = ("schedule", "schedule_at", "schedule_many", "aschedule", "aschedule_at", "aschedule_many", "options")
 
@@ -2061,24 +2066,22 @@ def recurring(
     *,
     name: str | None = None,
     args: Sequence[Any] = (),
-    timeout_ms: _Milliseconds = ...,
-    process: bool = False,
     hours: float | None = None,
     minutes: float | None = None,
     seconds: float | None = None,
-    **options: Unpack[_ScheduleOptions],
+    **options: Unpack[_DecoratorOptions],
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
     """Make a function a worker that runs every `interval`: @recurring(timedelta(minutes=5)) or @recurring(minutes=5).
 
-    `name` is the schedule's. If the function is no worker yet, it is the worker's too, and `timeout_ms` and `process`
-    are as of @worker. Other options as of schedule_recurring(). Runners store the schedule when they start; no
-    database is needed before. Raises ValueError, AlreadyRegistered if there is a schedule of that name.
+    `name` is the schedule's. If the function is no worker yet, it is the worker's too, and timeout_ms, process, sealed
+    and interrupt are as of @worker. Other options as of schedule_recurring(). Runners store the schedule when they
+    start; no database is needed before. Raises ValueError, AlreadyRegistered if there is a schedule of that name.
     """
     every = _interval(interval, hours=hours, minutes=minutes, seconds=seconds)
 
     def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
-        decorated = _as_worker(function, name, timeout_ms, process)
-        return _declare(decorated, _recurring(every, decorated, args, name, **options))
+        decorated, of_schedule = _as_worker(function, name, options)
+        return _declare(decorated, _recurring(every, decorated, args, name, **of_schedule))
 
     return decorate
 
@@ -2089,21 +2092,19 @@ def cron(
     tz: str = "UTC",
     name: str | None = None,
     args: Sequence[Any] = (),
-    timeout_ms: _Milliseconds = ...,
-    process: bool = False,
-    **options: Unpack[_ScheduleOptions],
+    **options: Unpack[_DecoratorOptions],
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
     """Make a function a worker that runs by clock and calendar: @cron("0 0 14,16 * * *", tz="America/Los_Angeles").
 
-    `name`, `timeout_ms`, `process` and other options as of @recurring; a second schedule of a function needs a name.
+    `name` and other options as of @recurring; a second schedule of a function needs a name.
     Raises ValueError at once, and without a database, for a spec outside the grammar or an unknown zone.
     """
     check_cron(spec)
     check_zone(tz)
 
     def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
-        decorated = _as_worker(function, name, timeout_ms, process)
-        return _declare(decorated, _cron(spec, decorated, args, tz, name, **options))
+        decorated, of_schedule = _as_worker(function, name, options)
+        return _declare(decorated, _cron(spec, decorated, args, tz, name, **of_schedule))
 
     return decorate
 
@@ -2133,18 +2134,23 @@ def _timedelta(parts: dict[str, float]) -> dt.timedelta:
 
 
 def _as_worker(
-    function: Callable[P, R_co], name: str | None, timeout_ms: _Milliseconds, process: bool
-) -> WorkerFunction[P, R_co]:
-    """The function as a worker, which it may be already: decorators can be stacked."""
+    function: Callable[P, R_co], name: str | None, options: _DecoratorOptions
+) -> tuple[WorkerFunction[P, R_co], dict[str, Any]]:
+    """The function as a worker, which it may be already, for decorators can be stacked; and the schedule's options."""
     _check_function(function)
+    of_worker: dict[str, Any] = {option: value for option, value in options.items() if option in _RUN_OPTIONS}
+    of_schedule = {option: value for option, value in options.items() if option not in _RUN_OPTIONS}
     if function not in _by_function:
-        return worker(name=name, timeout_ms=timeout_ms, process=process)(function)
-    if timeout_ms is not ... or process:
+        return worker(name=name, **of_worker)(function), of_schedule
+    if of_worker:
         raise ValueError(
-            f"{_origin(function)} is a worker already, so timeout_ms and process would change nothing here; "
-            "say them on the decorator next to the function"
+            f"{_origin(function)} is a worker already, so {' and '.join(of_worker)} would change nothing here; "
+            "say that on the decorator next to the function"
         )
-    return cast("WorkerFunction[P, R_co]", function)
+    return cast("WorkerFunction[P, R_co]", function), of_schedule
+
+
+_RUN_OPTIONS = frozenset(_RunOptions.__annotations__)
 
 
 def _declare(function: WorkerFunction[P, R_co], schedule: Schedule) -> WorkerFunction[P, R_co]:
@@ -2213,7 +2219,7 @@ class _Database:
         self.schema = config.schema
         self.connection = _connect(self.url)
         self.calling_since: float | None = None  # monotonic time; None: no call is under way. Read by the watchdog
-        self.returned_at = time.monotonic()  # when the last one ended
+        self.returned_at = time.monotonic()  # when the last one ended; read by the keeper
         self.watchdog = watchdog
         self.line: socket.socket | None = None  # the connection's socket, for the watchdog
         _fork.keep_from_children(self.connection)
@@ -2582,15 +2588,15 @@ class _Connections:
                         self.idle.append(database)
 
     def _take(self) -> _Database:
+        config = self.settings()
         while True:
             with self.lock:
-                self.config = self.config or Config.load()
                 database = self.idle.pop() if self.idle else None
                 is_told = self.is_told
             if database is None:
-                if not (self.config.database_url or is_told):
+                if not (config.database_url or is_told):
                     embedded_url(is_surprise=True)
-                return _Database(self.config)
+                return _Database(config)
             if not _is_readable(database.connection):
                 return database
             database.close()  # an idle connection has something to say: that it was closed
@@ -2610,8 +2616,9 @@ class _Connections:
 
     def settings(self) -> Config:
         """What scheduling goes by, also on connections of others."""
+        config = self.config or Config.load()  # without the lock, for this may log, and a handler may schedule
         with self.lock:
-            self.config = self.config or Config.load()
+            self.config = self.config or config
             return self.config
 
 
@@ -4221,7 +4228,8 @@ class _Poller:
     after an error here             each job that is held gets one place again, or is handed back
     the connection is lost          hand out what is fresh, connect again; if that fails, raise
     the runner was given up         drop all that it holds, sign in under a new name
-    always                          take what has finished; stop what runs too long, or was canceled
+    always                          take what has finished; stop what runs too long, or was canceled; take up what was
+                                    kept because it could not be stored, if its time has come
     the pool is of no more use      begin to stop: the executor is broken, or too many threads do not end
     it is to stop                   hand back what nobody has begun, report, wait; leave when all ended or time is up
     a report was refused            report each outcome by itself
@@ -4249,7 +4257,9 @@ class _Poller:
         self.drain = drain
         self.keyring = _keyring(config)
         self.keyring.check(_by_name.values())
-        self.held: dict[int, Job] = {}  # by id: claimed, and not yet reported; job.place says where each is
+        self.held: dict[
+            int, Job
+        ] = {}  # by id: claimed, not yet reported, see job.place; the keeper asks if it is empty
         self.fresh: list[Job] = []  # those of them that the pool has not been given yet
         self.mean_ms = float(self.SHORT_MS)  # how long jobs run, a moving mean
         self.is_heavy = False  # the last jobs claimed had long arguments: they are not to pile up here

@@ -2003,6 +2003,26 @@ def test_a_runner_sleeps_no_longer_than_until_the_next_job_is_due(db):
     assert 1 <= ms <= 400
 
 
+def test_a_transaction_that_queues_a_job_and_wakes_nobody_can_be_prepared():
+    folder = Path(tempfile.mkdtemp(prefix="backtick-test-", dir=place_for_servers()))
+    with backtick.EmbeddedPostgres(folder, ["max_prepared_transactions=2", "fsync=off"]) as url:
+        backtick.install(Config(database_url=url))
+        with psycopg.connect(url, autocommit=True) as db:
+            call(db, "bt_sleep", p_runner=register(db, lock=True), p_poll_ms=60_000)
+            db.execute("begin")
+            enqueue(db)
+            with pytest.raises(errors.FeatureNotSupported, match="NOTIFY"):
+                db.execute("prepare transaction 'first'")
+
+            db.execute("begin")
+            id_ = enqueue(db, p_wake=False)
+            db.execute("prepare transaction 'second'")
+            db.execute("commit prepared 'second'")
+
+            assert states(db) == {"queued": 1} and job_of(db, id_)
+    shutil.rmtree(folder)
+
+
 def test_failing_releasing_and_reviving_wake_the_runners_that_sleep(db, connect):
     runner, sleeper, listener = register(db), register(db), connect()
     listener.execute("listen backtick")
@@ -3464,10 +3484,56 @@ def test_the_settings_as_keywords_are_those_of_config():
     assert {name: hint.__forward_arg__ for name, hint in backtick.Settings.__annotations__.items()} == fields
 
 
-def test_help_names_the_options_of_a_worker():
-    options = inspect.signature(backtick.register).parameters.keys() - {"function"}
+def test_an_option_of_workers_is_in_each_place_that_has_them(capsys):
+    """Who adds one adds it to register(), to what type checkers read, to the docstring and to the reference."""
+    (_, _), *options = inspect.signature(backtick.register).parameters.items()
+    fields = backtick.Worker.__dataclass_fields__.keys() - {"function", "signature", "module", "run"}
+    hints = {name: hint.__forward_arg__ for name, hint in backtick._WorkerOptions.__annotations__.items()}
+    rows = table_of("options")
 
-    assert inspect.signature(backtick.worker).parameters.keys() == {"function", *options}
+    assert {name for name, _ in options} == fields
+    assert {name: option.annotation for name, option in options} == {"name": "str | None"} | hints
+    assert backtick._DecoratorOptions.__annotations__.keys() >= hints.keys()
+    assert list(rows) == [f"`{name}`" for name, _ in options]
+    assert {name: default for name, (default, _) in rows.items()} == {
+        f"`{name}`": "as configured" if option.default is ... else f"`{option.default}`" for name, option in options
+    }
+    for function in (backtick.register, backtick.worker):
+        help(function)
+        said = capsys.readouterr().out
+        assert [name for name, _ in options if f" {name}: " not in said] == []
+    for name in hints:
+        assert re.search(rf"`{name}`", backtick.register.__doc__), name
+
+
+def table_of(marker):
+    """The table of sql/README.md below <!-- marker -->: by the first cell of each row what is in the others."""
+    text = (HERE / "sql" / "README.md").read_text()
+    lines = text.partition(f"<!-- {marker} -->")[2].strip().partition("\n\n")[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    return {first: others for first, *others in rows}
+
+
+OTHER_VALUES = {"queue": "mail", "priority": 1, "max_tries": 3, "timeout_ms": 5, "sealed": True, "interrupt": False}
+
+
+@pytest.mark.parametrize(
+    "decorator", [backtick.cron("@daily", name="s", **OTHER_VALUES), backtick.recurring(1000, name="s", **OTHER_VALUES)]
+)
+def test_the_decorators_of_schedules_take_each_option_of_workers(clean_registry, decorator):
+    assert OTHER_VALUES.keys() == backtick._WorkerOptions.__annotations__.keys() - {"process"}  # of which see below
+
+    decorator(lambda: None)
+
+    entry, scheduler = backtick._by_name["s"], backtick._schedules["s"].scheduler
+    for option, value in OTHER_VALUES.items():
+        assert getattr(scheduler if hasattr(scheduler, option) else entry, option) == value, option
+
+
+def test_an_option_that_does_not_exist_is_refused_by_name(clean_registry):
+    for decorator in (backtick.worker, functools.partial(backtick.cron, "@daily")):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'retries'"):
+            decorator(name=str(decorator), retries=3)(lambda: None)
 
 
 @pytest.mark.parametrize("name", ["when", "worker", "self", "name"])
@@ -3833,6 +3899,22 @@ def test_a_runner_says_its_database_and_counts_its_workers_as_people_do(url, pro
 
     assert "with 1 worker: a\n" in said
     assert "BT_DATABASE_URL" not in said
+
+
+def test_a_warning_about_the_settings_may_be_logged_by_what_schedules_a_job(db, monkeypatch):
+    class Schedules(logging.Handler):
+        def emit(self, record):
+            backtick.log.removeHandler(self)
+            backtick.schedule("logged", record.getMessage())
+
+    monkeypatch.setenv("BT_POOLSIZE", "3")
+    backtick._warn_of_unknown.cache_clear()
+    backtick._connections._reset()
+    backtick.log.addHandler(Schedules())
+
+    in_thread(backtick.schedule, "a").result(PATIENCE_S)  # its thread would wait for itself for ever
+
+    assert sorted(db.execute("select name from backtick_job").fetchall()) == [("a",), ("logged",)]
 
 
 def test_a_runner_says_which_of_its_queues_are_paused_when_it_starts_and_when_that_changes(
@@ -8170,10 +8252,10 @@ def test_a_mistake_in_a_schedule_fails_when_the_decorator_runs_without_a_databas
         (
             lambda: backtick.cron("@daily", name="b", timeout_ms=5),
             lambda: backtick.cron("@daily"),
-            "a worker already, so timeout_ms and process would change nothing here",
+            "a worker already, so timeout_ms would change nothing here",
         ),
-        (lambda: backtick.recurring(minutes=1, process=True), lambda: lambda f: f, "timeout_ms and process would"),
-        (lambda: backtick.cron("@daily", timeout_ms=None), lambda: lambda f: f, "timeout_ms and process would"),
+        (lambda: backtick.recurring(minutes=1, process=True), lambda: lambda f: f, "so process would"),
+        (lambda: backtick.cron("@daily", timeout_ms=None), lambda: lambda f: f, "so timeout_ms would"),
         (lambda: backtick.worker(name="a", queue="mail"), lambda: backtick.cron("@daily"), "say them once"),
         (lambda: backtick.worker(name="b"), lambda: backtick.cron("@daily"), "is the worker 'a' already"),
     ],
@@ -13963,7 +14045,7 @@ def test_the_sql_examples_of_the_readme_work(db):
     db.execute("insert into orders values (1)")
 
     names = db.execute("select name, count(*) from backtick_job group by name order by name").fetchall()
-    assert names == [("myapp.mail.send", 1), ("myjobs.log_sum", 5), ("myjobs.on_order", 1)]
+    assert names == [("myapp.mail.send", 1), ("myjobs.log_sum", 6), ("myjobs.on_order", 1)]
     assert [name for (name,) in db.execute("select name from backtick_recurring")] == ["sweep"]
 
 
