@@ -362,6 +362,7 @@ class Settings(TypedDict, total=False):
     queues: str | None
     pooler: bool | None
     pool_size: int | None
+    async_size: int | None
     processes: bool | None
     max_tasks_per_child: int | None
     poll_ms: int | None
@@ -397,7 +398,8 @@ class Config:
     schema: str = _knob("", "schema that holds the bt_ functions; else the first of the search_path")
     queues: str = _knob("default", "served in this order, `mail,default`, or by weight, `mail:3,default:1`")
     pooler: bool = _knob(False, "a pooler stands before the database; else it is found out")
-    pool_size: int = _knob(16, "slots: how many jobs are claimed to run at once, and run at most of a kind", 1, 10_000)
+    pool_size: int = _knob(16, "slots: so many jobs of plain workers run at once, in threads or processes", 1, 10_000)
+    async_size: int = _knob(200, "so many jobs of async workers run at once, on the event loop", 1, 10_000)
     processes: bool = _knob(False, "run plain workers in processes, which can be killed, instead of threads")
     max_tasks_per_child: int = _knob(0, "a process is replaced after so many jobs; 0: never")
     poll_ms: int = _knob(1_000, "a sleeping runner looks for jobs at least this often", 10, 3_600_000)
@@ -2811,6 +2813,7 @@ class _Fork:
         self.dead: list[socket.socket] = []  # the first, at whose other end nobody is; added by any thread
         self.handlers: dict[int, tuple[Any, Any]] = {}  # by signal: ours, and what was there before
         self.thread = threading.local()  # its `held_back`: the signals that it blocks while it forks
+        self.depth = 0  # how many forks ago this module was imported
         os.register_at_fork(before=self._before, after_in_parent=self._let_through, after_in_child=self._in_child)
 
     def keep_from_children(self, *opened: Any) -> None:
@@ -2841,6 +2844,7 @@ class _Fork:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, held_back)
 
     def _in_child(self) -> None:
+        self.depth += 1
         for number, (handler, before) in self.handlers.items():
             if signal.getsignal(number) is handler:
                 signal.signal(number, signal.SIG_DFL if before is None else before)
@@ -2860,9 +2864,9 @@ class _Fork:
 _fork = _Fork()
 
 
-def _end_if_forked(pid: int, error: BaseException | None = None) -> None:
-    """End a child that a worker of process `pid` forked and that comes back from it: it would go on as we do."""
-    if os.getpid() == pid:
+def _end_if_forked(depth: int, error: BaseException | None = None) -> None:
+    """End a child that a worker forked, called at this depth, and that comes back from it: it would go on as we do."""
+    if _fork.depth == depth:
         return
     code = error.code if isinstance(error, SystemExit) else error
     if not isinstance(code, (int, type(None))):
@@ -2960,17 +2964,17 @@ def _call(job: Job, keyring: _Keyring, wait: Callable[[Coroutine[Any, Any, None]
     entry = _by_name.get(job.name)
     if entry is None:  # unregistered since the claim
         return "bt_release", None
-    sealed, pid = False, os.getpid()
+    sealed, depth = False, _fork.depth
     try:
         text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
         args, kwargs = decode_args(text)
         returned = entry.function(*args, **kwargs)
-        _end_if_forked(pid)
+        _end_if_forked(depth)
         if returned is not None and _is_left(returned):
             wait(_run_what_is_left(returned))
-            _end_if_forked(pid)
+            _end_if_forked(depth)
     except BaseException as raised:  # a worker that calls sys.exit() has failed too
-        _end_if_forked(pid, raised)
+        _end_if_forked(depth, raised)
         return "bt_fail", _described(job, raised, sealed, keyring)
     return "bt_complete", None
 
@@ -3096,8 +3100,11 @@ class _Kind:
     The five methods are for the poller alone; what other threads do here says so where it stands.
     """
 
+    SLACK = 0.0  # for so much of a job's time a place may be empty, if that saves work for the poller
+
     def __init__(self, pool: _Pool) -> None:
         self.pool = pool
+        self.size = pool.config.pool_size  # how many jobs run here at once
 
     def put(self, job: Job) -> None:
         """Have a job run as soon as there is room."""
@@ -3133,7 +3140,7 @@ class _Threads(_Kind):
     def put(self, job: Job) -> None:
         job.place = "waiting"
         self.line.put(job)
-        if len(self.slots) < min(self.pool.size, len(self.pool.held)):
+        if len(self.slots) < min(self.size, len(self.pool.held)):
             self._add_slot()
 
     def _add_slot(self) -> None:
@@ -3152,7 +3159,7 @@ class _Threads(_Kind):
 
     def _new_executor(self) -> ThreadPoolExecutor:
         """With room for the slots that replace those that hang; a thread is started only when needed."""
-        return ThreadPoolExecutor(max_workers=self.pool.size + 10_000, thread_name_prefix="backtick-slot")
+        return ThreadPoolExecutor(max_workers=self.size + 10_000, thread_name_prefix="backtick-slot")
 
     def _new_slot(self) -> _Slot:
         return _Slot(self)
@@ -3531,13 +3538,17 @@ def _child_listen(connection: multiprocessing.connection.Connection, jobs: queue
 class _Coroutines(_Kind):
     """Runs `async def` workers as tasks on an event loop in a thread of its own.
 
-    Its thread takes jobs from the line: when the poller has put one there, and when a task has ended.
+    Its thread takes jobs from the line: when the poller says that it has put some there, and when a job has ended.
     """
+
+    SLACK = 0.1
 
     def __init__(self, pool: _Pool) -> None:
         super().__init__(pool)
+        self.size = pool.config.async_size
         self.line: deque[Job] = deque()  # added to by the poller, taken from by the loop's thread
         self.tasks: set[_Task] = set()  # added to by the loop's thread, taken from by it and by stop()
+        self.is_told = False  # that there are new ones in the line; it has not looked since. Set by poller and loop
         self.loop: _Loop | None = None  # started when first needed
         self.loop_lock = threading.Lock()  # guards its start
         self.left: list[_Loop] = []  # blocked ones that have been left, and not ended
@@ -3545,9 +3556,20 @@ class _Coroutines(_Kind):
     def put(self, job: Job) -> None:
         job.place = "waiting"
         self.line.append(job)
+        if not self.is_told and len(self.tasks) < self.size:  # else it looks by itself, as soon as a job ends
+            self.tell()
+
+    def tell(self) -> None:
+        """Have the loop look into the line, once for all that is put there until it does."""
         try:
-            self.start_loop().call(self.begin_waiting)
-        except RuntimeError as error:  # it waits for the next attempt, or is handed back as stuck
+            self.is_told = True
+            loop = self.start_loop()
+            loop.call(self.begin_waiting, loop)
+        except BaseException as error:
+            self.is_told = False
+            if not isinstance(error, RuntimeError):
+                raise
+            # What is there waits for the next attempt, or is handed back as stuck.
             log.error("the event loop cannot be started: %s", error)
 
     def start_loop(self) -> _Loop:
@@ -3556,18 +3578,18 @@ class _Coroutines(_Kind):
             self.loop = self.loop or _Loop()
             return self.loop
 
-    def begin_waiting(self) -> None:
+    def begin_waiting(self, loop: _Loop) -> None:
         """Have waiting jobs begin as long as there is room; in the thread of the loop."""
-        loop = self.loop
-        if loop and asyncio.get_running_loop() is not loop.loop:  # this one was left, being blocked
-            return loop.call(self.begin_waiting)
-        with contextlib.suppress(IndexError):  # the line is empty, perhaps taken back just now
-            while len(self.tasks) < self.pool.size and not self.pool.is_closed:
-                task = _Task(self)
-                task.begin(self.line.popleft())
-                if task.job:
-                    task.start(task.job)
-        return None
+        if loop is not self.loop:  # it was left, being blocked
+            self.tell()
+            return
+        self.is_told = False
+        while self.line and len(self.tasks) < self.size and not self.pool.is_closed:
+            try:
+                job = self.line.popleft()
+            except IndexError:  # it was taken back just now
+                return
+            _Task(self, loop).start(job)
 
     def leave_blocked_loop(self) -> None:
         """If a worker blocks the event loop, go on with another; what has begun there stays there. By the poller."""
@@ -3580,11 +3602,15 @@ class _Coroutines(_Kind):
             self.left.append(self.loop)
             with self.loop_lock:
                 self.loop = None
-            self.start_loop().call(self.begin_waiting)
+            self.tell()
         self.left = [loop for loop in self.left if loop.thread.is_alive()]
 
     def waiting(self) -> int:
         return len(self.line)
+
+    def held(self) -> int:
+        """How many jobs wait or are at work here; not quite, since the loop goes on meanwhile."""
+        return len(self.line) + len(self.tasks)
 
     def take_back(self) -> list[Job]:
         jobs = []
@@ -3604,55 +3630,68 @@ class _Coroutines(_Kind):
 class _Task(_Run):
     """Runs one job of an async worker on an event loop. Made there, and stopped by the poller."""
 
-    def __init__(self, kind: _Coroutines) -> None:
+    def __init__(self, kind: _Coroutines, loop: _Loop) -> None:
         super().__init__(kind.pool)
         self.kind = kind
-        self.loop = asyncio.get_running_loop()
+        self.loop = loop
         self.task: asyncio.Task[None] | None = None
 
     def start(self, job: Job) -> None:
         """Have the worker begin, soon; a stop() may come before."""
         self.kind.tasks.add(self)
-        self.task = self.loop.create_task(self._call(job))
-        self.task.add_done_callback(lambda _: self._ended(job))
+        self.begin(job)
+        if not self.job:
+            self.kind.tasks.discard(self)
+            return
+        run = self._run(job)
+        run.send(None)
+        # Not by the loop's task factory: if a worker made that an eager one, jobs would begin one within the other.
+        self.task = asyncio.Task(run, loop=self.loop.loop)
         if not self.job:
             self.task.cancel()
 
-    async def _call(self, job: Job) -> None:
-        result: _Result = "bt_complete", None
-        sealed, pid = False, os.getpid()
-        _current_job.set(job)
+    async def _run(self, job: Job) -> None:
+        """Run the job and have the next one begin. The task gets it at its first await, hence inside of the `try`."""
         try:
-            entry = _by_name.get(job.name)
-            if entry is None:
-                result = "bt_release", None
-            else:
-                keyring = self.pool.keyring
-                text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
-                args, kwargs = decode_args(text)
-                returned = await entry.function(*args, **kwargs)
-                await _run_what_is_left(returned)
-                _end_if_forked(pid)
-        except BaseException as raised:
-            _end_if_forked(pid, raised)
-            result = "bt_fail", _described(job, raised, sealed, self.pool.keyring)
+            await _first_step()
+            result = await self._call(job)
+        except BaseException as error:  # somebody cancelled it before its first step, say
+            result = "bt_fail", describe_error(error)
         self.finish(job, result)
-
-    def _ended(self, job: Job) -> None:
-        if self.job is job:  # it was cancelled before its first step, by some other worker
-            self.finish(job, ("bt_fail", describe_error(asyncio.CancelledError("cancelled before it began"))))
         self.kind.tasks.discard(self)
-        self.kind.begin_waiting()
+        self.kind.begin_waiting(self.loop)
+
+    async def _call(self, job: Job) -> _Result:
+        _current_job.set(job)
+        entry = _by_name.get(job.name)
+        if entry is None:
+            return "bt_release", None
+        keyring = self.pool.keyring
+        sealed, depth = False, _fork.depth
+        try:
+            text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
+            args, kwargs = decode_args(text)
+            returned = await entry.function(*args, **kwargs)
+            if returned is not None:
+                await _run_what_is_left(returned)
+            _end_if_forked(depth)
+        except BaseException as raised:
+            _end_if_forked(depth, raised)
+            return "bt_fail", _described(job, raised, sealed, keyring)
+        return "bt_complete", None
 
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         if self.task:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self.loop.call_soon_threadsafe(self.task.cancel)
+            self.loop.call(self.task.cancel)
 
     def _make_room(self) -> None:
         self.kind.tasks.discard(self)  # at once, since a blocked loop does not come to it
-        if self.kind.loop:
-            self.kind.loop.call(self.kind.begin_waiting)
+        self.kind.tell()
+
+
+@types.coroutine
+def _first_step() -> Iterator[None]:
+    yield
 
 
 async def _caught(coroutine: Coroutine[Any, Any, None]) -> BaseException | None:
@@ -3674,7 +3713,8 @@ class _Loop:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.beat_at = self.looked_at = time.monotonic()  # the one is written by the loop, both are read by the poller
-        self.ending = asyncio.Event()
+        self.is_ending = False  # set by the poller
+        self.beat = self.loop.create_task(self._beat())
         self.thread = threading.Thread(target=self._run, name="backtick-loop", daemon=True)
         try:
             self.thread.start()
@@ -3696,30 +3736,31 @@ class _Loop:
         return now - self.beat_at > self.BLOCKED_S
 
     def _run(self) -> None:
-        beat = self.loop.create_task(self._beat())
-        while not beat.done():
+        while not self.beat.done():
             try:
-                self.loop.run_until_complete(beat)
+                self.loop.run_until_complete(self.beat)
             except BaseException as error:  # what a task of a job's own raises, if it is no Exception; or loop.stop()
                 log.warning("%s in a task of an async worker, or a stop of its loop: it goes on", type(error).__name__)
         try:
+            self.loop.set_task_factory(None)  # a worker may have set one
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
             self.loop.close()
 
     async def _beat(self) -> None:
         """Show that the loop runs; when told to end, wait for the tasks. A worker may cancel it: it goes on."""
-        while not self.ending.is_set():
+        while not self.is_ending:
             self.beat_at = time.monotonic()
-            with contextlib.suppress(asyncio.TimeoutError, asyncio.CancelledError):
-                await asyncio.wait_for(self.ending.wait(), self.BEAT_S)
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(self.BEAT_S)
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait(tasks)
 
     def close(self) -> None:
         """End when the last task has."""
-        self.call(self.ending.set)
+        self.is_ending = True
+        self.call(self.beat.cancel)
 
 
 class _Elsewhere(_Kind):
@@ -3740,7 +3781,7 @@ class _Elsewhere(_Kind):
     def begin_waiting(self) -> None:
         """Submit waiting jobs as long as there is room; by the poller, since some executors break if they call it."""
         self.calls = [call for call in self.calls if call.job]
-        while self.line and len(self.calls) < self.pool.size and not self.broken:
+        while self.line and len(self.calls) < self.size and not self.broken:
             call = _Remote(self.pool)
             try:
                 call.submit(self.executor, self.line[0])
@@ -3799,11 +3840,81 @@ class _Remote(_Run):
         self.has_begun = not self.future.cancel()
 
 
-class _Pool:
-    """The kinds of places where jobs run, and the outcomes that wait for the poller. Its own, but for finish().
+class _Wish(NamedTuple):
+    """What to claim."""
 
-    Each kind runs as many at once as there are slots; of all kinds together as many are claimed as one has, and ahead.
+    limit: int
+    begin: int  # how many of them would begin at once
+    names: list[str]  # of which workers
+
+
+class _Room:
+    """Kinds of places that share a number of jobs which may be there at once, and what is known of these jobs.
+
+    One is the slots of plain workers, whatever their kind, the other the event loop. For the poller alone.
     """
+
+    READ_AHEAD = 2_000  # jobs claimed beyond the free places: at most so many,
+    SHORT_MS = 20  # none if a job takes longer than this, no more than run here in this time,
+    AHEAD_MS = 100  # or in that of four round trips to the database, but for this at most
+    STUCK_S = 0.25  # jobs claimed ahead are handed back when none has finished for so long, or they will wait so long
+
+    def __init__(self, *kinds: _Kind) -> None:
+        self.kinds = kinds
+        self.size = kinds[0].size
+        self.mean_ms = float(self.SHORT_MS)  # how long jobs run, a moving mean
+        self.finished_at = time.monotonic()  # when a job finished last, or none waited
+        self.share = 1.0  # of the jobs that are claimed for both rooms, how many come here: a moving mean, at first all
+
+    def waiting(self) -> int:
+        """How many jobs wait for a place."""
+        return sum([kind.waiting() for kind in self.kinds])
+
+    def is_busy(self) -> bool:
+        """Whether some job is at work."""
+        return any(run.job for kind in self.kinds for run in kind.runs())
+
+    def wait_s(self) -> float:
+        """How long the last of them will wait."""
+        return self.waiting() * self.mean_ms / self.size / 1000
+
+    def spare_s(self) -> float:
+        """How long it can do without more jobs."""
+        return max(self.wait_s(), self.kinds[0].SLACK * self.mean_ms / 1000)
+
+    def finished(self, count: int, mean_ms: float) -> None:
+        """So many jobs have finished that ran so long on average."""
+        self.mean_ms += (mean_ms - self.mean_ms) * (1 - 0.98**count)
+        self.finished_at = time.monotonic()
+
+    def is_stuck(self) -> bool:
+        """Whether jobs that were claimed ahead wait long behind others, while another runner might be idle."""
+        return self.waiting() > 0 and max(self.wait_s(), time.monotonic() - self.finished_at) > self.STUCK_S
+
+    def take_back(self) -> list[Job]:
+        """Take back the jobs that wait for a place; what is known of those before them does not hold."""
+        self.mean_ms = float(self.SHORT_MS)
+        return [job for kind in self.kinds for job in kind.take_back()]
+
+    def wish(self, held: int, names: list[str], trip_ms: float, is_heavy: bool) -> _Wish | None:
+        """What to claim of these workers' jobs if so many are here; None if it is full of jobs that are not short.
+
+        For the free places, and a read-ahead that is filled up by halves, or nearly: the jobs work at one while the
+        poller waits for the next.
+        """
+        ahead = 0
+        if self.mean_ms < self.SHORT_MS and not is_heavy:
+            ms = min(self.AHEAD_MS, max(self.SHORT_MS, 4 * trip_ms))
+            ahead = int(min(self.READ_AHEAD, self.size * ms / max(self.mean_ms, 0.01)))
+        free = self.size - held
+        room = free + ahead
+        if room <= 0 == ahead:
+            return None
+        return _Wish(0 if room <= 0.4 * ahead else min(room, max(free, ahead // 2)), max(0, free), names)
+
+
+class _Pool:
+    """The kinds of places where jobs run, and the outcomes that wait for the poller. Its own, but for finish()."""
 
     def __init__(
         self,
@@ -3814,7 +3925,6 @@ class _Pool:
         executor: Executor | None = None,
     ) -> None:
         self.config = config
-        self.size = config.pool_size
         self.held = held  # the poller's
         self.wake = wake
         self.keyring = keyring
@@ -3822,8 +3932,11 @@ class _Pool:
         self.is_closed = False  # read by slots, and by the loop's thread
         self.threads, self.processes, self.coroutines = _Threads(self), _Processes(self), _Coroutines(self)
         self.elsewhere = _Elsewhere(self, executor) if executor else None
-        kinds: list[_Kind | None] = [self.threads, self.processes, self.coroutines, self.elsewhere]
-        self.kinds = [kind for kind in kinds if kind]
+        kinds: list[_Kind | None] = [self.threads, self.processes, self.elsewhere]
+        self.slots = _Room(*[kind for kind in kinds if kind])
+        self.loop = _Room(self.coroutines)
+        self.rooms = (self.slots, self.loop)
+        self.kinds = (*self.slots.kinds, *self.loop.kinds)
 
     def put(self, job: Job) -> None:
         """Have a job run as soon as there is room."""
@@ -3837,21 +3950,23 @@ class _Pool:
             kind = self.processes
         kind.put(job)
 
+    def async_names(self) -> set[str]:
+        """The workers whose jobs run on the event loop."""
+        return {name for name, entry in _by_name.items() if entry.is_async}
+
     def finish(self, outcome: _Outcome) -> None:
         """A job has ended; called where it did, in whatever thread."""
         outcome.job.place = "ended"
         self.outcomes.append(outcome)
         self.wake()
 
-    def move_outcomes(self, to: list[_Outcome]) -> int:
-        """Move what has finished since the last call; returns how many that were. One by one, so none is ever lost."""
-        count = len(self.outcomes)
-        for _ in range(count):
+    def move_outcomes(self, to: list[_Outcome]) -> None:
+        """Move what has finished since the last call. One by one, so none is ever lost."""
+        for _ in range(len(self.outcomes)):
             outcome = self.outcomes[0]
             if self.held.get(outcome.job.id) is outcome.job:  # what was dropped, or claimed anew, is nobody's to report
                 to.append(outcome)
             self.outcomes.popleft()
-        return count
 
     def look_after(self) -> None:
         """What only the poller's thread can do for the places, now and then."""
@@ -3871,7 +3986,11 @@ class _Pool:
 
     def waiting(self) -> int:
         """How many jobs wait for a place."""
-        return sum([kind.waiting() for kind in self.kinds])
+        return sum([room.waiting() for room in self.rooms])
+
+    def is_stuck(self) -> bool:
+        """Whether jobs are to be handed back."""
+        return any(room.is_stuck() for room in self.rooms)
 
     def take_back(self) -> list[Job]:
         """Take back the jobs that wait for a place; they say so themselves, should the caller fail."""
@@ -3910,7 +4029,7 @@ class _Pool:
 
     def is_busy(self) -> bool:
         """Whether some job is at work."""
-        return any(True for _ in self.runs())
+        return any(room.is_busy() for room in self.rooms)
 
     def close(self) -> None:
         """Have all that is at work stop, and the threads, processes and the loop end; nothing begins any more."""
@@ -4062,15 +4181,15 @@ class _Claims:
             return list(self.weights)
         return sorted(self.weights, key=lambda queue: random.random() ** (1 / self.weights[queue]), reverse=True)
 
-    def call(self, queue: str, limit: int, begin: int, whole: bool) -> Call:
+    def call(self, queue: str, wish: _Wish, whole: bool) -> Call:
         """A call of bt_claim; `whole`: it looks through all of the queue, however long that takes."""
         return self.session.database.call(
             "bt_claim",
             p_runner=self.session.runner,
             p_queue=queue,
-            p_limit=limit,
-            p_names=list(_by_name),
-            p_begin=begin,
+            p_limit=wish.limit,
+            p_names=wish.names,
+            p_begin=wish.begin,
             p_whole=whole,
         )
 
@@ -4196,6 +4315,7 @@ class _Bell:
     def ring(self, urgent: bool = False) -> None:
         """Have the poller look at once, if it waits for jobs to finish, or, if urgent, whatever it waits for."""
         if urgent or self.is_awaited:
+            self.is_awaited = False  # once is enough
             with contextlib.suppress(OSError):  # a full buffer wakes too; a closed one has nobody to wake
                 self._sender.send(b"\0")
 
@@ -4241,11 +4361,7 @@ class _Poller:
     lying, or nothing was found     wait; leave if it was to drain and holds nothing
     """
 
-    READ_AHEAD = 2_000  # jobs claimed beyond the free slots: at most so many,
-    SHORT_MS = 20  # none if a job takes longer than this, no more than the slots do in this time,
-    AHEAD_MS = 100  # or in that of four round trips to the database, but for this at most
     ASLEEP_POLLS = 5  # an idle runner says so to the database once in so many polls
-    STUCK_S = 0.25  # jobs claimed ahead are handed back when none has finished for so long, or they will wait so long
     OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
     GATHER_S = 0.01  # what has finished waits so long, or two round trips, for more to be reported with it
     YIELD_S = 0.00005  # idle slots that got a job begin it now, and not when this thread next waits for the database
@@ -4257,13 +4373,9 @@ class _Poller:
         self.drain = drain
         self.keyring = _keyring(config)
         self.keyring.check(_by_name.values())
-        self.held: dict[
-            int, Job
-        ] = {}  # by id: claimed, not yet reported, see job.place; the keeper asks if it is empty
+        self.held: dict[int, Job] = {}  # by id: claimed, not yet reported; job.place says where; the keeper reads it
         self.fresh: list[Job] = []  # those of them that the pool has not been given yet
-        self.mean_ms = float(self.SHORT_MS)  # how long jobs run, a moving mean
         self.is_heavy = False  # the last jobs claimed had long arguments: they are not to pile up here
-        self.finished_at = time.monotonic()  # when a job finished last, or none waited for a slot
         self.asleep_until: float | None = None  # until when the database has this runner down as asleep; None: awake
         self.deaf_until: float | None = None  # until when notifications are left unread
         self.reconcile = _Due()
@@ -4356,10 +4468,10 @@ class _Poller:
             self._report_one_by_one()
         if self.reconcile.has_come():
             self._reconcile()
-        if self._is_stuck():
-            self._release(self.pool.take_back())
-            self.mean_ms = float(self.SHORT_MS)
-        return self._serve() if self.asleep_until is None else self._lie(*self._want())
+        for room in self.pool.rooms:
+            if room.is_stuck():
+                self._release(room.take_back())
+        return self._serve() if self.asleep_until is None else self._lie(self._want())
 
     def _check_pool(self) -> None:
         """Begin to stop if the pool is of no more use."""
@@ -4406,8 +4518,15 @@ class _Poller:
         self.asleep_until = None
 
     def _take_finished(self) -> None:
-        if self.pool.move_outcomes(self.reports.outcomes) or not self.pool.waiting():
-            self.finished_at = time.monotonic()
+        before = len(self.reports.outcomes)
+        self.pool.move_outcomes(self.reports.outcomes)
+        moved = self.reports.outcomes[before:]
+        of_loop = self.pool.async_names()
+        for room, is_loop in ((self.pool.slots, False), (self.pool.loop, True)):
+            if ms := [outcome.ms for outcome in moved if (outcome.job.name in of_loop) is is_loop]:
+                room.finished(len(ms), sum(ms) / len(ms))
+            elif not room.waiting():
+                room.finished_at = time.monotonic()
 
     def _stop_unwanted(self) -> None:
         """Stop the jobs that have run too long, and those that somebody canceled."""
@@ -4427,6 +4546,7 @@ class _Poller:
                     self._has_ended(_Outcome(wanted, "bt_cancel_held", None, run.ran_ms()))
 
     def _has_ended(self, outcome: _Outcome) -> None:
+        (self.pool.loop if outcome.job.name in self.pool.async_names() else self.pool.slots).finished(1, outcome.ms)
         if self.held.get(outcome.job.id) is outcome.job:
             self.reports.outcomes.append(outcome)
 
@@ -4438,7 +4558,7 @@ class _Poller:
         if self.reports.one_by_one:
             self._report_one_by_one()
         self._release(self.pool.take_back() + self._take_fresh())
-        self._exchange(0)
+        self._exchange(_Wish(0, 0, []))
         if self.held and time.monotonic() < stop_at:
             self._wait(max(1, (stop_at - time.monotonic()) * 1000))
             return False
@@ -4446,9 +4566,9 @@ class _Poller:
 
     def _serve(self) -> bool:
         """Awake: claim and hand out; returns whether all is drained that was to be."""
-        want, begin = self._want()
-        claimed = self._exchange(want, begin)
-        if claimed == want and self._want()[0]:
+        wish = self._want()
+        claimed, want = self._exchange(wish), wish.limit
+        if claimed == want and self._want().limit:
             return False  # what is fresh is handed out while the next answer is awaited
         self._hand_out()
         if claimed == want:
@@ -4457,11 +4577,11 @@ class _Poller:
             return False
         if claimed:
             time.sleep(self.YIELD_S)
-        return self._lie(*self._want())
+        return self._lie(self._want())
 
-    def _lie(self, want: int, begin: int) -> bool:
+    def _lie(self, wish: _Wish) -> bool:
         """Nothing more is due: lie down or stay so, look a last time, and wait; returns whether all is drained."""
-        if self._exchange(want, begin, self._is_to_lie_down(), whole=self.drain):
+        if self._exchange(wish, self._is_to_lie_down(), whole=self.drain):
             self._hand_out()
             time.sleep(self.YIELD_S)
         elif self.drain and not self.held:
@@ -4476,26 +4596,34 @@ class _Poller:
         now, soon_s = time.monotonic(), 1.5 * self.config.poll_ms / 1000
         return self.asleep_until is None or now > self.asleep_until - soon_s
 
-    def _want(self) -> tuple[int, int]:
-        """How many jobs to claim, and how many of them would begin at once.
+    def _want(self) -> _Wish:
+        """What to claim: for both rooms; for one alone while jobs that are not short fill the other.
 
-        For the free slots, and a read-ahead that is filled up by halves, or nearly: the slots work at one while the
-        poller waits for the next.
+        Where the next jobs will go is not known before they are claimed. So no more are claimed than both have room
+        for if as many go to each as lately did; if more do, they wait, and are handed back if they wait long.
         """
-        ahead = 0
-        if self.mean_ms < self.SHORT_MS and not self.is_heavy:
-            ms = min(self.AHEAD_MS, max(self.SHORT_MS, 4 * self.session.trip_ms))
-            ahead = int(min(self.READ_AHEAD, self.config.pool_size * ms / max(self.mean_ms, 0.01)))
+        of_loop = self.pool.async_names()
+        on_loop = self.pool.coroutines.held() + sum([job.name in of_loop for job in self.fresh])
         ended = len(self.reports.outcomes) + len(self.reports.kept) + len(self.pool.outcomes)
-        free = self.config.pool_size - (len(self.held) - ended)
-        room = free + ahead
-        return (0 if room <= 0.4 * ahead else min(room, max(free, ahead // 2))), max(0, free)
+        wishes = []
+        for room, held, names in (
+            (self.pool.slots, len(self.held) - ended - on_loop, [name for name in _by_name if name not in of_loop]),
+            (self.pool.loop, on_loop, list(of_loop)),
+        ):
+            wish = room.wish(held, names, self.session.trip_ms, self.is_heavy)
+            if wish and (names or not _by_name):
+                wishes.append((wish, room.share))
+        if len(wishes) < 2:
+            return wishes[0][0] if wishes else _Wish(0, 0, [])
+        limit = int(min([wish.limit / max(share, 0.001) for wish, share in wishes]))
+        return _Wish(limit, min([wish.begin for wish, _ in wishes]), list(_by_name))
 
-    def _is_stuck(self) -> bool:
-        """Whether jobs that were claimed ahead wait long behind others, while another runner might be idle."""
-        waiting = self.pool.waiting()
-        wait_s = waiting * self.mean_ms / self.config.pool_size / 1000
-        return waiting > 0 and max(wait_s, time.monotonic() - self.finished_at) > self.STUCK_S
+    def _note_shares(self) -> None:
+        """Remember how many of the jobs that were claimed for both rooms go to each."""
+        of_loop = self.pool.async_names()
+        on_loop = sum([job.name in of_loop for job in self.fresh]) / len(self.fresh)
+        self.pool.loop.share += (on_loop - self.pool.loop.share) / 2
+        self.pool.slots.share += (1 - on_loop - self.pool.slots.share) / 2
 
     def _release(self, jobs: Sequence[Job]) -> None:
         """Hand jobs back that nobody has begun; if the database is lost meanwhile, _reconcile() does it later."""
@@ -4559,13 +4687,13 @@ class _Poller:
 
     # One round trip
 
-    def _exchange(self, want: int, begin: int = 0, lie_down: bool = False, whole: bool = False) -> int:
+    def _exchange(self, wish: _Wish, lie_down: bool = False, whole: bool = False) -> int:
         """Report what finished, lie down if told to, and claim, a transaction each; returns how many it claimed.
 
         What was claimed before is handed out while the server works.
         """
         reports = self.reports.calls()
-        order = self.claims.order() if want and _by_name else []
+        order = self.claims.order() if wish.limit and wish.names else []
         now = time.monotonic()
         trip: dict[str, list[Call]] = {}
         if reports:
@@ -4574,7 +4702,7 @@ class _Poller:
             for_ms = self.ASLEEP_POLLS * self.config.poll_ms
             trip["sleep"] = [self.session.database.call("bt_sleep", p_runner=self.session.runner, p_poll_ms=for_ms)]
         if order:
-            trip["claim"] = [self.claims.call(order[0], want, begin, whole)]
+            trip["claim"] = [self.claims.call(order[0], wish, whole)]
         if not trip:
             return 0
         try:
@@ -4589,10 +4717,12 @@ class _Poller:
             self.asleep_until = now + sleep_ms / 1000
         claimed = self._claimed(answers["claim"][0]) if order else 0
         for queue in order[1:]:
-            if claimed < want:
-                call = self.claims.call(queue, want - claimed, max(0, begin - claimed), whole)
-                ((rows,),) = self.session.database.round_trip([call])
+            if claimed < wish.limit:
+                left = _Wish(wish.limit - claimed, max(0, wish.begin - claimed), wish.names)
+                ((rows,),) = self.session.database.round_trip([self.claims.call(queue, left, whole)])
                 claimed += self._claimed(rows)
+        if claimed and len(wish.names) == len(_by_name):
+            self._note_shares()
         return claimed
 
     def _claimed(self, rows: list[Any]) -> int:
@@ -4610,7 +4740,6 @@ class _Poller:
         for outcomes, _ in reports:
             for outcome in outcomes:
                 self.held.pop(outcome.job.id, None)
-                self.mean_ms += (outcome.ms - self.mean_ms) / 50
         self.reports.log_fates(reports, answers)
 
     def _report(self) -> None:
@@ -4677,15 +4806,15 @@ class _Poller:
                     if any(key.fileobj is self.bell.receiver for key, _ in ready) or (ready and self._hear()):
                         break
                     self.pool.look_after()
-                    if any(True for _ in self.pool.overdue(self._timeout_ms)) or self._is_stuck():
+                    if any(True for _ in self.pool.overdue(self._timeout_ms)) or self.pool.is_stuck():
                         break
         finally:
             self.bell.is_awaited = False
             self.bell.silence()
 
     def _gather(self) -> None:
-        """Let more jobs finish, to be reported together, as long as no slot lacks work."""
-        work_s = self.pool.waiting() * self.mean_ms / self.config.pool_size / 1000
+        """Let more jobs finish, to be reported together, as long as no slot lacks work, nor the event loop much."""
+        work_s = min([room.spare_s() for room in self.pool.rooms if room.is_busy()], default=0)
         if self.stop_at is None and work_s > 0.002:
             self.bell.wait(min(max(self.GATHER_S, 2 * self.session.trip_ms / 1000), work_s / 2))
 

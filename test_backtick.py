@@ -3837,6 +3837,7 @@ def test_canceling_and_pausing_from_python(db, add):
         ("poll_ms", "fast", "poll_ms (BT_POLL_MS) is 'fast': it must be a whole number from 10"),
         ("poll_ms", "5", "is '5': it must be a whole number from 10 to 3600000"),
         ("pool_size", "0", "pool_size (BT_POOL_SIZE) is '0'"),
+        ("async_size", "0", "async_size (BT_ASYNC_SIZE) is '0'"),
         ("max_tries", "1.5", "max_tries (BT_MAX_TRIES) is '1.5'"),
         ("log_json", "maybe", "must be true or false"),
         ("queues", "a,,b", "write names of 1 to 200 characters"),
@@ -4206,7 +4207,7 @@ def test_a_job_that_is_canceled_while_it_waits_for_a_slot_is_not_begun(db, clean
     poller = backtick._Poller(Config.load(pool_size=1))
     enqueue(db, "a")
     id_ = enqueue(db, "b")
-    assert poller._exchange(2, 1) == 2
+    assert poller._exchange(backtick._Wish(2, 1, ["a", "b"])) == 2
     poller._hand_out()
 
     assert backtick.cancel(id_)
@@ -4232,10 +4233,10 @@ def test_an_async_job_that_is_canceled_while_it_waits_for_the_loop_is_not_begun(
     async def b():
         ran.append(1)
 
-    poller = backtick._Poller(Config.load(pool_size=1))
+    poller = backtick._Poller(Config.load(async_size=1))
     a.schedule()
     id_ = b.schedule()
-    assert poller._exchange(2, 1) == 2
+    assert poller._exchange(backtick._Wish(2, 1, ["a", "b"])) == 2
     poller._hand_out()
 
     assert backtick.cancel(id_)
@@ -4264,7 +4265,7 @@ def test_async_workers_run_many_at_once_on_the_event_loop_of_the_runner(db, clea
             go_on.set()
         await go_on.wait()
 
-    runner(pool_size=10)
+    runner(async_size=10)
     a.schedule_many([(n,) for n in range(10)])
 
     wait_for_states(db, {"done": 10})
@@ -4302,7 +4303,7 @@ def test_an_async_worker_is_cancelled_properly(db, clean_registry, runner, why, 
         finally:
             ended.append((sys.exc_info()[0], backtick.current_job().canceled))
 
-    handle = runner(pool_size=1, shutdown_ms=0)
+    handle = runner(async_size=1, shutdown_ms=0)
     id_ = a.schedule()
     assert started.wait(PATIENCE_S)
     if why == "cancel":
@@ -4316,7 +4317,7 @@ def test_an_async_worker_is_cancelled_properly(db, clean_registry, runner, why, 
         assert job_of(db, id_).error["class"] == "backtick.JobTimeout"
 
 
-def test_no_more_async_jobs_run_at_once_than_the_pool_has_slots(db, clean_registry, runner):
+def test_no_more_async_jobs_run_at_once_than_async_size(db, clean_registry, runner):
     now, most = [0], []
 
     @backtick.worker(name="a")
@@ -4326,11 +4327,116 @@ def test_no_more_async_jobs_run_at_once_than_the_pool_has_slots(db, clean_regist
         await asyncio.sleep(0.001)
         now[0] -= 1
 
-    runner(pool_size=3)
+    runner(async_size=3)
     a.schedule_many([()] * 100)
 
     wait_for_states(db, {"done": 100})
     assert max(most) == 3
+
+
+def test_the_event_loop_takes_its_next_job_by_itself(db, clean_registry):
+    async def a():
+        await asyncio.sleep(0)
+
+    backtick.register(a, "a")
+    poller = backtick._Poller(Config.load(async_size=2))
+    backtick.schedule_many("a", [()] * 50)
+    assert poller._exchange(backtick._Wish(50, 2, ["a"])) == 50
+
+    poller._hand_out()
+
+    wait_until(lambda: len(poller.pool.outcomes) == 50, "all to end, while the poller does nothing")
+    poller.leave()
+
+
+def test_who_waits_for_jobs_to_finish_is_woken_once_for_all_that_do():
+    bell = backtick._Bell()
+    bell.is_awaited = True
+
+    for _ in range(100):
+        bell.ring()
+
+    assert len(bell.receiver.recv(1000)) == 1
+    bell.close()
+
+
+def test_an_async_job_that_is_lost_just_as_it_begins_is_not_run(db, clean_registry, monkeypatch):
+    begin, ran, stopped = backtick._Run.begin, [], []
+
+    def begin_and_be_stopped(run, job):
+        begin(run, job)
+        stopped.append(poller.pool.stop(job, backtick.JobLost))
+
+    async def a():
+        ran.append(1)
+
+    backtick.register(a, "a")
+    monkeypatch.setattr(backtick._Task, "begin", begin_and_be_stopped)
+    poller = backtick._Poller(Config.load())
+    backtick.schedule("a")
+    poller._exchange(poller._want())
+
+    poller._hand_out()
+
+    wait_until(lambda: stopped, "it to begin")
+    assert stopped[0] is not None
+    wait_until(lambda: not poller.pool.coroutines.held(), "nothing to be there")
+    poller.leave()
+    poller.pool.coroutines.loop.thread.join(PATIENCE_S)
+    assert ran == []
+
+
+def test_the_event_loop_brings_no_plain_jobs_that_find_no_slot(db, clean_registry):
+    async def b(): ...
+
+    backtick.register(lambda: None, "a")
+    backtick.register(b, "b")
+    poller = backtick._Poller(Config.load(pool_size=4, async_size=100))
+    poller.pool.is_closed = True  # so nothing begins
+    backtick.schedule_many("a", [()] * 20)
+
+    assert poller._want() == (4, 4, ["a", "b"])  # all of them may be plain
+    assert poller._exchange(poller._want()) == 4
+    assert poller._want() == (100, 100, ["b"])  # the slots are full
+
+    backtick.schedule_many("b", [()] * 300)
+    assert poller._exchange(poller._want()) == 100
+    assert poller._want().limit == 0
+    poller.leave()
+
+
+def test_the_more_async_jobs_come_the_more_are_claimed_at_once(db, clean_registry):
+    async def b(): ...
+
+    backtick.register(lambda: None, "a")
+    backtick.register(b, "b")
+    poller = backtick._Poller(Config.load(pool_size=4, async_size=100))
+    backtick.schedule_many("b", [()] * 300)
+    poller.pool.is_closed = True  # so nothing begins
+
+    assert [poller._exchange(poller._want()) for _ in range(6)] == [4, 8, 16, 32, 40, 0]
+    poller.leave()
+
+
+@pytest.mark.parametrize("full", ["a", "b"])
+def test_jobs_that_fill_the_slots_hold_up_none_of_asyncio_nor_the_other_way_round(db, clean_registry, runner, full):
+    go_on = threading.Event()
+
+    async def b():
+        if full == "b":
+            await asyncio.to_thread(go_on.wait, PATIENCE_S)
+
+    backtick.register(lambda: full == "a" and go_on.wait(PATIENCE_S), "a")
+    backtick.register(b, "b")
+    backtick.schedule_many(full, [()] * 10)
+    runner(pool_size=2, async_size=2)
+    wait_for_states(db, {"running": 2, "queued": 8})
+
+    backtick.schedule_many("ab".replace(full, ""), [()] * 100)
+
+    wait_for_states(db, {"done": 100, "running": 2, "queued": 8})
+    go_on.set()
+    wait_for_states(db, {"done": 110})
 
 
 def test_an_async_worker_that_blocks_the_event_loop_holds_up_no_other(db, clean_registry, runner, caplog, monkeypatch):
@@ -4346,7 +4452,7 @@ def test_an_async_worker_that_blocks_the_event_loop_holds_up_no_other(db, clean_
     async def victim():
         order.append("victim")
 
-    runner(pool_size=4)
+    runner(async_size=4)
     blocking = blocker.schedule()
     wait_until(lambda: job_of(db, blocking).state == "running")
 
@@ -4586,6 +4692,15 @@ async def stop_the_loop(error):
     raise LookupError("after it")
 
 
+async def break_the_task_factory(error):
+    def broken(loop, coroutine, **_):
+        coroutine.close()
+        raise LookupError("no task is made here")
+
+    asyncio.get_running_loop().set_task_factory(broken)
+    raise LookupError("after it")
+
+
 async def cancel_all_others(error):
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         if task.get_name() != "neighbour":
@@ -4604,6 +4719,7 @@ async def cancel_all_others(error):
         (True, raise_in_a_task_of_nobody, KeyboardInterrupt()),
         (True, raise_in_a_callback, SystemExit(3)),
         (True, stop_the_loop, None),
+        (True, break_the_task_factory, None),
         (True, cancel_all_others, None),
         (False, raise_in_a_task, SystemExit(3)),
         (False, cancel_all_others, None),
@@ -4948,7 +5064,7 @@ def test_a_process_that_dies_at_its_start_spoils_no_mean(db, clean_registry, run
 
     wait_for_states(db, {"exceeded": 1})
     wait_until(lambda: not handle._poller.held, "the runner to know it")
-    assert math.isfinite(handle._poller.mean_ms)
+    assert math.isfinite(handle._poller.pool.slots.mean_ms)
 
 
 def test_an_event_loop_that_was_stopped_together_with_its_runner_is_not_taken_for_blocked():
@@ -5112,12 +5228,20 @@ def test_weights_are_the_odds_of_being_looked_at_first(url, clean_registry):
     assert 0.70 < firsts.count("a") / len(firsts) < 0.80
 
 
-def test_two_runners_share_long_jobs_although_one_of_them_came_first(db, clean_registry, runner):
+@pytest.mark.parametrize("kind", ["plain", "plain, in a runner that knows async ones", "async"])
+def test_two_runners_share_long_jobs_although_one_of_them_came_first(db, clean_registry, runner, kind):
     barrier = threading.Barrier(4, timeout=PATIENCE_S)  # opens only if all four run at the same time
-    backtick.register(barrier.wait, "a", max_tries=1)
-    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 4)
 
-    runner(pool_size=2), runner(pool_size=2)
+    async def wait():
+        await asyncio.to_thread(barrier.wait)
+
+    backtick.register(wait if kind == "async" else barrier.wait, "a", max_tries=1)
+    if kind != "plain":
+        backtick.register(functools.partial(wait), "b")
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 4)
+    settings = {"async_size": 2} if kind == "async" else {"pool_size": 2}
+
+    runner(**settings), runner(**settings)
 
     wait_for_states(db, {"done": 4})
 
@@ -5597,9 +5721,9 @@ def test_what_finishes_while_others_wait_for_a_slot_is_reported_together(db, cle
 @pytest.mark.parametrize(("trip_ms", "want"), [(1, 4), (15, 12), (10_000, 20)])
 def test_the_farther_the_database_the_more_is_claimed_ahead(db, clean_registry, trip_ms, want):
     poller = backtick._Poller(Config.load(pool_size=4))
-    poller.mean_ms, poller.session.trip_ms = 10.0, trip_ms
+    poller.pool.slots.mean_ms, poller.session.trip_ms = 10.0, trip_ms
 
-    assert poller._want() == (want, 4)  # half of what the slots do in 20, 60, 100 ms
+    assert poller._want()[:2] == (want, 4)  # half of what the slots do in 20, 60, 100 ms
     poller.leave()
 
 
@@ -5624,7 +5748,7 @@ def test_jobs_that_were_to_be_handed_back_as_the_database_went_away_are_handed_b
     backtick.register(lambda: None, "a")
     enqueue(db, "a")
     poller = backtick._Poller(Config.load())
-    assert poller._exchange(1) == 1
+    assert poller._exchange(backtick._Wish(1, 1, ["a"])) == 1
     poller.session.database.close()
 
     with pytest.raises(psycopg.OperationalError):
