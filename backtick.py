@@ -69,7 +69,8 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #
 # Locks, none of which is held while another of ours is taken, while logging, or during a call to the database (but for
 # _Connections.free, which bounds how many connections are in use):
-#   _Run.lock          job and place of a run; the poller holds it while it interrupts a thread or a future
+#   _Run.lock          job and place of a run; the poller holds it while it cancels a future
+#   _Interrupts.lock   what is watched in threads of stopped jobs; one poller at a time looks
 #   _Connections.lock  the idle connections of producers
 #   _Watchdog.lock     which connections are watched
 #   _Coroutines.loop_lock, _Scribe.lock    that their thread is started once
@@ -82,7 +83,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   - The poller waits for nothing that a worker may hold up, the keeper for nothing that the poller may. If the poller
 #     hangs all the same (in submit() of an executor, say), the keeper gives no more sign of life: others have its jobs.
 #   - Every wait of theirs has an end: poll_ms, a time-out of its own, or the watchdog's.
-#   - An exception is raised in a worker's thread only among the project's own code: see _raise_in_thread.
+#   - An exception is raised in a worker's thread only where it takes no lock with it: see _Interrupts.
 #   - Whatever is raised in a turn, each held job has a place afterwards: see _Poller._sort_out.
 #   - A due job is seen at the latest poll_ms after a slot is free for it, NOTIFY or not, or a second after it became
 #     visible, whatever stalled, committed late or rolled back: see the head of bt_claim.
@@ -102,6 +103,7 @@ import dataclasses
 import datetime as dt
 import decimal
 import difflib
+import dis
 import fcntl
 import functools
 import gc
@@ -318,7 +320,7 @@ class UnsupportedArgument(BacktickError, TypeError):
 class JobStopped(BaseException):
     """The base of what is raised inside a worker whose job is not wanted any more; no `except Exception` catches it.
 
-    It comes in threads, when they next run Python. A process is killed, an asyncio task cancelled instead.
+    It comes in threads, where it takes no lock with it. A process is killed, an asyncio task cancelled instead.
     """
 
 
@@ -3168,13 +3170,14 @@ class _Threads(_Kind):
         """A new slot in the place of one that may hang."""
         self.slots.remove(slot)
         self.abandoned.append(slot)
+        if slot.reason:
+            _interrupts.ask(slot)
         self._add_slot()
 
     def interrupt_abandoned(self) -> None:
         """Try again to end the threads whose jobs were given up."""
         self.abandoned = [slot for slot in self.abandoned if not slot.has_ended]
-        for slot in self.abandoned:
-            slot.interrupt()
+        _interrupts.look()
 
     def waiting(self) -> int:
         return self.line.qsize()
@@ -3202,7 +3205,7 @@ class _Slot(_Run):
     def __init__(self, threads: _Threads) -> None:
         super().__init__(threads.pool)
         self.threads = threads
-        self.thread = 0  # its identity, as soon as it runs
+        self.thread = self.native_id = 0  # its identities, as soon as it runs
         self.abandoned = False  # by a stop(): its thread may hang for ever, another slot has taken its place
         self.reason: type[JobStopped] | None = None  # what is to be raised in it, as soon as that harms nobody,
         self.package = ""  # while it runs a worker of this package
@@ -3211,7 +3214,7 @@ class _Slot(_Run):
 
     def run(self) -> None:
         """Take and run jobs, in a thread of the executor; ends at a None, or when abandoned."""
-        self.thread = threading.get_ident()
+        self.thread, self.native_id = threading.get_ident(), threading.get_native_id()
         try:
             while not self.abandoned and (job := self.threads.line.get()):
                 try:
@@ -3248,42 +3251,180 @@ class _Slot(_Run):
         entry = _by_name.get(job.name)
         if entry and entry.interrupt:
             self.reason, self.package = reason, entry.module.partition(".")[0]
-            self.interrupt()
-
-    def interrupt(self) -> None:
-        """Raise the reason in the thread, once, if that can be done now. By the poller."""
-        if self.reason and _raise_in_thread(self.thread, self.reason, self.package):
-            self.reason = None
 
     def _make_room(self) -> None:
         if self.abandoned:
             self.threads.replace(self)
 
 
-# A thread cannot be killed. An exception can be raised in it, which comes when it next runs Python; but if that is in
-# code that has just taken a lock and does not say so yet (logging, queues, conditions, pools), nobody ever gives the
-# lock back. So it is raised only where nothing but the project's own code is at work between the call of the worker and
-# the innermost frame: code of the worker's package, and whatever is neither Python's nor installed. There `with` on a
-# lock keeps its word; an __enter__ or an acquire() of the project's own may not, nor on 3.13 a Condition's __exit__.
-# Looked at are frames, hence what waits in C for a lock or a sleep is told when that ends.
+# A thread cannot be killed. An exception can be raised in it; but if that is in code that has just taken a lock and
+# does not say so yet (logging, queues, pools, an __enter__ of the project's own), nobody ever gives the lock back. So
+# it is raised only where, from the call of the worker to the innermost frame,
+#   - nothing is at work but the project's own code: of the worker's package, or neither Python's nor installed, and
+#   - no frame is in a line in which something is taken or given back: see _calm().
+# From Python 3.12 on the thread itself looks, whenever a line of that code begins, and raises there. (Not at jumps too,
+# for loops on one line: what is raised there passes by every `with` and `finally` of the function, in 3.12 and 3.13.)
+# Before 3.12 the poller looks, and raises if the thread is where it raises at once: see _raise_at_once().
+
+
+class _Interrupts:
+    """What is still to be raised in threads, of all runners of this process. For their pollers, but for _on_line()."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()  # one poller at a time looks; guards the tool and the codes
+        self.slots: dict[int, _Slot] = {}  # by the native id of their threads, each of which takes out itself
+        self.tool: int | None = None  # ours of sys.monitoring, while there are
+        self.codes: dict[int, types.CodeType] = {}  # that it looks at, by id()
+
+    def ask(self, slot: _Slot) -> None:
+        """Have the reason of an abandoned slot raised in its thread, as soon as that harms nobody."""
+        self.slots[slot.native_id] = slot
+        self.look()
+
+    def look(self) -> None:
+        """See where the threads are. To be called now and then, until they have ended."""
+        with self.lock:
+            for id_, slot in list(self.slots.items()):
+                if slot.has_ended or (sys.version_info < (3, 12) and _raise_at_once(slot)):
+                    self.slots.pop(id_, None)
+            if sys.version_info >= (3, 12):
+                self._watch(sys.monitoring)
+
+    def _watch(self, monitoring: Any) -> None:
+        """Have _on_line() called in the project's own code that is at work in the threads, and nowhere else."""
+        frames, line = sys._current_frames(), monitoring.events.LINE
+        own = [frame.f_code for slot in list(self.slots.values()) for frame, _ in _own_work(frames, slot)]
+        codes = {id(code): code for code in own}
+        free = [tool for tool in (3, 4) if monitoring.get_tool(tool) is None]  # the others belong to debuggers and such
+        if self.tool is None and codes and free:
+            self.tool = free[0]
+            monitoring.use_tool_id(self.tool, "backtick")
+            monitoring.register_callback(self.tool, line, self._on_line)
+        if self.tool is None:
+            return
+        for id_, code in (self.codes | codes).items():
+            monitoring.set_local_events(self.tool, code, line if id_ in codes else 0)
+        self.codes = codes
+        if not codes:
+            monitoring.register_callback(self.tool, line, None)
+            monitoring.free_tool_id(self.tool)
+            self.tool = None
+
+    def _on_line(self, _code: types.CodeType, _line: int) -> None:
+        """Raise what is to be raised in this thread, if that may be here. In a slot's thread."""
+        id_ = threading.get_native_id()  # not that of a child, to which its parent's reasons are nothing
+        slot = self.slots.get(id_)
+        if slot and slot.reason and not slot.has_ended and _may_raise(_work(sys._getframe(1)), slot.package):
+            del self.slots[id_]
+            raise slot.reason
+
+
+_interrupts = _Interrupts()
+_Work = list[tuple[types.FrameType, int]]  # frames, each with the offset at which it was
+
+
+def _work(frame: types.FrameType | None) -> _Work:
+    """The frames from this one out to the call of the worker; none if it is not in a worker."""
+    work = []
+    while frame and frame.f_code is not _call.__code__:
+        work.append((frame, frame.f_lasti))
+        frame = frame.f_back
+    return work if frame else []
+
+
+def _own_work(frames: Mapping[int, types.FrameType], slot: _Slot) -> _Work:
+    """What a slot's thread does in the project's own code."""
+    return [at for at in _work(frames.get(slot.thread)) if _is_own(at[0], slot.package)]
+
+
+def _may_raise(work: _Work, package: str) -> bool:
+    """Whether what is raised here takes nothing with it."""
+    return bool(work) and all(at in _calm(frame.f_code) and _is_own(frame, package) for frame, at in work)
+
+
+@functools.lru_cache(maxsize=1024)
+def _calm(code: types.CodeType) -> frozenset[int]:
+    """The offsets in lines in which nothing is taken or given back.
+
+    Those are not calm in which `with` takes and gives back; `try:`, before which something may have been taken; what
+    follows `except` and `finally`; those that name acquire or release; from acquire() to the next `try`.
+    """
+    if code.co_name == "__del__":  # nobody gets what is raised there
+        return frozenset()
+    steps = list(dis.get_instructions(code))
+    line_at = {offset: line for start, end, line in code.co_lines() for offset in range(start, end, 2)}
+    exits = {step.offset for step in steps if step.opname == "WITH_EXCEPT_START"}
+    delicate: set[int | None] = {None}
+    tries = set()
+    for begin, handler in _protected(code, steps):
+        delicate |= {line_at.get(offset) for offset in (begin - 2, *handler)}
+        if sys.version_info < (3, 12):  # it may be raised when a call in a line has just taken something
+            delicate.add(line_at.get(begin - 4))
+        if exits.isdisjoint(handler[:2]):
+            tries.add(begin)
+    is_taken = False
+    for step in steps:
+        name = step.argrepr if step.opcode in dis.hasname else ""
+        is_taken = (is_taken or "acquire" in name or "__enter__" in name) and step.offset not in tries
+        if is_taken or "release" in name or "__exit__" in name:
+            delicate.add(line_at.get(step.offset))
+    nothing = {step.offset for step in steps if step.opname == "NOP"}  # the end of a `with`, say, which it leaves out
+    return frozenset(offset for offset, line in line_at.items() if line not in delicate and offset not in nothing)
+
+
+def _protected(code: types.CodeType, steps: Sequence[dis.Instruction]) -> Iterator[tuple[int, list[int]]]:
+    """Of each `try` and `with`: the offset at which its body begins, and those of its handler."""
+    if sys.version_info >= (3, 11):
+        regions = dis.Bytecode(code).exception_entries
+        caught_at = {offset: region.target for region in regions for offset in range(region.start, region.end, 2)}
+        for handler in [step.offset for step in steps if step.opname == "PUSH_EXC_INFO"]:
+            cleanup = caught_at[handler]  # what is raised in a handler, or in one in it, comes there in the end
+            inside = [handler]
+            for step in steps:
+                at = caught_at.get(step.offset)
+                while at not in (None, cleanup):
+                    at = caught_at.get(at)
+                if at and step.offset > handler:
+                    inside.append(step.offset)
+            yield min((region.start for region in regions if region.target == handler), default=handler), inside
+    else:
+        for setup in [step for step in steps if step.opname.startswith(("SETUP_F", "SETUP_W", "SETUP_AS"))]:
+            inside, open_ = [], 1
+            for step in steps[
+                setup.argval // 2 :
+            ]:  # each handler ends with a RERAISE; those without count for too long
+                open_ += step.opname.startswith("SETUP_") - (step.opname == "RERAISE")
+                inside.append(step.offset)
+                if not open_:
+                    break
+            yield setup.offset + 2, inside
+
 
 _SET_ASYNC_EXC = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)(
     ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
 )
+# What Python 3.10 and 3.11 do before they let another thread run, or after a wait in C, and then raise at once.
+_RAISING = ("CALL", "PRECALL", "JUMP_ABSOLUTE", "JUMP_BACKWARD", "POP_JUMP_IF", "POP_JUMP_BACKWARD", "RESUME")
 
 
-def _raise_in_thread(thread: int, reason: type[JobStopped], package: str) -> bool:
-    """Raise `reason` in a thread that runs a worker of `package`, if only own code is at work there; whether it was."""
-    frame = sys._current_frames().get(thread)
-    if not frame or not _is_all_own(frame, package):
+def _raise_at_once(slot: _Slot) -> bool:
+    """Raise the reason in a slot's thread if that may be where it is; whether it was. Before Python 3.12."""
+    work = _work(sys._current_frames().get(slot.thread))
+    if slot.has_ended or not _may_raise(
+        work, slot.package
+    ):  # asked in this order: the thread may have another slot now
         return False
+    frame, at = work[0]
+    code = frame.f_code
+    if code.co_flags & inspect.CO_GENERATOR or not dis.opname[code.co_code[at]].startswith(_RAISING):
+        return False  # who calls a generator may change without a trace
     # The thread may have gone on since. So look once more and raise in one go, in C alone, which no other thread
     # interrupts: neither bytecode nor a collection of garbage runs in between.
-    frames = map(operator.itemgetter(thread), map(operator.methodcaller("_current_frames"), [sys]))
-    is_still_there = map(operator.is_, frames, [frame])
-    raised = map(
-        _SET_ASYNC_EXC, itertools.compress([ctypes.c_ulong(thread)], is_still_there), [ctypes.py_object(reason)]
-    )
+    frames = map(operator.itemgetter(slot.thread), map(operator.methodcaller("_current_frames"), [sys]))
+    is_there = map(operator.is_, frames, [frame])
+    is_still_there = map(operator.eq, map(operator.attrgetter("f_lasti"), itertools.compress([frame], is_there)), [at])
+    threads = itertools.compress([ctypes.c_ulong(slot.thread)], is_still_there)
+    raised = map(_SET_ASYNC_EXC, threads, [ctypes.py_object(slot.reason)])
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -3295,15 +3436,10 @@ def _raise_in_thread(thread: int, reason: type[JobStopped], package: str) -> boo
             gc.enable()
 
 
-def _is_all_own(frame: types.FrameType | None, package: str) -> bool:
-    """Whether each frame from this one out to the call of the worker runs code of the project."""
-    depth = 0
-    while frame and frame.f_code is not _call.__code__:
-        name = str(frame.f_globals.get("__name__"))
-        if _is_of_others(frame.f_code.co_filename) and name.partition(".")[0] != package:
-            return False
-        frame, depth = frame.f_back, depth + 1
-    return frame is not None and depth > 0
+def _is_own(frame: types.FrameType, package: str) -> bool:
+    """Whether a frame runs code of the project."""
+    name = str(frame.f_globals.get("__name__"))
+    return name.partition(".")[0] == package or not _is_of_others(frame.f_code.co_filename)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -3314,8 +3450,9 @@ def _is_of_others(file: str) -> bool:
 
 @functools.cache
 def _folders_of_others() -> tuple[str, ...]:
-    """Where Python and what is installed has its code."""
+    """Where Python and what is installed has its code: packages that came with pip lie beside their *.dist-info."""
     named = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    named += [path for path in sys.path if next(Path(path).glob("*.dist-info"), None)]
     return tuple(
         {os.path.realpath(path) + os.sep for path in (*named, *site.getsitepackages(), site.getusersitepackages())}
     )
