@@ -10133,7 +10133,8 @@ def test_notifications_of_other_queues_wake_nobody(db, url, clean_registry, runn
     backtick.register(swallow, "a")
     trips, heard = [], []
     round_trip, hear = backtick._Database.round_trip, backtick._Session.hear
-    count_trips = lambda self, *t, **more: trips.append(1) or round_trip(self, *t, **more)
+    is_poller = lambda: threading.current_thread().name == "backtick-poller"  # the keeper looks for schedules
+    count_trips = lambda self, *t, **more: (is_poller() and trips.append(1)) or round_trip(self, *t, **more)
     monkeypatch.setattr(backtick._Database, "round_trip", count_trips)
     monkeypatch.setattr(backtick._Session, "hear", lambda self: heard.append(len(trips)) or hear(self))
     runner(poll_ms=3_600_000)
