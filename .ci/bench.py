@@ -20,9 +20,11 @@ removed at the end, never in the live queue, and with real runner processes wher
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import dataclasses
 import datetime as dt
+import importlib
 import itertools
 import json
 import logging
@@ -82,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left behind
     try:
         if arguments[:1] == ["runner"]:
-            return run_jobs(Path(arguments[1]), int(arguments[2]))
+            return run_jobs(Path(arguments[1]), int(arguments[2]), arguments[3])
         options = read_options(arguments)
         config = bt.Config.load()
         url = bt.database_url(config)
@@ -402,11 +404,14 @@ class Bench:
             call(self.connection, "bt_enqueue_many", p_name=name, p_args=["[]"] * min(20_000, count - first), **options)
 
     @contextlib.contextmanager
-    def runners(self, count: int, nap_ms: int = 0) -> Iterator[list[int]]:
-        """Runner processes, ready and asleep; gives their process ids. Their no-op jobs take `nap_ms` milliseconds."""
+    def runners(self, count: int, nap_ms: int = 0, how: str = "plain") -> Iterator[list[int]]:
+        """Runner processes, ready and asleep; gives their process ids.
+
+        Their no-op jobs take `nap_ms` milliseconds; `how` is a name of WORKERS.
+        """
         values = dataclasses.asdict(self.config) | {"queues": QUEUE, "pool_size": self.options.pool_size}
         environment = os.environ | {f"BT_{key.upper()}": str(value) for key, value in values.items()}
-        command = [sys.executable, __file__, "runner", self.folder.name, str(nap_ms), "--backtick", str(FOLDER)]
+        command = [sys.executable, __file__, "runner", self.folder.name, str(nap_ms), how, "--backtick", str(FOLDER)]
         processes = [subprocess.Popen(command, env=environment) for _ in range(count)]
 
         def asleep() -> float:
@@ -423,15 +428,23 @@ class Bench:
             for process in processes:
                 process.wait()
 
-    def drain(self, processes: int = 1, total: int = 0, nap_ms: int = 0, waits: Counter[str] | None = None) -> Figures:
+    def drain(
+        self,
+        processes: int = 1,
+        total: int = 0,
+        nap_ms: int = 0,
+        waits: Counter[str] | None = None,
+        how: str = "plain",
+    ) -> Figures:
         """Runners take what is queued; from the first completion to the last, by the database's clock.
 
-        Jobs take `nap_ms` milliseconds; `waits` counts what the runners' connections were seen waiting for.
+        Jobs take `nap_ms` milliseconds; `waits` counts what the runners' connections were seen waiting for; `how` is
+        a name of WORKERS.
         """
         total = total or self.options.jobs
         self.ask(f"select bt_pause('{QUEUE}')")
         self.fill(total - self.ask("select count(*) from backtick_queue where name = 'bench.noop' and run_at < now()"))
-        with self.runners(processes, nap_ms) as pids:
+        with self.runners(processes, nap_ms, how) as pids:
             start = self.ask("select coalesce(max(id), 0) from backtick_done")
             counted = self.count_ended()
             wal = self.ask("select pg_current_wal_insert_lsn()")
@@ -488,6 +501,14 @@ class Bench:
                 thread.join()
             return connections * each / (time.perf_counter() - start)
 
+    def stamps(self) -> list[float]:
+        """How many ms after they were queued jobs of bench.stamp began, each told once; of runners that have ended."""
+        files = list(Path(self.folder.name).glob("stamps-*"))
+        late = [float(line) for path in files for line in path.read_text().split()]
+        for path in files:
+            path.unlink()
+        return late
+
     def server_pids(self) -> list[int]:
         """The server's processes, if it runs here."""
         pids = [pid for (pid,) in self.connection.execute("select pid from pg_stat_activity").fetchall()]
@@ -502,14 +523,14 @@ class Bench:
         return sum(map(cpu_s, pids)) + cpu_s(parent, children=True)
 
 
-def run_jobs(folder: Path, nap_ms: int) -> int:
+def run_jobs(folder: Path, nap_ms: int, how: str) -> int:
     """A runner with the workers of the benchmarks, until a signal ends it; started by Bench.runners()."""
     stamps = os.open(folder / f"stamps-{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def stamp(sent: float) -> None:
         os.write(stamps, f"{(time.time() - sent) * 1000}\n".encode())
 
-    bt.register((lambda *_: time.sleep(nap_ms / 1000)) if nap_ms else (lambda *_: None), "bench.noop")
+    bt.register(WORKERS[how](nap_ms / 1000), "bench.noop")
     bt.register(lambda: time.sleep(3600), "bench.nap")
     bt.register(stamp, "bench.stamp")
     logging.basicConfig(level=logging.WARNING)
@@ -519,6 +540,70 @@ def run_jobs(folder: Path, nap_ms: int) -> int:
     while not runner.join(timeout=3600):
         pass
     os._exit(int(runner.failed))  # although naps may be under way in threads, which nothing can end
+
+
+def plain(nap_s: float) -> Callable[..., Any]:
+    """A worker in a thread that does nothing for so long."""
+    return (lambda *_: time.sleep(nap_s)) if nap_s else (lambda *_: None)
+
+
+def on_the_loop(nap_s: float) -> Callable[..., Any]:
+    """The same of asyncio."""
+
+    async def nothing(*_: object) -> None:
+        if nap_s:
+            await asyncio.sleep(nap_s)
+
+    return nothing
+
+
+INSERT = b"insert into bench_row values (1)"
+POOLED = 16  # connections of the pool, as many as there are threads by default
+
+
+def pool_of(kind: str, **options: Any) -> Any:
+    """A pool of psycopg_pool's, connected to the scratch schema in autocommit: one round trip an insert."""
+    try:
+        pools = importlib.import_module("psycopg_pool")
+    except ImportError:
+        raise BenchError("this needs psycopg_pool: pip install psycopg_pool") from None
+    settings = {"autocommit": True, "options": f"-c search_path={os.environ['BT_SCHEMA']}"}
+    return getattr(pools, kind)(
+        os.environ["BT_DATABASE_URL"], min_size=POOLED, max_size=POOLED, timeout=600, kwargs=settings, **options
+    )
+
+
+def inserting(_: float) -> Callable[..., Any]:
+    """A worker in a thread that inserts a row, by a connection of a pool."""
+    pool = pool_of("ConnectionPool", open=True)
+
+    def insert(*_: object) -> None:
+        with pool.connection() as connection:
+            connection.execute(INSERT)
+
+    return insert
+
+
+def inserting_on_the_loop(_: float) -> Callable[..., Any]:
+    """The same of asyncio."""
+    pool = pool_of("AsyncConnectionPool", open=False)
+    opening: list[asyncio.Task[None]] = []
+
+    async def insert(*_: object) -> None:
+        opening.extend([asyncio.create_task(pool.open())] if not opening else [])
+        await asyncio.shield(opening[0])
+        async with pool.connection() as connection:
+            await connection.execute(INSERT)
+
+    return insert
+
+
+WORKERS: dict[str, Callable[[float], Callable[..., Any]]] = {
+    "plain": plain,
+    "asyncio": on_the_loop,
+    "insert": inserting,
+    "asyncio insert": inserting_on_the_loop,
+}
 
 
 def call(connection: psycopg.Connection[Any], function: str, **parameters: Any) -> list[Any]:
@@ -576,6 +661,32 @@ def drain(bench: Bench) -> Figures:
     return figures | {"two runners, times as fast as one": two["jobs/s"] / one["jobs/s"]}
 
 
+def on_asyncio(bench: Bench) -> Figures:
+    """Jobs of async workers, no-ops and sleeps of 5 ms, beside no-ops in threads."""
+    threads = bench.drain()["jobs/s"]
+    figures: Figures = {"no-ops in threads, jobs/s": threads}
+    for what, nap_ms in (("no-ops", 0), ("sleeps of 5 ms", 5)):
+        bench.install()
+        rates = bench.drain(nap_ms=nap_ms, total=min(bench.options.jobs, 100_000), how="asyncio")
+        figures[f"{what} on asyncio, jobs/s"] = rates["jobs/s"]
+        figures[f"{what} on asyncio, times no-ops in threads"] = rates["jobs/s"] / threads
+        figures[f"{what} on asyncio, CPU of the runner, ms per 1000 jobs"] = rates[
+            "CPU of the runners, ms per 1000 jobs"
+        ]
+    return figures
+
+
+def insert(bench: Bench) -> Figures:
+    """Jobs that insert a row each, through a pool of connections: in threads, and on asyncio."""
+    rates: dict[str, float] = {}
+    for what, how in (("in threads", "insert"), ("on asyncio", "asyncio insert")):
+        bench.install()
+        bench.connection.execute("create table bench_row (n int)")
+        rates[what] = bench.drain(total=min(bench.options.jobs, 30_000), how=how)["jobs/s"]
+    figures: Figures = {f"one insert a job {what}, jobs/s": rate for what, rate in rates.items()}
+    return figures | {"on asyncio, times as fast as in threads": rates["on asyncio"] / rates["in threads"]}
+
+
 def latency(bench: Bench) -> Figures:
     """An idle runner gets a job every 30 ms; beside it, in turns, a bare NOTIFY that is answered by a SELECT.
 
@@ -609,7 +720,7 @@ def latency(bench: Bench) -> Figures:
                 time.sleep(0.01)
                 bench.ask(query, time.time())
         thread.join(10)
-    late = [float(line) for path in Path(bench.folder.name).glob("stamps-*") for line in path.read_text().split()]
+    late = bench.stamps()
     ours = quantiles(late, (50, 95, 99))
     figures = {f"from bt_enqueue to the worker's start, ms, {p}": ms for p, ms in ours.items()}
     for way, samples in zip(ways, (heard[::2], heard[1::2]), strict=True):
@@ -724,7 +835,10 @@ def backlog(bench: Bench) -> Figures:
 
 
 def pinned(bench: Bench) -> Figures:
-    """As sustained, while another session holds a snapshot, so that nothing dead can be removed; and without."""
+    """As sustained, while another session holds a snapshot, so that nothing dead can be removed; and without.
+
+    Then how late a job starts, 100 a second, after an ANALYZE has found the queue empty, and full of dead rows.
+    """
     figures: Figures = {}
     with bench.connect() as holder:
         holder.execute("begin isolation level repeatable read")
@@ -733,6 +847,15 @@ def pinned(bench: Bench) -> Figures:
             rates = load(bench)
             figures |= {f"{how}: first tenth, jobs/s": rates[0], f"{how}: last tenth, jobs/s": rates[-1]}
             figures[f"{how}: last to first"] = rates[-1] / rates[0]
+            with bench.runners(1):
+                bench.wait_until(lambda: float(not bench.ask("select count(*) from backtick_queue")), "ending")
+                bench.connection.execute("analyze backtick_queue, backtick_claim, backtick_runner")
+                for _ in range(1000):
+                    time.sleep(0.01)
+                    bench.ask("select bt_enqueue('bench.stamp', json_build_array(%s::float8))", time.time())
+                bench.wait_until(lambda: float(not bench.ask("select count(*) from backtick_queue")), "ending")
+            late = quantiles(bench.stamps(), (50, 99))
+            figures |= {f"{how}: from bt_enqueue to the worker's start, ms, {name}": ms for name, ms in late.items()}
             holder.execute("commit")
             bench.install()
     return figures
@@ -886,6 +1009,33 @@ def fire(bench: Bench) -> Figures:
     return {"fires": len(late)} | {f"from the second to the start, ms, {n}": ms for n, ms in quantiles(late).items()}
 
 
+def schedules(bench: Bench) -> Figures:
+    """Ten thousand schedules are due at once, half of them by cron; beside them a job is queued every 10 ms."""
+    count = 10_000
+    make = (
+        "select count(bt_schedule_recurring('recurring ' || n, 'bench.noop', 3600000)),"
+        " count(bt_schedule_cron('cron ' || n, 'bench.noop', '0 0 * * * *')) from generate_series(1, %s) as n"
+    )
+    with bench.runners(1):
+        bench.ask(make, count // 2)
+        start = time.perf_counter()
+        bench.connection.execute("update backtick_schedule set next_run_at = bt_now() - interval '1 s'")
+        left = count
+        while left:
+            bench.bar("firing", 1 - left / count)
+            for _ in range(10):
+                time.sleep(0.01)
+                bench.ask("select bt_enqueue('bench.stamp', json_build_array(%s::float8))", time.time())
+            left = bench.ask("select count(*) from backtick_schedule where next_run_at <= bt_now()")
+        fired_s = time.perf_counter() - start
+        bench.wait_until(lambda: float(not bench.ask("select count(*) from backtick_queue")), "ending")
+    late = bench.stamps()
+    figures: Figures = {f"seconds until {count} schedules had fired": fired_s}
+    return figures | {
+        f"jobs beside, from bt_enqueue to the worker's start, ms, {name}": ms for name, ms in quantiles(late).items()
+    }
+
+
 def seal(bench: Bench) -> Figures:
     """Draining jobs that do nothing, sealed beside clear ones in turn; the best of three rounds each."""
     jobs, text = 20_000, bt.encode_args((7, "ada@example.org"), {})
@@ -923,6 +1073,8 @@ def seal(bench: Bench) -> Figures:
 
 WORKLOADS: dict[str, Callable[[Bench], Figures]] = {
     "drain": drain,
+    "asyncio": on_asyncio,
+    "insert": insert,
     "latency": latency,
     "sustained": sustained,
     "enqueue": enqueue,
@@ -935,6 +1087,7 @@ WORKLOADS: dict[str, Callable[[Bench], Figures]] = {
     "claim": claim,
     "cron": cron,
     "fire": fire,
+    "schedules": schedules,
     "seal": seal,
 }
 

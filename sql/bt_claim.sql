@@ -96,6 +96,7 @@ declare
     v_now       timestamptz;
     v_runner    record;
     v_floor     backtick_floor;
+    v_was_short boolean;
     v_times     timestamptz[];
     v_ids       bigint[];
     v_look      int;
@@ -105,12 +106,13 @@ declare
     v_free      bigint[];
     v_is_usual  boolean;
     v_is_one_lane boolean;
+    v_lane      int;
+    v_run_at    timestamptz;
     v_by_worker boolean;
     v_is_plain  boolean := true;
     v_is_more   boolean;
     v_lowest    bigint;
     v_highest   bigint;
-    v_last      record;
     v_kept      text;
     v_claim     bigint;
 begin
@@ -129,7 +131,7 @@ begin
     perform pg_advisory_xact_lock('backtick_queue'::regclass::oid::int, hashtext(p_queue));
     v_now := bt_now();
 
-    select runner.asleep_until is not null as is_asleep, exists (
+    select runner.asleep_until > v_now as is_asleep, exists (
                select from backtick_setting as setting
                where setting.queue = p_queue
                  and setting.paused_at is not null
@@ -145,6 +147,7 @@ begin
         return;
     end if;
     v_floor := bt_floor(p_queue, p_names, v_now, p_whole);
+    v_was_short := v_floor.is_short;
     v_times := v_floor.times;
     v_ids := v_floor.ids;
 
@@ -154,13 +157,16 @@ begin
                array_agg(due.id order by due.priority, due.run_at, due.id) as free,
                min(due.id) as lowest,
                max(due.id) as highest,
-               min(due.priority) = max(due.priority) as is_one_lane,
+               min(due.priority) as first_lane,
+               max(due.priority) as last_lane,
+               max(due.run_at) as last_run_at,
                count(*) filter (where not due.name = any (p_names)) * 2 > p_limit as are_strangers,
                bool_and(due.name = any (p_names) and due.untouched and due.after_job is null and due.crashes = 0)
                    and sum(due.bytes) <= c_most_bytes as is_plain
         from bt_due(p_queue, v_times, v_ids, v_now, p_limit) as due
     )
-    select seen.n, seen.free, seen.lowest, seen.highest, seen.is_one_lane, seen.are_strangers,
+    select seen.n, seen.free, seen.lowest, seen.highest, seen.first_lane = seen.last_lane, seen.last_lane, seen.last_run_at,
+           seen.are_strangers,
            seen.n = 0
            or seen.is_plain
            and not exists (
@@ -170,7 +176,7 @@ begin
                  and claim.highest >= seen.lowest
            )
            and not exists (select from backtick_cancel as asked where asked.job between seen.lowest and seen.highest)
-    into v_seen, v_free, v_lowest, v_highest, v_is_one_lane, v_by_worker, v_is_usual
+    into v_seen, v_free, v_lowest, v_highest, v_is_one_lane, v_lane, v_run_at, v_by_worker, v_is_usual
     from seen;
 
     -- Else page by page; worker by worker, which leaves out others' jobs, once most of a page are others'.
@@ -290,12 +296,9 @@ begin
     end if;
 
     -- The next claim starts behind what was taken, and, if there was no more, behind what was passed over too.
-    select job.priority, job.run_at, job.id into v_last
-    from backtick_queue as job
-    where job.id = v_free[cardinality(v_free)];
     if v_is_usual and v_is_one_lane then
-        v_times[v_last.priority + 1] := v_last.run_at;
-        v_ids[v_last.priority + 1] := v_last.id;
+        v_times[v_lane + 1] := v_run_at;
+        v_ids[v_lane + 1] := v_free[v_seen];
     elsif v_is_usual then
         for v_page in
             select distinct on (job.priority) job.priority, job.run_at, job.id
@@ -310,9 +313,13 @@ begin
     if not v_is_more then
         v_floor.times := v_times;
         v_floor.ids := v_ids;
-    elsif v_last.id is not null then
-        v_floor.times := v_times[:v_last.priority] || v_last.run_at || v_floor.times[v_last.priority + 2:];
-        v_floor.ids := v_ids[:v_last.priority] || v_last.id || v_floor.ids[v_last.priority + 2:];
+    else
+        for v_page in
+            select job.priority, job.run_at, job.id from backtick_queue as job where job.id = v_free[cardinality(v_free)]
+        loop
+            v_floor.times := v_times[:v_page.priority] || v_page.run_at || v_floor.times[v_page.priority + 2:];
+            v_floor.ids := v_ids[:v_page.priority] || v_page.id || v_floor.ids[v_page.priority + 2:];
+        end loop;
     end if;
     v_floor.made_at := v_now;
     v_floor.is_short := coalesce(cardinality(v_free), 0) < p_limit and not v_is_more and not v_floor.is_paging;
@@ -324,25 +331,31 @@ begin
         return;
     end if;
 
-    -- From here to the commit the runner cannot be given up for dead: its jobs may have become free just so.
-    perform from backtick_runner as runner where runner.id = p_runner for key share skip locked;
+    -- Whoever has been given up for dead meanwhile gets nothing: what is free may be what he held. Read anew, and without a
+    -- lock on his row, which would be anybody's to take. Who is given up before this commits had no look at what that
+    -- frees; his claim is an orphan, revived at the next look, and his next call tells him.
+    if not v_is_usual then
+        select min(free), max(free) into v_lowest, v_highest from unnest(v_free) as free;
+    end if;
+    insert into backtick_claim (id, queue, runner, claimed_at, lowest, highest, floor, jobs)
+    select ('x' || right(gen_random_uuid()::text, 12))::bit(48)::bigint, p_queue, p_runner, v_now, v_lowest, v_highest,
+           v_floor, v_free
+    from backtick_runner as runner
+    where runner.id = p_runner
+    returning backtick_claim.id into v_claim;
     if not found then
         return;
     end if;
     v_kept := set_config(bt_floor_name(p_queue), v_floor::text, false);
-    if not v_is_usual then
-        select min(free), max(free) into v_lowest, v_highest from unnest(v_free) as free;
-    end if;
 
-    insert into backtick_claim (id, queue, runner, claimed_at, lowest, highest, floor, jobs)
-    values (('x' || right(gen_random_uuid()::text, 12))::bit(48)::bigint, p_queue, p_runner, v_now, v_lowest, v_highest,
-            v_floor, v_free)
-    returning backtick_claim.id into v_claim;
-
-    if v_runner.is_asleep then
+    -- Busy: nobody need notify it. To say so and to lie down again writes two versions of the row, which a held snapshot
+    -- keeps, for all who enqueue to read. So who gets one job at a time stays down, and is notified. Not so with two: of
+    -- many who enqueue side by side, each would wait for the others' commits, as who notifies does.
+    if v_runner.is_asleep and (cardinality(v_free) >= 2 or not (v_floor.is_short or v_was_short)) then
         update backtick_runner as runner
         set asleep_until = null
-        where runner.id = p_runner;
+        from (select awake.id from backtick_runner as awake where awake.id = p_runner for no key update skip locked) as free
+        where runner.id = free.id;
     end if;
 
     return query

@@ -5,6 +5,9 @@
 -- Where somebody has locked its row nothing is written, but nobody can give it up for dead either: bt_revive leaves
 -- locked rows alone.
 --
+-- One from the future, written while the server's clock was ahead, is put right first, and with it the jobs of then; it
+-- stays as it is as long as one of these is locked, for nothing else tells of them: see bt_follow_clock.
+--
 -- It commits asynchronously, for what a crash of the server makes it forget is soon said again.
 --
 -- p_runner   what bt_register_runner returned
@@ -23,10 +26,12 @@ begin
     end if;
 
     perform set_config('synchronous_commit', 'off', true);
+    perform bt_follow_clock(bt_now());
     update backtick_runner as runner
     set heartbeat_at = bt_now()
     from (select id from backtick_runner where id = p_runner for no key update skip locked) as free
-    where runner.id = free.id;
+    where runner.id = free.id
+      and runner.heartbeat_at <= bt_now() + interval '5 s';
     return found or exists (select from backtick_runner where id = p_runner);
 end;
 $$;

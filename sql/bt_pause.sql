@@ -48,3 +48,21 @@ begin
 end;
 $$;
 comment on function bt_resume is 'Claim from a paused queue again; false if it was not paused.';
+
+-- bt_paused: which of some queues are paused, for the runner that serves them to say so.
+--
+-- p_queues  the queues
+-- returns   each that is paused, and since when
+create or replace function bt_paused(p_queues text[])
+    returns table (queue text, since timestamptz)
+    language sql
+    stable
+    set search_path from current
+as $$
+    select setting.queue, date_trunc('second', setting.paused_at)
+    from backtick_setting as setting
+    where setting.queue = any (p_queues)
+      and setting.paused_at is not null
+    order by setting.queue
+$$;
+comment on function bt_paused is 'Those of some queues that are paused, and since when.';

@@ -5,6 +5,8 @@
 -- A runner's connections hold a shared session lock on its id. The server drops it with the last
 -- connection of a process that died, and bt_revive, which asks for it exclusively, gets it.
 -- Registering takes the lock before the row is visible, so a new runner is never found without.
+-- Where jobs that were due at once come from the future, since the server's clock went back, its first sign of life does
+-- so too: see bt_follow_clock.
 --
 -- p_queues    the queues it serves
 -- p_host, p_pid  where it runs, for people
@@ -28,6 +30,7 @@ create or replace function bt_register_runner(
 as $$
 declare
     v_now    timestamptz := bt_now();
+    v_ahead  timestamptz;
     v_runner bigint;
 begin
     if p_queues is null or p_host is null or p_pid is null or p_names is null
@@ -45,8 +48,15 @@ begin
     where not exists (select from backtick_queue as job where job.queue = served.queue);  -- else it is there, whatever its name
 
     perform bt_mend_sequences();
+    select job.created_at into v_ahead
+    from backtick_queue as job
+    where job.queue = any (p_queues)
+      and job.run_at > v_now
+      and job.run_at <= job.created_at
+      and job.created_at > v_now + interval '5 s'
+    limit 1;
     insert into backtick_runner (host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at)
-    values (p_host, p_pid, p_queues, p_names, p_lease_ms, p_lock, v_now, v_now)
+    values (p_host, p_pid, p_queues, p_names, p_lease_ms, p_lock, v_now, coalesce(v_ahead, v_now))
     returning id into v_runner;
 
     if p_lock then
@@ -57,6 +67,8 @@ end;
 $$;
 comment on function bt_register_runner is 'Sign a runner in; returns its id.';
 
+-- Anybody may take advisory locks. Where lock_timeout ends the wait for this one, the lease alone counts from then on.
+--
 -- p_runner   what bt_register_runner returned
 -- returns    whether the runner is (still) signed in; if not, its jobs are no longer its own
 create or replace function bt_attach(p_runner bigint)
@@ -65,14 +77,31 @@ create or replace function bt_attach(p_runner bigint)
     volatile
     set search_path from current
 as $$
+declare
+    v_locked boolean := true;
 begin
     if p_runner is null then
         raise exception 'bt_attach: p_runner must not be null'
             using errcode = 'null_value_not_allowed', hint = 'Pass what bt_register_runner returned.';
     end if;
 
-    perform pg_advisory_lock_shared('backtick_runner'::regclass::oid::int, (p_runner % 2147483647)::int);
-    update backtick_runner set unlocked_at = null where id = p_runner and unlocked_at is not null;
+    begin
+        perform pg_advisory_lock_shared('backtick_runner'::regclass::oid::int, (p_runner % 2147483647)::int);
+    exception when lock_not_available then
+        v_locked := false;
+        raise warning 'bt_attach: somebody holds the lock that is the sign of life of runner %, so its lease alone counts', p_runner;
+    end;
+    update backtick_runner as runner
+    set unlocked_at = null,
+        locked = runner.locked and v_locked
+    from (
+        select id
+        from backtick_runner
+        where id = p_runner
+          and (unlocked_at is not null or locked and not v_locked)
+        for no key update skip locked
+    ) as free
+    where runner.id = free.id;
     return exists (select from backtick_runner where id = p_runner);
 end;
 $$;

@@ -7,7 +7,8 @@
 -- were cut come back. When the server itself was restarted, or a standby promoted, no lock is looked
 -- at for ten seconds, and a lease counts from then: nobody could give a sign of life before. See
 -- backtick_uptime. Judged is the runner, never how long a job runs. A claim
--- whose runner is gone for whatever reason is an orphan, and revived too.
+-- whose runner is gone for whatever reason is an orphan, and revived too. Of a runner whose row somebody has locked no
+-- sign of life can be stored: its lease counts from when its row was last found locked, which the session keeps.
 --
 -- A death counts in crashes, not in tries. After the first a job is due at once, after further ones
 -- with back-off; a job that was running in p_max_crashes runners that died is exceeded.
@@ -39,7 +40,9 @@ declare
     c_comeback constant interval := '10 s';
     v_now    timestamptz := bt_now();
     v_since  timestamptz;
-    v_runner backtick_runner;
+    v_silent bigint[];
+    v_free   bigint[];
+    v_runner record;
     v_claim  backtick_claim;
     v_ids    bigint[];
     v_left   bigint[];
@@ -64,19 +67,37 @@ begin
     end if;
 
     perform bt_follow_clock(v_now);
+    v_silent := array(
+        select silent.id
+        from backtick_runner as silent
+        where silent.id is distinct from p_runner
+          and greatest(silent.heartbeat_at, v_since) < v_now - silent.lease_ms * interval '1 ms'
+    );
+    if v_silent <> '{}' then
+        v_free := array(select free.id from backtick_runner as free where free.id = any (v_silent) for share skip locked);
+        perform set_config('backtick.locked_' || silent.id, extract(epoch from v_now)::text, false)
+        from unnest(v_silent) as silent (id)
+        where silent.id <> all (v_free);
+        v_silent := array(
+            select silent.id
+            from backtick_runner as silent
+            where silent.id = any (v_free)
+              and coalesce(
+                  to_timestamp(nullif(current_setting('backtick.locked_' || silent.id, true), '')::float8)
+                  < v_now - silent.lease_ms * interval '1 ms', true)
+        );
+    end if;
     for v_runner in
-        select suspect.*
+        select suspect.id, suspect.unlocked_at
         from backtick_runner as suspect
-        where suspect.id is distinct from p_runner
-          and (greatest(suspect.heartbeat_at, v_since) < v_now - suspect.lease_ms * interval '1 ms'
-               or suspect.locked
-              and v_since < v_now - c_comeback
-              and pg_try_advisory_xact_lock('backtick_runner'::regclass::oid::int, (suspect.id % 2147483647)::int))
+        where suspect.id = any (v_silent)
+           or suspect.id is distinct from p_runner
+          and suspect.locked
+          and v_since < v_now - c_comeback
+          and pg_try_advisory_xact_lock('backtick_runner'::regclass::oid::int, (suspect.id % 2147483647)::int)
         for update skip locked
     loop
-        if greatest(v_runner.heartbeat_at, v_since) < v_now - v_runner.lease_ms * interval '1 ms'
-            or v_runner.unlocked_at <= v_now - c_pause
-        then
+        if v_runner.id = any (v_silent) or v_runner.unlocked_at <= v_now - c_pause then
             delete from backtick_runner as dead where dead.id = v_runner.id;
         elsif v_runner.unlocked_at is null then
             update backtick_runner as suspect set unlocked_at = v_now where suspect.id = v_runner.id;
@@ -168,7 +189,8 @@ comment on function bt_revive_jobs is 'Queue jobs of a dead runner again, or end
 --
 -- Signs of life from the future would hide for so long that a runner is dead, and jobs that were due at once when
 -- they came would wait for so long. Jobs for a time of their own keep it. Told by a sign of life that is more than
--- five seconds ahead. What somebody has locked is left for the next time.
+-- five seconds ahead, which bt_heartbeat leaves alone as well: the signs are put right last, once no such job is
+-- locked any more, so that whatever is in the way, a lock or a cancel, all is tried again within a second.
 create or replace function bt_follow_clock(p_now timestamptz)
     returns void
     language plpgsql
@@ -194,6 +216,14 @@ begin
         for no key update skip locked
     ) as free
     where job.id = free.id;
+    if exists (
+        select from backtick_queue as locked
+        where locked.created_at > p_now
+          and locked.run_at <= locked.created_at
+          and locked.run_at > p_now)
+    then
+        return;
+    end if;
 
     update backtick_runner as runner
     set heartbeat_at = least(runner.heartbeat_at, p_now),

@@ -13,7 +13,8 @@
 -- decides: 'once' fires one job for all that were missed, for the time of the first; 'all' fires each,
 -- oldest first, at most a thousand for one outage; 'skip' fires only one that is not missed.
 --
--- A call fires so many and no more; call again while it returns as many: what is due waits, oldest first.
+-- A call fires so many and no more, and goes on for half a second, about; call again while it returns any: what is due
+-- waits, oldest first.
 --
 -- p_limit   how many fires at most
 -- returns   a row for each fire: the schedule, the time it was for, the job, and how many ms late;
@@ -53,7 +54,7 @@ begin
         limit p_limit
         for update skip locked
     loop
-        exit when v_left <= 0;
+        exit when v_left <= 0 or bt_now() > v_now + interval '500 ms';
         v_times := '{}';
         v_jobs := '{}';
         begin
@@ -93,8 +94,10 @@ begin
             end loop;
 
             -- What is due still is the next call's; of others, and of more than a thousand, the rest is left out.
-            if v_due.catch_up <> 'all' or v_due.caught_up >= c_most or v_time > v_now or v_time is null then
+            if v_time <= v_now and (v_due.catch_up <> 'all' or v_due.caught_up >= c_most) then
                 v_time := bt_next_fire(v_due.interval_ms, v_due.spec, v_due.tz, v_due.next_run_at, v_now);
+            end if;
+            if v_time > v_now or v_time is null then
                 v_due.caught_up := 0;
             end if;
             update backtick_schedule as fired
@@ -129,3 +132,18 @@ begin
 end;
 $$;
 comment on function bt_run_due is 'Fire the schedules that are due, each time once, so many a call; returns what was fired and what was left out.';
+
+-- bt_until_fire: when bt_run_due is to be called.
+--
+-- returns   milliseconds until the next schedule fires, a day at most; null: none does; below 0: it should have
+create or replace function bt_until_fire()
+    returns int
+    language sql
+    volatile
+    set search_path from current
+as $$
+    select greatest(-86400000, least(86400000, ceil(extract(epoch from min(schedule.next_run_at) - bt_now()) * 1000)))::int
+    from backtick_schedule as schedule
+    having min(schedule.next_run_at) is not null
+$$;
+comment on function bt_until_fire is 'Milliseconds until the next schedule fires; null: none does.';

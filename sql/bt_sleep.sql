@@ -3,7 +3,11 @@
 -- bt_sleep: a runner lies down; who enqueues a job that is due before it wakes notifies it.
 --
 -- After this has committed the runner must claim once more, and only then wait: a job may have come
--- between its last look and now. bt_claim wakes it, in the same row, when it gives it jobs.
+-- between its last look and now. It stays down until bt_claim finds it busy.
+--
+-- Its row is written rarely, for a held snapshot keeps each version, and whoever enqueues reads them: the row says
+-- asleep for all of p_poll_ms, though the runner may look sooner, and what it says is let stand while half of that is
+-- left. So it may be notified when it need not be. It never waits longer than its row says.
 --
 -- Where somebody has locked its row it stays awake for others, and looks by itself.
 --
@@ -11,9 +15,8 @@
 --
 -- p_runner   what bt_register_runner returned
 -- p_poll_ms  milliseconds to sleep at most
--- returns    sleep_ms, milliseconds to sleep: less than p_poll_ms if a job of its queues is due, or a schedule
---            fires, sooner; and fire_ms, milliseconds until the next schedule fires, a day at most (null: none does;
---            below 0: it should have)
+-- returns    sleep_ms, milliseconds to sleep: less than p_poll_ms if a job of its queues is due sooner; and fire_ms:
+--            see bt_until_fire
 -- raises     22023 invalid_parameter_value,
 --            P0002 no_data_found if the runner has been given up for dead: register anew
 create or replace function bt_sleep(p_runner bigint, p_poll_ms int)
@@ -25,9 +28,9 @@ create or replace function bt_sleep(p_runner bigint, p_poll_ms int)
 as $$
 #variable_conflict use_column
 declare
-    v_now   timestamptz := bt_now();
-    v_until timestamptz := v_now + p_poll_ms * interval '1 ms';
-    v_fire  timestamptz;
+    v_now    timestamptz := bt_now();
+    v_until  timestamptz := v_now + p_poll_ms * interval '1 ms';
+    v_stands timestamptz;
 begin
     if p_runner is null or p_poll_ms is null or p_poll_ms < 1 then
         raise exception 'bt_sleep: runner %, poll_ms %', p_runner, p_poll_ms
@@ -35,6 +38,20 @@ begin
     end if;
 
     perform set_config('synchronous_commit', 'off', true);
+    select runner.asleep_until into v_stands from backtick_runner as runner where runner.id = p_runner;
+    if not found then
+        raise exception 'bt_sleep: there is no runner %', p_runner
+            using errcode = 'no_data_found', hint = 'It has been given up for dead or signed out; register anew.';
+    end if;
+    if v_stands >= v_now + p_poll_ms * interval '0.5 ms' then
+        v_until := least(v_until, v_stands);
+    else
+        update backtick_runner as runner
+        set asleep_until = v_until
+        from (select id from backtick_runner where id = p_runner for no key update skip locked) as free
+        where runner.id = free.id;
+    end if;
+
     select least(v_until, min(next.run_at)) into v_until
     from backtick_runner as runner
     cross join unnest(runner.queues) as served (queue)
@@ -50,21 +67,7 @@ begin
     ) as next
     where runner.id = p_runner;
 
-    select min(next_run_at) into v_fire from backtick_schedule;
-    v_until := least(v_until, case when v_fire > v_now then v_fire end);
-
-    update backtick_runner as runner
-    set asleep_until = v_until
-    from (select id from backtick_runner where id = p_runner for no key update skip locked) as free
-    where runner.id = free.id;
-    if not found and not exists (select from backtick_runner where id = p_runner) then
-        raise exception 'bt_sleep: there is no runner %', p_runner
-            using errcode = 'no_data_found', hint = 'It has been given up for dead or signed out; register anew.';
-    end if;
-    return query
-        select greatest(1, ceil(extract(epoch from v_until - v_now) * 1000))::int,
-               case when v_fire is not null
-                    then greatest(-86400000, least(86400000, ceil(extract(epoch from v_fire - v_now) * 1000)))::int end;
+    return query select greatest(1, ceil(extract(epoch from v_until - v_now) * 1000))::int, bt_until_fire();
 end;
 $$;
 comment on function bt_sleep is 'Mark a runner asleep; returns the milliseconds until it should look again, and until a schedule fires.';

@@ -2,6 +2,8 @@
 --
 -- bt_unregister_runner: sign a runner out; what it still holds is queued again, no try and no crash counted.
 --
+-- Where somebody has locked its row that stays, and bt_revive removes it.
+--
 -- p_runner   what bt_register_runner returned
 -- returns    ids of the jobs that were handed back
 create or replace function bt_unregister_runner(p_runner bigint)
@@ -12,7 +14,9 @@ create or replace function bt_unregister_runner(p_runner bigint)
 as $$
 begin
     return query select bt_release_except(p_runner, '{}');
-    delete from backtick_runner where id = p_runner;
+    delete from backtick_runner as gone
+    using (select id from backtick_runner where id = p_runner for update skip locked) as free
+    where gone.id = free.id;
     perform pg_advisory_unlock_shared('backtick_runner'::regclass::oid::int, (p_runner % 2147483647)::int)
     from pg_locks
     where locktype = 'advisory'

@@ -4,6 +4,7 @@
 --
 -- p_name    the schedule's name
 -- returns   whether there was one
+-- raises    22004 null_value_not_allowed
 create or replace function bt_unschedule(p_name text)
     returns boolean
     language plpgsql
@@ -11,6 +12,11 @@ create or replace function bt_unschedule(p_name text)
     set search_path from current
 as $$
 begin
+    if p_name is null then
+        raise exception 'bt_unschedule: p_name must not be null'
+            using errcode = 'null_value_not_allowed', hint = 'Pass the schedule''s name, as backtick_recurring has it.';
+    end if;
+
     delete from backtick_schedule where name = p_name;
     return found;
 end;

@@ -54,6 +54,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_end.sql
 \ir bt_complete.sql
 \ir bt_cancel_held.sql
+\ir bt_note_success.sql
 \ir bt_fail.sql
 \ir bt_release.sql
 \ir bt_release_except.sql

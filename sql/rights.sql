@@ -38,6 +38,7 @@ declare
         ['bt_claim',              'owner',  'runner'],
         ['bt_complete',           'owner',  'runner'],
         ['bt_cancel_held',        'owner',  'runner'],
+        ['bt_note_success',       'owner',  'runner'],
         ['bt_fail',               'owner',  'runner'],
         ['bt_locked',             'owner',  'runner'],
         ['bt_release',            'owner',  'runner'],
@@ -45,8 +46,10 @@ declare
         ['bt_holds',              'owner',  'runner'],
         ['bt_revive',             'owner',  'runner'],
         ['bt_cancel_asked',       'owner',  'runner'],
+        ['bt_paused',             'owner',  'runner'],
         ['bt_end_stuck',          'caller', 'runner'],
         ['bt_run_due',            'owner',  'runner'],
+        ['bt_until_fire',         'owner',  'runner'],
         ['bt_declare',            'owner',  'runner'],
 
         ['bt_schedule_recurring', 'caller', 'runner admin'],

@@ -250,7 +250,7 @@ comment on column backtick_runner.locked is 'Whether it holds a session lock as 
 comment on column backtick_runner.started_at is 'When it registered.';
 comment on column backtick_runner.heartbeat_at is 'Its last sign of life.';
 comment on column backtick_runner.unlocked_at is 'When its session lock was first found free; null: it holds it.';
-comment on column backtick_runner.asleep_until is 'It sleeps, and will look by itself then: a job due sooner must wake it. null: it is awake.';
+comment on column backtick_runner.asleep_until is 'It sleeps, and will look by itself then: a job due sooner must wake it. null, or past: it is awake.';
 
 -- ---- backtick_uptime: since when session locks can be trusted ------------------
 --
