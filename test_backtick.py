@@ -14108,7 +14108,11 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
     over = time.monotonic()
     with psycopg.connect(url, autocommit=True) as db:
         pids = wait_until(lambda: chaos.signed_in(db), lambda: f"the dead to be removed\n{project.logged()[-9000:]}")
-        db.execute("select bt_unschedule('chaosjobs.tick')")  # not before: a starting runner would store it again
+        # Not before all have stored it, for which those whose stranger's lock was in the way look again and again.
+        (later,) = db.execute("select bt_now() + interval '3 s'").fetchone()
+        beats = "select bool_and(heartbeat_at > %s) from backtick_runner"
+        wait_until(lambda: db.execute(beats, [later]).fetchone()[0], "all to have looked once more")
+        db.execute("select bt_unschedule('chaosjobs.tick')")
         left = "select array(select row(id, name, tries, crashes) from backtick_queue limit 10)"
         wait_until(
             lambda: not db.execute("select exists (select from backtick_queue)").fetchone()[0],
