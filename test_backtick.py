@@ -4406,6 +4406,19 @@ def test_the_event_loop_brings_no_plain_jobs_that_find_no_slot(db, clean_registr
     poller.leave()
 
 
+def test_runners_with_the_same_async_workers_name_them_in_the_same_order(db, clean_registry):
+    # A claim goes on where the latest of the same names left off, and names in another order are others.
+    async def a(): ...
+
+    names = [f"worker {n}" for n in range(50)]
+    for name in names:
+        backtick.register(functools.partial(a), name)
+    poller = backtick._Poller(Config.load())
+
+    assert poller._want().names == names
+    poller.leave()
+
+
 def test_the_more_async_jobs_come_the_more_are_claimed_at_once(db, clean_registry):
     async def b(): ...
 
@@ -5470,7 +5483,7 @@ def test_what_waits_when_a_sorting_out_fails_itself_is_put_out_by_the_next(db, c
     backtick.register(lambda: go_on.wait(PATIENCE_S), "a")
     call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 3)
     poller = backtick._Poller(Config.load(pool_size=1))
-    assert poller._exchange(3, 1) == 3
+    assert poller._exchange(backtick._Wish(3, 1, ["a"])) == 3
     poller._hand_out()
     wait_until(lambda: poller.pool.waiting() == 2, "one to be at work")
 
