@@ -46,7 +46,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   log        nothing; it writes what the three above log, and the command line, since a worker may hold a handler's
 #              lock for ever
 #   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
-#   loop       the event loop on which `async def` workers run
+#   loop       the event loop on which `async def` workers run; it takes its next job by itself, as slots do
 #   those of an executor that the user gave, wherever they are, if there is one
 #   of a _Child, a process: the main one runs workers, the other listens for the end of the runner
 # Threads of the program only schedule, start a Runner and stop it. Poller and keeper run nothing of the user's,
@@ -56,7 +56,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # until the answer to its report:
 #   fresh      in _Poller.fresh; handed to the pool while the server is at the next round trip, or before a wait
 #   waiting    in the line of a _Kind; begun by its threads (on the user's executor by the poller), or taken back and
-#              released: when it has waited too long (_Poller._is_stuck), as when no thread can be started for it, and
+#              released: when it has waited too long (_Room.is_stuck), as when no thread can be started for it, and
 #              when the runner stops
 #   (between the two, for a moment, in neither: a thread has it in its hands)
 #   at work    at a _Run, whose lock says who ends it first: the worker's return, or stop() (time-out, cancel, loss)
@@ -79,7 +79,8 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #
 # What always holds:
 #   - A job's fate is decided in SQL, by a call that shows its claim. A runner that lost the claim changes nothing.
-#   - No more is claimed than the slots can take soon: free slots, and a read-ahead while jobs are short.
+#   - No more is claimed than the slots, and the places on the event loop, can take soon: those that are free, and a
+#     read-ahead while jobs are short. What one kind has room for brings no jobs of the other: see _Poller._want.
 #   - The poller waits for nothing that a worker may hold up, the keeper for nothing that the poller may. If the poller
 #     hangs all the same (in submit() of an executor, say), the keeper gives no more sign of life: others have its jobs.
 #   - Every wait of theirs has an end: poll_ms, a time-out of its own, or the watchdog's.
@@ -4029,9 +4030,14 @@ class _Room:
         return self.waiting() > 0 and max(self.wait_s(), time.monotonic() - self.finished_at) > self.STUCK_S
 
     def take_back(self) -> list[Job]:
-        """Take back the jobs that wait for a place; what is known of those before them does not hold."""
+        """Take back the jobs that wait for a place; what is known of those before them does not hold for them."""
         self.mean_ms = float(self.SHORT_MS)
-        return [job for kind in self.kinds for job in kind.take_back()]
+        jobs = []
+        for kind in self.kinds:
+            for job in kind.take_back():
+                job.place = "fresh"
+                jobs.append(job)
+        return jobs
 
     def wish(self, held: int, names: list[str], trip_ms: float, is_heavy: bool) -> _Wish | None:
         """What to claim of these workers' jobs if so many are here; None if it is full of jobs that are not short.
@@ -4131,12 +4137,7 @@ class _Pool:
 
     def take_back(self) -> list[Job]:
         """Take back the jobs that wait for a place; they say so themselves, should the caller fail."""
-        jobs = []
-        for kind in self.kinds:
-            for job in kind.take_back():
-                job.place = "fresh"
-                jobs.append(job)
-        return jobs
+        return [job for room in self.rooms for job in room.take_back()]
 
     def runs(self) -> Iterator[tuple[_Run, Job]]:
         """What is at work, and at which job."""
@@ -4745,7 +4746,7 @@ class _Poller:
         wishes = []
         for room, held, names in (
             (self.pool.slots, len(self.held) - ended - on_loop, [name for name in _by_name if name not in of_loop]),
-            (self.pool.loop, on_loop, list(of_loop)),
+            (self.pool.loop, on_loop, [name for name in _by_name if name in of_loop]),
         ):
             wish = room.wish(held, names, self.session.trip_ms, self.is_heavy)
             if wish and (names or not _by_name):
