@@ -172,6 +172,7 @@ __all__ = [
     "SealError",
     "UnknownWorker",
     "UnsupportedArgument",
+    "Why",
     "WrongVersion",
     "acancel",
     "aschedule",
@@ -197,6 +198,7 @@ __all__ = [
     "start",
     "unregister",
     "unschedule",
+    "why",
     "worker",
 ]
 
@@ -1685,15 +1687,36 @@ def resume(queue: str, *, conn: Any = None) -> bool:
     return bool(_query(conn, ("bt_resume", {"p_queue": queue}))[0])
 
 
+class Why(NamedTuple):
+    """Why a job does not run, or what became of it; as text it is the sentence."""
+
+    reason: str
+    sentence: str
+    facts: dict[str, Any]
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def why(job: int, *, conn: Any = None) -> Why:
+    """Why a job does not run, or what became of it: print(why(17)). Source: sql/bt_why.sql lists the reasons."""
+    ((reason, sentence, facts),) = _rows(conn, ("bt_why", {"p_id": job}))
+    return Why(reason, sentence, facts if isinstance(facts, dict) else json.loads(facts))
+
+
 def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     """Call a bt_ function on the caller's connection or one of ours; returns its one column."""
+    return [row[0] for row in _rows(conn, call)]
+
+
+def _rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     function, parameters = call
     if conn is None:
         read_only = contextlib.suppress(psycopg.errors.ReadOnlySqlTransaction)  # then nothing was done: ask once more
         with read_only, _connections.connection() as database:
-            return [row[0] for row in database.run(function, **parameters)]
+            return database.run(function, **parameters)
         with _connections.connection() as database:
-            return [row[0] for row in database.run(function, **parameters)]
+            return database.run(function, **parameters)
     if isinstance(conn, psycopg.AsyncConnection):
         raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
     text = _statement(_connections.settings().schema, function, tuple(parameters))
@@ -1703,7 +1726,8 @@ def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
         psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row) if ours else conn.cursor()
     ) as cursor:
         cursor.execute(text.encode() if ours else text, list(parameters.values()))
-        return [_first_column(row) for row in cursor.fetchall()]
+        # As other drivers give them: psycopg2 has tuples, and dicts with a cursor factory of its own.
+        return [tuple(row.values()) if isinstance(row, Mapping) else row for row in cursor.fetchall()]
 
 
 async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
@@ -1716,11 +1740,6 @@ async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     async with psycopg.AsyncCursor(conn, row_factory=psycopg.rows.tuple_row) as cursor:
         await cursor.execute(text.encode(), list(parameters.values()))
         return [row[0] for row in await cursor.fetchall()]
-
-
-def _first_column(row: Any) -> Any:
-    """Of a row as other drivers give it: psycopg2 has tuples, and dicts with a cursor factory of its own."""
-    return next(iter(row.values())) if isinstance(row, Mapping) else row[0]
 
 
 # ---- Cron: specs are checked where they are written ------------------------------------

@@ -13,6 +13,7 @@ Sections, each under a line "# ---- name"; tools that only one of them uses stan
     Waking up
     Every invariant after every random step
     When a due job is seen
+    Why a job does not run
     Arguments
     Workers and scheduling from Python
     Configuration
@@ -2580,6 +2581,545 @@ def test_no_statement_of_a_claim_a_report_or_a_sign_of_life_has_a_plan_to_choose
     read["sleep"] = blocks("bt_sleep(%s, 1000)", runner)
 
     assert {what: n for what, n in read.items() if n > (9000 if what == "claim of the rest" else 1500)} == {}, read
+
+
+# ---- Why a job does not run ----------------------------------------------------------------------
+
+
+def why(db, id_):
+    """What bt_why says of a job: reason, sentence and facts."""
+    with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
+        return cursor.execute("select * from bt_why(%s)", [id_]).fetchone()
+
+
+def in_minutes(db, minutes):
+    """A time by the database's clock."""
+    return db.execute("select bt_now() + %s * interval '1 min'", [minutes]).fetchone()[0]
+
+
+@pytest.mark.parametrize(
+    "seconds, words",
+    [
+        (-5, "less than 1 s"),
+        (0.9, "less than 1 s"),
+        (1, "1 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (200, "3 min 20 s"),
+        (3600, "1 h"),
+        (7500, "2 h 5 min"),
+        (86_400, "1 d"),
+        (100_000_000, "1157 d 9 h"),
+    ],
+)
+def test_an_age_is_told_by_its_two_largest_units(db, seconds, words):
+    assert db.execute("select bt_age(%s * interval '1 s')", [seconds]).fetchone() == (words,)
+
+
+def edits_between(one, other):
+    """By the book: a letter is changed, put in, left out, or swapped with the next."""
+    rows = [list(range(len(other) + 1))]
+    for i, letter in enumerate(one, 1):
+        rows.append([i])
+        for j, another in enumerate(other, 1):
+            ways = [rows[i - 1][j] + 1, rows[i][j - 1] + 1, rows[i - 1][j - 1] + (letter != another)]
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == another:
+                ways.append(rows[i - 2][j - 2] + 1)
+            rows[i].append(min(ways))
+    return rows[-1][-1]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(one=st.text("abc", max_size=8), other=st.text("abc", max_size=8), most=st.integers(0, 4))
+def test_edits_are_counted_by_the_book_up_to_a_bound(db, one, other, most):
+    edits = edits_between(one, other)
+
+    assert db.execute("select bt_edits(%s, %s, %s)", [one, other, most]).fetchone() == (
+        edits if edits <= most else None,
+    )
+
+
+@pytest.mark.parametrize(
+    "name, nearest",
+    [
+        ("mial", "mail"),
+        ("Mail", "mail"),
+        ("default ", "default"),
+        ("shop.mail.sned", "shop.mail.send"),
+        ("shop.mails.send", "shop.mail.send"),
+        ("__main__.close", "billing.close"),
+        ("x", None),
+        ("q", None),
+        ("something.else", None),
+    ],
+)
+def test_the_nearest_name_is_what_somebody_most_likely_meant(db, name, nearest):
+    known = ["m", "mail", "default", "shop.mail.send", "shop.mail.seed", "billing.close"]
+
+    assert db.execute("select bt_nearest(%s, %s)", [name, known]).fetchone() == (nearest,)
+
+
+def test_of_a_job_that_is_not_there_why_says_whether_its_id_was_ever_given(db, connect):
+    other = connect()
+
+    with other.transaction():
+        uncommitted = enqueue(other)
+        told = why(db, uncommitted)
+        never = why(db, uncommitted + 1)
+
+    assert (told.reason, told.facts) == ("unknown", {"id": uncommitted, "is_given": True})
+    assert told.sentence == (
+        f"Job {uncommitted} is not there: its transaction has not committed or was rolled back, or it has ended and "
+        "was removed."
+    )
+    assert (never.reason, never.facts["is_given"]) == ("unknown", False)
+    assert never.sentence == f"Job {uncommitted + 1} does not exist: no job has been given that id."
+    assert why(db, uncommitted).reason == "no_runner"
+    with pytest.raises(errors.NullValueNotAllowed):
+        why(db, None)
+
+
+def test_why_says_when_a_job_is_due(db):
+    id_ = enqueue(db, p_run_at=in_minutes(db, 60.5))
+
+    told = why(db, id_)
+
+    assert told.reason == "scheduled"
+    assert re.fullmatch(rf"Job {id_} is due at 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d+ \(in 1 h\)\.", told.sentence)
+    assert (told.facts["state"], told.facts["queue"], told.facts["worker"]) == ("queued", "default", "log_sum")
+    assert dt.datetime.fromisoformat(told.facts["run_at"]) == job_of(db, id_).run_at
+    db.execute("update backtick_queue set expires_at = bt_now() + interval '1 min'")
+    assert why(db, id_).sentence.endswith("(in 1 h), and expires before.")
+
+
+def test_why_says_how_often_a_job_failed_and_when_it_is_tried_again(db):
+    runner, id_ = register(db, names=NAMES), enqueue(db)
+    for _ in range(2):
+        db.execute("update backtick_queue set run_at = bt_now() - interval '1 min'")
+        fail(db, claim(db, runner)[0], '{"class": "ValueError", "message": "no\\nway"}')
+
+    told = why(db, id_)
+
+    assert (told.reason, told.facts["tries"], told.facts["error_class"]) == ("retry", 2, "ValueError")
+    assert f"Job {id_} has failed twice, with ValueError: no way, and is due at 20" in told.sentence
+    db.execute("update backtick_queue set crashes = 1")
+    assert "with ValueError: no way and lost its runner once, and is due at" in why(db, id_).sentence
+
+
+def test_why_says_that_a_worker_put_its_job_off(db):
+    id_ = enqueue(db, p_run_at=in_minutes(db, 5))
+    db.execute(
+        """update backtick_queue set snoozes = 3, tries = 1, attempts = '[{"how": "failed"}, {"how": "snoozed"}]'"""
+    )
+
+    told = why(db, id_)
+
+    assert (told.reason, told.facts["snoozes"]) == ("snoozed", 3)
+    assert f"Job {id_} was put off by its worker, 3 times so far, and is due at 20" in told.sentence
+
+
+def test_why_says_who_holds_a_job_and_that_it_runs_once_it_has_told_of_its_progress(db):
+    runner, id_ = register(db, names=NAMES), enqueue(db)
+    claim(db, runner)
+
+    told = why(db, id_)
+    db.execute("insert into backtick_progress (job, share, noted_at) values (%s, 0.4, bt_now())", [id_])
+    begun = why(db, id_)
+
+    assert (told.reason, told.facts["state"], told.facts["runner"]) == ("running", "running", runner)
+    assert (told.facts["host"], told.facts["pid"], told.facts["tries"]) == ("h", 1, 1)
+    assert f"Job {id_} is held by runner {runner} on h:1 since 20" in told.sentence
+    assert told.sentence.endswith("(less than 1 s ago): it runs there, or is about to.")
+    assert begun.reason == "running"
+    assert f"Job {id_} runs on runner {runner} on h:1 since 20" in begun.sentence
+    assert begun.sentence.endswith("(less than 1 s ago), and is 40 % done.")
+
+
+def test_why_says_that_the_runner_of_a_job_is_dead_and_who_will_notice(db):
+    runner, id_ = register(db, names=NAMES, lease_ms=1000), enqueue(db)
+    claim(db, runner)
+    move_clock(db, "1 min")
+
+    alone = why(db, id_)
+    register(db, names=NAMES)
+    told = why(db, id_)
+
+    assert alone.reason == told.reason == "lost"
+    assert alone.sentence == (
+        f"Job {id_} is held by runner {runner} on h:1, which is dead; it is free again when the next runner starts, for "
+        "none lives now."
+    )
+    assert told.sentence.endswith("which is dead; it is free again within about a second.")
+
+
+def test_why_says_that_a_job_was_canceled_while_it_ran(db):
+    runner, id_ = register(db, names=NAMES), enqueue(db)
+    (job,) = claim(db, runner)
+    call(db, "bt_cancel", p_id=id_)
+
+    running = why(db, id_)
+    call(db, "bt_release", p_claim=job.claim, p_ids=[id_])
+    released = why(db, id_)
+    call(db, "bt_revive")
+    ended = why(db, id_)
+
+    assert (running.reason, released.reason, ended.reason) == ("stopping", "stopping", "canceled")
+    assert f"while runner {runner} on h:1 held it, which stops it soon." in running.sentence
+    assert released.sentence.endswith("while it ran, and ends as canceled soon.")
+    assert ended.sentence.endswith("as canceled, because somebody canceled it before it ran.")
+
+
+def test_why_says_that_a_job_has_expired_and_how_it_ended(db):
+    register(db, names=NAMES)
+    id_ = enqueue(db)
+    db.execute("update backtick_queue set expires_at = bt_now() - interval '1 s'")
+
+    told = why(db, id_)
+    with db.transaction():
+        expired = """array['{"class": "Expired", "message": "too late"}']::jsonb[]"""
+        db.execute(f"select bt_end(array[{id_}]::bigint[], 'canceled', 0, null, null, {expired})")
+    ended = why(db, id_)
+
+    assert told.reason == ended.reason == "expired"
+    assert f"Job {id_} had to begin by 20" in told.sentence
+    assert ended.sentence.endswith("as canceled, because it had not begun in time.")
+    assert (told.facts["state"], ended.facts["state"]) == ("queued", "canceled")
+
+
+def test_why_says_for_which_job_a_job_waits_and_why_that_one_has_not_ended(db):
+    register(db, names=NAMES)
+    first = enqueue(db, p_run_at=in_minutes(db, 5.5))
+    second, third = enqueue(db), enqueue(db)
+    for job, previous in ((second, first), (third, second)):
+        db.execute("update backtick_queue set after_job = %s where id = %s", [previous, job])
+
+    told = why(db, second)
+
+    assert (told.reason, told.facts["after_job"], told.facts["after_reason"]) == ("waiting", first, "scheduled")
+    assert re.search(rf"Job {second} waits for job {first}, which is due at .* \(in 5 min 2\d s\)\.", told.sentence)
+    assert why(db, third).sentence == f"Job {third} waits for job {second}, which waits for job {first}."
+    call(db, "bt_cancel", p_id=first)
+    assert why(db, second).reason == "next"
+
+
+def test_why_says_since_when_and_by_whom_a_queue_is_paused(db):
+    register(db, names=NAMES)
+    id_ = enqueue(db)
+    call(db, "bt_pause", p_queue="default")
+    ((role,),) = db.execute("select paused_by from backtick_setting").fetchall()
+
+    told = why(db, id_)
+    call(db, "bt_resume", p_queue="default")
+
+    assert (told.reason, told.facts["paused_by"]) == ("paused", role)
+    assert role == ("backtick_admin" if AS_ROLES else "postgres")
+    assert f"Job {id_} is due, but its queue default is paused since 20" in told.sentence
+    assert told.sentence.endswith(f" by {role}.")
+    assert why(db, id_).reason == "next"
+    assert db.execute("select paused_by from backtick_setting").fetchall() == [(None,)]
+
+
+def test_why_says_that_nobody_serves_a_queue_or_knows_a_worker_and_what_may_be_meant(db):
+    lost, stray, typo = enqueue(db), enqueue(db, p_queue="mial"), enqueue(db, "log_smu")
+
+    assert why(db, lost).sentence == f"Job {lost} is due, but no runner lives."
+    register(db, names=NAMES, queues=["default", "mail"])
+    told = why(db, stray)
+    assert (told.reason, told.facts["nearest"]) == ("no_queue", "mail")
+    assert (
+        told.sentence
+        == f"Job {stray} is due, but no living runner serves its queue mial; the nearest one served is mail."
+    )
+    told = why(db, typo)
+    assert (told.reason, told.facts["nearest"]) == ("no_worker", "log_sum")
+    assert told.sentence == (
+        f"Job {typo} is due, but no living runner that serves its queue default knows its worker log_smu; the nearest one "
+        "known is log_sum."
+    )
+    register(db, names=["log_smu"], queues=["other"])
+    assert why(db, typo).sentence.endswith("knows its worker log_smu; 1 that does not serve it does.")
+    register(db, names=["log_smu"])
+    assert why(db, typo).reason == "behind"
+
+
+def test_a_runner_that_is_dead_serves_no_queue_though_nobody_has_noticed_yet(db):
+    register(db, names=NAMES, lease_ms=1000)
+    id_ = enqueue(db)
+    assert why(db, id_).reason == "next"
+
+    move_clock(db, "2 s")
+
+    assert why(db, id_).reason == "no_runner"
+
+
+def test_why_says_that_a_row_is_locked(db, connect):
+    register(db, names=NAMES)
+    id_, stranger = enqueue(db), connect()
+
+    with stranger.transaction():
+        stranger.execute("select from backtick_queue for update")
+        told = why(db, id_)
+
+    assert told.reason == "locked"
+    assert told.sentence == (
+        f"Job {id_} is due, but a transaction that has not ended has locked its row, to cancel it, say."
+    )
+    assert why(db, id_).reason == "next"
+
+
+def test_why_counts_the_jobs_before_a_job_and_how_many_of_them_run(db):
+    runner = register(db, names=NAMES)
+    first, second = enqueue(db), enqueue(db)
+    enqueue(db, "stranger", p_priority=0), enqueue(db, p_run_at=in_minutes(db, 5)), enqueue(db, p_priority=9)
+    waits = enqueue(db, p_priority=0)
+    db.execute("update backtick_queue set after_job = %s where id = %s", [second, waits])
+    last = enqueue(db)
+
+    told = why(db, last)
+    assert (told.reason, told.facts["before"], told.facts["running"]) == ("behind", 2, 0)
+    assert told.sentence == f"Job {last} is due, but 2 jobs are before it in its queue, of which none runs."
+    claim(db, runner)
+    assert why(db, second).sentence == f"Job {second} is due, but 1 job is before it in its queue, of which 1 runs."
+    assert why(db, last).facts["running"] == 1
+    complete(db, claim(db, runner)[0])
+    db.execute("delete from backtick_queue where id = %s", [waits])
+    assert (why(db, last).facts["before"], why(db, first).reason) == (1, "running")
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 1500, p_priority=4)
+    assert why(db, last).sentence == (
+        f"Job {last} is due, but more than 1000 jobs are before it in its queue, of which 0 or more run."
+    )
+
+
+def test_why_says_that_a_job_is_next_and_whether_a_runner_is_idle(db):
+    runner, id_ = register(db, names=NAMES), enqueue(db)
+
+    busy = why(db, id_)
+    call(db, "bt_sleep", p_runner=runner, p_poll_ms=60_000)
+    idle = why(db, id_)
+
+    assert busy.reason == idle.reason == "next"
+    assert busy.sentence == f"Job {id_} is due and next in its queue: it begins as soon as a runner has a slot for it."
+    assert idle.sentence == (
+        f"Job {id_} is due and next in its queue: a runner for it is idle, so it should begin within a second."
+    )
+    assert (busy.facts["asleep"], idle.facts["asleep"]) == (0, 1)
+
+
+ENDS = {
+    "done": ("done", "[]", "because its worker returned."),
+    "done at the third try": ("done", "[2]", "because its worker returned, on try 3."),
+    "exceeded": ("exceeded", "[9]", "because try 3, its last, failed with ValueError: try 3."),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_why_says_how_and_when_a_job_ended_on_a_real_runner(db, clean_registry, runner, how):
+    state, args, because = ENDS[how]
+
+    @backtick.worker(name="a", max_tries=3)
+    def flaky(failures=0):
+        if backtick.current_job().tries <= failures:
+            raise ValueError(f"try {backtick.current_job().tries}")
+
+    id_ = enqueue(db, "a", args)
+    runner(retry_ms=0)
+    wait_until(lambda: job_of(db, id_).state == state, "the end")
+
+    told = why(db, id_)
+
+    assert told.reason == told.facts["state"] == state
+    assert f"Job {id_} ended at 20" in told.sentence
+    assert told.sentence.endswith(f" ago) as {state}, {because}")
+
+
+def test_python_asks_why_on_its_own_connection_or_on_yours(db, connect):
+    id_ = enqueue(db)
+    psycopg2 = pytest.importorskip("psycopg2")
+    extras = importlib.import_module("psycopg2.extras")
+    with (
+        contextlib.closing(psycopg2.connect(db.info.dsn + " password=x")) as two,
+        contextlib.closing(psycopg2.connect(db.info.dsn, cursor_factory=extras.RealDictCursor)) as by_name,
+    ):
+        told = [backtick.why(id_, conn=conn) for conn in (None, connect(), two, by_name)]
+
+    assert {str(one) for one in told} == {f"Job {id_} is due, but no runner lives."}
+    assert {one.reason for one in told} == {"no_runner"}
+    assert [one.facts["id"] for one in told] == [id_] * 4
+
+
+def test_why_says_that_a_jobs_runners_died_or_that_somebody_canceled_it(db):
+    runner, dead, queued, held = register(db, names=NAMES), enqueue(db), enqueue(db, p_priority=9), enqueue(db)
+    _, job = claim(db, runner, 2)
+    db.execute("update backtick_queue set crashes = 2 where id = %s", [dead])
+    call(db, "bt_cancel", p_id=queued), call(db, "bt_cancel_held", p_claim=job.claim, p_ids=[held])
+    db.execute("delete from backtick_runner")
+    call(db, "bt_revive")
+
+    assert why(db, dead).sentence.endswith("as exceeded, because its runner died, 3 times in all.")
+    assert why(db, queued).sentence.endswith("as canceled, because somebody canceled it before it ran.")
+    assert why(db, held).sentence.endswith("as canceled, because somebody canceled it while it ran.")
+    assert {why(db, id_).reason for id_ in (queued, held)} == {"canceled"}
+
+
+def test_why_reads_no_table_from_end_to_end_among_a_hundred_thousand_jobs(db):
+    runner = register(db, names=NAMES)
+    db.execute(
+        "insert into backtick_queue (name, run_at) select 'a', bt_now() - interval '1 min' from generate_series(1, 100000)"
+    )
+    db.execute("analyze backtick_queue")
+    ended = enqueue(db, p_priority=0)
+    complete(db, claim(db, runner)[0])
+    before = scans(db)
+
+    told = [why(db, id_).reason for id_ in (1, 1000, 100_000, ended, 10**9)]
+
+    assert told == ["next", "behind", "behind", "done", "unknown"]
+    after = scans(db)
+    assert {table: after[table][0] - before[table][0] for table in after} == {"backtick_done": 0, "backtick_queue": 0}
+    assert sum(after[table][1] - before[table][1] for table in after) < 4000
+
+
+def scans(db):
+    """Of the two large tables: how often they were read from end to end, and how many rows indexes found in them."""
+    db.execute("select pg_stat_force_next_flush()")
+    return {
+        table: tuple(counts)
+        for table, *counts in db.execute(
+            "select relname, seq_scan, idx_tup_fetch from pg_stat_user_tables"
+            " where relname in ('backtick_queue', 'backtick_done')"
+        ).fetchall()
+    }
+
+
+class Tables:
+    """What the tables hold, read row by row, for a reader who knows what it means and none of the functions."""
+
+    def __init__(self, db, locked=()):
+        def rows(query):
+            with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
+                return cursor.execute(query).fetchall()
+
+        self.now = rows("select bt_now() as now")[0].now
+        self.queued = {job.id: job for job in rows("select * from backtick_queue")}
+        self.done = {job.id: job for job in rows("select * from backtick_done")}
+        self.holders = {id_: claim for claim in rows("select * from backtick_claim") for id_ in claim.jobs}
+        self.asked = {row.job for row in rows("select job from backtick_cancel")}
+        self.paused = {row.queue for row in rows("select queue from backtick_setting where paused_at is not null")}
+        self.locked = locked  # ids of jobs whose rows somebody has locked
+        self.runners = {
+            runner.id: runner
+            for runner in rows("select * from backtick_runner where unlocked_at is null")
+            if runner.heartbeat_at >= self.now - dt.timedelta(milliseconds=runner.lease_ms)
+        }
+
+    def reason(self, id_):
+        """Why a job does not run, or what became of it."""
+        if id_ in self.done:
+            error = self.done[id_].error or {}
+            return "expired" if error.get("class") == "Expired" else self.done[id_].state
+        if id_ not in self.queued:
+            return "unknown"
+        job = self.queued[id_]
+        if holder := self.holders.get(id_):
+            return "lost" if holder.runner not in self.runners else "stopping" if id_ in self.asked else "running"
+        if id_ in self.asked:
+            return "stopping"
+        if job.expires_at and job.expires_at <= self.now:
+            return "expired"
+        if job.run_at > self.now:
+            last = job.attempts[-1]["how"] if job.attempts else ""
+            return "snoozed" if last == "snoozed" else "retry" if job.tries + job.crashes else "scheduled"
+        return "waiting" if job.after_job in self.queued else self.reason_if_due(job)
+
+    def reason_if_due(self, job):
+        serving = [runner for runner in self.runners.values() if job.queue in runner.queues]
+        if job.queue in self.paused:
+            return "paused"
+        if not serving:
+            return "no_queue" if self.runners else "no_runner"
+        if not any(job.name in runner.names for runner in serving):
+            return "no_worker"
+        return "locked" if job.id in self.locked else "behind" if self.before(job) else "next"
+
+    def before(self, job):
+        """The jobs before it that a living runner can run."""
+        known = {name for runner in self.runners.values() if job.queue in runner.queues for name in runner.names}
+        place = (job.priority, job.run_at, job.id)
+        return {
+            other.id
+            for other in self.queued.values()
+            if other.queue == job.queue
+            and other.run_at <= self.now
+            and (other.priority, other.run_at, other.id) < place
+            and other.name in known
+            and other.after_job not in self.queued
+        }
+
+
+class WhyMachine(QueueMachine):
+    """Asks why of every job, in whatever state the others have brought the queue to, and with something amiss."""
+
+    AMISS = {
+        "nothing": "select",
+        "a pause": "insert into backtick_setting (queue, paused_at) values ('default', bt_now())",
+        "other queues": "update backtick_queue set queue = 'other' where id % 3 = 1"
+        " and not exists (select from backtick_claim where backtick_queue.id = any (jobs))",
+        "other workers": "update backtick_queue set name = 'b' where id % 3 = 1",
+        "an order": "update backtick_queue set after_job = id - 1 where id % 2 = 1",
+        "no time left": "update backtick_queue set expires_at = run_at where id % 2 = 1",
+        "put off": """update backtick_queue set attempts = '[{"how": "snoozed"}]' where id % 2 = 1""",
+        "a runner of others": "update backtick_runner set names = '{b}' where id % 2 = 1",
+        "a dead runner": "update backtick_runner set unlocked_at = bt_now() where id % 2 = 1",
+        "removed": "delete from backtick_done where id % 2 = 1",
+    }
+    seen: set[str] = set()
+
+    @rule(amiss=st.sampled_from(sorted(AMISS)))
+    def ask_why(self, amiss):
+        db = self.db
+        with db.transaction(force_rollback=True):
+            db.execute(self.AMISS[amiss])
+            self.check(db)
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def ask_why_of_locked_ones(self, data):
+        id_ = data.draw(st.sampled_from(sorted(self.model)))
+        stranger = self.db
+        with stranger.transaction():
+            stranger.execute("select from backtick_queue where id = %s for update", [id_])
+            self.check(self.db, {id_})
+
+    def check(self, db, locked=()):
+        tables = Tables(db, locked)
+        told = db.execute(
+            "select why.facts ->> 'id', why.reason, why.sentence, why.facts"
+            " from unnest(%s::bigint[]) as given (id), bt_why(given.id) as why",
+            [[*self.model, 10**9]],
+        ).fetchall()
+        assert len(told) == len(self.model) + 1
+        for id_, reason, sentence, facts in told:
+            assert (reason, sentence.startswith(f"Job {id_} ")) == (tables.reason(int(id_)), True), sentence
+            self.seen.add(reason)
+            if reason in ("behind", "next"):
+                before = tables.before(tables.queued[int(id_)])
+                assert facts["before"] == len(before)
+                assert facts["running"] >= len(before & set(tables.holders))
+            if reason == "running":
+                assert facts["runner"] == tables.holders[int(id_)].runner
+
+
+def test_whatever_state_the_queue_is_in_the_reason_that_is_given_for_each_job_is_true(connect):
+    WhyMachine.clients, WhyMachine.seen = [connect() for _ in range(3)], set()
+
+    run_state_machine_as_test(
+        WhyMachine,
+        settings=settings(
+            max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+
+    assert {"running", "behind", "next", "scheduled", "paused", "no_runner", "waiting"} <= WhyMachine.seen
 
 
 # ---- Arguments --------------------------------------------------------------------------------
@@ -9548,6 +10088,7 @@ MAY_CALL = {
     "bt_remove_old": "runner admin",
     "bt_state": "producer viewer admin",
     "bt_cancel": "producer admin",
+    "bt_why": "producer viewer admin",
     **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule"], "admin"),
     **dict.fromkeys(["bt_show", "bt_key_of", "bt_list_sealed", "bt_reseal", "bt_reseal_schedule"], "admin"),
 }
@@ -9785,6 +10326,40 @@ def test_producer_runner_viewer_and_admin_do_a_days_work_with_their_rights_alone
     assert call(admin, "bt_unschedule", p_name="sweep") == [(True,)]
     assert call(admin, "bt_remove_old", p_max_completed_ms=0) == [(4,)]
     assert admin.execute("select count(*) from backtick_job").fetchone() == (0,)
+
+
+def test_why_tells_the_texts_of_errors_to_who_may_read_them(roles):
+    failing, ended = enqueue(roles["producer"], p_max_tries=2), enqueue(roles["producer"], p_max_tries=1)
+    me = register(roles["runner"])
+    for job in claim(roles["runner"], me, 9):
+        fail(roles["runner"], job, '{"class": "ValueError", "message": "of Ada"}')
+
+    for role in ("producer", "viewer", "admin", "owner"):
+        told = [why(roles[role], id_) for id_ in (failing, ended)]
+        assert [one.reason for one in told] == ["retry", "exceeded"]
+        assert {one.facts["error_class"] for one in told} == {"ValueError"}
+        assert {"of Ada" in one.sentence for one in told} == {role in ("admin", "owner")}
+        assert {one.facts.get("error_message") for one in told} == {"of Ada" if role in ("admin", "owner") else None}
+    assert code_of(roles["runner"], "select bt_why(1)") == "42501"
+
+
+def test_a_producer_that_sees_its_own_jobs_only_learns_no_more_of_others_by_asking_why(url, roles):
+    backtick.make_roles(Config(database_url=url), True)
+    other = enqueue(roles["owner"])
+    mine = enqueue(roles["producer"])
+    roles["owner"].execute("update backtick_queue set after_job = %s where id = %s", [other, mine])
+
+    told = [why(roles["producer"], other)]
+    assert why(roles["producer"], mine).sentence == f"Job {mine} waits for job {other}."
+    assert (
+        why(roles["viewer"], mine).sentence == f"Job {mine} waits for job {other}, which is due, but no runner lives."
+    )
+    call(roles["owner"], "bt_cancel", p_id=other)
+    told += [why(roles["producer"], other)]
+
+    assert {(one.reason, str(one.facts)) for one in told} == {("unknown", str({"id": other, "is_given": True}))}
+    assert why(roles["viewer"], other).reason == "canceled"
+    assert why(roles["producer"], mine).reason == "no_runner"
 
 
 def test_a_trigger_enqueues_with_the_rights_of_whoever_changes_the_row(roles):

@@ -80,6 +80,11 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_reseal.sql
 \ir bt_show.sql
 
+-- Why a job does not run
+\ir bt_age.sql
+\ir bt_nearest.sql
+\ir bt_why.sql
+
 -- What a restore or a failover may have left behind
 select bt_mend_sequences();
 

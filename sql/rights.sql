@@ -55,6 +55,7 @@ declare
         ['bt_unschedule',         'owner',  'admin'],
 
         ['bt_state',              'owner',  'producer viewer admin'],
+        ['bt_why',                'owner',  'producer viewer admin'],
         ['bt_cancel',             'owner',  'producer admin'],
         ['bt_cancel_all',         'owner',  'admin'],
         ['bt_pause',              'owner',  'admin'],
@@ -94,7 +95,7 @@ declare
                                'error'],
         ['backtick_runner',    'id, host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at, unlocked_at, '
                                'asleep_until'],
-        ['backtick_setting',   'queue, paused_at']
+        ['backtick_setting',   'queue, paused_at, paused_by']
     ];
 
     v_schema constant regnamespace := quote_ident(current_schema())::regnamespace;

@@ -327,6 +327,7 @@ comment on column backtick_schedule.error is 'Why it was switched off; null: it 
 create table if not exists backtick_setting (
     queue     text not null,
     paused_at timestamptz,
+    paused_by text,
     constraint backtick_setting_queue primary key (queue),
     constraint backtick_setting_queue_is_short check (char_length(queue) between 1 and 200)
 );
@@ -360,6 +361,12 @@ begin
             add column if not exists snoozes int not null default 0,
             add column if not exists attempts jsonb,
             add column if not exists result json;
+    end if;
+
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_setting'::regclass and attname = 'paused_by' and not attisdropped
+    ) then
+        alter table backtick_setting add column paused_by text;
     end if;
 
     if not exists (
@@ -400,6 +407,7 @@ $$;
 comment on column backtick_claim.lowest is 'The lowest id that was claimed.';
 comment on column backtick_claim.highest is 'The highest id that was claimed.';
 comment on column backtick_claim.floor is 'Where the next claim of a runner with the same workers starts; null: not known.';
+comment on column backtick_setting.paused_by is 'The role that paused it; null: it is not paused, or was before roles were recorded.';
 comment on column backtick_schedule.caught_up is 'How many fires of one outage have been looked at so far, by catch_up all.';
 comment on column backtick_queue.enqueued_by is 'The role that enqueued it, as bt_role told it; null: before roles were recorded.';
 comment on column backtick_done.enqueued_by is 'The role that enqueued it; null: before roles were recorded.';
