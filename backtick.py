@@ -4661,6 +4661,7 @@ class _Keeper:
     COMEBACK_S = 10.0  # they get twice as long to come back before it judges who is dead, and at most so long
     REMOVE_S = 60.0  # how often it removes old jobs
     DECLARE_S = 600.0  # how often it says which schedules its code wants
+    ORPHANS_S = 10.0  # how often it asks for jobs that nobody can run; one runner of all is told of them
 
     def __init__(self, poller: _Poller) -> None:
         self.poller = poller
@@ -4670,7 +4671,7 @@ class _Keeper:
         self.database: _Database | None = None
         self.attached: int | None = None  # the runner whose lock this connection holds
         self.looked_at = time.monotonic()  # when it looked last
-        self.heartbeat, self.judge, self.remove, self.declare = _Due(), _Due(), _Due(), _Due()
+        self.heartbeat, self.judge, self.remove, self.declare, self.orphans = _Due(), _Due(), _Due(), _Due(), _Due()
         self.remove.again_in(random.uniform(0, self.REMOVE_S))
         self.unstored: list[Schedule] = []  # schedules that somebody had locked
         self.told: set[str] = set()  # schedules without a worker that were logged
@@ -4732,6 +4733,8 @@ class _Keeper:
             self._store_next(self.database)
         if self.declare.has_come():
             self._declare(self.database)
+        if self.orphans.has_come():
+            self._tell_of_orphans(self.database)
         self.looked_at = time.monotonic()
         return None
 
@@ -4810,6 +4813,11 @@ class _Keeper:
                 else:
                     log.warning("schedule %s has no worker: no runner knows %s", name, worker_)
         self.declare.again_in(min(self.DECLARE_S, self.config.max_undeclared_ms / 4000))
+
+    def _tell_of_orphans(self, database: _Database) -> None:
+        self.orphans.again_in(self.ORPHANS_S)
+        for queue, worker_, jobs, sentence in database.run("bt_tell_orphans"):
+            log.warning("%s", sentence, extra={"queue": queue, "worker": worker_, "jobs": jobs})
 
     def _remove_old(self, database: _Database) -> None:
         limit = 1_000

@@ -2991,6 +2991,142 @@ def scans(db):
     }
 
 
+def orphans(db):
+    """What backtick_orphan shows, without the times."""
+    return db.execute("select queue, worker, jobs, why, nearest from backtick_orphan order by 1, 2").fetchall()
+
+
+def tell_orphans(db):
+    """What a runner is told of orphans when it asks after ten seconds: queue, worker and number of jobs of each."""
+    db.execute("update backtick_uptime set orphans_at = null")
+    return [row[:3] for row in call(db, "bt_tell_orphans")]
+
+
+def test_due_jobs_that_no_living_runner_can_run_are_orphans_after_a_minute(db):
+    gone = register(db, names=["gone", "a"], queues=["old"])
+    register(db, names=["shop.send", "b"], queues=["mail", "default"])
+    for name, queue in (
+        ("a", "old"),
+        ("shop.sned", "mail"),
+        ("b", "mial"),
+        ("b", "default"),
+        ("b", "mail"),
+        ("x", "default"),
+    ):
+        enqueue(db, name, p_queue=queue), enqueue(db, name, p_queue=queue, p_priority=9)
+    enqueue(db, "x", p_run_at=in_minutes(db, 90))
+    enqueue(db, "later", p_run_at=in_minutes(db, 90))
+    before = orphans(db)
+
+    move_clock(db, "2 min")
+    db.execute("update backtick_runner set heartbeat_at = bt_now()")
+    after = orphans(db)
+    call(db, "bt_unregister_runner", p_runner=gone)
+
+    assert before == []
+    assert after == [
+        ("default", "x", 2, "worker", None),
+        ("mail", "shop.sned", 2, "worker", "shop.send"),
+        ("mial", "b", 2, "queue", "mail"),
+    ]
+    assert orphans(db) == [*after, ("old", "a", 2, "queue", None)]
+    ((oldest,),) = db.execute("select oldest from backtick_orphan where queue = 'old'").fetchall()
+    assert oldest == job_of(db, 1).run_at
+
+
+def test_an_orphan_is_told_once_when_it_has_been_one_for_a_minute_and_again_when_it_was_gone(db, connect):
+    other, runner = connect(), register(db, names=["a"], lease_ms=3_600_000)
+    call(db, "bt_revive")
+    enqueue(db, "x"), enqueue(db, "x")
+    move_clock(db, "1 h")  # due for long; but perhaps there was a runner until just now
+    db.execute("update backtick_runner set heartbeat_at = bt_now()")
+
+    assert orphans(db) == [("default", "x", 2, "worker", None)]
+    assert tell_orphans(db) == []
+    move_clock(db, "1 h 59 s")
+    assert tell_orphans(db) == []
+    move_clock(db, "1 h 61 s")
+    assert tell_orphans(db) == [("default", "x", 2)]
+    assert tell_orphans(other) == tell_orphans(db) == []
+    db.execute("update backtick_runner set names = '{a,x}' where id = %s", [runner])
+    assert tell_orphans(db) == []
+    db.execute("update backtick_runner set names = '{a}' where id = %s", [runner])
+    assert tell_orphans(db) == []
+    move_clock(db, "1 h 3 min")
+    assert tell_orphans(db) == [("default", "x", 2)]
+
+
+def test_of_many_runners_one_looks_for_orphans_every_ten_seconds(db, connect):
+    stop_clock(db, 0)
+    call(db, "bt_revive")
+    enqueue(db, "x", p_run_at=in_minutes(db, -5))
+    looks = []
+
+    for seconds in (0, 1, 9.9, 10.1, 15, 20.2):
+        stop_clock(db, seconds)
+        db.execute("truncate backtick_told")
+        call(connect(), "bt_tell_orphans")
+        looks.append(db.execute("select count(*) from backtick_told").fetchone()[0])
+
+    assert looks == [1, 0, 0, 1, 0, 1]
+
+
+def test_many_orphans_are_told_a_few_at_a_time(db):
+    call(db, "bt_revive")
+    for n in range(25):
+        enqueue(db, f"w{n:02}", p_run_at=in_minutes(db, -5))
+    tell_orphans(db)
+    move_clock(db, "2 min")
+
+    told = [tell_orphans(db) for _ in range(3)]
+
+    assert [len(some) for some in told] == [20, 5, 0]
+    assert {row[1] for some in told for row in some} == {f"w{n:02}" for n in range(25)}
+
+
+def test_one_of_the_runners_says_that_nobody_can_run_a_job_and_no_restart_says_it_again(
+    db, clean_registry, runner, caplog, monkeypatch
+):
+    monkeypatch.setattr(backtick._Keeper, "LOOK_S", 0.02)
+    monkeypatch.setattr(backtick._Keeper, "ORPHANS_S", 0.02)
+    backtick.register(lambda: None, "shop.mail.send")
+    first = [runner(queues="mail"), runner(queues="mail")]
+    enqueue(db, "shop.mail.sned", p_queue="mail"), enqueue(db, "shop.mail.send", p_queue="mial")
+
+    hurry_clock(db, 60)
+    wait_until(lambda: caplog.text.count("no living runner") == 2, "a warning for each")
+    for one in first:
+        one.stop()
+    again = runner(queues="mail")
+    looked = db.execute("select orphans_at from backtick_uptime").fetchone()
+    wait_until(lambda: db.execute("select orphans_at > %s from backtick_uptime", looked).fetchone()[0], "another look")
+    again.stop()
+
+    said = sorted(r.getMessage().split(", the oldest")[0] for r in caplog.records if "no living" in r.getMessage())
+    assert said == [
+        "no living runner serves the queue mial (the nearest one served is mail), and 1 job of shop.mail.send is due",
+        "no living runner that serves the queue mail knows the worker shop.mail.sned (the nearest one known is "
+        "shop.mail.send), and 1 job of shop.mail.sned is due",
+    ]
+
+
+def test_orphans_among_a_hundred_thousand_jobs_of_five_hundred_workers_are_found_by_index(db):
+    register(db, names=[f"w{n}" for n in range(490)])
+    db.execute(
+        "insert into backtick_queue (name, run_at) select 'w' || n % 500, bt_now() - interval '5 min'"
+        " from generate_series(1, 100000) as n"
+    )
+    db.execute("vacuum analyze backtick_queue")
+    before = scans(db)
+
+    found = orphans(db)
+
+    assert [row[1:3] for row in found] == [(f"w{n}", 200) for n in range(490, 500)]
+    after = scans(db)
+    assert after["backtick_queue"][0] == before["backtick_queue"][0]
+    assert after["backtick_queue"][1] - before["backtick_queue"][1] < 5000
+
+
 class Tables:
     """What the tables hold, read row by row, for a reader who knows what it means and none of the functions."""
 
@@ -5464,6 +5600,7 @@ STRANGERS_LOCKS = {
     "backtick_setting": "",
     "backtick_cancel": "",
     "backtick_uptime": "",
+    "backtick_told": "",
     "backtick_done": "",
 }
 
@@ -5484,6 +5621,7 @@ def test_a_strangers_lock_on_a_row_of_any_table_holds_up_no_other_job(
     wait_until(lambda: "locked" in ran, "the job to run")
     wait_until(lambda: states(db).get("done"), "a job in the history")
     db.execute("insert into backtick_cancel values (987654, now())")
+    db.execute("insert into backtick_told values ('gone', 'a', now())")
     stranger = connect()
 
     with stranger.transaction():
@@ -10089,6 +10227,8 @@ MAY_CALL = {
     "bt_state": "producer viewer admin",
     "bt_cancel": "producer admin",
     "bt_why": "producer viewer admin",
+    "bt_tell_orphans": "runner",
+    **dict.fromkeys(["bt_is_living", "bt_nearest", "bt_edits"], "viewer admin"),
     **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule"], "admin"),
     **dict.fromkeys(["bt_show", "bt_key_of", "bt_list_sealed", "bt_reseal", "bt_reseal_schedule"], "admin"),
 }
@@ -10096,7 +10236,7 @@ VIEWER_LACKS = {
     "backtick_job": {"attempts", "result", "note", "args", "error"},
     "backtick_recurring": {"args", "last_error"},
 }
-VIEWER_READS = ["backtick_job", "backtick_recurring", "backtick_runner", "backtick_setting"]
+VIEWER_READS = ["backtick_job", "backtick_recurring", "backtick_runner", "backtick_setting", "backtick_orphan"]
 
 
 def may_call(role, function):
@@ -13850,6 +13990,7 @@ def test_the_queries_of_the_readme_find_what_keeps_a_job_from_running(db):
     waiting = enqueue(db, "jobs.mail.send", p_queue="mail")
     enqueue(db, "jobs.mail.send")  # in a queue that nobody serves
     enqueue(db, "mail.send", p_queue="mail")  # by a name that nobody knows
+    db.execute("update backtick_queue set run_at = run_at - interval '2 min' where id > %s", [waiting])
     later = enqueue(db, "jobs.mail.send", p_run_at=dt.datetime(2100, 1, 1, tzinfo=UTC))
     failing = enqueue(db, "jobs.mail.send", '["x"]', p_queue="mail", p_priority=0)
     (job,) = claim(db, runner_, queue="mail", names=["jobs.mail.send"])
@@ -13861,9 +14002,10 @@ def test_the_queries_of_the_readme_find_what_keeps_a_job_from_running(db):
         for number, text in re.findall(r"^-- (\d)\. .*\n((?:(?!-- ).*\n)*)", "".join(blocks_of(README, "sql")), re.M)
     }
 
-    ((*jobs,),) = found["1"]
+    jobs, [[sentence]] = found["1"]
     assert [job[0] for job in jobs] == [failing, later, later - 1, later - 2, waiting]
     assert (jobs[0][3], jobs[0][7]) == ("exceeded", "no route")
+    assert sentence == "Job 17 does not exist: no job has been given that id."
     assert [row[:3] for row in found["2"][0]] == [("default", "jobs.mail.send", 1), ("mail", "mail.send", 1)]
     assert [(row[0], row[3], row[4]) for row in found["3"][0]] == [(runner_, ["mail"], ["jobs.mail.send"])]
     paused, counts = found["4"]

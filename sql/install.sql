@@ -84,6 +84,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_age.sql
 \ir bt_nearest.sql
 \ir bt_why.sql
+\ir bt_tell_orphans.sql
 
 -- What a restore or a failover may have left behind
 select bt_mend_sequences();

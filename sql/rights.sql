@@ -48,6 +48,7 @@ declare
         ['bt_end_stuck',          'caller', 'runner'],
         ['bt_run_due',            'owner',  'runner'],
         ['bt_declare',            'owner',  'runner'],
+        ['bt_tell_orphans',       'owner',  'runner'],
 
         ['bt_schedule_recurring', 'caller', 'runner admin'],
         ['bt_schedule_cron',      'caller', 'runner admin'],
@@ -56,6 +57,9 @@ declare
 
         ['bt_state',              'owner',  'producer viewer admin'],
         ['bt_why',                'owner',  'producer viewer admin'],
+        ['bt_is_living',          'caller', 'viewer admin'],  -- these three for backtick_orphan
+        ['bt_nearest',            'caller', 'viewer admin'],
+        ['bt_edits',              'caller', 'viewer admin'],
         ['bt_cancel',             'owner',  'producer admin'],
         ['bt_cancel_all',         'owner',  'admin'],
         ['bt_pause',              'owner',  'admin'],
@@ -95,7 +99,8 @@ declare
                                'error'],
         ['backtick_runner',    'id, host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at, unlocked_at, '
                                'asleep_until'],
-        ['backtick_setting',   'queue, paused_at, paused_by']
+        ['backtick_setting',   'queue, paused_at, paused_by'],
+        ['backtick_orphan',    'queue, worker, jobs, oldest, why, nearest']
     ];
 
     v_schema constant regnamespace := quote_ident(current_schema())::regnamespace;
