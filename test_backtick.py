@@ -10228,7 +10228,7 @@ MAY_CALL = {
     "bt_cancel": "producer admin",
     "bt_why": "producer viewer admin",
     "bt_tell_orphans": "runner",
-    **dict.fromkeys(["bt_is_living", "bt_nearest", "bt_edits"], "viewer admin"),
+    **dict.fromkeys(["bt_is_living", "bt_nearest", "bt_edits", "bt_due_of"], "viewer admin"),
     **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule"], "admin"),
     **dict.fromkeys(["bt_show", "bt_key_of", "bt_list_sealed", "bt_reseal", "bt_reseal_schedule"], "admin"),
 }

@@ -1,5 +1,32 @@
 -- SPDX-License-Identifier: EPL-1.0+
 --
+-- bt_due_of: how many jobs of a worker in a queue are due, 1000 at most.
+create or replace function bt_due_of(p_queue text, p_name text, p_now timestamptz)
+    returns bigint
+    language sql
+    stable
+    set search_path from current
+    set enable_seqscan to off
+    set jit to off
+as $$
+    select count(*)
+    from (
+        select
+        from generate_series(0, 9) as lane (priority)
+        cross join lateral (
+            select
+            from backtick_queue as job
+            where job.queue = p_queue
+              and job.name = p_name
+              and job.priority = lane.priority
+              and job.run_at <= p_now
+            limit 1000
+        ) as one
+        limit 1000
+    ) as due
+$$;
+comment on function bt_due_of is 'How many jobs of a worker in a queue are due, 1000 at most.';
+
 -- backtick_orphan: what is due and cannot run, for want of a runner that serves the queue and knows the worker.
 --
 -- A walk over the index from one pair of queue and worker to the next, a probe each, so that it does not matter how
@@ -8,12 +35,14 @@ create or replace view backtick_orphan as
     with recursive clock as materialized (
         select bt_now() as now
     ), known as materialized (
-        select distinct served.queue, knows.name
+        select distinct serves.queue, knows.name
         from clock
         cross join backtick_runner as runner
-        cross join unnest(runner.queues) as served (queue)
+        cross join unnest(runner.queues) as serves (queue)
         left join unnest(runner.names) as knows (name) on true
         where bt_is_living(runner, clock.now)
+    ), served as materialized (
+        select distinct known.queue from known
     ), pair (queue, name, place) as (
         (
             select job.queue, job.name, 1
@@ -35,23 +64,7 @@ create or replace view backtick_orphan as
     )
     select orphan.queue,
            orphan.name as worker,
-           (
-               select count(*)
-               from (
-                   select
-                   from generate_series(0, 9) as lane (priority)
-                   cross join lateral (
-                       select
-                       from backtick_queue as job
-                       where job.queue = orphan.queue
-                         and job.name = orphan.name
-                         and job.priority = lane.priority
-                         and job.run_at <= orphan.now
-                       limit 1000
-                   ) as one
-                   limit 1000
-               ) as due
-           ) as jobs,
+           bt_due_of(orphan.queue, orphan.name, orphan.now) as jobs,
            orphan.oldest,
            case when orphan.is_served then 'worker' else 'queue' end as why,
            bt_nearest(
@@ -59,14 +72,14 @@ create or replace view backtick_orphan as
                case
                    when orphan.is_served
                    then array(select known.name from known where known.queue = orphan.queue and known.name is not null order by 1)
-                   else array(select distinct known.queue from known order by 1)
+                   else array(select served.queue from served order by 1)
                end
            ) as nearest
     from (
         select pair.queue,
                pair.name,
                clock.now,
-               exists (select from known where known.queue = pair.queue) as is_served,
+               pair.queue in (select served.queue from served) as is_served,
                (
                    select min(first.run_at)
                    from generate_series(0, 9) as lane (priority)
@@ -126,7 +139,6 @@ begin
 
     select coalesce(array_agg(orphan.queue), '{}') as queues,
            coalesce(array_agg(orphan.worker), '{}') as workers,
-           coalesce(array_agg(orphan.jobs), '{}') as jobs,
            coalesce(array_agg(orphan.oldest), '{}') as oldest,
            coalesce(array_agg(orphan.why), '{}') as whys
     into v_found
@@ -177,9 +189,12 @@ begin
                    when orphan.jobs = 1 then '1 job'
                    else orphan.jobs || ' jobs'
                end, orphan.worker || case orphan.jobs when 1 then ' is' else ' are' end, bt_moment(orphan.oldest, v_now))
-        from unnest(v_found.queues, v_found.workers, v_found.jobs, v_found.oldest, v_found.whys)
-            as orphan (queue, worker, jobs, oldest, why)
-        join telling on telling.queue = orphan.queue and telling.worker = orphan.worker
+        from (
+            select found.*, bt_due_of(found.queue, found.worker, v_now) as jobs
+            from unnest(v_found.queues, v_found.workers, v_found.oldest, v_found.whys) as found (queue, worker, oldest, why)
+            join telling on telling.queue = found.queue and telling.worker = found.worker
+            offset 0
+        ) as orphan
         order by orphan.queue, orphan.worker;
 
     update backtick_uptime as looked

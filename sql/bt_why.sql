@@ -352,9 +352,9 @@ as $$
         from backtick_queue as job
         where job.queue = p_job.queue
           and job.priority = lane.priority
-          and job.run_at <= p_now
-          and (job.run_at, job.id + 0) < (
-              case when lane.priority = p_job.priority then p_job.run_at else 'infinity' end, p_job.id)
+          and (job.run_at, job.id + 0) < (  -- one bound: with a second one the index was read from the beginning on
+              case when lane.priority = p_job.priority then p_job.run_at else p_now end,
+              case when lane.priority = p_job.priority then p_job.id else 9223372036854775807 end)
         order by job.run_at, job.id + 0
         limit p_look
     ) as before

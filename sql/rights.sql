@@ -57,7 +57,8 @@ declare
 
         ['bt_state',              'owner',  'producer viewer admin'],
         ['bt_why',                'owner',  'producer viewer admin'],
-        ['bt_is_living',          'caller', 'viewer admin'],  -- these three for backtick_orphan
+        ['bt_due_of',             'owner',  'viewer admin'],  -- these four for backtick_orphan
+        ['bt_is_living',          'caller', 'viewer admin'],
         ['bt_nearest',            'caller', 'viewer admin'],
         ['bt_edits',              'caller', 'viewer admin'],
         ['bt_cancel',             'owner',  'producer admin'],
