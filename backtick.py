@@ -200,6 +200,7 @@ __all__ = [
     "unschedule",
     "why",
     "worker",
+    "worker_named",
 ]
 
 __version__ = "0.1.0"
@@ -1374,30 +1375,56 @@ class Scheduler(Scheduling[P]):
 
     def schedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """Queue a call with these arguments, due at once; returns the job's id."""
-        return int(_query(conn, self._call_one(None, args, kwargs))[0])
+        return int(_query(conn, self._at_home(conn)._call_one(None, args, kwargs))[0])
 
     def schedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
-        return int(_query(conn, self._call_one(when, args, kwargs))[0])
+        return int(_query(conn, self._at_home(conn)._call_one(when, args, kwargs))[0])
 
     def schedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
         """Queue many calls at once, all or none: each a tuple of arguments or a dict of keyword arguments.
 
         Returns the jobs' ids, in that order.
         """
-        return [int(id_) for id_ in _query(conn, self._call_many(calls))]
+        return [int(id_) for id_ in _query(conn, self._at_home(conn)._call_many(calls))]
 
     async def aschedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """schedule() for asyncio."""
-        return int((await _aquery(conn, self._call_one(None, args, kwargs)))[0])
+        return int((await _aquery(conn, (await self._aat_home(conn))._call_one(None, args, kwargs)))[0])
 
     async def aschedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """schedule_at() for asyncio."""
-        return int((await _aquery(conn, self._call_one(when, args, kwargs)))[0])
+        return int((await _aquery(conn, (await self._aat_home(conn))._call_one(when, args, kwargs)))[0])
 
     async def aschedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
         """schedule_many() for asyncio."""
-        return [int(id_) for id_ in await _aquery(conn, self._call_many(calls))]
+        return [int(id_) for id_ in await _aquery(conn, (await self._aat_home(conn))._call_many(calls))]
+
+    def _at_home(self, conn: Any) -> Scheduler[P]:
+        """The same; for a worker that is not imported here, with what must be known of where runners declare it."""
+        return self._moved(_query(conn, ("bt_home", {"p_name": self.name}))) if self._is_to_ask() else self
+
+    async def _aat_home(self, conn: Any) -> Scheduler[P]:
+        return self._moved(await _aquery(conn, ("bt_home", {"p_name": self.name}))) if self._is_to_ask() else self
+
+    def _is_to_ask(self) -> bool:
+        """Once for each name, to warn; and each time if jobs are sealed, which is for a queue. Else SQL looks it up."""
+        is_bare = self.worker is None and self.queue is None
+        return is_bare and (self.name not in _connections.told_of or self._is_sealed())
+
+    def _is_sealed(self) -> bool:
+        return _keyring(_connections.settings()).demands(self.worker)
+
+    def _moved(self, home: Sequence[str | None]) -> Scheduler[P]:
+        if home[0] is None and self.name not in _connections.told_of:
+            log.warning(
+                "no runner has declared the worker %s, which this process has not imported: its jobs go to the queue "
+                "default until one does; worker_named(%r, queue=…) names another",
+                self.name,
+                self.name,
+            )
+        _connections.told_of.add(self.name)
+        return dataclasses.replace(self, queue=home[0] or "default") if self._is_sealed() else self
 
     def _call_one(
         self, when: _When | None, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -1439,9 +1466,10 @@ class Scheduler(Scheduling[P]):
         return _seal(keyring, "args", self.queue or "default", self.name, encoded)
 
     def sql_options(self) -> dict[str, Any]:
-        """Those options that are set, as parameters of bt_ functions."""
+        """The options that are set, as parameters of bt_ functions."""
         options = {"p_queue": self.queue, "p_priority": self.priority, "p_max_tries": self.max_tries}
-        return {name: value for name, value in options.items() if value is not None}
+        given = {name: value for name, value in options.items() if value is not None}
+        return given if self.worker else {"p_queue": None, "p_priority": None} | given  # null: as runners declare it
 
 
 def _when(when: _When) -> str:
@@ -1465,6 +1493,17 @@ def _scheduler(worker: str | Callable[..., Any]) -> Scheduler[...]:
         return Scheduler(worker)
     entry = _find_worker(worker)
     return Scheduler(entry.name, entry, entry.queue, entry.priority)
+
+
+def worker_named(
+    name: str, *, queue: str | None = None, priority: int | None = None, max_tries: int | None = None
+) -> Scheduler[...]:
+    """A worker by its name, imported here or not: worker_named("billing.close", queue="billing").schedule(3).
+
+    Without `queue` its jobs go where its code says; if it is not imported here, where runners have declared it, or else
+    to default, with a warning. Raises ValueError.
+    """
+    return _scheduler(name).options(queue=queue, priority=priority, max_tries=max_tries)
 
 
 @overload
@@ -1537,6 +1576,11 @@ class Schedule:
     function: str
     parameters: dict[str, Any]
 
+    def at_home(self, conn: Any) -> Schedule:
+        """The same; of a worker that is not imported here in the queue that runners have declared for it."""
+        scheduler = self.scheduler._at_home(conn)
+        return dataclasses.replace(self, scheduler=scheduler, parameters=self.parameters | scheduler.sql_options())
+
     def call(self, keyring: _Keyring | None = None) -> tuple[str, dict[str, Any]]:
         """The function and all its parameters. The arguments are sealed only here: a decorator needs no key."""
         (text,) = self.scheduler.seal([self.args], keyring)
@@ -1575,7 +1619,7 @@ def schedule_recurring(
     run out, "queue" has it wait, "allow" runs both). Raises ValueError, and what Scheduler raises.
     Source: sql/bt_schedule.sql decides; this passes it on.
     """
-    _query(conn, _recurring(interval, worker, args, name, **options).call())
+    _query(conn, _recurring(interval, worker, args, name, **options).at_home(conn).call())
 
 
 def schedule_cron(
@@ -1593,7 +1637,7 @@ def schedule_cron(
     or a spec that never fires. Source: sql/CRON.md has the rules.
     """
     try:
-        _query(conn, _cron(spec, worker, args, tz, name, **options).call())
+        _query(conn, _cron(spec, worker, args, tz, name, **options).at_home(conn).call())
     except psycopg.errors.InvalidParameterValue as error:
         raise ValueError(error.diag.message_primary) from None
 
@@ -2404,6 +2448,7 @@ _CASTS = {
     "p_interval_ms": "::bigint",
     "p_max_tries": "::int",
     "p_names": "::text[]",
+    "p_priorities": "::int[]",
     "p_priority": "::int",
     "p_queues": "::text[]",
     "p_workers": "::text[]",
@@ -2521,6 +2566,7 @@ class _Connections:
     def _reset(self, config: Config | None = None) -> None:
         self.config = config
         self.is_told = False  # in which database jobs are queued: a runner's start says so
+        self.told_of: set[str] = set()  # workers not imported here, whose queue was asked for
         self.inherited = getattr(self, "idle", None)  # kept, lest the child closes them for the parent
         self.idle: list[_Database] = []  # guarded by self.lock
         self.lock = threading.Lock()
@@ -4675,6 +4721,7 @@ class _Keeper:
         self.remove.again_in(random.uniform(0, self.REMOVE_S))
         self.unstored: list[Schedule] = []  # schedules that somebody had locked
         self.told: set[str] = set()  # schedules without a worker that were logged
+        self.declared: tuple[int, list[str]] | None = None  # the runner and its workers, as the database knows them
         try:
             self._store_schedules()
             self._look()
@@ -4731,6 +4778,8 @@ class _Keeper:
             self._remove_old(self.database)
         if self.unstored:
             self._store_next(self.database)
+        if self.declare.has_come() or self.declared != (runner, list(_by_name)):
+            self._declare_workers(self.database, runner)
         if self.declare.has_come():
             self._declare(self.database)
         if self.orphans.has_come():
@@ -4790,6 +4839,31 @@ class _Keeper:
             self.unstored.append(schedule)
             return False
         return True
+
+    def _declare_workers(self, database: _Database, runner: int) -> None:
+        entries = list(_by_name.values())
+        names = [entry.name for entry in entries]
+        database.run(
+            "bt_declare_workers",
+            p_runner=runner,
+            p_names=names,
+            p_queues=[entry.queue for entry in entries],
+            p_priorities=[entry.priority for entry in entries],
+            p_max_undeclared_ms=self.config.max_undeclared_ms,
+        )
+        if not self.declared:
+            self._warn_of_unserved(entries)
+        self.declared = runner, names
+
+    def _warn_of_unserved(self, entries: Sequence[Worker]) -> None:
+        queues = self.session.queues
+        away = [f"{entry.name} ({entry.queue})" for entry in entries if entry.queue and entry.queue not in queues]
+        if away:
+            log.warning(
+                "this runner does not serve the queues of %d of its workers, so their jobs are left to others: %s",
+                len(away),
+                ", ".join(away[:5]) + ", …" * (len(away) > 5),
+            )
 
     def _declare(self, database: _Database) -> None:
         for name, worker_, is_off in database.run(

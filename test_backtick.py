@@ -706,11 +706,9 @@ BAD_JOBS = {
     "null args": ({"p_args": None}, "22004", "p_args"),
     "a number as args": ({"p_args": "3"}, "22023", "number: 3"),
     "args that are no JSON": ({"p_args": "{3"}, "22023", "{3"),
-    "a null queue": ({"p_queue": None}, "22004", "p_queue"),
     "an empty queue": ({"p_queue": ""}, "22023", '""'),
     "a priority of 10": ({"p_priority": 10}, "22023", "10"),
     "a priority of -1": ({"p_priority": -1}, "22023", "-1"),
-    "a null priority": ({"p_priority": None}, "22004", "p_priority"),
     "an infinite run_at": ({"p_run_at": "infinity"}, "22023", "infinity"),
     "a run_at before Christ": ({"p_run_at": "-infinity"}, "22023", "-infinity"),
     "max_tries of 0": ({"p_max_tries": 0}, "22023", "0"),
@@ -4243,6 +4241,186 @@ def test_canceling_and_pausing_from_python(db, add):
     assert job_of(db, second).state == "canceled"
 
 
+# A worker that this process has not imported: its code lives in the runner alone.
+
+
+@pytest.fixture
+def closing(clean_registry, runner):
+    """A function that starts a runner which knows billing.close as of the queue billing; then this process forgets it."""
+
+    def start(**settings):
+        backtick.register(lambda *args: None, "billing.close", queue="billing", priority=2)
+        one = runner(queues="billing,default", **settings)
+        backtick.unregister("billing.close")
+        return one
+
+    return start
+
+
+def home_of(db, id_):
+    """Where a job is."""
+    job = job_of(db, id_)
+    return job.queue, job.priority
+
+
+def test_a_bare_name_goes_to_the_queue_and_priority_that_a_runner_has_declared_for_it_by_every_way(
+    db, connect, closing, caplog
+):
+    closing().stop()
+    soon = dt.timedelta(hours=1)
+
+    async def by_asyncio():
+        async with await psycopg.AsyncConnection.connect(os.environ["BT_DATABASE_URL"], autocommit=True) as conn:
+            return [
+                await backtick.aschedule("billing.close", 1),
+                await backtick.aschedule("billing.close", 1, conn=conn),
+                await backtick.aschedule_at(soon, "billing.close"),
+                *await backtick.aschedule_many("billing.close", [(1,), (2,)], conn=conn),
+            ]
+
+    ids = [
+        backtick.schedule("billing.close", 1),
+        backtick.schedule("billing.close", 1, conn=connect()),
+        backtick.schedule_at(soon, "billing.close"),
+        *backtick.schedule_many("billing.close", [(1,), (2,)]),
+        *asyncio.run(by_asyncio()),
+        db.execute("select bt_enqueue('billing.close', p_queue => null, p_priority => null)").fetchone()[0],
+        backtick.worker_named("billing.close").schedule(),
+    ]
+    backtick.schedule_recurring(60_000, "billing.close")
+    backtick.schedule_cron("@daily", "billing.close", name="daily")
+
+    assert {home_of(db, id_) for id_ in ids} == {("billing", 2)}
+    assert db.execute("select queue, priority from backtick_schedule").fetchall() == [("billing", 2)] * 2
+    assert "declared" not in caplog.text
+    assert home_of(db, enqueue(db, "billing.close")) == ("default", 5)  # SQL that says nothing means default
+
+
+def test_what_is_said_of_a_bare_name_goes_before_what_a_runner_has_declared(db, closing):
+    closing().stop()
+    named = backtick.worker_named("billing.close", queue="urgent", priority=0, max_tries=3)
+
+    assert home_of(db, named.schedule()) == ("urgent", 0)
+    assert home_of(db, backtick.worker_named("billing.close", queue="urgent").schedule()) == ("urgent", 2)
+    assert job_of(db, named.schedule()).max_tries == 3
+    assert home_of(db, backtick.worker_named("billing.close", priority=7).schedule()) == ("billing", 7)
+    assert home_of(db, backtick.worker_named("billing.close").options(queue="default").schedule()) == ("default", 2)
+    with pytest.raises(ValueError, match="priority is 10"):
+        backtick.worker_named("billing.close", priority=10)
+
+
+def test_a_name_that_nobody_has_declared_goes_to_default_with_a_warning_once(db, closing, caplog):
+    first, second, named = (
+        backtick.schedule("billing.close"),
+        backtick.schedule("billing.close"),
+        backtick.worker_named("billing.cloze", queue="x").schedule(),
+    )
+    warned = [r.getMessage() for r in caplog.records]
+    closing().stop()
+
+    assert warned == [
+        "no runner has declared the worker billing.close, which this process has not imported: its jobs go to the queue "
+        "default until one does; worker_named('billing.close', queue=…) names another"
+    ]
+    assert [home_of(db, id_) for id_ in (first, second, named)] == [("default", 5), ("default", 5), ("x", 5)]
+    assert home_of(db, backtick.schedule("billing.close")) == ("billing", 2)
+
+
+def test_a_sealed_job_of_a_bare_name_is_sealed_for_the_queue_in_which_it_is_run(db, closing, keys):
+    keys(secret_key=SECRET, seal="all")
+    ran = []
+    closing().stop()
+
+    ids = [backtick.schedule("billing.close", n) for n in range(3)]
+    backtick.schedule_recurring(60_000, "billing.close", 7)
+    backtick.register(ran.append, "billing.close", queue="billing")
+    with backtick.start(queues="billing", poll_ms=50):
+        wait_until(lambda: len(ran) == 3, "the jobs to open")
+
+    assert {home_of(db, id_) for id_ in ids} == {("billing", 2)}
+    assert "$sealed" in db.execute("select args::text from backtick_schedule").fetchone()[0]
+
+
+def declare(db, runner, max_undeclared_ms=86_400_000, **queues):
+    """A runner's code says which workers it has, and their queues."""
+    names = list(queues)
+    db.execute(
+        "select bt_declare_workers(%s, %s::text[], %s::text[], %s::int[], %s)",
+        [runner, names, [queues[name] for name in names], [None] * len(names), max_undeclared_ms],
+    )
+
+
+def homes(db):
+    return dict(db.execute("select name, queue from backtick_worker").fetchall())
+
+
+def test_what_a_runner_has_declared_outlives_it_for_a_day_and_the_later_word_holds(db, connect):
+    old, new = register(db), register(db)
+    declare(db, old, a="mail", b=None, c="x")
+    declare(db, new, a="post")
+    assert homes(db) == {"a": "post", "b": "default", "c": "x"}
+    assert db.execute("select names from backtick_runner where id = %s", [old]).fetchone() == (["a", "b", "c"],)
+
+    call(db, "bt_unregister_runner", p_runner=old)
+    move_clock(db, "23 h")
+    declare(db, new, a="post")
+    assert homes(db) == {"a": "post", "b": "default", "c": "x"}
+    move_clock(db, "30 h")
+    declare(db, new, a="post")
+    assert homes(db) == {"a": "post"}
+    call(db, "bt_unregister_runner", p_runner=new)
+    move_clock(db, "46 h")
+    third = register(db)
+    declare(db, third, d="x")
+    assert homes(db) == {"a": "post", "d": "x"}
+    with pytest.raises(errors.InvalidParameterValue):
+        db.execute("select bt_declare_workers(%s, '{a,b}', '{x}', '{1}')", [third])
+
+
+def test_runners_that_declare_the_same_workers_at_once_wait_for_no_deadlock(db, connect):
+    one, other, third = connect(), connect(), register(db)
+    with one.transaction():
+        declare(one, third, a="x", b="x")
+        pending = in_thread(lambda: declare(other, third, b="y", a="y"))
+        wait_until_blocked(db, other)
+    pending.result(PATIENCE_S)
+
+    with one.transaction():
+        one.execute("select from backtick_worker for update")
+        declare(other, third, a="z", b="z")  # waits for nobody
+    assert homes(db) == {"a": "x", "b": "x"}
+
+
+def test_a_worker_that_is_registered_while_the_runner_runs_is_known_to_all(db, clean_registry, runner, monkeypatch):
+    monkeypatch.setattr(backtick._Keeper, "LOOK_S", 0.02)
+    backtick.register(lambda: None, "a")
+    runner(queues="default,mail")
+    late = enqueue(db, "late", p_queue="mail")
+    assert why(db, late).reason == "no_worker"
+
+    backtick.register(lambda: None, "late", queue="mail")
+
+    wait_until(lambda: homes(db) == {"a": "default", "late": "mail"}, "the runner to say so")
+    assert db.execute("select names from backtick_runner").fetchone() == (["a", "late"],)
+    wait_until(lambda: job_of(db, late).state == "done", "its job to be done")
+
+
+def test_a_runner_warns_at_its_start_of_workers_whose_queue_it_does_not_serve(db, clean_registry, runner, caplog):
+    backtick.register(lambda: None, "a", queue="mail")
+    backtick.register(lambda: None, "b", queue="default")
+    backtick.register(lambda: None, "c")
+    for n in range(6):
+        backtick.register(lambda: None, f"d{n}", queue="x")
+
+    runner(queues="mail,default"), runner(queues="mail,default,x")
+
+    warned = [r.getMessage() for r in caplog.records if "does not serve" in r.getMessage()]
+    assert warned == [
+        "this runner does not serve the queues of 6 of its workers, so their jobs are left to others: d0 (x), d1 (x), "
+        "d2 (x), d3 (x), d4 (x), …"
+    ]
+
+
 # ---- Configuration ------------------------------------------------------------------------------------
 
 
@@ -5601,6 +5779,7 @@ STRANGERS_LOCKS = {
     "backtick_cancel": "",
     "backtick_uptime": "",
     "backtick_told": "",
+    "backtick_worker": "",
     "backtick_done": "",
 }
 
@@ -10227,7 +10406,8 @@ MAY_CALL = {
     "bt_state": "producer viewer admin",
     "bt_cancel": "producer admin",
     "bt_why": "producer viewer admin",
-    "bt_tell_orphans": "runner",
+    **dict.fromkeys(["bt_tell_orphans", "bt_declare_workers"], "runner"),
+    "bt_home": "producer runner admin",
     **dict.fromkeys(["bt_is_living", "bt_nearest", "bt_edits", "bt_due_of"], "viewer admin"),
     **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule"], "admin"),
     **dict.fromkeys(["bt_show", "bt_key_of", "bt_list_sealed", "bt_reseal", "bt_reseal_schedule"], "admin"),
@@ -13857,6 +14037,7 @@ def shop(project, monkeypatch):
 RUN_BY_COMMANDS = {"myjobs.py", "jobs/mail.py", "shop.py", "jobs/nightly.py", "myapp/mail.py", "myapp/schedules.py"}
 RUN_BY_TESTS = {"web.py", "lifespan.py", "app.py", "test_mail.py", "orders/jobs.py", "orders/runner.py"}
 RUN_BY_TESTS |= {"orders/migrations/0002_backtick.py", "myapp/everything.py", "myapp/kinds.py", "myapp/payments.py"}
+RUN_BY_TESTS |= {"myapp/till.py"}
 
 
 def test_every_python_example_of_the_readme_is_run_by_a_test():
@@ -13954,7 +14135,8 @@ def test_the_commands_of_the_reference_readme_work_in_their_order(url, db, shop,
 def test_the_longer_python_examples_of_the_readme_work_too(db, shop):
     use = "import myapp.mail as m, myapp.schedules as s, myapp.payments as p; m.examples(); s.at_run_time(); m.send('x', 'y')"
     status, printed, said = shop.python("-c", use)
-    assert (status, printed, said) == (0, "to x: y \n", "")
+    assert (status, printed, said.count("\n")) == (0, "to x: y \n", 1)
+    assert "no runner has declared the worker billing.jobs.close" in said
     assert schedule_of(db, "billing.jobs.close").spec == "@daily"
     assert schedule_of(db, "poll a") is None
     queues = dict(db.execute("select queue, count(*) from backtick_job where name = 'myapp.mail.send' group by queue"))
@@ -13970,6 +14152,9 @@ def test_the_longer_python_examples_of_the_readme_work_too(db, shop):
 
     status, _, said = shop.python("-c", "import myapp.payments as p; p.checkout('4000')")
     assert (status, "SealError" in said) == (1, True)
+
+    assert shop.python("-c", "import myapp.till as t; t.checkout()") == (0, "", "")
+    assert db.execute("select queue from backtick_job where name = 'billing.jobs.close'").fetchall() == [("billing",)]
 
 
 def test_the_sql_examples_of_the_readme_work(db):

@@ -30,7 +30,10 @@ declare
         ['bt_put_job',            'owner',  'producer'],
         ['bt_put_jobs',           'owner',  'producer'],
 
+        ['bt_home',               'owner',  'producer runner admin'],
+
         ['bt_register_runner',    'owner',  'runner'],
+        ['bt_declare_workers',    'owner',  'runner'],
         ['bt_attach',             'owner',  'runner'],
         ['bt_heartbeat',          'owner',  'runner'],
         ['bt_sleep',              'owner',  'runner'],

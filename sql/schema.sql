@@ -252,6 +252,22 @@ comment on column backtick_runner.heartbeat_at is 'Its last sign of life.';
 comment on column backtick_runner.unlocked_at is 'When its session lock was first found free; null: it holds it.';
 comment on column backtick_runner.asleep_until is 'It sleeps, and will look by itself then: a job due sooner must wake it. null: it is awake.';
 
+-- ---- backtick_worker: where the jobs of a worker belong --------------------------
+
+create table if not exists backtick_worker (
+    name        text        not null,
+    queue       text        not null,
+    priority    smallint,
+    declared_at timestamptz not null,
+    constraint backtick_worker_name primary key (name),
+    constraint backtick_worker_priority_is_0_to_9 check (priority between 0 and 9)
+);
+comment on table backtick_worker is 'What the code of runners says of its workers, for who schedules by a bare name: see bt_home.';
+comment on column backtick_worker.name is 'The worker.';
+comment on column backtick_worker.queue is 'The queue that its code declares; default if it declares none.';
+comment on column backtick_worker.priority is 'The priority that its code declares; null: none.';
+comment on column backtick_worker.declared_at is 'When a runner last said so, about.';
+
 -- ---- backtick_uptime: since when session locks can be trusted ------------------
 --
 -- Unlogged on purpose: a crash of the server, and the promotion of a standby, empty it, and so tell
