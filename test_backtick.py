@@ -11120,12 +11120,14 @@ def test_the_version_before_and_this_one_work_side_by_side_while_the_database_is
 
     ids = [produce(n) for n in range(20)]
     backtick.install()
+    reasons = [why(db, id_).reason for id_ in (held.id, failing.id, ended.id, asked_.id)]
     ids += [produce(n) for n in range(20)]
     with backtick.start(queues="other"):  # this version's, on the same database
         ids += [produce(n) for n in range(20)]
     again = before("backtick.py", "jobs", "--drain")
 
     assert again.wait(PATIENCE_S) == 0
+    assert reasons == ["running", "retry", "done", "stopping"]
     wait_until(lambda: all(job_of(db, id_).state == "done" for id_ in ids), "all jobs of the version before")
     assert (complete(db, held), job_of(db, ended.id).state, job_of(db, failing.id).tries) == ([held.id], "done", 1)
     assert asked(db, mine) == [asked_.id]
