@@ -10,7 +10,7 @@
 -- p_name       the worker to call, as runners know it: myjobs.log_sum
 -- p_args       text, json or jsonb: an array of positional arguments, [3, 4]; an object of keyword
 --              arguments, {"a": 3, "b": 4}; or both at once, the positional ones under "*": {"*": [3], "b": 4}
--- p_queue      the queue; null: the one that a runner's code declares for the worker (bt_home), else default
+-- p_queue      the queue; null: the one that a runner's code declares for the worker, else default
 -- p_run_at     when the job is due; null: at once
 -- p_priority   0 (first) to 9; null: likewise, else 5
 -- p_max_tries  tries after which the job is exceeded; null: what the worker's runner says
@@ -74,7 +74,8 @@ begin
     if p_queue is null or p_priority is null then
         select coalesce(p_queue, home.queue, 'default'), coalesce(p_priority, home.priority, 5)
         into p_queue, p_priority
-        from bt_home(p_name) as home;
+        from (select) as one
+        left join backtick_worker as home on home.name = p_name;
     end if;
     perform bt_check_job(p_name, v_args, p_queue, p_run_at, p_priority, p_max_tries);
 

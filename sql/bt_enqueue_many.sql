@@ -62,7 +62,8 @@ begin
     if p_queue is null or p_priority is null then
         select coalesce(p_queue, home.queue, 'default'), coalesce(p_priority, home.priority, 5)
         into p_queue, p_priority
-        from bt_home(p_name) as home;
+        from (select) as one
+        left join backtick_worker as home on home.name = p_name;
     end if;
     perform bt_check_job(p_name, '[]', p_queue, p_run_at, p_priority, p_max_tries);
 

@@ -121,7 +121,8 @@ begin
     if p_queue is null or p_priority is null then
         select coalesce(p_queue, home.queue, 'default'), coalesce(p_priority, home.priority, 5)
         into p_queue, p_priority
-        from bt_home(p_worker) as home;
+        from (select) as one
+        left join backtick_worker as home on home.name = p_worker;
     end if;
     perform bt_check_job(p_worker, v_args, p_queue, null, p_priority, p_max_tries);
     if p_name is null or char_length(p_name) not between 1 and 200 then
