@@ -181,6 +181,7 @@ __all__ = [
     "SealError",
     "UnknownWorker",
     "UnsupportedArgument",
+    "Why",
     "WrongVersion",
     "acancel",
     "aschedule",
@@ -206,7 +207,9 @@ __all__ = [
     "start",
     "unregister",
     "unschedule",
+    "why",
     "worker",
+    "worker_named",
 ]
 
 __version__ = "0.1.0"
@@ -1421,30 +1424,56 @@ class Scheduler(Scheduling[P]):
 
     def schedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """Queue a call with these arguments, due at once; returns the job's id."""
-        return int(_query(conn, self._call_one({}, args, kwargs))[0])
+        return int(_query(conn, self._at_home(conn)._call_one({}, args, kwargs))[0])
 
     def schedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
-        return int(_query(conn, self._call_one(_when(when), args, kwargs))[0])
+        return int(_query(conn, self._at_home(conn)._call_one(_when(when), args, kwargs))[0])
 
     def schedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
         """Queue many calls at once, all or none: each a tuple of arguments or a dict of keyword arguments.
 
         Returns the jobs' ids, in that order.
         """
-        return [int(id_) for id_ in _query(conn, self._call_many(calls))]
+        return [int(id_) for id_ in _query(conn, self._at_home(conn)._call_many(calls))]
 
     async def aschedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """schedule() for asyncio."""
-        return int((await _aquery(conn, self._call_one({}, args, kwargs)))[0])
+        return int((await _aquery(conn, (await self._aat_home(conn))._call_one({}, args, kwargs)))[0])
 
     async def aschedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """schedule_at() for asyncio."""
-        return int((await _aquery(conn, self._call_one(_when(when), args, kwargs)))[0])
+        return int((await _aquery(conn, (await self._aat_home(conn))._call_one(_when(when), args, kwargs)))[0])
 
     async def aschedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
         """schedule_many() for asyncio."""
-        return [int(id_) for id_ in await _aquery(conn, self._call_many(calls))]
+        return [int(id_) for id_ in await _aquery(conn, (await self._aat_home(conn))._call_many(calls))]
+
+    def _at_home(self, conn: Any) -> Scheduler[P]:
+        """The same; for a worker that is not imported here, with what must be known of where runners declare it."""
+        return self._moved(_query(conn, ("bt_home", {"p_name": self.name}))) if self._is_to_ask() else self
+
+    async def _aat_home(self, conn: Any) -> Scheduler[P]:
+        return self._moved(await _aquery(conn, ("bt_home", {"p_name": self.name}))) if self._is_to_ask() else self
+
+    def _is_to_ask(self) -> bool:
+        """Once for each name, to warn; and each time if jobs are sealed, which is for a queue. Else SQL looks it up."""
+        is_bare = self.worker is None and self.queue is None
+        return is_bare and (self.name not in _connections.told_of or self._is_sealed())
+
+    def _is_sealed(self) -> bool:
+        return _keyring(_connections.settings()).demands(self.worker)
+
+    def _moved(self, home: Sequence[str | None]) -> Scheduler[P]:
+        if home[0] is None and self.name not in _connections.told_of:
+            log.warning(
+                "no runner has declared the worker %s, which this process has not imported: its jobs go to the queue "
+                "default until one does; worker_named(%r, queue=…) names another",
+                self.name,
+                self.name,
+            )
+        _connections.told_of.add(self.name)
+        return dataclasses.replace(self, queue=home[0] or "default") if self._is_sealed() else self
 
     def _call_one(
         self, when: dict[str, str], args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -1487,9 +1516,10 @@ class Scheduler(Scheduling[P]):
         return _seal(keyring, "args", self.queue or "default", self.name, encoded)
 
     def sql_options(self) -> dict[str, Any]:
-        """Those options that are set, as parameters of bt_ functions."""
+        """The options that are set, as parameters of bt_ functions."""
         options = {"p_queue": self.queue, "p_priority": self.priority, "p_max_tries": self.max_tries}
-        return {name: value for name, value in options.items() if value is not None}
+        given = {name: value for name, value in options.items() if value is not None}
+        return given if self.worker else {"p_queue": None, "p_priority": None} | given  # null: as runners declare it
 
 
 def _when(when: _When) -> dict[str, str]:
@@ -1512,6 +1542,17 @@ def _scheduler(worker: str | Callable[..., Any]) -> Scheduler[...]:
         return Scheduler(worker)
     entry = _find_worker(worker)
     return Scheduler(entry.name, entry, entry.queue, entry.priority)
+
+
+def worker_named(
+    name: str, *, queue: str | None = None, priority: int | None = None, max_tries: int | None = None
+) -> Scheduler[...]:
+    """A worker by its name, imported here or not: worker_named("billing.close", queue="billing").schedule(3).
+
+    Without `queue` its jobs go where its code says; if it is not imported here, where runners have declared it, or else
+    to default, with a warning. Raises ValueError.
+    """
+    return _scheduler(name).options(queue=queue, priority=priority, max_tries=max_tries)
 
 
 @overload
@@ -1584,6 +1625,11 @@ class Schedule:
     function: str
     parameters: dict[str, Any]
 
+    def at_home(self, conn: Any) -> Schedule:
+        """The same; of a worker that is not imported here in the queue that runners have declared for it."""
+        scheduler = self.scheduler._at_home(conn)
+        return dataclasses.replace(self, scheduler=scheduler, parameters=self.parameters | scheduler.sql_options())
+
     def call(self, keyring: _Keyring | None = None) -> tuple[str, dict[str, Any]]:
         """The function and all its parameters. The arguments are sealed only here: a decorator needs no key."""
         (text,) = self.scheduler.seal([self.args], keyring)
@@ -1623,7 +1669,7 @@ def schedule_recurring(
     run out, "queue" has it wait, "allow" runs both). Raises ValueError, and what Scheduler raises.
     Source: sql/bt_schedule.sql decides; this passes it on.
     """
-    _query(conn, _recurring(interval, worker, args, name, **options).call())
+    _query(conn, _recurring(interval, worker, args, name, **options).at_home(conn).call())
 
 
 def schedule_cron(
@@ -1640,7 +1686,7 @@ def schedule_cron(
     Options as of schedule_recurring. Raises ValueError for a spec outside the grammar, an unknown zone,
     or a spec that never fires. Source: sql/CRON.md has the rules.
     """
-    _query(conn, _cron(spec, worker, args, tz, name, **options).call())
+    _query(conn, _cron(spec, worker, args, tz, name, **options).at_home(conn).call())
 
 
 def unschedule(name: str, *, conn: Any = None) -> bool:
@@ -1749,15 +1795,36 @@ def resume(queue: str, *, conn: Any = None) -> bool:
     return bool(_query(conn, ("bt_resume", {"p_queue": queue}))[0])
 
 
+class Why(NamedTuple):
+    """Why a job does not run, or what became of it; as text it is the sentence."""
+
+    reason: str
+    sentence: str
+    facts: dict[str, Any]
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def why(job: int, *, conn: Any = None) -> Why:
+    """Why a job does not run, or what became of it: print(why(17)). Source: sql/bt_why.sql lists the reasons."""
+    ((reason, sentence, facts),) = _rows(conn, ("bt_why", {"p_id": job}))
+    return Why(reason, sentence, facts if isinstance(facts, dict) else json.loads(facts))
+
+
 def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     """Call a bt_ function on the caller's connection or one of ours; returns its one column."""
+    return [row[0] for row in _rows(conn, call)]
+
+
+def _rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     function, parameters = call
     if conn is None:
         read_only = contextlib.suppress(psycopg.errors.ReadOnlySqlTransaction)  # then nothing was done: ask once more
         with read_only, _connections.connection() as database, _refusals():
-            return [row[0] for row in database.run(function, **parameters)]
+            return database.run(function, **parameters)
         with _connections.connection() as database, _refusals():
-            return [row[0] for row in database.run(function, **parameters)]
+            return database.run(function, **parameters)
     if isinstance(conn, psycopg.AsyncConnection):
         raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
     if not callable(getattr(conn, "cursor", None)):  # what it is may hold a password
@@ -1772,7 +1839,8 @@ def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
         ) as cursor,
     ):
         cursor.execute(text.encode() if ours else text, list(parameters.values()))
-        return [_first_column(row) for row in cursor.fetchall()]
+        # As other drivers give them: psycopg2 has tuples, and dicts with a cursor factory of its own.
+        return [tuple(row.values()) if isinstance(row, Mapping) else row for row in cursor.fetchall()]
 
 
 async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
@@ -1795,11 +1863,6 @@ def _refusals() -> Iterator[None]:
         yield
     except psycopg.errors.InvalidParameterValue as error:
         raise ValueError(f"{error.diag.message_primary}. {error.diag.message_hint or ''}".rstrip(". ")) from None
-
-
-def _first_column(row: Any) -> Any:
-    """Of a row as other drivers give it: psycopg2 has tuples, and dicts with a cursor factory of its own."""
-    return next(iter(row.values())) if isinstance(row, Mapping) else row[0]
 
 
 # ---- Cron: specs are checked where they are written ------------------------------------
@@ -2453,6 +2516,7 @@ _CASTS = {
     "p_interval_ms": "::bigint",
     "p_max_tries": "::int",
     "p_names": "::text[]",
+    "p_priorities": "::int[]",
     "p_priority": "::int",
     "p_queues": "::text[]",
     "p_workers": "::text[]",
@@ -2570,6 +2634,7 @@ class _Connections:
     def _reset(self, config: Config | None = None) -> None:
         self.config = config
         self.is_told = False  # in which database jobs are queued: a runner's start says so
+        self.told_of: set[str] = set()  # workers not imported here, whose queue was asked for
         self.inherited = getattr(self, "idle", None)  # kept, lest the child closes them for the parent
         self.idle: list[_Database] = []  # guarded by self.lock
         self.lock = threading.Lock()
@@ -5018,6 +5083,7 @@ class _Keeper:
     REMOVE_S = 60.0  # how often it removes old jobs
     DECLARE_S = 600.0  # how often it says which schedules its code wants
     PAUSED_S = 10.0  # how often it asks which queues are paused
+    ORPHANS_S = 10.0  # how often it asks for jobs that nobody can run; one runner of all is told of them
 
     def __init__(self, poller: _Poller) -> None:
         self.poller = poller
@@ -5028,11 +5094,12 @@ class _Keeper:
         self.attached: int | None = None  # the runner whose lock this connection holds
         self.looked_at = time.monotonic()  # when it looked last
         self.look, self.fire, self.heartbeat, self.judge = (_Due() for _ in range(4))
-        self.remove, self.declare, self.pauses = (_Due() for _ in range(3))
+        self.remove, self.declare, self.pauses, self.orphans = (_Due() for _ in range(4))
         self.remove.again_in(random.uniform(0, self.REMOVE_S))
         self.unstored: list[Schedule] = []  # schedules that somebody had locked
         self.told: set[str] = set()  # schedules without a worker that were logged
         self.paused: set[str] = set()  # queues of which that was logged
+        self.declared: tuple[int, list[str]] | None = None  # the runner and its workers, as the database knows them
         try:
             self._store_schedules()
             self._look()
@@ -5098,10 +5165,14 @@ class _Keeper:
             self._remove_old(self.database)
         if self.unstored:
             self._store_next(self.database)
+        if self.declare.has_come() or self.declared != (runner, list(_by_name)):
+            self._declare_workers(self.database, runner)
         if self.declare.has_come():
             self._declare(self.database)
         if self.pauses.has_come():
             self._tell_of_pauses(self.database)
+        if self.orphans.has_come():
+            self._tell_of_orphans(self.database)
         self.looked_at = time.monotonic()
         return None
 
@@ -5173,6 +5244,31 @@ class _Keeper:
             return False
         return True
 
+    def _declare_workers(self, database: _Database, runner: int) -> None:
+        entries = list(_by_name.values())
+        names = [entry.name for entry in entries]
+        database.run(
+            "bt_declare_workers",
+            p_runner=runner,
+            p_names=names,
+            p_queues=[entry.queue for entry in entries],
+            p_priorities=[entry.priority for entry in entries],
+            p_max_undeclared_ms=self.config.max_undeclared_ms,
+        )
+        if not self.declared:
+            self._warn_of_unserved(entries)
+        self.declared = runner, names
+
+    def _warn_of_unserved(self, entries: Sequence[Worker]) -> None:
+        queues = self.session.queues
+        away = [f"{entry.name} ({entry.queue})" for entry in entries if entry.queue and entry.queue not in queues]
+        if away:
+            log.warning(
+                "this runner does not serve the queues of %d of its workers, so their jobs are left to others: %s",
+                len(away),
+                ", ".join(away[:5]) + ", …" * (len(away) > 5),
+            )
+
     def _declare(self, database: _Database) -> None:
         for name, worker_, is_off in database.run(
             "bt_declare",
@@ -5206,6 +5302,11 @@ class _Keeper:
             log.warning("queue %s is paused no longer", queue)
         self.paused = set(paused)
         self.pauses.again_in(self.PAUSED_S)
+
+    def _tell_of_orphans(self, database: _Database) -> None:
+        self.orphans.again_in(self.ORPHANS_S)
+        for queue, worker_, jobs, sentence in database.run("bt_tell_orphans"):
+            log.warning("%s", sentence, extra={"queue": queue, "worker": worker_, "jobs": jobs})
 
     def _remove_old(self, database: _Database) -> None:
         limit = 1_000

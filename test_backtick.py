@@ -13,6 +13,7 @@ Sections, each under a line "# ---- name"; tools that only one of them uses stan
     Waking up
     Every invariant after every random step
     When a due job is seen
+    Why a job does not run
     Arguments
     Workers and scheduling from Python
     Configuration
@@ -713,11 +714,9 @@ BAD_JOBS = {
     "null args": ({"p_args": None}, "22004", "p_args"),
     "a number as args": ({"p_args": "3"}, "22023", "number: 3"),
     "args that are no JSON": ({"p_args": "{3"}, "22023", "{3"),
-    "a null queue": ({"p_queue": None}, "22004", "p_queue"),
     "an empty queue": ({"p_queue": ""}, "22023", '""'),
     "a priority of 10": ({"p_priority": 10}, "22023", "10"),
     "a priority of -1": ({"p_priority": -1}, "22023", "-1"),
-    "a null priority": ({"p_priority": None}, "22004", "p_priority"),
     "an infinite run_at": ({"p_run_at": "infinity"}, "22023", "infinity"),
     "a run_at before Christ": ({"p_run_at": "-infinity"}, "22023", "-infinity"),
     "max_tries of 0": ({"p_max_tries": 0}, "22023", "0"),
@@ -2667,6 +2666,687 @@ def test_no_statement_of_a_claim_a_report_or_a_sign_of_life_has_a_plan_to_choose
     assert {what: n for what, n in read.items() if n > (9000 if what == "claim of the rest" else 1500)} == {}, read
 
 
+# ---- Why a job does not run ----------------------------------------------------------------------
+
+
+def why(db, id_):
+    """What bt_why says of a job: reason, sentence and facts."""
+    with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
+        return cursor.execute("select * from bt_why(%s)", [id_]).fetchone()
+
+
+def with_text(error, text):
+    """How a failure is told to who may read errors, and, with make test ROLES=1, to a producer."""
+    return error if AS_ROLES else f"{error}: {text}"
+
+
+def in_minutes(db, minutes):
+    """A time by the database's clock."""
+    return db.execute("select bt_now() + %s * interval '1 min'", [minutes]).fetchone()[0]
+
+
+@pytest.mark.parametrize(
+    "seconds, words",
+    [
+        (-5, "less than 1 s"),
+        (0.9, "less than 1 s"),
+        (1, "1 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (200, "3 min 20 s"),
+        (3600, "1 h"),
+        (7500, "2 h 5 min"),
+        (86_400, "1 d"),
+        (100_000_000, "1157 d 9 h"),
+    ],
+)
+def test_an_age_is_told_by_its_two_largest_units(db, seconds, words):
+    assert db.execute("select bt_age(%s * interval '1 s')", [seconds]).fetchone() == (words,)
+
+
+def edits_between(one, other):
+    """By the book: a letter is changed, put in, left out, or swapped with the next."""
+    rows = [list(range(len(other) + 1))]
+    for i, letter in enumerate(one, 1):
+        rows.append([i])
+        for j, another in enumerate(other, 1):
+            ways = [rows[i - 1][j] + 1, rows[i][j - 1] + 1, rows[i - 1][j - 1] + (letter != another)]
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == another:
+                ways.append(rows[i - 2][j - 2] + 1)
+            rows[i].append(min(ways))
+    return rows[-1][-1]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(one=st.text("abc", max_size=8), other=st.text("abc", max_size=8), most=st.integers(0, 4))
+def test_edits_are_counted_by_the_book_up_to_a_bound(db, one, other, most):
+    edits = edits_between(one, other)
+
+    assert db.execute("select bt_edits(%s, %s, %s)", [one, other, most]).fetchone() == (
+        edits if edits <= most else None,
+    )
+
+
+@pytest.mark.parametrize(
+    "name, nearest",
+    [
+        ("mial", "mail"),
+        ("Mail", "mail"),
+        ("default ", "default"),
+        ("shop.mail.sned", "shop.mail.send"),
+        ("shop.mails.send", "shop.mail.send"),
+        ("__main__.close", "billing.close"),
+        ("x", None),
+        ("q", None),
+        ("something.else", None),
+    ],
+)
+def test_the_nearest_name_is_what_somebody_most_likely_meant(db, name, nearest):
+    known = ["m", "mail", "default", "shop.mail.send", "shop.mail.seed", "billing.close"]
+
+    assert db.execute("select bt_nearest(%s, %s)", [name, known]).fetchone() == (nearest,)
+
+
+def test_of_a_job_that_is_not_there_why_says_whether_its_id_was_ever_given(db, connect):
+    other = connect()
+
+    with other.transaction():
+        uncommitted = enqueue(other)
+        told = why(db, uncommitted)
+        never = why(db, uncommitted + 1)
+
+    assert (told.reason, told.facts) == ("unknown", {"id": uncommitted, "is_given": True})
+    assert told.sentence == (
+        f"Job {uncommitted} is not there: its transaction has not committed or was rolled back, or it has ended and "
+        "was removed."
+    )
+    assert (never.reason, never.facts["is_given"]) == ("unknown", False)
+    assert never.sentence == f"Job {uncommitted + 1} does not exist: no job has been given that id."
+    assert why(db, uncommitted).reason == "no_runner"
+    with pytest.raises(errors.NullValueNotAllowed):
+        why(db, None)
+
+
+def test_why_says_when_a_job_is_due(db):
+    id_ = enqueue(db, p_run_at=in_minutes(db, 60.5))
+
+    told = why(db, id_)
+
+    assert told.reason == "scheduled"
+    assert re.fullmatch(rf"Job {id_} is due at 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d+ \(in 1 h\)\.", told.sentence)
+    assert (told.facts["state"], told.facts["queue"], told.facts["worker"]) == ("queued", "default", "log_sum")
+    assert dt.datetime.fromisoformat(told.facts["run_at"]) == job_of(db, id_).run_at
+    db.execute("update backtick_queue set expires_at = bt_now() + interval '1 min'")
+    assert why(db, id_).sentence.endswith("(in 1 h), and expires before.")
+
+
+def test_why_says_how_often_a_job_failed_and_when_it_is_tried_again(db):
+    runner, id_ = register(db, names=NAMES), enqueue(db)
+    for _ in range(2):
+        db.execute("update backtick_queue set run_at = bt_now() - interval '1 min'")
+        fail(db, claim(db, runner)[0], '{"class": "ValueError", "message": "no\\nway"}')
+
+    told = why(db, id_)
+
+    assert (told.reason, told.facts["tries"], told.facts["error_class"]) == ("retry", 2, "ValueError")
+    failure = with_text("ValueError", "no way")
+    assert f"Job {id_} has failed twice, with {failure}, and is due at 20" in told.sentence
+    db.execute("update backtick_queue set crashes = 1")
+    assert f"with {failure} and lost its runner once, and is due at" in why(db, id_).sentence
+
+
+def test_why_says_that_a_worker_put_its_job_off(db):
+    id_ = enqueue(db, p_run_at=in_minutes(db, 5))
+    db.execute(
+        """update backtick_queue set snoozes = 3, tries = 1, attempts = '[{"how": "failed"}, {"how": "snoozed"}]'"""
+    )
+
+    told = why(db, id_)
+
+    assert (told.reason, told.facts["snoozes"]) == ("snoozed", 3)
+    assert f"Job {id_} was put off by its worker, 3 times so far, and is due at 20" in told.sentence
+
+
+def test_why_says_who_holds_a_job_and_that_it_runs_once_it_has_told_of_its_progress(db):
+    runner, id_ = register(db, names=NAMES), enqueue(db)
+    claim(db, runner)
+
+    told = why(db, id_)
+    db.execute("insert into backtick_progress (job, share, noted_at) values (%s, 0.4, bt_now())", [id_])
+    begun = why(db, id_)
+
+    assert (told.reason, told.facts["state"], told.facts["runner"]) == ("running", "running", runner)
+    assert (told.facts["host"], told.facts["pid"], told.facts["tries"]) == ("h", 1, 1)
+    assert f"Job {id_} is held by runner {runner} on h:1 since 20" in told.sentence
+    assert told.sentence.endswith("(less than 1 s ago): it runs there, or is about to.")
+    assert begun.reason == "running"
+    assert f"Job {id_} runs on runner {runner} on h:1 since 20" in begun.sentence
+    assert begun.sentence.endswith("(less than 1 s ago), and is 40 % done.")
+
+
+def test_why_says_that_the_runner_of_a_job_is_dead_and_who_will_notice(db):
+    runner, id_ = register(db, names=NAMES, lease_ms=1000), enqueue(db)
+    claim(db, runner)
+    move_clock(db, "1 min")
+
+    alone = why(db, id_)
+    register(db, names=NAMES)
+    told = why(db, id_)
+
+    assert alone.reason == told.reason == "lost"
+    assert alone.sentence == (
+        f"Job {id_} is held by runner {runner} on h:1, which is dead; it is free again when the next runner starts, for "
+        "none lives now."
+    )
+    assert told.sentence.endswith("which is dead; it is free again within about a second.")
+
+
+def test_why_says_that_a_job_was_canceled_while_it_ran(db):
+    runner, id_ = register(db, names=NAMES), enqueue(db)
+    (job,) = claim(db, runner)
+    call(db, "bt_cancel", p_id=id_)
+
+    running = why(db, id_)
+    call(db, "bt_release", p_claim=job.claim, p_ids=[id_])
+    released = why(db, id_)
+    call(db, "bt_revive")
+    ended = why(db, id_)
+
+    assert (running.reason, released.reason, ended.reason) == ("stopping", "stopping", "canceled")
+    assert f"while runner {runner} on h:1 held it, which stops it soon." in running.sentence
+    assert released.sentence.endswith("while it ran, and ends as canceled soon.")
+    assert ended.sentence.endswith("as canceled, because somebody canceled it before it ran.")
+
+
+def test_why_says_that_a_job_has_expired_and_how_it_ended(db):
+    register(db, names=NAMES)
+    id_ = enqueue(db)
+    db.execute("update backtick_queue set expires_at = bt_now() - interval '1 s'")
+
+    told = why(db, id_)
+    with db.transaction():
+        expired = """array['{"class": "Expired", "message": "too late"}']::jsonb[]"""
+        db.execute(f"select bt_end(array[{id_}]::bigint[], 'canceled', 0, null, null, {expired})")
+    ended = why(db, id_)
+
+    assert told.reason == ended.reason == "expired"
+    assert f"Job {id_} had to begin by 20" in told.sentence
+    assert ended.sentence.endswith("as canceled, because it had not begun in time.")
+    assert (told.facts["state"], ended.facts["state"]) == ("queued", "canceled")
+
+
+def test_why_says_for_which_job_a_job_waits_and_why_that_one_has_not_ended(db):
+    register(db, names=NAMES)
+    first = enqueue(db, p_run_at=in_minutes(db, 5.5))
+    second, third = enqueue(db), enqueue(db)
+    for job, previous in ((second, first), (third, second)):
+        db.execute("update backtick_queue set after_job = %s where id = %s", [previous, job])
+
+    told = why(db, second)
+
+    assert (told.reason, told.facts["after_job"], told.facts["after_reason"]) == ("waiting", first, "scheduled")
+    assert re.search(rf"Job {second} waits for job {first}, which is due at .* \(in 5 min 2\d s\)\.", told.sentence)
+    assert why(db, third).sentence == f"Job {third} waits for job {second}, which waits for job {first}."
+    call(db, "bt_cancel", p_id=first)
+    assert why(db, second).reason == "next"
+
+
+def test_why_says_since_when_and_by_whom_a_queue_is_paused(db):
+    register(db, names=NAMES)
+    id_ = enqueue(db)
+    call(db, "bt_pause", p_queue="default")
+    ((role,),) = db.execute("select paused_by from backtick_setting").fetchall()
+
+    told = why(db, id_)
+    call(db, "bt_resume", p_queue="default")
+
+    assert (told.reason, told.facts["paused_by"]) == ("paused", role)
+    assert role == ("backtick_admin" if AS_ROLES else "postgres")
+    assert f"Job {id_} is due, but its queue default is paused since 20" in told.sentence
+    assert told.sentence.endswith(f" by {role}.")
+    assert why(db, id_).reason == "next"
+    assert db.execute("select paused_by from backtick_setting").fetchall() == [(None,)]
+
+
+def test_why_says_that_nobody_serves_a_queue_or_knows_a_worker_and_what_may_be_meant(db):
+    lost, stray, typo = enqueue(db), enqueue(db, p_queue="mial"), enqueue(db, "log_smu")
+
+    assert why(db, lost).sentence == f"Job {lost} is due, but no runner lives."
+    register(db, names=NAMES, queues=["default", "mail"])
+    told = why(db, stray)
+    assert (told.reason, told.facts["nearest"]) == ("no_queue", "mail")
+    assert (
+        told.sentence
+        == f"Job {stray} is due, but no living runner serves its queue mial; the nearest one served is mail."
+    )
+    told = why(db, typo)
+    assert (told.reason, told.facts["nearest"]) == ("no_worker", "log_sum")
+    assert told.sentence == (
+        f"Job {typo} is due, but no living runner that serves its queue default knows its worker log_smu; the nearest one "
+        "known is log_sum."
+    )
+    register(db, names=["log_smu"], queues=["other"])
+    assert why(db, typo).sentence.endswith("knows its worker log_smu; 1 that does not serve it does.")
+    register(db, names=["log_smu"])
+    assert why(db, typo).reason == "behind"
+
+
+def test_a_runner_that_is_dead_serves_no_queue_though_nobody_has_noticed_yet(db):
+    register(db, names=NAMES, lease_ms=1000)
+    id_ = enqueue(db)
+    assert why(db, id_).reason == "next"
+
+    move_clock(db, "2 s")
+
+    assert why(db, id_).reason == "no_runner"
+
+
+def test_why_says_that_a_row_is_locked(db, connect):
+    register(db, names=NAMES)
+    id_, stranger = enqueue(db), connect()
+
+    with stranger.transaction():
+        stranger.execute("select from backtick_queue for update")
+        told = why(db, id_)
+
+    assert told.reason == "locked"
+    assert told.sentence == (
+        f"Job {id_} is due, but a transaction that has not ended has locked its row, to cancel it, say."
+    )
+    assert why(db, id_).reason == "next"
+
+
+def test_why_counts_the_jobs_before_a_job_and_how_many_of_them_run(db):
+    runner = register(db, names=NAMES)
+    first, second = enqueue(db), enqueue(db)
+    enqueue(db, "stranger", p_priority=0), enqueue(db, p_run_at=in_minutes(db, 5)), enqueue(db, p_priority=9)
+    waits = enqueue(db, p_priority=0)
+    db.execute("update backtick_queue set after_job = %s where id = %s", [second, waits])
+    last = enqueue(db)
+
+    told = why(db, last)
+    assert (told.reason, told.facts["before"], told.facts["running"]) == ("behind", 2, 0)
+    assert told.sentence == f"Job {last} is due, but 2 jobs are before it in its queue, of which none runs."
+    claim(db, runner)
+    assert why(db, second).sentence == f"Job {second} is due, but 1 job is before it in its queue, of which 1 runs."
+    assert why(db, last).facts["running"] == 1
+    complete(db, claim(db, runner)[0])
+    db.execute("delete from backtick_queue where id = %s", [waits])
+    assert (why(db, last).facts["before"], why(db, first).reason) == (1, "running")
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 1500, p_priority=4)
+    assert why(db, last).sentence == (
+        f"Job {last} is due, but more than 1000 jobs are before it in its queue, of which 0 or more run."
+    )
+
+
+def test_why_says_that_a_job_is_next_and_whether_a_runner_is_idle(db):
+    runner, id_ = register(db, names=NAMES), enqueue(db)
+
+    busy = why(db, id_)
+    call(db, "bt_sleep", p_runner=runner, p_poll_ms=60_000)
+    idle = why(db, id_)
+
+    assert busy.reason == idle.reason == "next"
+    assert busy.sentence == f"Job {id_} is due and next in its queue: it begins as soon as a runner has a slot for it."
+    assert idle.sentence == (
+        f"Job {id_} is due and next in its queue: a runner for it is idle, so it should begin within a second."
+    )
+    assert (busy.facts["asleep"], idle.facts["asleep"]) == (0, 1)
+
+
+ENDS = {
+    "done": ("done", "[]", "because its worker returned."),
+    "done at the third try": ("done", "[2]", "because its worker returned, on try 3."),
+    "exceeded": ("exceeded", "[9]", f"because try 3, its last, failed with {with_text('ValueError', 'try 3')}."),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_why_says_how_and_when_a_job_ended_on_a_real_runner(db, clean_registry, runner, how):
+    state, args, because = ENDS[how]
+
+    @backtick.worker(name="a", max_tries=3)
+    def flaky(failures=0):
+        if backtick.current_job().tries <= failures:
+            raise ValueError(f"try {backtick.current_job().tries}")
+
+    id_ = enqueue(db, "a", args)
+    runner(retry_ms=0)
+    wait_until(lambda: job_of(db, id_).state == state, "the end")
+
+    told = why(db, id_)
+
+    assert told.reason == told.facts["state"] == state
+    assert f"Job {id_} ended at 20" in told.sentence
+    assert told.sentence.endswith(f" ago) as {state}, {because}")
+
+
+def test_python_asks_why_on_its_own_connection_or_on_yours(db, connect):
+    id_ = enqueue(db)
+    psycopg2 = pytest.importorskip("psycopg2")
+    extras = importlib.import_module("psycopg2.extras")
+    with (
+        contextlib.closing(psycopg2.connect(db.info.dsn + " password=x")) as two,
+        contextlib.closing(psycopg2.connect(db.info.dsn, cursor_factory=extras.RealDictCursor)) as by_name,
+    ):
+        told = [backtick.why(id_, conn=conn) for conn in (None, connect(), two, by_name)]
+
+    assert {str(one) for one in told} == {f"Job {id_} is due, but no runner lives."}
+    assert {one.reason for one in told} == {"no_runner"}
+    assert [one.facts["id"] for one in told] == [id_] * 4
+
+
+def test_why_says_that_a_jobs_runners_died_or_that_somebody_canceled_it(db):
+    runner, dead, queued, held = register(db, names=NAMES), enqueue(db), enqueue(db, p_priority=9), enqueue(db)
+    _, job = claim(db, runner, 2)
+    db.execute("update backtick_queue set crashes = 2 where id = %s", [dead])
+    call(db, "bt_cancel", p_id=queued), call(db, "bt_cancel_held", p_claim=job.claim, p_ids=[held])
+    db.execute("delete from backtick_runner")
+    call(db, "bt_revive")
+
+    assert why(db, dead).sentence.endswith("as exceeded, because its runner died, 3 times in all.")
+    assert why(db, queued).sentence.endswith("as canceled, because somebody canceled it before it ran.")
+    assert why(db, held).sentence.endswith("as canceled, because somebody canceled it while it ran.")
+    assert {why(db, id_).reason for id_ in (queued, held)} == {"canceled"}
+
+
+def test_why_reads_no_table_from_end_to_end_among_a_hundred_thousand_jobs(db):
+    runner = register(db, names=NAMES)
+    db.execute(
+        "insert into backtick_queue (name, run_at) select 'a', bt_now() - interval '1 min' from generate_series(1, 100000)"
+    )
+    db.execute("analyze backtick_queue")
+    ended = enqueue(db, p_priority=0)
+    complete(db, claim(db, runner)[0])
+    before = scans(db)
+
+    told = [why(db, id_).reason for id_ in (1, 1000, 100_000, ended, 10**9)]
+
+    assert told == ["next", "behind", "behind", "done", "unknown"]
+    after = scans(db)
+    assert {table: after[table][0] - before[table][0] for table in after} == {"backtick_done": 0, "backtick_queue": 0}
+    assert sum(after[table][1] - before[table][1] for table in after) < 4000
+
+
+def scans(db):
+    """Of the two large tables: how often they were read from end to end, and how many rows indexes found in them."""
+    db.execute("select pg_stat_force_next_flush()")
+    return {
+        table: tuple(counts)
+        for table, *counts in db.execute(
+            "select relname, seq_scan, idx_tup_fetch from pg_stat_user_tables"
+            " where relname in ('backtick_queue', 'backtick_done')"
+        ).fetchall()
+    }
+
+
+def orphans(db):
+    """What backtick_orphan shows, without the times."""
+    return db.execute("select queue, worker, jobs, why, nearest from backtick_orphan order by 1, 2").fetchall()
+
+
+def tell_orphans(db):
+    """What a runner is told of orphans when it asks after ten seconds: queue, worker and number of jobs of each."""
+    db.execute("update backtick_uptime set orphans_at = null")
+    return [row[:3] for row in call(db, "bt_tell_orphans")]
+
+
+def test_due_jobs_that_no_living_runner_can_run_are_orphans_after_a_minute(db):
+    gone = register(db, names=["gone", "a"], queues=["old"])
+    register(db, names=["shop.send", "b"], queues=["mail", "default"])
+    for name, queue in (
+        ("a", "old"),
+        ("shop.sned", "mail"),
+        ("b", "mial"),
+        ("b", "default"),
+        ("b", "mail"),
+        ("x", "default"),
+    ):
+        enqueue(db, name, p_queue=queue), enqueue(db, name, p_queue=queue, p_priority=9)
+    enqueue(db, "x", p_run_at=in_minutes(db, 90))
+    enqueue(db, "later", p_run_at=in_minutes(db, 90))
+    before = orphans(db)
+
+    move_clock(db, "2 min")
+    db.execute("update backtick_runner set heartbeat_at = bt_now()")
+    after = orphans(db)
+    call(db, "bt_unregister_runner", p_runner=gone)
+
+    assert before == []
+    assert after == [
+        ("default", "x", 2, "worker", None),
+        ("mail", "shop.sned", 2, "worker", "shop.send"),
+        ("mial", "b", 2, "queue", "mail"),
+    ]
+    assert orphans(db) == [*after, ("old", "a", 2, "queue", None)]
+    ((oldest,),) = db.execute("select oldest from backtick_orphan where queue = 'old'").fetchall()
+    assert oldest == job_of(db, 1).run_at
+
+
+def test_an_orphan_is_told_once_when_it_has_been_one_for_a_minute_and_again_when_it_was_gone(db, connect):
+    other, runner = connect(), register(db, names=["a"], lease_ms=3_600_000)
+    call(db, "bt_revive")
+    enqueue(db, "x"), enqueue(db, "x")
+    move_clock(db, "1 h")  # due for long; but perhaps there was a runner until just now
+    db.execute("update backtick_runner set heartbeat_at = bt_now()")
+
+    assert orphans(db) == [("default", "x", 2, "worker", None)]
+    assert tell_orphans(db) == []
+    move_clock(db, "1 h 59 s")
+    assert tell_orphans(db) == []
+    move_clock(db, "1 h 61 s")
+    assert tell_orphans(db) == [("default", "x", 2)]
+    assert tell_orphans(other) == tell_orphans(db) == []
+    db.execute("update backtick_runner set names = '{a,x}' where id = %s", [runner])
+    assert tell_orphans(db) == []
+    db.execute("update backtick_runner set names = '{a}' where id = %s", [runner])
+    assert tell_orphans(db) == []
+    move_clock(db, "1 h 3 min")
+    assert tell_orphans(db) == [("default", "x", 2)]
+
+
+def test_of_many_runners_one_looks_for_orphans_every_ten_seconds(db, connect):
+    stop_clock(db, 0)
+    call(db, "bt_revive")
+    enqueue(db, "x", p_run_at=in_minutes(db, -5))
+    looks = []
+
+    for seconds in (0, 1, 9.9, 10.1, 15, 20.2):
+        stop_clock(db, seconds)
+        db.execute("truncate backtick_told")
+        call(connect(), "bt_tell_orphans")
+        looks.append(db.execute("select count(*) from backtick_told").fetchone()[0])
+
+    assert looks == [1, 0, 0, 1, 0, 1]
+
+
+def test_many_orphans_are_told_a_few_at_a_time(db):
+    call(db, "bt_revive")
+    for n in range(25):
+        enqueue(db, f"w{n:02}", p_run_at=in_minutes(db, -5))
+    tell_orphans(db)
+    move_clock(db, "2 min")
+
+    told = [tell_orphans(db) for _ in range(3)]
+
+    assert [len(some) for some in told] == [20, 5, 0]
+    assert {row[1] for some in told for row in some} == {f"w{n:02}" for n in range(25)}
+
+
+def test_one_of_the_runners_says_that_nobody_can_run_a_job_and_no_restart_says_it_again(
+    db, clean_registry, runner, caplog, monkeypatch
+):
+    monkeypatch.setattr(backtick._Keeper, "LOOK_S", 0.02)
+    monkeypatch.setattr(backtick._Keeper, "ORPHANS_S", 0.02)
+    backtick.register(lambda: None, "shop.mail.send")
+    first = [runner(queues="mail"), runner(queues="mail")]
+    enqueue(db, "shop.mail.sned", p_queue="mail"), enqueue(db, "shop.mail.send", p_queue="mial")
+
+    hurry_clock(db, 60)
+    wait_until(lambda: caplog.text.count("no living runner") == 2, "a warning for each")
+    for one in first:
+        one.stop()
+    again = runner(queues="mail")
+    looked = db.execute("select orphans_at from backtick_uptime").fetchone()
+    wait_until(lambda: db.execute("select orphans_at > %s from backtick_uptime", looked).fetchone()[0], "another look")
+    again.stop()
+
+    said = sorted(r.getMessage().split(", the oldest")[0] for r in caplog.records if "no living" in r.getMessage())
+    assert said == [
+        "no living runner serves the queue mial (the nearest one served is mail), and 1 job of shop.mail.send is due",
+        "no living runner that serves the queue mail knows the worker shop.mail.sned (the nearest one known is "
+        "shop.mail.send), and 1 job of shop.mail.sned is due",
+    ]
+
+
+def test_orphans_among_a_hundred_thousand_jobs_of_five_hundred_workers_are_found_by_index(db):
+    register(db, names=[f"w{n}" for n in range(490)])
+    db.execute(
+        "insert into backtick_queue (name, run_at) select 'w' || n % 500, bt_now() - interval '5 min'"
+        " from generate_series(1, 100000) as n"
+    )
+    db.execute("vacuum analyze backtick_queue")
+    before = scans(db)
+
+    found = orphans(db)
+
+    assert [row[1:3] for row in found] == [(f"w{n}", 200) for n in range(490, 500)]
+    after = scans(db)
+    assert after["backtick_queue"][0] == before["backtick_queue"][0]
+    assert after["backtick_queue"][1] - before["backtick_queue"][1] < 5000
+
+
+class Tables:
+    """What the tables hold, read row by row, for a reader who knows what it means and none of the functions."""
+
+    def __init__(self, db, locked=()):
+        def rows(query):
+            with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
+                return cursor.execute(query).fetchall()
+
+        self.now = rows("select bt_now() as now")[0].now
+        self.queued = {job.id: job for job in rows("select * from backtick_queue")}
+        self.done = {job.id: job for job in rows("select * from backtick_done")}
+        self.holders = {id_: claim for claim in rows("select * from backtick_claim") for id_ in claim.jobs}
+        self.asked = {row.job for row in rows("select job from backtick_cancel")}
+        self.paused = {row.queue for row in rows("select queue from backtick_setting where paused_at is not null")}
+        self.locked = locked  # ids of jobs whose rows somebody has locked
+        self.runners = {
+            runner.id: runner
+            for runner in rows("select * from backtick_runner where unlocked_at is null")
+            if runner.heartbeat_at >= self.now - dt.timedelta(milliseconds=runner.lease_ms)
+        }
+
+    def reason(self, id_):
+        """Why a job does not run, or what became of it."""
+        if id_ in self.done:
+            error = self.done[id_].error or {}
+            return "expired" if error.get("class") == "Expired" else self.done[id_].state
+        if id_ not in self.queued:
+            return "unknown"
+        job = self.queued[id_]
+        if holder := self.holders.get(id_):
+            return "lost" if holder.runner not in self.runners else "stopping" if id_ in self.asked else "running"
+        if id_ in self.asked:
+            return "stopping"
+        if job.expires_at and job.expires_at <= self.now:
+            return "expired"
+        if job.run_at > self.now:
+            last = job.attempts[-1]["how"] if job.attempts else ""
+            return "snoozed" if last == "snoozed" else "retry" if job.tries + job.crashes else "scheduled"
+        return "waiting" if job.after_job in self.queued else self.reason_if_due(job)
+
+    def reason_if_due(self, job):
+        serving = [runner for runner in self.runners.values() if job.queue in runner.queues]
+        if job.queue in self.paused:
+            return "paused"
+        if not serving:
+            return "no_queue" if self.runners else "no_runner"
+        if not any(job.name in runner.names for runner in serving):
+            return "no_worker"
+        return "locked" if job.id in self.locked else "behind" if self.before(job) else "next"
+
+    def before(self, job):
+        """The jobs before it that a living runner can run."""
+        known = {name for runner in self.runners.values() if job.queue in runner.queues for name in runner.names}
+        place = (job.priority, job.run_at, job.id)
+        return {
+            other.id
+            for other in self.queued.values()
+            if other.queue == job.queue
+            and other.run_at <= self.now
+            and (other.priority, other.run_at, other.id) < place
+            and other.name in known
+            and other.after_job not in self.queued
+        }
+
+
+class WhyMachine(QueueMachine):
+    """Asks why of every job, in whatever state the others have brought the queue to, and with something amiss."""
+
+    AMISS = {
+        "nothing": "select",
+        "a pause": "insert into backtick_setting (queue, paused_at) values ('default', bt_now())",
+        "other queues": "update backtick_queue set queue = 'other' where id % 3 = 1"
+        " and not exists (select from backtick_claim where backtick_queue.id = any (jobs))",
+        "other workers": "update backtick_queue set name = 'b' where id % 3 = 1",
+        "an order": "update backtick_queue set after_job = id - 1 where id % 2 = 1",
+        "no time left": "update backtick_queue set expires_at = run_at where id % 2 = 1",
+        "put off": """update backtick_queue set attempts = '[{"how": "snoozed"}]' where id % 2 = 1""",
+        "a runner of others": "update backtick_runner set names = '{b}' where id % 2 = 1",
+        "a dead runner": "update backtick_runner set unlocked_at = bt_now() where id % 2 = 1",
+        "removed": "delete from backtick_done where id % 2 = 1",
+    }
+    seen: set[str] = set()
+
+    @rule(amiss=st.sampled_from(sorted(AMISS)))
+    def ask_why(self, amiss):
+        db = self.db
+        with db.transaction(force_rollback=True):
+            db.execute(self.AMISS[amiss])
+            self.check(db)
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def ask_why_of_locked_ones(self, data):
+        id_ = data.draw(st.sampled_from(sorted(self.model)))
+        stranger = self.db
+        with stranger.transaction():
+            stranger.execute("select from backtick_queue where id = %s for update", [id_])
+            self.check(self.db, {id_})
+
+    def check(self, db, locked=()):
+        tables = Tables(db, locked)
+        told = db.execute(
+            "select why.facts ->> 'id', why.reason, why.sentence, why.facts"
+            " from unnest(%s::bigint[]) as given (id), bt_why(given.id) as why",
+            [[*self.model, 10**9]],
+        ).fetchall()
+        assert len(told) == len(self.model) + 1
+        for id_, reason, sentence, facts in told:
+            assert (reason, sentence.startswith(f"Job {id_} ")) == (tables.reason(int(id_)), True), sentence
+            self.seen.add(reason)
+            if reason in ("behind", "next"):
+                before = tables.before(tables.queued[int(id_)])
+                assert facts["before"] == len(before)
+                assert facts["running"] >= len(before & set(tables.holders))
+            if reason == "running":
+                assert facts["runner"] == tables.holders[int(id_)].runner
+
+
+def test_whatever_state_the_queue_is_in_the_reason_that_is_given_for_each_job_is_true(connect):
+    WhyMachine.clients, WhyMachine.seen = [connect() for _ in range(3)], set()
+
+    run_state_machine_as_test(
+        WhyMachine,
+        settings=settings(
+            max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+
+    assert {"running", "behind", "next", "scheduled", "paused", "no_runner", "waiting"} <= WhyMachine.seen
+
+
 # ---- Arguments --------------------------------------------------------------------------------
 
 ZONES = ["Europe/Paris", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"]
@@ -3827,6 +4507,187 @@ def test_canceling_and_pausing_from_python(db, add):
         *(True, False),
     )
     assert job_of(db, second).state == "canceled"
+
+
+# A worker that this process has not imported: its code lives in the runner alone.
+
+
+@pytest.fixture
+def closing(clean_registry, runner):
+    """A function that starts a runner which knows billing.close as of the queue billing; then this process forgets it."""
+
+    def start(**settings):
+        backtick.register(lambda *args: None, "billing.close", queue="billing", priority=2)
+        one = runner(queues="billing,default", **settings)
+        backtick.unregister("billing.close")
+        return one
+
+    return start
+
+
+def home_of(db, id_):
+    """Where a job is."""
+    job = job_of(db, id_)
+    return job.queue, job.priority
+
+
+def test_a_bare_name_goes_to_the_queue_and_priority_that_a_runner_has_declared_for_it_by_every_way(
+    db, connect, closing, caplog
+):
+    closing().stop()
+    soon = dt.timedelta(hours=1)
+
+    async def by_asyncio():
+        async with await psycopg.AsyncConnection.connect(os.environ["BT_DATABASE_URL"], autocommit=True) as conn:
+            return [
+                await backtick.aschedule("billing.close", 1),
+                await backtick.aschedule("billing.close", 1, conn=conn),
+                await backtick.aschedule_at(soon, "billing.close"),
+                *await backtick.aschedule_many("billing.close", [(1,), (2,)], conn=conn),
+            ]
+
+    ids = [
+        backtick.schedule("billing.close", 1),
+        backtick.schedule("billing.close", 1, conn=connect()),
+        backtick.schedule_at(soon, "billing.close"),
+        *backtick.schedule_many("billing.close", [(1,), (2,)]),
+        *asyncio.run(by_asyncio()),
+        db.execute("select bt_enqueue('billing.close', p_queue => null, p_priority => null)").fetchone()[0],
+        backtick.worker_named("billing.close").schedule(),
+    ]
+    backtick.schedule_recurring(60_000, "billing.close")
+    backtick.schedule_cron("@daily", "billing.close", name="daily")
+
+    assert {home_of(db, id_) for id_ in ids} == {("billing", 2)}
+    assert db.execute("select queue, priority from backtick_schedule").fetchall() == [("billing", 2)] * 2
+    assert "declared" not in caplog.text
+    assert home_of(db, enqueue(db, "billing.close")) == ("default", 5)  # SQL that says nothing means default
+
+
+def test_what_is_said_of_a_bare_name_goes_before_what_a_runner_has_declared(db, closing):
+    closing().stop()
+    named = backtick.worker_named("billing.close", queue="urgent", priority=0, max_tries=3)
+
+    assert home_of(db, named.schedule()) == ("urgent", 0)
+    assert home_of(db, backtick.worker_named("billing.close", queue="urgent").schedule()) == ("urgent", 2)
+    assert job_of(db, named.schedule()).max_tries == 3
+    assert home_of(db, backtick.worker_named("billing.close", priority=7).schedule()) == ("billing", 7)
+    assert home_of(db, backtick.worker_named("billing.close").options(queue="default").schedule()) == ("default", 2)
+    with pytest.raises(ValueError, match="priority is 10"):
+        backtick.worker_named("billing.close", priority=10)
+
+
+def test_a_name_that_nobody_has_declared_goes_to_default_with_a_warning_once(db, closing, caplog):
+    first, second, named = (
+        backtick.schedule("billing.close"),
+        backtick.schedule("billing.close"),
+        backtick.worker_named("billing.cloze", queue="x").schedule(),
+    )
+    warned = [r.getMessage() for r in caplog.records]
+    closing().stop()
+
+    assert warned == [
+        "no runner has declared the worker billing.close, which this process has not imported: its jobs go to the queue "
+        "default until one does; worker_named('billing.close', queue=…) names another"
+    ]
+    assert [home_of(db, id_) for id_ in (first, second, named)] == [("default", 5), ("default", 5), ("x", 5)]
+    assert home_of(db, backtick.schedule("billing.close")) == ("billing", 2)
+
+
+def test_a_sealed_job_of_a_bare_name_is_sealed_for_the_queue_in_which_it_is_run(db, closing, keys):
+    keys(secret_key=SECRET, seal="all")
+    backtick._connections.use(Config.load())
+    ran = []
+    closing().stop()
+
+    ids = [backtick.schedule("billing.close", n) for n in range(3)]
+    backtick.schedule_recurring(60_000, "billing.close", 7)
+    backtick.register(ran.append, "billing.close", queue="billing")
+    with backtick.start(queues="billing", poll_ms=50):
+        wait_until(lambda: len(ran) == 3, "the jobs to open")
+
+    assert {home_of(db, id_) for id_ in ids} == {("billing", 2)}
+    assert "$sealed" in db.execute("select args::text from backtick_schedule").fetchone()[0]
+
+
+def declare(db, runner, max_undeclared_ms=86_400_000, **queues):
+    """A runner's code says which workers it has, and their queues."""
+    names = list(queues)
+    db.execute(
+        "select bt_declare_workers(%s, %s::text[], %s::text[], %s::int[], %s)",
+        [runner, names, [queues[name] for name in names], [None] * len(names), max_undeclared_ms],
+    )
+
+
+def homes(db):
+    return dict(db.execute("select name, queue from backtick_worker").fetchall())
+
+
+def test_what_a_runner_has_declared_outlives_it_for_a_day_and_the_later_word_holds(db, connect):
+    old, new = register(db), register(db)
+    declare(db, old, a="mail", b=None, c="x")
+    declare(db, new, a="post")
+    assert homes(db) == {"a": "post", "b": "default", "c": "x"}
+    assert db.execute("select names from backtick_runner where id = %s", [old]).fetchone() == (["a", "b", "c"],)
+
+    call(db, "bt_unregister_runner", p_runner=old)
+    move_clock(db, "23 h")
+    declare(db, new, a="post")
+    assert homes(db) == {"a": "post", "b": "default", "c": "x"}
+    move_clock(db, "30 h")
+    declare(db, new, a="post")
+    assert homes(db) == {"a": "post"}
+    call(db, "bt_unregister_runner", p_runner=new)
+    move_clock(db, "46 h")
+    third = register(db)
+    declare(db, third, d="x")
+    assert homes(db) == {"a": "post", "d": "x"}
+    with pytest.raises(errors.InvalidParameterValue):
+        db.execute("select bt_declare_workers(%s, '{a,b}', '{x}', '{1}')", [third])
+
+
+def test_runners_that_declare_the_same_workers_at_once_wait_for_no_deadlock(db, connect):
+    one, other, third = connect(), connect(), register(db)
+    with one.transaction():
+        declare(one, third, a="x", b="x")
+        pending = in_thread(lambda: declare(other, third, b="y", a="y"))
+        wait_until_blocked(db, other)
+    pending.result(PATIENCE_S)
+
+    with one.transaction():
+        one.execute("select from backtick_worker for update")
+        declare(other, third, a="z", b="z")  # waits for nobody
+    assert homes(db) == {"a": "x", "b": "x"}
+
+
+def test_a_worker_that_is_registered_while_the_runner_runs_is_known_to_all(db, clean_registry, runner, monkeypatch):
+    monkeypatch.setattr(backtick._Keeper, "LOOK_S", 0.02)
+    backtick.register(lambda: None, "a")
+    runner(queues="default,mail")
+    late = enqueue(db, "late", p_queue="mail")
+    assert why(db, late).reason == "no_worker"
+
+    backtick.register(lambda: None, "late", queue="mail")
+
+    wait_until(lambda: homes(db) == {"a": "default", "late": "mail"}, "the runner to say so")
+    assert db.execute("select names from backtick_runner").fetchone() == (["a", "late"],)
+    wait_until(lambda: job_of(db, late).state == "done", "its job to be done")
+
+
+def test_a_runner_warns_at_its_start_of_workers_whose_queue_it_does_not_serve(db, clean_registry, runner, caplog):
+    backtick.register(lambda: None, "a", queue="mail")
+    backtick.register(lambda: None, "b", queue="default")
+    backtick.register(lambda: None, "c")
+    for n in range(6):
+        backtick.register(lambda: None, f"d{n}", queue="x")
+
+    runner(queues="mail,default"), runner(queues="mail,default,x")
+
+    warned = [r.getMessage() for r in caplog.records if "does not serve" in r.getMessage()]
+    assert warned == [
+        "this runner does not serve the queues of 6 of its workers, so their jobs are left to others: d0 (x), d1 (x), "
+        "d2 (x), d3 (x), d4 (x), …"
+    ]
 
 
 # ---- Configuration ------------------------------------------------------------------------------------
@@ -5800,6 +6661,8 @@ STRANGERS_LOCKS = [
     "backtick_setting",
     "backtick_cancel",
     "backtick_uptime",
+    "backtick_told",
+    "backtick_worker",
     "backtick_done",
     "backtick_freed",
 ]
@@ -5826,6 +6689,8 @@ CALLS_OF_A_RUNNER = [
     "bt_run_due()",
     "bt_until_fire()",
     "bt_declare(array['tick'])",
+    "bt_declare_workers(%(runner)s, array['a'], array['default'], array[5])",
+    "bt_tell_orphans()",
     "bt_remove_old(1, 1, 1000)",
     "bt_register_runner(array['default'], 'h', 1)",
     *sorted(REPORTS),
@@ -5845,6 +6710,8 @@ def test_no_call_of_a_runner_waits_for_a_strangers_lock_but_the_report_of_the_ve
     claim(db, dead, queue="other")
     call(db, "bt_pause", p_queue="another")
     call(db, "bt_cancel", p_id=job.id)
+    db.execute("insert into backtick_told values ('gone', 'a', bt_now())")
+    db.execute("insert into backtick_worker values ('a', 'mail', 5, bt_now() - interval '1 h')")
     db.execute("update backtick_runner set unlocked_at = bt_now() - interval '1 h', asleep_until = bt_now()")
     db.execute("update backtick_runner set heartbeat_at = '-infinity' where id = %s", [dead])
     db.execute("update backtick_schedule set next_run_at = bt_now() - interval '1 s', declared_at = bt_now()")
@@ -5933,6 +6800,7 @@ def test_a_strangers_lock_on_a_row_of_any_table_holds_up_no_other_job(
     wait_until(lambda: "locked" in ran, "the job to run")
     wait_until(lambda: states(db).get("done"), "a job in the history")
     db.execute("insert into backtick_cancel values (987654, now())")
+    db.execute("insert into backtick_told values ('gone', 'a', now())")
     stranger = connect()
 
     with stranger.transaction():
@@ -9469,7 +10337,7 @@ def test_seal_all_seals_every_job_even_by_bare_name_but_for_workers_that_say_no(
 
     assert all("$sealed" in job_of(db, id_).args for id_ in sealed)
     assert all(job_of(db, id_).args == [1] for id_ in clear)
-    with pytest.raises(ValueError, match="sealed is 'yes'"):
+    with pytest.raises(TypeError, match="sealed is 'yes'"):
         backtick.register(print, "b", sealed="yes")
 
 
@@ -10646,6 +11514,10 @@ MAY_CALL = {
     "bt_remove_old": "runner admin",
     "bt_state": "producer viewer admin",
     "bt_cancel": "producer admin",
+    "bt_why": "producer viewer admin",
+    **dict.fromkeys(["bt_tell_orphans", "bt_declare_workers"], "runner"),
+    "bt_home": "producer runner admin",
+    **dict.fromkeys(["bt_is_living", "bt_nearest", "bt_edits", "bt_due_of"], "viewer admin"),
     **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule"], "admin"),
     **dict.fromkeys(["bt_show", "bt_key_of", "bt_list_sealed", "bt_reseal", "bt_reseal_schedule"], "admin"),
 }
@@ -10653,7 +11525,7 @@ VIEWER_LACKS = {
     "backtick_job": {"attempts", "result", "note", "args", "error"},
     "backtick_recurring": {"args", "last_error"},
 }
-VIEWER_READS = ["backtick_job", "backtick_recurring", "backtick_runner", "backtick_setting"]
+VIEWER_READS = ["backtick_job", "backtick_recurring", "backtick_runner", "backtick_setting", "backtick_orphan"]
 
 
 def may_call(role, function):
@@ -10924,6 +11796,40 @@ def test_producer_runner_viewer_and_admin_do_a_days_work_with_their_rights_alone
     assert call(admin, "bt_unschedule", p_name="sweep") == [(True,)]
     assert call(admin, "bt_remove_old", p_max_completed_ms=0) == [(4,)]
     assert admin.execute("select count(*) from backtick_job").fetchone() == (0,)
+
+
+def test_why_tells_the_texts_of_errors_to_who_may_read_them(roles):
+    failing, ended = enqueue(roles["producer"], p_max_tries=2), enqueue(roles["producer"], p_max_tries=1)
+    me = register(roles["runner"])
+    for job in claim(roles["runner"], me, 9):
+        fail(roles["runner"], job, '{"class": "ValueError", "message": "of Ada"}')
+
+    for role in ("producer", "viewer", "admin", "owner"):
+        told = [why(roles[role], id_) for id_ in (failing, ended)]
+        assert [one.reason for one in told] == ["retry", "exceeded"]
+        assert {one.facts["error_class"] for one in told} == {"ValueError"}
+        assert {"of Ada" in one.sentence for one in told} == {role in ("admin", "owner")}
+        assert {one.facts.get("error_message") for one in told} == {"of Ada" if role in ("admin", "owner") else None}
+    assert code_of(roles["runner"], "select bt_why(1)") == "42501"
+
+
+def test_a_producer_that_sees_its_own_jobs_only_learns_no_more_of_others_by_asking_why(url, roles):
+    backtick.make_roles(Config(database_url=url), True)
+    other = enqueue(roles["owner"])
+    mine = enqueue(roles["producer"])
+    roles["owner"].execute("update backtick_queue set after_job = %s where id = %s", [other, mine])
+
+    told = [why(roles["producer"], other)]
+    assert why(roles["producer"], mine).sentence == f"Job {mine} waits for job {other}."
+    assert (
+        why(roles["viewer"], mine).sentence == f"Job {mine} waits for job {other}, which is due, but no runner lives."
+    )
+    call(roles["owner"], "bt_cancel", p_id=other)
+    told += [why(roles["producer"], other)]
+
+    assert {(one.reason, str(one.facts)) for one in told} == {("unknown", str({"id": other, "is_given": True}))}
+    assert why(roles["viewer"], other).reason == "canceled"
+    assert why(roles["producer"], mine).reason == "no_runner"
 
 
 def test_a_trigger_enqueues_with_the_rights_of_whoever_changes_the_row(roles):
@@ -11364,12 +12270,14 @@ def test_the_version_before_and_this_one_work_side_by_side_while_the_database_is
 
     ids = [produce(n) for n in range(20)]
     backtick.install()
+    reasons = [why(db, id_).reason for id_ in (held.id, failing.id, ended.id, asked_.id)]
     ids += [produce(n) for n in range(20)]
     with backtick.start(queues="other"):  # this version's, on the same database
         ids += [produce(n) for n in range(20)]
     again = before("backtick.py", "jobs", "--drain")
 
     assert again.wait(PATIENCE_S) == 0
+    assert reasons == ["running", "retry", "done", "stopping"]
     wait_until(lambda: all(job_of(db, id_).state == "done" for id_ in ids), "all jobs of the version before")
     assert (complete(db, held), job_of(db, ended.id).state, job_of(db, failing.id).tries) == ([held.id], "done", 1)
     assert asked(db, mine) == [asked_.id]
@@ -14421,6 +15329,7 @@ def shop(project, monkeypatch):
 RUN_BY_COMMANDS = {"myjobs.py", "jobs/mail.py", "shop.py", "jobs/nightly.py", "myapp/mail.py", "myapp/schedules.py"}
 RUN_BY_TESTS = {"web.py", "lifespan.py", "app.py", "test_mail.py", "orders/jobs.py", "orders/runner.py"}
 RUN_BY_TESTS |= {"orders/migrations/0002_backtick.py", "myapp/everything.py", "myapp/kinds.py", "myapp/payments.py"}
+RUN_BY_TESTS |= {"myapp/till.py"}
 
 
 def test_every_python_example_of_the_readme_is_run_by_a_test():
@@ -14518,7 +15427,8 @@ def test_the_commands_of_the_reference_readme_work_in_their_order(url, db, shop,
 def test_the_longer_python_examples_of_the_readme_work_too(db, shop):
     use = "import myapp.mail as m, myapp.schedules as s, myapp.payments as p; m.examples(); s.at_run_time(); m.send('x', 'y')"
     status, printed, said = shop.python("-c", use)
-    assert (status, printed, said) == (0, "to x: y \n", "")
+    assert (status, printed, said.count("\n")) == (0, "to x: y \n", 1)
+    assert "no runner has declared the worker billing.jobs.close" in said
     assert schedule_of(db, "billing.jobs.close").spec == "@daily"
     assert schedule_of(db, "poll a") is None
     queues = dict(db.execute("select queue, count(*) from backtick_job where name = 'myapp.mail.send' group by queue"))
@@ -14534,6 +15444,9 @@ def test_the_longer_python_examples_of_the_readme_work_too(db, shop):
 
     status, _, said = shop.python("-c", "import myapp.payments as p; p.checkout('4000')")
     assert (status, "SealError" in said) == (1, True)
+
+    assert shop.python("-c", "import myapp.till as t; t.checkout()") == (0, "", "")
+    assert db.execute("select queue from backtick_job where name = 'billing.jobs.close'").fetchall() == [("billing",)]
 
 
 def test_the_sql_examples_of_the_readme_work(db):
@@ -14554,6 +15467,7 @@ def test_the_queries_of_the_readme_find_what_keeps_a_job_from_running(db):
     waiting = enqueue(db, "jobs.mail.send", p_queue="mail")
     enqueue(db, "jobs.mail.send")  # in a queue that nobody serves
     enqueue(db, "mail.send", p_queue="mail")  # by a name that nobody knows
+    db.execute("update backtick_queue set run_at = run_at - interval '2 min' where id > %s", [waiting])
     later = enqueue(db, "jobs.mail.send", p_run_at=dt.datetime(2100, 1, 1, tzinfo=UTC))
     failing = enqueue(db, "jobs.mail.send", '["x"]', p_queue="mail", p_priority=0)
     (job,) = claim(db, runner_, queue="mail", names=["jobs.mail.send"])
@@ -14565,9 +15479,10 @@ def test_the_queries_of_the_readme_find_what_keeps_a_job_from_running(db):
         for number, text in re.findall(r"^-- (\d)\. .*\n((?:(?!-- ).*\n)*)", "".join(blocks_of(README, "sql")), re.M)
     }
 
-    ((*jobs,),) = found["1"]
+    jobs, [[sentence]] = found["1"]
     assert [job[0] for job in jobs] == [failing, later, later - 1, later - 2, waiting]
     assert (jobs[0][3], jobs[0][7]) == ("exceeded", "no route")
+    assert sentence == "Job 17 does not exist: no job has been given that id."
     assert [row[:3] for row in found["2"][0]] == [("default", "jobs.mail.send", 1), ("mail", "mail.send", 1)]
     assert [(row[0], row[3], row[4]) for row in found["3"][0]] == [(runner_, ["mail"], ["jobs.mail.send"])]
     paused, counts = found["4"]

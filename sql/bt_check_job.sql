@@ -20,13 +20,8 @@ create or replace function bt_check_job(
     immutable
 as $$
 begin
-    if p_name is null or p_args is null or p_queue is null or p_priority is null then
-        raise exception 'bt_enqueue: % must not be null', case
-                when p_name is null then 'p_name'
-                when p_args is null then 'p_args'
-                when p_queue is null then 'p_queue'
-                else 'p_priority'
-            end
+    if p_name is null or p_args is null then
+        raise exception 'bt_enqueue: % must not be null', case when p_name is null then 'p_name' else 'p_args' end
             using errcode = 'null_value_not_allowed',
                   hint = 'Leave an argument out to get its default; p_name has none.';
     end if;

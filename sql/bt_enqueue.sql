@@ -10,9 +10,9 @@
 -- p_name       the worker to call, as runners know it: myjobs.log_sum
 -- p_args       text, json or jsonb: an array of positional arguments, [3, 4]; an object of keyword
 --              arguments, {"a": 3, "b": 4}; or both at once, the positional ones under "*": {"*": [3], "b": 4}
--- p_queue      the queue
+-- p_queue      the queue; null: the one that a runner's code declares for the worker, else default
 -- p_run_at     when the job is due; null: at once
--- p_priority   0 (first) to 9
+-- p_priority   0 (first) to 9; null: likewise, else 5
 -- p_max_tries  tries after which the job is exceeded; null: what the worker's runner says
 -- p_wake       false: no sleeping runner is told, and finds the job at its next look, after poll_ms at most. For a
 --              transaction that is prepared (two-phase commit): PostgreSQL prepares none that has notified somebody
@@ -71,6 +71,12 @@ begin
             using errcode = 'invalid_parameter_value',
                   hint = 'Pass text that is JSON, or json or jsonb: ''[3, 4]'', json_build_array(3, 4).';
     end;
+    if p_queue is null or p_priority is null then
+        select coalesce(p_queue, home.queue, 'default'), coalesce(p_priority, home.priority, 5)
+        into p_queue, p_priority
+        from (select) as one
+        left join backtick_worker as home on home.name = p_name;
+    end if;
     perform bt_check_job(p_name, v_args, p_queue, p_run_at, p_priority, p_max_tries);
 
     insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at)

@@ -59,6 +59,12 @@ begin
             using errcode = 'invalid_parameter_value',
                   hint = 'Each element is JSON of its own: array[''[1, 2]'', ''[3, 4]''].';
     end;
+    if p_queue is null or p_priority is null then
+        select coalesce(p_queue, home.queue, 'default'), coalesce(p_priority, home.priority, 5)
+        into p_queue, p_priority
+        from (select) as one
+        left join backtick_worker as home on home.name = p_name;
+    end if;
     perform bt_check_job(p_name, '[]', p_queue, p_run_at, p_priority, p_max_tries);
 
     -- The elements are checked in one pass; the first bad one gets the words of bt_check_job.

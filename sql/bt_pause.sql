@@ -16,10 +16,11 @@ begin
         perform bt_check_queue('bt_pause', p_queue);
     end if;
 
-    insert into backtick_setting as setting (queue, paused_at)
-    values (p_queue, bt_now())
+    insert into backtick_setting as setting (queue, paused_at, paused_by)
+    values (p_queue, bt_now(), bt_role())
     on conflict (queue) do update
-        set paused_at = excluded.paused_at
+        set paused_at = excluded.paused_at,
+            paused_by = excluded.paused_by
         where setting.paused_at is null;
     return found;
 end;
@@ -38,7 +39,7 @@ create or replace function bt_resume(p_queue text)
     set search_path from current
 as $$
 begin
-    update backtick_setting set paused_at = null where queue = p_queue and paused_at is not null;
+    update backtick_setting set paused_at = null, paused_by = null where queue = p_queue and paused_at is not null;
     if found then
         perform bt_wake(p_queue, bt_now());
         return true;

@@ -23,3 +23,16 @@ begin
 end;
 $do$;
 comment on function bt_own_jobs_only is 'Whether a role that may not read backtick_job is told the state of its own jobs only.';
+
+-- bt_may_see: whether the session's role is told of a job that another has enqueued.
+create or replace function bt_may_see(p_enqueued_by text)
+    returns boolean
+    language sql
+    stable
+    set search_path from current
+as $$
+    select not bt_own_jobs_only()
+        or coalesce(p_enqueued_by = bt_role(), false)
+        or has_any_column_privilege(bt_role(), 'backtick_job', 'select')
+$$;
+comment on function bt_may_see is 'Whether the session''s role is told of a job that the given role enqueued.';

@@ -118,6 +118,12 @@ begin
         raise exception 'bt_schedule: args are not JSON: %', left(p_args, 60)
             using errcode = 'invalid_parameter_value', hint = 'Pass text that is JSON, or json or jsonb.';
     end;
+    if p_queue is null or p_priority is null then
+        select coalesce(p_queue, home.queue, 'default'), coalesce(p_priority, home.priority, 5)
+        into p_queue, p_priority
+        from (select) as one
+        left join backtick_worker as home on home.name = p_worker;
+    end if;
     perform bt_check_job(p_worker, v_args, p_queue, null, p_priority, p_max_tries);
     if p_name is null or char_length(p_name) not between 1 and 200 then
         raise exception 'bt_schedule: the schedule''s name is "%"', left(p_name, 60)

@@ -14,8 +14,6 @@ as $$
     select state
     from backtick_job
     where id = p_id
-      and (not bt_own_jobs_only()
-           or enqueued_by = bt_role()
-           or has_any_column_privilege(bt_role(), 'backtick_job', 'select'))
+      and bt_may_see(enqueued_by)
 $$;
 comment on function bt_state is 'What has become of a job: queued, running, done, exceeded or canceled.';

@@ -32,6 +32,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_freed.sql
 \ir bt_check_queue.sql
 \ir bt_check_job.sql
+\ir bt_home.sql
 \ir bt_enqueue.sql
 \ir bt_enqueue_many.sql
 \ir bt_enqueue_row.sql
@@ -39,6 +40,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 -- Runners come and go
 \ir bt_mend_sequences.sql
 \ir bt_register_runner.sql
+\ir bt_declare_workers.sql
 \ir bt_heartbeat.sql
 \ir bt_sleep.sql
 \ir bt_unregister_runner.sql
@@ -80,6 +82,12 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_remove_old.sql
 \ir bt_reseal.sql
 \ir bt_show.sql
+
+-- Why a job does not run
+\ir bt_age.sql
+\ir bt_nearest.sql
+\ir bt_why.sql
+\ir bt_tell_orphans.sql
 
 -- What a restore or a failover may have left behind
 select bt_mend_sequences();

@@ -30,7 +30,10 @@ declare
         ['bt_put_job',            'owner',  'producer'],
         ['bt_put_jobs',           'owner',  'producer'],
 
+        ['bt_home',               'owner',  'producer runner admin'],
+
         ['bt_register_runner',    'owner',  'runner'],
+        ['bt_declare_workers',    'owner',  'runner'],
         ['bt_attach',             'owner',  'runner'],
         ['bt_heartbeat',          'owner',  'runner'],
         ['bt_sleep',              'owner',  'runner'],
@@ -51,6 +54,7 @@ declare
         ['bt_run_due',            'owner',  'runner'],
         ['bt_until_fire',         'owner',  'runner'],
         ['bt_declare',            'owner',  'runner'],
+        ['bt_tell_orphans',       'owner',  'runner'],
 
         ['bt_schedule_recurring', 'caller', 'runner admin'],
         ['bt_schedule_cron',      'caller', 'runner admin'],
@@ -58,6 +62,11 @@ declare
         ['bt_unschedule',         'owner',  'admin'],
 
         ['bt_state',              'owner',  'producer viewer admin'],
+        ['bt_why',                'owner',  'producer viewer admin'],
+        ['bt_due_of',             'owner',  'viewer admin'],  -- these four for backtick_orphan
+        ['bt_is_living',          'caller', 'viewer admin'],
+        ['bt_nearest',            'caller', 'viewer admin'],
+        ['bt_edits',              'caller', 'viewer admin'],
         ['bt_cancel',             'owner',  'producer admin'],
         ['bt_cancel_all',         'owner',  'admin'],
         ['bt_pause',              'owner',  'admin'],
@@ -97,7 +106,8 @@ declare
                                'error'],
         ['backtick_runner',    'id, host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at, unlocked_at, '
                                'asleep_until'],
-        ['backtick_setting',   'queue, paused_at']
+        ['backtick_setting',   'queue, paused_at, paused_by'],
+        ['backtick_orphan',    'queue, worker, jobs, oldest, why, nearest']
     ];
 
     v_schema constant regnamespace := quote_ident(current_schema())::regnamespace;

@@ -252,6 +252,22 @@ comment on column backtick_runner.heartbeat_at is 'Its last sign of life.';
 comment on column backtick_runner.unlocked_at is 'When its session lock was first found free; null: it holds it.';
 comment on column backtick_runner.asleep_until is 'It sleeps, and will look by itself then: a job due sooner must wake it. null, or past: it is awake.';
 
+-- ---- backtick_worker: where the jobs of a worker belong --------------------------
+
+create table if not exists backtick_worker (
+    name        text        not null,
+    queue       text        not null,
+    priority    smallint,
+    declared_at timestamptz not null,
+    constraint backtick_worker_name primary key (name),
+    constraint backtick_worker_priority_is_0_to_9 check (priority between 0 and 9)
+);
+comment on table backtick_worker is 'What the code of runners says of its workers, for who schedules by a bare name: see bt_home.';
+comment on column backtick_worker.name is 'The worker.';
+comment on column backtick_worker.queue is 'The queue that its code declares; default if it declares none.';
+comment on column backtick_worker.priority is 'The priority that its code declares; null: none.';
+comment on column backtick_worker.declared_at is 'When a runner last said so, about.';
+
 -- ---- backtick_uptime: since when session locks can be trusted ------------------
 --
 -- Unlogged on purpose: a crash of the server, and the promotion of a standby, empty it, and so tell
@@ -260,6 +276,7 @@ comment on column backtick_runner.asleep_until is 'It sleeps, and will look by i
 create unlogged table if not exists backtick_uptime (
     started_at timestamptz not null,
     since      timestamptz not null,
+    orphans_at timestamptz,
     constraint backtick_uptime_started_at primary key (started_at)
 );
 comment on table backtick_uptime is 'One row: the start of the server that bt_revive saw last.';
@@ -270,6 +287,21 @@ insert into backtick_uptime (started_at, since)
 select pg_postmaster_start_time(), '-infinity'
 where not exists (select from backtick_runner)
 on conflict do nothing;
+
+-- ---- backtick_told: the orphans that runners have noticed -----------------------
+
+create unlogged table if not exists backtick_told (
+    queue   text        not null,
+    worker  text        not null,
+    since   timestamptz not null,
+    told_at timestamptz,
+    constraint backtick_told_orphan primary key (queue, worker)
+);
+comment on table backtick_told is 'The rows of backtick_orphan that runners have noticed: see bt_tell_orphans.';
+comment on column backtick_told.queue is 'The queue.';
+comment on column backtick_told.worker is 'The worker.';
+comment on column backtick_told.since is 'When it was noticed first.';
+comment on column backtick_told.told_at is 'When a runner wrote it to its log; null: not yet.';
 
 -- ---- backtick_schedule: what fires by itself --------------------------------
 
@@ -327,6 +359,7 @@ comment on column backtick_schedule.error is 'Why it was switched off; null: it 
 create table if not exists backtick_setting (
     queue     text not null,
     paused_at timestamptz,
+    paused_by text,
     constraint backtick_setting_queue primary key (queue),
     constraint backtick_setting_queue_is_short check (char_length(queue) between 1 and 200)
 );
@@ -360,6 +393,18 @@ begin
             add column if not exists snoozes int not null default 0,
             add column if not exists attempts jsonb,
             add column if not exists result json;
+    end if;
+
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_uptime'::regclass and attname = 'orphans_at' and not attisdropped
+    ) then
+        alter table backtick_uptime add column orphans_at timestamptz;
+    end if;
+
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_setting'::regclass and attname = 'paused_by' and not attisdropped
+    ) then
+        alter table backtick_setting add column paused_by text;
     end if;
 
     if not exists (
@@ -400,6 +445,8 @@ $$;
 comment on column backtick_claim.lowest is 'The lowest id that was claimed.';
 comment on column backtick_claim.highest is 'The highest id that was claimed.';
 comment on column backtick_claim.floor is 'Where the next claim of a runner with the same workers starts; null: not known.';
+comment on column backtick_uptime.orphans_at is 'When runners next look for orphans: see bt_tell_orphans; null: at once.';
+comment on column backtick_setting.paused_by is 'The role that paused it; null: it is not paused, or was before roles were recorded.';
 comment on column backtick_schedule.caught_up is 'How many fires of one outage have been looked at so far, by catch_up all.';
 comment on column backtick_queue.enqueued_by is 'The role that enqueued it, as bt_role told it; null: before roles were recorded.';
 comment on column backtick_done.enqueued_by is 'The role that enqueued it; null: before roles were recorded.';
