@@ -9469,7 +9469,7 @@ def test_seal_all_seals_every_job_even_by_bare_name_but_for_workers_that_say_no(
 
     assert all("$sealed" in job_of(db, id_).args for id_ in sealed)
     assert all(job_of(db, id_).args == [1] for id_ in clear)
-    with pytest.raises(ValueError, match="sealed is 'yes'"):
+    with pytest.raises(TypeError, match="sealed is 'yes'"):
         backtick.register(print, "b", sealed="yes")
 
 
@@ -14582,6 +14582,7 @@ class FastAPI:
         return lambda function: function
 """
 FLASK = """
+import types
 request = types.SimpleNamespace(form={"to": "bob"})
 class Flask:
     def __init__(self, name): ...
