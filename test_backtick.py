@@ -15500,6 +15500,7 @@ class FastAPI:
         return lambda function: function
 """
 FLASK = """
+import types
 request = types.SimpleNamespace(form={"to": "bob"})
 class Flask:
     def __init__(self, name): ...
