@@ -34,7 +34,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 
 # ---- The map, for who owns this file ------------------------------------------
 #
-# What producers use      Errors, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
+# What producers use      Errors, Decisions, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
 # What runs jobs          Database, Forks, Pool, Poller, Keeper, Runner
 # The command line        python backtick.py myjobs, and the commands
 # The embedded database   for who has no database URL; nothing above knows more of it than embedded_url()
@@ -169,16 +169,21 @@ if TYPE_CHECKING:  # mypy and pyright know it without the package; Python 3.10 h
 __all__ = [
     "AlreadyRegistered",
     "BacktickError",
+    "Cancel",
     "Config",
     "ConfigError",
     "DatabaseUnavailable",
+    "Decision",
+    "GiveUp",
     "Job",
     "JobCanceled",
     "JobLost",
     "JobStopped",
     "JobTimeout",
+    "RetryAt",
     "Runner",
     "SealError",
+    "Snooze",
     "UnknownWorker",
     "UnsupportedArgument",
     "Why",
@@ -342,6 +347,40 @@ class JobLost(JobStopped):
 
 class SealError(BacktickError, ValueError):
     """A job is to be sealed and there is no key; or it does not open; or it is clear and must not be."""
+
+
+# ---- Decisions: a worker says what becomes of its job --------------------------
+
+
+class Decision(Exception):
+    """The base of what a worker raises, or returns, to decide about its job; an `except Exception` swallows it."""
+
+
+class _Later(Decision):
+    def __init__(self, when: float | _When, why: str = "") -> None:
+        super().__init__(when, why)
+        when = when if isinstance(when, (dt.datetime, dt.timedelta)) else dt.timedelta(seconds=when)
+        (text,) = _when(when).values()
+        self.more: _More = {"p_run_at": text} if isinstance(when, dt.datetime) else {"p_delays": text}
+
+    def __str__(self) -> str:
+        return str(self.args[1] or f"again {'at' if 'p_run_at' in self.more else 'after'} {self.args[0]}")
+
+
+class Snooze(_Later):
+    """Not now: the job is due again after so many seconds, a timedelta, or at a time with a zone. No try is used."""
+
+
+class RetryAt(_Later):
+    """This try has failed; the next, if there is one left, is after so many seconds, a timedelta, or at a time."""
+
+
+class GiveUp(Decision):
+    """It will never work: the job is exceeded now, whatever tries are left."""
+
+
+class Cancel(Decision):
+    """Nobody wants it any more: the job ends as canceled."""
 
 
 # ---- Configuration: every knob, its unit, its default -------------------------
@@ -1040,9 +1079,13 @@ class Worker:
     max_tries: int | None = None
     timeout_ms: int | None = None
     process: bool = False
-    signature: inspect.Signature | None = None
     sealed: bool | None = None
     interrupt: bool = True
+    retry_ms: int | None = None
+    backoff: _Backoffs = "exponential"
+    give_up_on: _Errors = ()
+    retry_on: _Errors = ()
+    signature: inspect.Signature | None = None
     module: str = ""  # which registers it when imported, as other processes know it
     run: types.CodeType | None = dataclasses.field(default=None, repr=False, compare=False)  # see _module_run()
 
@@ -1050,6 +1093,11 @@ class Worker:
     def is_async(self) -> bool:
         """Whether it runs on the event loop: a call of it gives a coroutine and does nothing else."""
         return _is_async(self.function)
+
+    def gives_up_on(self, raised: BaseException) -> bool:
+        """Whether no further try can help after this; what is no Exception, a time-out say, it must name."""
+        is_other = bool(self.retry_on) and isinstance(raised, Exception) and not isinstance(raised, self.retry_on)
+        return is_other or isinstance(raised, self.give_up_on)
 
 
 _When = dt.datetime | dt.timedelta  # a time with a time zone, or a delay from now
@@ -1097,6 +1145,8 @@ _by_name: dict[str, Worker] = {}
 _by_function: dict[Callable[..., Any], tuple[Worker, ...]] = {}  # more than one have to be scheduled by name
 
 _Milliseconds = int | types.EllipsisType | None  # None: no limit; ...: as configured
+_Errors = type[BaseException] | tuple[type[BaseException], ...]
+_Backoffs = Literal["exponential", "linear", "constant"] | Callable[[int], float]
 
 
 class _JobOptions(TypedDict, total=False):
@@ -1114,6 +1164,10 @@ class _RunOptions(TypedDict, total=False):
     process: bool
     sealed: bool | None
     interrupt: bool
+    retry_ms: int | None
+    backoff: _Backoffs
+    give_up_on: _Errors
+    retry_on: _Errors
 
 
 class _WorkerOptions(_JobOptions, _RunOptions, total=False):
@@ -1131,6 +1185,10 @@ def register(
     process: bool = False,
     sealed: bool | None = None,
     interrupt: bool = True,
+    retry_ms: int | None = None,
+    backoff: _Backoffs = "exponential",
+    give_up_on: _Errors = (),
+    retry_on: _Errors = (),
 ) -> Worker:
     """Make `function` the worker `name`, by default its module and its name: myjobs.log_sum.
 
@@ -1139,6 +1197,9 @@ def register(
     import the function's module and can be killed. An `async def` function runs on the runner's event loop.
     `sealed`: Python seals its jobs, and runners refuse clear ones; None leaves that to Config.seal.
     Without `interrupt` nothing is raised in its thread when a job is stopped: it sees current_job().canceled.
+    After try n it waits for `retry_ms` * 2^(n-1) to twice that; `backoff` may also be "linear" (* n), "constant", or a
+    function of n that returns seconds. `give_up_on`: exceptions, as in `except`, after which there is no further try;
+    `retry_on`: those after which there is, and after no other Exception.
     What a call returns is run too, if it is a coroutine; a generator that nobody has run fails the job.
     A parameter `conn` must be positional only: schedule(conn=…) is the connection that the job is queued on.
     A reload of its module replaces the worker. Raises AlreadyRegistered if another function has the name, or
@@ -1147,21 +1208,54 @@ def register(
     _check_function(function)
     name = _default_name(function) if name is None else name
     _check_name(name)
-    _check_kind(f"{name}: process", process, bool, "True or False")
-    _check_kind(f"{name}: interrupt", interrupt, bool, "True or False")
-    _check_kind(f"{name}: sealed", False if sealed is None else sealed, bool, "True, False or None")
-    if process and (_is_async(function) or "<" in getattr(function, "__qualname__", "<")):
+    limit_ms = None if timeout_ms is ... else 0 if timeout_ms is None else timeout_ms
+    run, module = _module_run(function)
+    entry = Worker(
+        name,
+        function,
+        queue=queue,
+        priority=priority,
+        max_tries=max_tries,
+        timeout_ms=limit_ms,
+        process=process,
+        sealed=sealed,
+        interrupt=interrupt,
+        retry_ms=retry_ms,
+        backoff=backoff,
+        give_up_on=give_up_on,
+        retry_on=retry_on,
+        signature=_signature(name, function),
+        module=module,
+        run=run,
+    )
+    _check_worker(entry)
+    return _enter(entry)
+
+
+def _check_worker(entry: Worker) -> None:
+    """Raises ValueError or TypeError if an option is of no use, naming worker and value."""
+    name, function = entry.name, entry.function
+    _check_kind(f"{name}: process", entry.process, bool, "True or False")
+    _check_kind(f"{name}: interrupt", entry.interrupt, bool, "True or False")
+    _check_kind(f"{name}: sealed", False if entry.sealed is None else entry.sealed, bool, "True, False or None")
+    if entry.process and (_is_async(function) or "<" in getattr(function, "__qualname__", "<")):
         raise ValueError(
             f"{name}: process=True needs a plain function at the top of a module, which a process can import; "
             f"{_origin(function)} is none"
         )
-    limit_ms = None if timeout_ms is ... else 0 if timeout_ms is None else timeout_ms
-    _check_options(name, queue, priority, max_tries, limit_ms)
-    signature = _signature(name, function)
-    run, module = _module_run(function)
-    return _enter(
-        Worker(name, function, queue, priority, max_tries, limit_ms, process, signature, sealed, interrupt, module, run)
-    )
+    times = {"timeout_ms": entry.timeout_ms, "retry_ms": entry.retry_ms}
+    _check_options(name, entry.queue, entry.priority, entry.max_tries, **times)
+    if not callable(entry.backoff) and entry.backoff not in ("exponential", "linear", "constant"):
+        raise ValueError(
+            f"{name}: backoff is {entry.backoff!r}; it must be exponential, linear, constant, or a function of the "
+            "try that returns seconds"
+        )
+    for option, errors in (("give_up_on", entry.give_up_on), ("retry_on", entry.retry_on)):
+        for error in errors if isinstance(errors, tuple) else (errors,):
+            if not (isinstance(error, type) and issubclass(error, BaseException)):
+                raise ValueError(
+                    f"{name}: {option} has {error!r}; it must be a class of exceptions, or a tuple of such"
+                )
 
 
 def _check_function(function: Any) -> None:
@@ -1309,13 +1403,20 @@ def _place(function: Any) -> tuple[str, str]:
 
 
 def _check_options(
-    name: str, queue: str | None, priority: int | None, max_tries: int | None, timeout_ms: int | None = None
+    name: str,
+    queue: str | None,
+    priority: int | None,
+    max_tries: int | None,
+    *,
+    timeout_ms: int | None = None,
+    retry_ms: int | None = None,
 ) -> None:
     """Raises ValueError, naming worker, value and rule. The database holds the same rules."""
     for option, value, low, high in (
         ("priority", priority, 0, 9),
         ("max_tries", max_tries, 1, 2_147_483_647),
         ("timeout_ms", timeout_ms, 0, 2_147_483_647),
+        ("retry_ms", retry_ms, 0, 2_147_483_647),
     ):
         if value is not None and (type(value) is not int or not low <= value <= high):
             raise ValueError(f"{name}: {option} is {value!r}; it must be a whole number from {low} to {high}")
@@ -2141,9 +2242,10 @@ def recurring(
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
     """Make a function a worker that runs every `interval`: @recurring(timedelta(minutes=5)) or @recurring(minutes=5).
 
-    `name` is the schedule's. If the function is no worker yet, it is the worker's too, and timeout_ms, process, sealed
-    and interrupt are as of @worker. Other options as of schedule_recurring(). Runners store the schedule when they
-    start; no database is needed before. Raises ValueError, AlreadyRegistered if there is a schedule of that name.
+    `name` is the schedule's. If the function is no worker yet, it is the worker's too, and timeout_ms, process and
+    whatever says how its jobs run are as of @worker. Other options as of schedule_recurring(). Runners store the
+    schedule when they start; no database is needed before. Raises ValueError, AlreadyRegistered if there is a
+    schedule of that name.
     """
     every = _interval(interval, hours=hours, minutes=minutes, seconds=seconds)
 
@@ -2371,9 +2473,11 @@ class _Database:
                     self.connection.rollback()
             raise
 
-    def error_text(self, error: dict[str, str] | None) -> str:
+    def error_text(self, error: dict[str, str] | None) -> str | None:
         """An error as JSON that the database's encoding can hold: where that is not Unicode, in ASCII."""
-        if error and self.connection.info.parameter_status("server_encoding") != "UTF8":
+        if error is None:
+            return None
+        if self.connection.info.parameter_status("server_encoding") != "UTF8":
             error = {name: text and text.encode("ascii", "backslashreplace").decode() for name, text in error.items()}
         return json.dumps(error)
 
@@ -2500,14 +2604,19 @@ def _statement(schema: str, function: str, parameters: tuple[str, ...]) -> str:
         for name in parameters
     ]
     text = f"select * from {prefix}{function}({', '.join(arguments)})"  # noqa: S608, all names are our own
+    if function in ("bt_fail", "bt_snooze"):
+        text = text.replace("::timestamptz", "::timestamptz[]")
     return text.replace("::text", "::text[]") if function in ("bt_enqueue_many", "bt_reseal") else text
 
 
 _CASTS = {
     "p_after_id": "::bigint",
     "p_args": "::text",
+    "p_backoff": "::text",
     "p_catch_up": "::text",
+    "p_delays": "::interval[]",
     "p_errors": "::jsonb[]",
+    "p_final": "::boolean[]",
     "p_version": "::int",
     "p_id": "::bigint",
     "p_old_args": "::text",
@@ -2962,7 +3071,7 @@ class _Row(NamedTuple):
     run_at_text: str
     tries: int
     crashes: int
-    max_tries: int | None
+    own_max_tries: int | None
     created_at_text: str
     scheduled_for_text: str | None
 
@@ -2975,6 +3084,21 @@ class Job(_Row):
 
     canceled: bool = False  # nobody wants its end any more: it was canceled, overran its timeout, or was lost
     place: _Place = "fresh"  # the runner's: where it is
+    runner_tries: int = 16  # Config.max_tries of its runner
+
+    @property
+    def max_tries(self) -> int:
+        """After how many tries it is exceeded: its own number, or its worker's, or its runner's."""
+        return self.own_max_tries or self.worker_tries()
+
+    def worker_tries(self) -> int:
+        """The same for a job that has no number of its own."""
+        entry = _by_name.get(self.name)
+        return (entry and entry.max_tries) or self.runner_tries
+
+    def row(self) -> tuple[Any, ...]:
+        """The job for another process."""
+        return tuple(self._replace(own_max_tries=self.max_tries))
 
     @property
     def run_at(self) -> dt.datetime:
@@ -3007,16 +3131,26 @@ def _time_of(text: str) -> dt.datetime:
     return wall + behind + dt.timedelta(microseconds=round(float(fraction or 0) * 1_000_000))
 
 
+class _More(TypedDict, total=False):
+    """What some reports say beside the error: parameters of the bt_ function, and a warning for the log."""
+
+    p_run_at: str
+    p_delays: str
+    p_final: bool
+    note: str
+
+
 class _Outcome(NamedTuple):
-    """How a run ended: the bt_ function that reports it, and what bt_fail stores."""
+    """How a run ended: the bt_ function that reports it, and what that stores."""
 
     job: Job
-    report: str  # bt_complete, bt_fail, bt_cancel_held, or bt_release if it was not run after all
+    report: str  # bt_complete, bt_fail, bt_snooze, bt_cancel_held, or bt_release if it was not run after all
     error: dict[str, str] | None = None
+    more: _More | None = None
     ms: float = 0.0  # how long the worker ran
 
 
-_Result = tuple[str, dict[str, str] | None]  # report and error of an _Outcome
+_Result = tuple[str, dict[str, str] | None, _More | None]  # report, error and more of an _Outcome
 
 _current_job: contextvars.ContextVar[Job | None] = contextvars.ContextVar("backtick_job", default=None)
 
@@ -3026,12 +3160,12 @@ def current_job() -> Job | None:
     return _current_job.get()
 
 
-def _call(job: Job, keyring: _Keyring, wait: Callable[[Coroutine[Any, Any, None]], object] = asyncio.run) -> _Result:
+def _call(job: Job, keyring: _Keyring, wait: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run) -> _Result:
     """Call the job's worker, and have `wait` run what that returns, if it is to be awaited. Never raises."""
     _current_job.set(job)
     entry = _by_name.get(job.name)
     if entry is None:  # unregistered since the claim
-        return "bt_release", None
+        return "bt_release", None, None
     sealed, depth = False, _fork.depth
     try:
         text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
@@ -3039,12 +3173,53 @@ def _call(job: Job, keyring: _Keyring, wait: Callable[[Coroutine[Any, Any, None]
         returned = entry.function(*args, **kwargs)
         _end_if_forked(depth)
         if returned is not None and _is_left(returned):
-            wait(_run_what_is_left(returned))
+            returned = wait(_run_what_is_left(returned))
             _end_if_forked(depth)
     except BaseException as raised:  # a worker that calls sys.exit() has failed too
         _end_if_forked(depth, raised)
-        return "bt_fail", _described(job, raised, sealed, keyring)
-    return "bt_complete", None
+        return _raised(job, entry, raised, sealed, keyring)
+    return _DONE if returned is None else _returned(job, entry, returned, sealed, keyring)
+
+
+_DONE: _Result = ("bt_complete", None, None)
+
+
+def _returned(job: Job, entry: Worker, returned: Any, sealed: bool, keyring: _Keyring) -> _Result:
+    """How a job is reported whose worker returned something. Never raises."""
+    return _raised(job, entry, returned, sealed, keyring) if isinstance(returned, Decision) else _DONE
+
+
+def _raised(job: Job, entry: Worker | None, raised: BaseException, sealed: bool, keyring: _Keyring) -> _Result:
+    """How a job is reported whose worker raised something; what may hold its arguments is sealed if they were."""
+    if isinstance(raised, Decision):
+        raised.with_traceback(None)  # where it was said is of no interest, unlike a failure that caused it
+    try:
+        error = describe_error(raised)
+        error = seal_error(keyring, job, error) if sealed else error
+        if isinstance(raised, _Later):
+            return "bt_snooze" if isinstance(raised, Snooze) else "bt_fail", error, raised.more
+        if isinstance(raised, Cancel):
+            return "bt_cancel_held", error, None
+        is_final = isinstance(raised, GiveUp) or (entry is not None and entry.gives_up_on(raised))
+        return "bt_fail", error, {"p_final": True} if is_final else None
+    except BaseException as second:  # no key to seal with, say
+        return "bt_fail", describe_error(second), None
+
+
+def _with_backoff(job: Job, result: _Result) -> _Result:
+    """A failure, with the time to the next try if the worker has a function that says so. Never raises."""
+    entry = _by_name.get(job.name)
+    report, error, more = result
+    if report != "bt_fail" or more or entry is None or not callable(entry.backoff):
+        return result
+    try:
+        delay = dt.timedelta(seconds=entry.backoff(job.tries))
+        if delay < dt.timedelta():
+            raise ValueError(f"it returned {delay.total_seconds():g}")
+        return report, error, {"p_delays": _when(delay)["p_delay"]}
+    except BaseException as bad:
+        why = describe_error(bad)
+        return report, error, {"note": f"its backoff is of no use, the default holds: {why['class']}: {why['message']}"}
 
 
 # What a call may return without having run the worker's body, or all of it, and what nobody else runs.
@@ -3066,16 +3241,11 @@ def _is_left(returned: Any) -> bool:
     return False
 
 
-async def _run_what_is_left(returned: Any) -> None:
-    """Wait for what a worker returned, and for what that returns. Raises what these raise, and as _is_left()."""
+async def _run_what_is_left(returned: Any) -> Any:
+    """Wait for what a worker returned, and what that returns; the last of it. Raises as they and _is_left() do."""
     while returned is not None and _is_left(returned):
         returned = await (asyncio.wrap_future(returned) if isinstance(returned, Future) else returned)
-
-
-def _described(job: Job, raised: BaseException, sealed: bool, keyring: _Keyring) -> dict[str, str]:
-    """What bt_fail stores of the failure of a job: what holds its arguments, perhaps, is sealed if they were."""
-    error = describe_error(raised)
-    return seal_error(keyring, job, error) if sealed else error
+    return returned
 
 
 def _call_elsewhere(
@@ -3088,7 +3258,7 @@ def _call_elsewhere(
     try:
         _ = ticket is None or ticket.pop()
     except IndexError:  # the job was taken back
-        return "bt_release", None
+        return "bt_release", None, None
     job = Job._make(row)
     why = ""
     if job.name not in _by_name:
@@ -3099,10 +3269,10 @@ def _call_elsewhere(
     try:
         result = contextvars.copy_context().run(_call, job, keyring or _keyring(Config.load()))
     except ConfigError as error:
-        return "bt_fail", describe_error(error)
+        return "bt_fail", describe_error(error), None
     if result[0] == "bt_release":
         unknown = UnknownWorker(f"importing {module} in another process registers no worker {job.name!r}{why}")
-        return "bt_fail", describe_error(unknown)
+        return "bt_fail", describe_error(unknown), None
     return result
 
 
@@ -3128,10 +3298,12 @@ class _Run:
             self.started = time.monotonic()
             job.place = "at work"
         if job.canceled:  # asked only now: who sets it looks for a run after that
-            self.finish(job, ("bt_cancel_held", None))
+            self.finish(job, ("bt_cancel_held", None, None))
 
     def finish(self, job: Job, result: _Result) -> None:
         """The worker has ended by itself, in whatever thread; ignored after a stop()."""
+        if result[0] == "bt_fail":
+            result = _with_backoff(job, result)
         with self.lock:
             if self.job is not job:
                 return
@@ -3276,7 +3448,9 @@ class _Slot(_Run):
         self.reason: type[JobStopped] | None = None  # what is to be raised in it, as soon as that harms nobody,
         self.package = ""  # while it runs a worker of this package
         self.has_ended = False
-        self.awaited: Future[BaseException | None] | None = None  # what its worker returned, while the loop runs that
+        self.awaited: Future[tuple[Any, BaseException | None]] | None = (
+            None  # what its worker returned, while the loop runs that
+        )
 
     def run(self) -> None:
         """Take and run jobs, in a thread of the executor; ends at a None, or when abandoned."""
@@ -3288,7 +3462,7 @@ class _Slot(_Run):
                     if self.job:
                         self._run_one(job)
                 except BaseException as error:  # no memory, say
-                    self.finish(job, ("bt_fail", describe_error(error)))
+                    self.finish(job, ("bt_fail", describe_error(error), None))
         finally:
             self.has_ended = True
 
@@ -3296,18 +3470,19 @@ class _Slot(_Run):
         # In a context of its own: what one job sets, the next does not see.
         self.finish(job, contextvars.copy_context().run(_call, job, self.pool.keyring, self._wait))
 
-    def _wait(self, left: Coroutine[Any, Any, None]) -> None:
+    def _wait(self, left: Coroutine[Any, Any, Any]) -> Any:
         """Have the event loop run what a worker returned, as it does those of async workers; in the slot's thread."""
         try:
             loop = self.pool.coroutines.start_loop().loop
             with self.lock:  # a stop() finds either this thread or what it waits for
                 self.awaited = asyncio.run_coroutine_threadsafe(_caught(left), loop)
-            error = self.awaited.result()
+            returned, error = self.awaited.result()
         finally:
             with self.lock:
                 self.awaited = None
         if error:
             raise error
+        return returned
 
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         if self.awaited:
@@ -3637,7 +3812,7 @@ class _Child:
         self.calls += 1
         try:
             entry = _by_name.get(job.name)
-            self.connection.send((entry.module if entry else "", tuple(job)))
+            self.connection.send((entry.module if entry else "", job.row()))
             if self._answers():
                 return cast(_Result, self.connection.recv())
         except (EOFError, OSError):
@@ -3648,7 +3823,8 @@ class _Child:
         how = (
             f"ended with status {status}" if status >= 0 else f"was killed by {names.get(-status, f'signal {-status}')}"
         )
-        return "bt_fail", {"class": "backtick.ProcessDied", "message": f"the job's process {how}", "traceback": ""}
+        error = {"class": "backtick.ProcessDied", "message": f"the job's process {how}", "traceback": ""}
+        return "bt_fail", error, None
 
     def _answers(self, end: float | None = None) -> bool:
         """Wait for an answer; false if it died. What it forked may keep the pipe open: so look at it, too."""
@@ -3859,7 +4035,7 @@ class _Task(_Run):
             await _first_step()
             result = await self._call(job)
         except BaseException as error:  # somebody cancelled it before its first step, say
-            result = "bt_fail", describe_error(error)
+            result = "bt_fail", describe_error(error), None
         self.finish(job, result)
         self.kind.tasks.discard(self)
         self.kind.begin_waiting(self.loop)
@@ -3868,7 +4044,7 @@ class _Task(_Run):
         _current_job.set(job)
         entry = _by_name.get(job.name)
         if entry is None:
-            return "bt_release", None
+            return "bt_release", None, None
         keyring = self.pool.keyring
         sealed, depth = False, _fork.depth
         try:
@@ -3876,12 +4052,12 @@ class _Task(_Run):
             args, kwargs = decode_args(text)
             returned = await entry.function(*args, **kwargs)
             if returned is not None:
-                await _run_what_is_left(returned)
+                returned = await _run_what_is_left(returned)
             _end_if_forked(depth)
         except BaseException as raised:
             _end_if_forked(depth, raised)
-            return "bt_fail", _described(job, raised, sealed, keyring)
-        return "bt_complete", None
+            return _raised(job, entry, raised, sealed, keyring)
+        return _DONE if returned is None else _returned(job, entry, returned, sealed, keyring)
 
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         if self.task:
@@ -3897,13 +4073,12 @@ def _first_step() -> Iterator[None]:
     yield
 
 
-async def _caught(coroutine: Coroutine[Any, Any, None]) -> BaseException | None:
-    """What it raises, for which the event loop would end if it is SystemExit, say."""
+async def _caught(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+    """What it returns, and what it raises, for which the event loop would end if it is SystemExit, say."""
     try:
-        await coroutine
+        return await coroutine, None
     except BaseException as error:
-        return error
-    return None
+        return None, error
 
 
 class _Loop:
@@ -4023,7 +4198,7 @@ class _Remote(_Run):
             return
         ticket = [None]  # taken by the call as it begins, in this process, or here
         try:
-            self.future = executor.submit(_call_elsewhere, entry.module if entry else "", tuple(job), None, ticket)
+            self.future = executor.submit(_call_elsewhere, entry.module if entry else "", job.row(), None, ticket)
         except BaseException:
             with contextlib.suppress(IndexError):
                 ticket.pop()  # it may be in the executor's line all the same, if no thread could be started
@@ -4036,7 +4211,7 @@ class _Remote(_Run):
         try:
             result = future.result()
         except BaseException as error:  # the executor lost it: a process died, say
-            result = "bt_fail", describe_error(error)
+            result = "bt_fail", describe_error(error), None
         self.finish(job, result)
 
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
@@ -4252,7 +4427,8 @@ def describe_error(error: BaseException) -> dict[str, str]:
     Longer ones are cut in the middle; what PostgreSQL cannot store is replaced. Never raises.
     """
     kind = type(error)
-    module = "backtick" if kind.__module__ == __name__ else kind.__module__
+    ours = "builtins" if issubclass(kind, Decision) else "backtick"
+    module = ours if kind.__module__ == __name__ else kind.__module__
     frames = error.__traceback__.tb_next if error.__traceback__ else None  # without our own frame
     trace = _or_why_not(lambda: "".join(traceback.format_exception(kind, error, frames)))
     return {
@@ -4398,6 +4574,7 @@ class _Claims:
 
 
 _Report = tuple[list[_Outcome], Call]  # what is reported together, and how
+_Terms = tuple[int, int, str]  # of a failure: max_tries, retry_ms and backoff of its worker
 
 
 class _Reports:
@@ -4409,35 +4586,39 @@ class _Reports:
     def __init__(self, session: _Session) -> None:
         self.session = session
         self.outcomes: list[_Outcome] = []
+        self.warned: set[tuple[str, str]] = set()  # workers and what has been said of them
         self.one_by_one = False  # after an error: one of them may be what the database refuses
         self.kept: list[tuple[float, _Outcome]] = []  # those that could not be stored, and when to try again
         self.noted: set[int] = set()  # jobs of those that succeeded, and are not run again, whatever becomes of us
 
     def calls(self) -> list[_Report]:
         """The calls that report all of them: one for each claim, and for each way of failing."""
-        groups: dict[tuple[str, int, int | None], list[_Outcome]] = {}
+        groups: dict[tuple[str, int, _Terms | None], list[_Outcome]] = {}
         for outcome in self.outcomes:
-            tries = self._max_tries(outcome.job) if outcome.report == "bt_fail" else None
-            groups.setdefault((outcome.report, outcome.job.claim, tries), []).append(outcome)
-        return [(outcomes, self._call(how, claim, tries, outcomes)) for (how, claim, tries), outcomes in groups.items()]
+            terms = self._terms(outcome.job) if outcome.report == "bt_fail" else None
+            groups.setdefault((outcome.report, outcome.job.claim, terms), []).append(outcome)
+        return [(outcomes, self._call(how, claim, terms, outcomes)) for (how, claim, terms), outcomes in groups.items()]
 
-    def _max_tries(self, job: Job) -> int:
+    def _terms(self, job: Job) -> _Terms:
         entry = _by_name.get(job.name)
-        return (entry and entry.max_tries) or self.session.config.max_tries
+        retry_ms = self.session.config.retry_ms if entry is None or entry.retry_ms is None else entry.retry_ms
+        backoff = entry.backoff if entry and isinstance(entry.backoff, str) else "exponential"
+        return job.worker_tries(), retry_ms, backoff
 
-    def _call(self, how: str, claim: int, tries: int | None, outcomes: list[_Outcome]) -> Call:
+    def _call(self, how: str, claim: int, terms: _Terms | None, outcomes: list[_Outcome]) -> Call:
         # An array as text: psycopg takes four times as long to make one of a list.
         ids = f"{{{','.join([str(outcome.job.id) for outcome in outcomes])}}}"
-        if tries is None:
-            return self.session.database.call(how, p_claim=claim, p_ids=ids)
-        return self.session.database.call(
-            how,
-            p_claim=claim,
-            p_ids=ids,
-            p_errors=[self.session.database.error_text(outcome.error) for outcome in outcomes],
-            p_retry_ms=self.session.config.retry_ms,
-            p_max_tries=tries,
-        )
+        parameters: dict[str, Any] = {"p_claim": claim, "p_ids": ids}
+        if terms:
+            parameters |= dict(zip(("p_max_tries", "p_retry_ms", "p_backoff"), terms, strict=True))
+        if how in ("bt_fail", "bt_snooze", "bt_cancel_held"):
+            error_text = self.session.database.error_text
+            parameters["p_errors"] = [error_text(outcome.error) for outcome in outcomes]
+        more = [outcome.more or {} for outcome in outcomes] if any(outcome.more for outcome in outcomes) else []
+        for name in ("p_run_at", "p_delays", "p_final"):
+            if any(name in m for m in more):
+                parameters[name] = [m.get(name) for m in more]
+        return self.session.database.call(how, **parameters)
 
     def keep(self, outcome: _Outcome, seconds: float) -> None:
         """Try again after so long."""
@@ -4493,6 +4674,13 @@ class _Reports:
             log.error(
                 "these jobs have succeeded, and the database may not know it: %s; then they are run again", others
             )
+
+    def warn(self, job: Job, more: _More) -> None:
+        """Log the note that an outcome has, if any: one of its kind for each worker."""
+        note = more.get("note", "")
+        if note and (kind := (job.name, note[:15])) not in self.warned:
+            self.warned.add(kind)
+            log.warning("%s: %s", job, note, extra={"job": job.id, "worker": job.name})
 
     def log_fates(self, reports: list[_Report], answers: list[list[Any]]) -> None:
         """Say what became of the jobs, by what the database answered."""
@@ -4586,6 +4774,7 @@ class _Poller:
         self.stop_at: float | None = None  # when running jobs are handed back; set by any thread
         self.given_up: int | None = None  # the runner that was declared dead; set by the keeper
         self.asked: deque[int] = deque()  # jobs that somebody wants canceled; added to by the keeper
+        self.slow: set[str] = set()  # workers whose backoff did not answer
         self.exit_status = 0  # read by the command line once it has ended
         self.is_in_doubt = False  # after an error: a job that is held may be in no place, or in two
         self.backoff = _Backoff()
@@ -4736,9 +4925,8 @@ class _Poller:
         self.pool.look_after()
         for job, limit in list(self.pool.overdue(self._timeout_ms)):
             if run := self.pool.stop(job, JobTimeout):
-                error = describe_error(JobTimeout(f"it ran longer than its timeout_ms, {limit}"))
                 if run.has_begun:
-                    self._has_ended(_Outcome(job, "bt_fail", error, run.ran_ms()))
+                    self._has_ended(_Outcome(job, *self._overran(job, limit), run.ran_ms()))
                 else:
                     self._has_ended(_Outcome(job, "bt_release", NOT_BEGUN))
         while self.asked:
@@ -4746,7 +4934,22 @@ class _Poller:
             if wanted:  # it is named again and again, until it is reported
                 wanted.canceled = True  # if it is about to begin, that will be seen
                 if run := self.pool.stop(wanted, JobCanceled):
-                    self._has_ended(_Outcome(wanted, "bt_cancel_held", None, run.ran_ms()))
+                    self._has_ended(_Outcome(wanted, "bt_cancel_held", None, None, run.ran_ms()))
+
+    def _overran(self, job: Job, limit: int) -> _Result:
+        entry = _by_name.get(job.name)
+        result = _raised(job, entry, JobTimeout(f"it ran longer than its timeout_ms, {limit}"), False, self.keyring)
+        if entry is None or not callable(entry.backoff) or result[2] or entry.name in self.slow:
+            return result
+        results: list[_Result] = []  # of a thread, since this one waits for nothing that a worker may hold up
+        asking = threading.Thread(target=lambda: results.append(_with_backoff(job, result)), daemon=True)
+        with contextlib.suppress(RuntimeError):  # no thread can be started
+            asking.start()
+            asking.join(self.OVERDUE_S)
+        if results:
+            return results[0]
+        self.slow.add(entry.name)
+        return (*result[:2], {"note": "its backoff takes too long, the default holds for what overruns"})
 
     def _has_ended(self, outcome: _Outcome) -> None:
         (self.pool.loop if outcome.job.name in self.pool.async_names() else self.pool.slots).finished(1, outcome.ms)
@@ -4931,6 +5134,9 @@ class _Poller:
     def _claimed(self, rows: list[Any]) -> int:
         jobs = [*map(_as_job, rows)]
         self.held |= {job.id: job for job in jobs}
+        if self.config.max_tries != Job.runner_tries:
+            for job in jobs:
+                job.runner_tries = self.config.max_tries
         self.fresh += jobs
         if jobs:
             self.asleep_until = self.deaf_until = None  # bt_claim may have woken this runner
@@ -4943,6 +5149,8 @@ class _Poller:
         for outcomes, _ in reports:
             for outcome in outcomes:
                 self.held.pop(outcome.job.id, None)
+                if outcome.more:
+                    self.reports.warn(outcome.job, outcome.more)
         self.reports.log_fates(reports, answers)
 
     def _report(self) -> None:
@@ -4967,8 +5175,8 @@ class _Poller:
         refused = {"class": "backtick.NotStored", "message": "the outcome could not be stored", "traceback": ""}
         for attempt in (
             outcome,
-            outcome._replace(report="bt_fail", error=refused),
-            outcome._replace(report="bt_release"),
+            outcome._replace(report="bt_fail", error=refused, more=None),
+            outcome._replace(report="bt_release", more=None),
         ):
             self.reports.outcomes = [attempt]
             try:
@@ -5032,19 +5240,21 @@ class _Poller:
 
 def _log_outcome(outcome: _Outcome, fate: Any) -> None:
     """One line for a job that ended or will be tried again; `fate` is what the database answered."""
-    job, report, error, ms = outcome
+    job, report, error, _, ms = outcome
     extra: dict[str, Any] = {"job": job.id, "worker": job.name, "ms": round(ms, 3), "tries": job.tries}
+    what = f"{error['class']}: {' '.join(error['message'][:300].split())}" if error else ""
     if fate is None:
         log.warning("%s: reported already, or not this runner's any more, after %.0f ms", job, ms, extra=extra)
     elif report == "bt_release":
         why = error["message"] if error else "its worker is not registered any more"
         log.warning("%s handed back: %s", job, why, extra=extra)
     elif report == "bt_cancel_held":
-        log.warning("%s canceled after %.0f ms", job, ms, extra=extra)
+        log.warning("%s canceled after %.0f ms%s", job, ms, f", {what}" if what else "", extra=extra)
     elif error is None:
         log.info("%s done in %.0f ms", job, ms, extra=extra)
+    elif report == "bt_snooze":
+        log.info("%s snoozed in %.0f ms, again at %s: %s", job, ms, fate[1], what, extra=extra)
     else:
-        what = f"{error['class']}: {' '.join(error['message'][:300].split())}"
         extra["traceback"] = error["traceback"]
         if fate[1] == "exceeded":
             log.error("%s exceeded after %.0f ms, try %d was its last: %s", job, ms, job.tries, what, extra=extra)

@@ -19,6 +19,7 @@ Sections, each under a line "# ---- name"; tools that only one of them uses stan
     Configuration
     A runner inside a program
     Runner processes, the command line
+    What a worker decides, returns and says
     Installing
     Cron: bt_next_cron against the vectors
     Cron: the oracle, RULES.md read aloud, no bit sets and no search
@@ -1311,7 +1312,7 @@ def test_a_job_that_used_its_last_try_is_exceeded_and_not_claimed_again(db):
     assert state == "exceeded"
     assert claim(db, runner) == []
     after = job_of(db, id_)
-    assert (after.state, after.tries, after.error) == ("exceeded", 1, {"message": "no"})
+    assert (after.state, after.tries, after.error) == ("exceeded", 1, {"message": "no", "max_tries": 1})
 
 
 def test_a_jobs_own_max_tries_goes_before_the_workers(db):
@@ -8150,6 +8151,402 @@ def test_help_names_every_setting(project):
     assert project.python("backtick.py")[0] == 2
 
 
+# ---- What a worker decides, returns and says ----------------------------------------------------------------
+
+ENDS = """
+import datetime as dt, os
+from backtick import *
+from backtick import current_job
+
+HOUR, THEN = dt.timedelta(hours=1), dt.datetime(2100, 1, 1, tzinfo=dt.timezone.utc)
+
+def decide(what, way):
+    decision = {
+        "snooze": lambda: Snooze(HOUR, "too early"), "seconds": lambda: Snooze(3600), "then": lambda: Snooze(THEN),
+        "retry": lambda: RetryAt(THEN, "busy"), "give up": lambda: GiveUp("never"), "cancel": lambda: Cancel("moot"),
+    }[what]()
+    if way == "return":
+        return decision
+    raise decision
+
+worker(decide)
+
+@worker
+async def adecide(what, way):
+    return decide(what, way)
+
+@worker
+def fail(error):
+    raise {"value": ValueError, "key": KeyError, "decided": lambda why: Snooze(HOUR, why)}[error]("no")
+
+register(fail, "choosy", give_up_on=ValueError)
+register(fail, "strict", retry_on=(KeyError, OSError))
+register(fail, "patient", backoff=lambda n: 3600 * n, max_tries=5)
+register(fail, "mistaken", backoff=lambda n: "soon", retry_ms=7_200_000)
+register(fail, "linear", backoff="linear", retry_ms=3_600_000)
+"""
+EXECUTORS = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+def processes(): return ProcessPoolExecutor(2, multiprocessing.get_context("spawn"))
+def threads(): return ThreadPoolExecutor(2)
+def dask():
+    from distributed import Client, LocalCluster
+    cluster = LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None)
+    return Client(cluster).get_executor(pure=False)
+"""
+RUN_ON = {
+    "threads": [],
+    "processes": ["--processes"],
+    "thread executor": ["--executor", "elsewhere:threads"],
+    "process executor": ["--executor", "elsewhere:processes"],
+    "dask": ["--executor", "elsewhere:dask"],
+}
+
+
+@pytest.fixture
+def ends(project, monkeypatch):
+    """The project with workers that decide about their jobs; a function runs what is due, in a place, and gives the log."""
+    (project.path / "ends.py").write_text(ENDS)
+    (project.path / "elsewhere.py").write_text(EXECUTORS)
+    monkeypatch.setenv("PYTHONPATH", str(project.path))
+
+    def run(place, *arguments):
+        if place == "dask":
+            pytest.importorskip("distributed")
+        status, _, said = project.python(
+            "backtick.py", "ends", "--drain", "--pool-size", "4", *RUN_ON[place], *arguments
+        )
+        assert status == 0, said
+        return said
+
+    run.project = project
+    return run
+
+
+@pytest.mark.parametrize("place", RUN_ON)
+@pytest.mark.parametrize("way", ["raise", "return"])
+def test_a_worker_decides_what_becomes_of_its_job(db, ends, place, way):
+    names = ["decide", "adecide"] if place == "threads" else ["decide"]
+    wanted = {
+        (name, what): enqueue(db, f"ends.{name}", json.dumps([what, way]), p_max_tries=2)
+        for name in names
+        for what in ("snooze", "seconds", "then", "retry", "give up", "cancel")
+    }
+
+    said = ends(place)
+
+    jobs = {key: job_of(db, id_) for key, id_ in wanted.items()}
+    then = dt.datetime(2100, 1, 1, tzinfo=UTC)
+    for (_, what), job in jobs.items():
+        (entry,) = job.attempts or [None]
+        if what in ("snooze", "seconds", "then"):
+            assert (job.state, job.tries, job.snoozes, job.error) == ("queued", 0, 1, None)
+            later = job.run_at - job.created_at
+            assert job.run_at == then if what == "then" else HOUR < later < HOUR + dt.timedelta(minutes=2)
+            assert (entry["how"], entry["try"], entry["class"]) == ("snoozed", 1, "Snooze")
+        elif what == "retry":
+            assert (job.state, job.tries, job.snoozes, job.run_at) == ("queued", 1, 0, then)
+            assert (job.error["class"], job.error["message"]) == ("RetryAt", "busy")
+            assert (entry["how"], entry["try"], entry["message"]) == ("failed", 1, "busy")
+            assert "traceback" not in entry
+        elif what == "give up":
+            assert (job.state, job.tries, entry) == ("exceeded", 1, None)
+            assert (job.error["class"], job.error["message"]) == ("GiveUp", "never")
+        else:
+            assert (job.state, job.tries, entry) == ("canceled", 1, None)
+            assert (job.error["class"], job.error["message"]) == ("Cancel", "moot")
+        lines = [line for line in said.splitlines() if f"job {job.id} " in line]
+        assert len(lines) == 1, said
+    assert "snoozed in" in said and "again at" in said and "too early" in said
+    assert "Cancel: moot" in said and "GiveUp: never" in said
+
+
+def test_what_is_decided_for_now_is_due_when_it_was_said(db, clean_registry, runner):
+    tries = []
+
+    @backtick.worker(name="a", max_tries=1)
+    def a():
+        tries.append(backtick.current_job().tries)
+        if len(tries) < 4:
+            raise backtick.Snooze(0.01)
+
+    runner(poll_ms=10_000)
+
+    id_ = a.schedule()
+
+    wait_for_states(db, {"done": 1})
+    job = job_of(db, id_)
+    assert (tries, job.tries, job.snoozes) == ([1, 1, 1, 1], 1, 3)
+    assert [entry["how"] for entry in job.attempts] == ["snoozed"]  # a row of them is one entry
+
+
+def test_a_retry_at_a_time_is_none_after_the_last_try(db, clean_registry, runner):
+    def a():
+        raise backtick.RetryAt(0.001, "busy")
+
+    backtick.register(a, "a", max_tries=2)
+    runner()
+
+    id_ = backtick.schedule("a")
+
+    wait_for_states(db, {"exceeded": 1})
+    job = job_of(db, id_)
+    assert (job.tries, job.error["class"], job.max_tries) == (2, "RetryAt", 2)
+
+
+@pytest.mark.parametrize(
+    "make, wrong",
+    [
+        (lambda: backtick.Snooze("soon"), TypeError),
+        (lambda: backtick.Snooze(math.nan), ValueError),
+        (lambda: backtick.RetryAt(dt.datetime(2100, 1, 1)), ValueError),
+        (lambda: backtick.RetryAt(dt.timedelta(days=99_999)), ValueError),
+    ],
+)
+def test_a_decision_for_no_time_is_refused_where_it_is_made(make, wrong):
+    with pytest.raises(wrong):
+        make()
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        backtick.Snooze(5, "why"),
+        backtick.RetryAt(dt.datetime(2100, 1, 1, tzinfo=dt.timezone.utc)),
+        backtick.GiveUp("why"),
+        backtick.Cancel("why"),
+    ],
+)
+def test_decisions_are_exceptions_of_one_kind_and_travel(decision):
+    copy = pickle.loads(pickle.dumps(decision))
+
+    assert isinstance(decision, backtick.Decision)
+    assert isinstance(decision, Exception)
+    assert (type(copy), str(copy), vars(copy)) == (type(decision), str(decision), vars(decision))
+
+
+def test_a_decision_for_a_sealed_job_is_sealed(db, clean_registry, runner, monkeypatch):
+    monkeypatch.setenv("BT_SECRET_KEY", SECRET)
+
+    def a():
+        raise backtick.GiveUp("a secret")
+
+    backtick.register(a, "a", sealed=True)
+    runner()
+
+    id_ = backtick.schedule("a")
+
+    wait_for_states(db, {"exceeded": 1})
+    assert job_of(db, id_).error["class"] == "GiveUp"
+    assert "a secret" not in json.dumps(job_of(db, id_).error)
+
+
+def test_who_lost_the_claim_decides_nothing(db):
+    runner, id_ = register(db), enqueue(db, "a")
+    (job,) = claim(db, runner)
+    call(db, "bt_release", p_claim=job.claim, p_ids=[job.id])
+    soon = [dt.datetime(2100, 1, 1, tzinfo=UTC)]
+
+    assert call(db, "bt_snooze", p_claim=job.claim, p_ids=[id_], p_run_at=soon) == []
+    assert db.execute(
+        "select count(*) from bt_cancel_held(%s, %s, array['{}'::jsonb])", [job.claim, [id_]]
+    ).fetchone() == (0,)
+    assert fail(db, job) is None
+    assert (job_of(db, id_).state, job_of(db, id_).snoozes, job_of(db, id_).tries) == ("queued", 0, 0)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select bt_snooze(%s, %s, null)",
+        "select bt_snooze(%s, %s, array[null]::timestamptz[], array[null]::interval[])",
+        "select bt_snooze(%s, %s, array[now(), now()])",
+        "select bt_fail(%s, %s, array['{}']::jsonb[], p_run_at => '{}')",
+        "select bt_fail(%s, %s, array['{}']::jsonb[], p_final => '{t,t}')",
+        "select bt_fail(%s, %s, array['{}']::jsonb[], p_delays => '{}')",
+        "select bt_fail(%s, %s, array['{}']::jsonb[], p_backoff => 'cubic')",
+        "select bt_cancel_held(%s, %s, '{}')",
+    ],
+)
+def test_a_decision_that_does_not_fit_its_jobs_is_refused_and_changes_nothing(db, query):
+    runner, id_ = register(db), enqueue(db, "a")
+    (job,) = claim(db, runner)
+
+    with pytest.raises(errors.InvalidParameterValue):
+        db.execute(query, [job.claim, [id_]])
+
+    assert job_of(db, id_).state == "running"
+
+
+def test_several_decisions_in_one_call_go_to_their_jobs(db):
+    runner = register(db)
+    ids = [enqueue(db, "a") for _ in range(4)]
+    (job, *_) = claim(db, runner, 4)
+    two, four = dt.datetime(2102, 1, 1, tzinfo=UTC), dt.datetime(2104, 1, 1, tzinfo=UTC)
+
+    rows = db.execute(
+        "select id, state, run_at from bt_fail(%s, %s, array['{}', '{}', '{}', '{}']::jsonb[], p_retry_ms => 0,"
+        " p_run_at => %s, p_final => %s, p_delays => array[null, null, '1 hour', null]::interval[])",
+        [job.claim, ids[::-1], [four, None, None, None], [False, True, None, False]],
+    ).fetchall()
+
+    found = {id_: (state, run_at) for id_, state, run_at in rows}
+    assert [found[id_][0] for id_ in ids] == ["queued", "queued", "exceeded", "queued"]
+    assert found[ids[3]][1] == four
+    assert found[ids[1]][1] - found[ids[0]][1] == HOUR
+    assert two < four
+
+
+@pytest.mark.parametrize("place", RUN_ON)
+def test_a_worker_says_after_which_errors_there_is_a_further_try_and_when(db, ends, place):
+    ids = {
+        (name, error): enqueue(db, name, json.dumps([error]))
+        for name in ("choosy", "strict", "patient", "mistaken", "linear")
+        for error in ("value", "key", "decided")
+    }
+
+    said = ends(place)
+
+    jobs = {key: job_of(db, id_) for key, id_ in ids.items()}
+    states_ = {key: job.state for key, job in jobs.items() if key[1] != "decided"}
+    assert {key for key, state in states_.items() if state == "exceeded"} == {("choosy", "value"), ("strict", "value")}
+    assert all(jobs[name, "decided"].snoozes == 1 for name, _ in ids)
+    hours = {name: (jobs[name, "key"].run_at - jobs[name, "key"].created_at) / HOUR for name, _ in ids}
+    assert 1 <= hours["patient"] < 1.1
+    assert 2 <= hours["mistaken"] < 4.1
+    assert 1 <= hours["linear"] < 2.1
+    assert hours["choosy"] < 0.1
+    assert len([line for line in said.splitlines() if "its backoff is of no use" in line and "mistaken" in line]) == 1
+    assert jobs["patient", "key"].max_tries == 5
+    assert jobs["choosy", "key"].max_tries == 16
+
+
+@pytest.mark.parametrize("how, low, high", [("exponential", 8, 16), ("linear", 4, 8), ("constant", 1, 2)])
+def test_the_backoff_grows_as_it_is_told(db, how, low, high):
+    waits = [
+        wait / SECOND
+        for (wait,) in db.execute("select bt_backoff(4, 1000, %s) from generate_series(1, 200)", [how]).fetchall()
+    ]
+
+    assert low <= min(waits) < max(waits) < high
+    assert max(waits) - min(waits) > (high - low) / 2
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_backoff_is_asked_after_a_timeout_too_and_one_that_hangs_costs_the_job_nothing(
+    db, clean_registry, runner, caplog, kind
+):
+    go_on = threading.Event()
+
+    def work():
+        go_on.wait(PATIENCE_S)
+
+    async def awork():
+        await asyncio.sleep(PATIENCE_S)
+
+    function = work if kind == "plain" else awork
+    backtick.register(function, "slow", timeout_ms=20, backoff=lambda n: 3600 * n)
+    backtick.register(function, "worse", timeout_ms=20, backoff=lambda n: go_on.wait(PATIENCE_S), retry_ms=3_600_000)
+    backtick.register(function, "final", timeout_ms=20, give_up_on=JobTimeout)
+    backtick.register(function, "other", timeout_ms=20, retry_on=ValueError, retry_ms=3_600_000)
+    runner()
+
+    ids = {name: backtick.schedule(name) for name in ("slow", "worse", "final", "other")}
+
+    wait_until(lambda: all(job_of(db, id_).error for id_ in ids.values()), "all to overrun")
+    go_on.set()
+    jobs = {name: job_of(db, id_) for name, id_ in ids.items()}
+    assert {name: job.state for name, job in jobs.items()} == {
+        "slow": "queued",
+        "worse": "queued",
+        "final": "exceeded",
+        "other": "queued",
+    }
+    assert all(job.run_at - job.created_at >= HOUR for name, job in jobs.items() if name != "final")
+    assert jobs["slow"].run_at - jobs["slow"].created_at < HOUR + dt.timedelta(minutes=1)
+    assert "its backoff takes too long" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"retry_ms": -1}, "retry_ms is -1"),
+        ({"backoff": "cubic"}, "backoff is 'cubic'"),
+        ({"backoff": 3}, "backoff is 3"),
+        ({"give_up_on": "ValueError"}, "give_up_on has 'ValueError'"),
+        ({"retry_on": (ValueError, int)}, "retry_on has <class 'int'>"),
+    ],
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **options: backtick.worker(name="a", **options),
+        lambda **options: backtick.recurring(minutes=1, name="a", **options),
+        lambda **options: backtick.cron("@daily", name="a", **options),
+    ],
+)
+def test_an_option_of_a_worker_that_is_of_no_use_is_refused_by_every_decorator(clean_registry, make, options, words):
+    with pytest.raises(ValueError, match=re.escape(f"a: {words}")):
+        make(**options)(lambda: None)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **options: backtick.worker(name="a", **options),
+        lambda **options: backtick.recurring(minutes=1, name="a", **options),
+        lambda **options: backtick.cron("@daily", name="a", **options),
+    ],
+)
+def test_every_decorator_takes_every_option_of_how_jobs_run_and_no_other(clean_registry, make):
+    options = {
+        "timeout_ms": 5,
+        "process": False,
+        "sealed": True,
+        "interrupt": False,
+        "retry_ms": 5,
+        "backoff": "linear",
+        "give_up_on": (ValueError,),
+        "retry_on": OSError,
+    }
+
+    make(**options)(lambda: None)
+
+    entry = backtick.registered_workers()["a"]
+    assert {name: getattr(entry, name) for name in options} == options
+    assert options.keys() == backtick._RunOptions.__annotations__.keys()
+    backtick.unregister("a")
+    with pytest.raises(TypeError, match="retries"):
+        make(retries=5)(lambda: 1)
+
+
+def test_a_job_and_the_view_show_how_many_tries_there_are(db, clean_registry, runner):
+    seen = {}
+
+    def a():
+        seen[backtick.current_job().name, backtick.current_job().tries] = backtick.current_job().max_tries
+        raise ValueError
+
+    backtick.register(a, "a", max_tries=2)
+    backtick.register(a, "b")
+    runner(max_tries=3)
+    ids = [backtick.schedule("a"), backtick.schedule("b"), enqueue(db, "a", p_max_tries=1)]
+
+    wait_for_states(db, {"exceeded": 3})
+
+    assert seen == {("a", 1): 1, ("a", 2): 2, ("b", 1): 3, ("b", 2): 3, ("b", 3): 3} or seen["a", 1] == 2
+    assert {value for (name, _), value in seen.items() if name == "b"} == {3}
+    assert seen["a", 2] == 2
+    assert [job_of(db, id_).max_tries for id_ in ids] == [2, 3, 1]
+
+
+def test_sixteen_tries_last_as_long_as_the_readme_says():
+    least = sum(Config().retry_ms * 2 ** (n - 1) for n in range(1, Config().max_tries)) / 86_400_000
+
+    assert f"{least:.0f} to {2 * least:.0f} days" in " ".join((HERE / "README.md").read_text().split())
+
+
 # ---- Installing ---------------------------------------------------------------------------------------------
 
 
@@ -8236,6 +8633,7 @@ def test_every_function_is_documented_and_bound_to_its_schema(db):
             "bt_wake",
             "bt_freed",
             "bt_floor",
+            "bt_remember",
         )
         assert is_sql or helper or "search_path=public, pg_temp" in config, name
     undescribed = db.execute(
@@ -9602,8 +10000,12 @@ def test_a_mistake_in_a_schedule_fails_when_the_decorator_runs_without_a_databas
             lambda: backtick.cron("@daily"),
             "a worker already, so timeout_ms would change nothing here",
         ),
-        (lambda: backtick.recurring(minutes=1, process=True), lambda: lambda f: f, "so process would"),
-        (lambda: backtick.cron("@daily", timeout_ms=None), lambda: lambda f: f, "so timeout_ms would"),
+        (
+            lambda: backtick.recurring(minutes=1, process=True, retry_ms=5),
+            lambda: lambda f: f,
+            "process and retry_ms would change nothing here",
+        ),
+        (lambda: backtick.cron("@daily", timeout_ms=None), lambda: lambda f: f, "timeout_ms would change"),
         (lambda: backtick.worker(name="a", queue="mail"), lambda: backtick.cron("@daily"), "say them once"),
         (lambda: backtick.worker(name="b"), lambda: backtick.cron("@daily"), "is the worker 'a' already"),
     ],
@@ -11506,7 +11908,9 @@ MAY_CALL = {
     ),
     **dict.fromkeys(["bt_register_runner", "bt_attach", "bt_heartbeat", "bt_sleep", "bt_unregister_runner"], "runner"),
     "bt_paused": "runner",
-    **dict.fromkeys(["bt_claim", "bt_complete", "bt_cancel_held", "bt_fail", "bt_release", "bt_locked"], "runner"),
+    **dict.fromkeys(
+        ["bt_claim", "bt_complete", "bt_cancel_held", "bt_fail", "bt_snooze", "bt_release", "bt_locked"], "runner"
+    ),
     "bt_note_success": "runner",
     **dict.fromkeys(["bt_release_except", "bt_holds", "bt_revive", "bt_cancel_asked", "bt_end_stuck"], "runner"),
     **dict.fromkeys(["bt_run_due", "bt_until_fire", "bt_declare"], "runner"),

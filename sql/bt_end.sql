@@ -17,7 +17,7 @@
 -- p_tries       tries to be added
 -- p_runner      who ends them; null: no runner does
 -- p_started_at  when they were claimed; null: they were not
--- p_errors      what went wrong, one for each of p_ids; null: what is stored stays
+-- p_errors      what went wrong, one for each of p_ids; null, or a null in it: what is stored stays
 -- p_crashes     crashes to be added
 -- p_results     what the workers returned, one for each of p_ids; null: nothing is kept
 -- returns       the ids of those that were there
@@ -55,7 +55,7 @@ begin
                 error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by,
                 expires_at, tags, snoozes, attempts, result)
             select id, queue, name, args, priority, run_at, p_state, tries + p_tries, crashes + p_crashes, max_tries,
-                   case when p_errors is null then error else p_errors[array_position(p_ids, id)] end,
+                   case when p_errors is null then error else coalesce(p_errors[array_position(p_ids, id)], error) end,
                    p_runner, created_at, p_started_at, v_now, schedule, scheduled_for, enqueued_by,
                    expires_at, tags, snoozes, attempts,
                    case when p_results is not null then p_results[array_position(p_ids, id)] end

@@ -3,20 +3,32 @@
 -- bt_fail: a try of jobs of a claim has failed; queue them again with back-off, or end them as
 -- exceeded if that was their last try.
 --
+-- How many tries a job has that does not say so itself is kept with the error, as max_tries: the view shows it.
+--
 -- p_claim      the claim that bt_claim returned
 -- p_ids        ids of jobs of that claim
 -- p_errors     what went wrong, an object a job: class, message, traceback
 -- p_retry_ms   milliseconds, the unit of the back-off: see bt_backoff
 -- p_max_tries  tries after which a job is exceeded that does not say so itself
+-- p_run_at     when it is due again, one a job; null, or a null in it: see p_delays
+-- p_final      whether this was its last try, whatever its max_tries says, one a job; null: no
+-- p_delays     after what time it is due again, one a job; null, or a null in it: after the back-off
+-- p_backoff    exponential, linear or constant
 -- returns      a row for each job that this call moved: its state, queued or exceeded, and run_at,
 --              when it is due again (null: never)
--- raises       22004 null_value_not_allowed, 22023 invalid_parameter_value
+-- raises       22004 null_value_not_allowed, 22023 invalid_parameter_value,
+--              23514 check_violation if run_at is not in the years 1 to 9999
+drop function if exists bt_fail(bigint, bigint[], jsonb[], int, int);  -- of version 3
 create or replace function bt_fail(
     p_claim     bigint,
     p_ids       bigint[],
     p_errors    jsonb[],
     p_retry_ms  int default 10000,
-    p_max_tries int default 16
+    p_max_tries int default 16,
+    p_run_at    timestamptz[] default null,
+    p_final     boolean[] default null,
+    p_delays    interval[] default null,
+    p_backoff   text default 'exponential'
 )
     returns table (id bigint, state text, run_at timestamptz)
     language plpgsql
@@ -36,21 +48,30 @@ declare
 begin
     if cardinality(p_errors) is distinct from cardinality(p_ids)
         or p_retry_ms is null or p_retry_ms < 0 or p_max_tries is null or p_max_tries < 1
+        or (p_backoff in ('exponential', 'linear', 'constant')) is not true
+        or cardinality(p_run_at) <> cardinality(p_ids)
+        or cardinality(p_final) <> cardinality(p_ids)
+        or cardinality(p_delays) <> cardinality(p_ids)
     then
-        raise exception 'bt_fail: % ids, % errors, retry_ms %, max_tries %',
-                cardinality(p_ids), cardinality(p_errors), p_retry_ms, p_max_tries
+        raise exception 'bt_fail: % ids, % errors, retry_ms %, max_tries %, % run_at, % final, % delays, backoff %',
+                cardinality(p_ids), cardinality(p_errors), p_retry_ms, p_max_tries, cardinality(p_run_at),
+                cardinality(p_final), cardinality(p_delays), p_backoff
             using errcode = 'invalid_parameter_value',
-                  hint = 'Pass one error for each id, retry_ms from 0 and max_tries from 1.';
+                  hint = 'Pass one of each for each id, retry_ms from 0, max_tries from 1, and exponential, linear or constant.';
     end if;
     v_claim := bt_let_go(p_claim, p_ids, 'bt_fail');
 
     with failed as (
         update backtick_queue as job
         set tries = job.tries + 1,
-            run_at = v_now + bt_backoff(job.tries + 1, p_retry_ms),
-            error = failed.error
-        from unnest(p_ids, p_errors) as failed (id, error)
+            run_at = coalesce(
+                failed.run_at,
+                v_now + coalesce(failed.delay, bt_backoff(job.tries + 1, p_retry_ms, p_backoff))),
+            error = bt_with_tries(failed.error, job.max_tries, p_max_tries),
+            attempts = bt_remember(job.attempts, bt_attempt('failed', job.tries + 1, v_claim.runner, v_now, failed.error))
+        from unnest(p_ids, p_errors, p_run_at, p_final, p_delays) as failed (id, error, run_at, is_final, delay)
         where failed.id = any (v_claim.jobs)
+          and failed.is_final is not true
           and job.id = failed.id
           and job.id = any (v_claim.jobs)  -- or the planner might read the whole index
           and job.tries + 1 < coalesce(job.max_tries, p_max_tries)
@@ -62,8 +83,9 @@ begin
         return query select again.id, 'queued', again.run_at from unnest(v_queued, v_due) as again (id, run_at);
     end if;
 
-    select array_agg(failed.id), array_agg(failed.error) into v_last, v_errors
+    select array_agg(job.id), array_agg(bt_with_tries(failed.error, job.max_tries, p_max_tries)) into v_last, v_errors
     from unnest(p_ids, p_errors) as failed (id, error)
+    cross join lateral (select id, max_tries from backtick_queue as job where job.id = failed.id offset 0) as job
     where failed.id = any (v_claim.jobs)
       and failed.id <> all (v_queued);
     if v_last is not null then
@@ -74,3 +96,30 @@ begin
 end;
 $$;
 comment on function bt_fail is 'Queue failed jobs of a claim again with back-off, or end them as exceeded; says which.';
+
+-- bt_with_tries: an error, with the max_tries by which its job was judged that has none of its own.
+create or replace function bt_with_tries(p_error jsonb, p_own int, p_max_tries int)
+    returns jsonb
+    language sql
+    immutable
+    parallel safe
+as $$
+    select case
+        when p_own is null and jsonb_typeof(p_error) = 'object' then p_error || jsonb_build_object('max_tries', p_max_tries)
+        else p_error
+    end
+$$;
+comment on function bt_with_tries is 'An error, with the max_tries by which its job was judged that has none of its own.';
+
+-- bt_attempt: an entry for bt_remember: what happened in a try, which runner had the job, and on which host.
+create or replace function bt_attempt(p_how text, p_try int, p_runner bigint, p_now timestamptz, p_error jsonb)
+    returns jsonb
+    language sql
+    stable
+as $$
+    select jsonb_build_object(
+            'at', p_now, 'how', p_how, 'try', p_try, 'runner', p_runner,
+            'host', (select host from backtick_runner where id = p_runner))
+        || case when jsonb_typeof(p_error) = 'object' then p_error else '{}' end
+$$;
+comment on function bt_attempt is 'An entry for bt_remember: what happened in a try of a job.';

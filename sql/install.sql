@@ -47,6 +47,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 
 -- A job's life
 \ir bt_backoff.sql
+\ir bt_remember.sql
 \ir bt_check_isolation.sql
 \ir bt_due.sql
 \ir bt_floor.sql
@@ -58,6 +59,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_cancel_held.sql
 \ir bt_note_success.sql
 \ir bt_fail.sql
+\ir bt_snooze.sql
 \ir bt_release.sql
 \ir bt_release_except.sql
 \ir bt_holds.sql

@@ -43,6 +43,7 @@ declare
         ['bt_cancel_held',        'owner',  'runner'],
         ['bt_note_success',       'owner',  'runner'],
         ['bt_fail',               'owner',  'runner'],
+        ['bt_snooze',             'owner',  'runner'],
         ['bt_locked',             'owner',  'runner'],
         ['bt_release',            'owner',  'runner'],
         ['bt_release_except',     'owner',  'runner'],

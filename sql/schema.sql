@@ -547,7 +547,7 @@ create or replace view backtick_job as
            case when held.claim is null then 'queued' else 'running' end as state,
            case when held.claim is null then job.tries else job.tries + 1 end as tries,
            job.crashes,
-           job.max_tries,
+           coalesce(job.max_tries, substring(job.error ->> 'max_tries' from '^[0-9]{1,9}$')::int) as max_tries,
            job.created_at,
            held.claimed_at as started_at,
            null::timestamptz as finished_at,
@@ -573,7 +573,8 @@ create or replace view backtick_job as
         from backtick_claim as claim
     ) as held on held.job = job.id
     union all
-    select id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
+    select id, queue, name, args, priority, run_at, state, tries, crashes,
+           coalesce(max_tries, substring(error ->> 'max_tries' from '^[0-9]{1,9}$')::int),
            created_at, started_at, finished_at, runner, error, schedule, scheduled_for, null,
            error ->> 'class', enqueued_by, expires_at, tags, snoozes, attempts, result, null, null
     from backtick_done;
