@@ -35,7 +35,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # ---- The map, for who owns this file ------------------------------------------
 #
 # What producers use      Errors, Decisions, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
-# What runs jobs          Database, Forks, Pool, Poller, Keeper, Runner
+# What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, Runner
 # The command line        python backtick.py myjobs, and the commands
 # The embedded database   for who has no database URL; nothing above knows more of it than embedded_url()
 #
@@ -49,6 +49,8 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   loop       the event loop on which `async def` workers run; it takes its next job by itself, as slots do
 #   those of an executor that the user gave, wherever they are, if there is one
 #   of a _Child, a process: the main one runs workers, the other listens for the end of the runner
+# And of any program that waits for jobs:
+#   results    _Listener and a connection of its own, while somebody waits in result()
 # Threads of the program only schedule, start a Runner and stop it. Poller and keeper run nothing of the user's,
 # but for submit() and cancel() of an executor that he gave. What a worker forks has no part in any of this: see _Fork.
 #
@@ -177,6 +179,7 @@ __all__ = [
     "GiveUp",
     "Job",
     "JobCanceled",
+    "JobFailed",
     "JobLost",
     "JobStopped",
     "JobTimeout",
@@ -184,14 +187,17 @@ __all__ = [
     "Runner",
     "SealError",
     "Snooze",
+    "UnknownJob",
     "UnknownWorker",
     "UnsupportedArgument",
     "Why",
     "WrongVersion",
     "acancel",
+    "aresult",
     "aschedule",
     "aschedule_at",
     "aschedule_many",
+    "beat",
     "cancel",
     "cancel_all",
     "cron",
@@ -203,6 +209,7 @@ __all__ = [
     "recurring",
     "register",
     "registered_workers",
+    "result",
     "resume",
     "schedule",
     "schedule_at",
@@ -318,6 +325,21 @@ class UnknownWorker(BacktickError, LookupError):
     """A function that is not registered as a worker was to be scheduled."""
 
 
+class UnknownJob(BacktickError, LookupError):
+    """There is no such job (any more), or it is another role's, or the transaction that queues it has not committed."""
+
+
+class JobFailed(BacktickError):
+    """A job whose result was asked for is exceeded or canceled: how its last try failed, empty texts if nobody said."""
+
+    def __init__(self, job: int, state: str, error_class: str, message: str, trace: str) -> None:
+        super().__init__(job, state, error_class, message, trace)
+        self.job, self.state, self.error_class, self.message, self.traceback = job, state, error_class, message, trace
+
+    def __str__(self) -> str:
+        return f"job {self.job} is {self.state}" + (f": {self.error_class}: {self.message}" if self.error_class else "")
+
+
 class AlreadyRegistered(BacktickError, ValueError):
     """Another function is registered under this name."""
 
@@ -418,6 +440,7 @@ class Settings(TypedDict, total=False):
     lease_ms: int | None
     shutdown_ms: int | None
     max_abandoned: int | None
+    max_result_bytes: int | None
     max_completed_ms: int | None
     max_exceeded_ms: int | None
     max_undeclared_ms: int | None
@@ -455,6 +478,9 @@ class Config:
     lease_ms: int = _knob(30_000, "a runner without a heartbeat for so long is dead", 3_000)
     shutdown_ms: int = _knob(25_000, "running jobs may finish for so long when a runner stops")
     max_abandoned: int = _knob(100, "threads of stopped jobs that do not end; with more the runner ends, status 75")
+    max_result_bytes: int = _knob(
+        1_048_576, "what a worker returns is kept if it has so many bytes at most", 0, 10_485_760
+    )
     max_completed_ms: int = _knob(604_800_000, "done and canceled jobs are kept so long: 7 days", 0, CENTURY_MS)
     max_exceeded_ms: int = _knob(7_776_000_000, "exceeded jobs are kept so long: 90 days", 0, CENTURY_MS)
     max_undeclared_ms: int = _knob(
@@ -767,7 +793,7 @@ _ARGS_DECODER = json.JSONDecoder(object_hook=_decode_object)  # json.loads would
 #   plaintext        the JSON, padded with sodium_pad: see _padding_block
 #   ciphertext       crypto_aead_xchacha20poly1305_ietf_encrypt of it with a random nonce of 24 bytes
 #   associated data  a 64-bit little-endian length and the bytes of each of: "1s" or "1p", key id, queue, worker,
-#                    "args" or "error", sealed box (with a secret key empty)
+#                    "args", "error" or "result", sealed box (with a secret key empty)
 #   base64           of sealed box, nonce, ciphertext
 #
 # Nothing here touches the database. No message of an error, no repr and no log line holds a key or a plaintext.
@@ -918,7 +944,7 @@ def _with_checksum(kind: str, key: bytes) -> bytes:
 
 
 def _seal(keyring: _Keyring, kind: str, queue: str, worker: str, texts: Sequence[str]) -> list[str]:
-    """The texts, each as {"$sealed": …} for `kind` ("args", "error") of jobs of this worker in this queue.
+    """The texts, each as {"$sealed": …} for `kind` ("args", "error", "result") of jobs of this worker in this queue.
 
     Raises SealError if there is no key.
     """
@@ -1085,6 +1111,7 @@ class Worker:
     backoff: _Backoffs = "exponential"
     give_up_on: _Errors = ()
     retry_on: _Errors = ()
+    result: bool = True
     signature: inspect.Signature | None = None
     module: str = ""  # which registers it when imported, as other processes know it
     run: types.CodeType | None = dataclasses.field(default=None, repr=False, compare=False)  # see _module_run()
@@ -1168,6 +1195,7 @@ class _RunOptions(TypedDict, total=False):
     backoff: _Backoffs
     give_up_on: _Errors
     retry_on: _Errors
+    result: bool
 
 
 class _WorkerOptions(_JobOptions, _RunOptions, total=False):
@@ -1189,6 +1217,7 @@ def register(
     backoff: _Backoffs = "exponential",
     give_up_on: _Errors = (),
     retry_on: _Errors = (),
+    result: bool = True,
 ) -> Worker:
     """Make `function` the worker `name`, by default its module and its name: myjobs.log_sum.
 
@@ -1199,7 +1228,8 @@ def register(
     Without `interrupt` nothing is raised in its thread when a job is stopped: it sees current_job().canceled.
     After try n it waits for `retry_ms` * 2^(n-1) to twice that; `backoff` may also be "linear" (* n), "constant", or a
     function of n that returns seconds. `give_up_on`: exceptions, as in `except`, after which there is no further try;
-    `retry_on`: those after which there is, and after no other Exception.
+    `retry_on`: those after which there is, and after no other Exception. With `result` False nothing that it returns
+    is kept.
     What a call returns is run too, if it is a coroutine; a generator that nobody has run fails the job.
     A parameter `conn` must be positional only: schedule(conn=…) is the connection that the job is queued on.
     A reload of its module replaces the worker. Raises AlreadyRegistered if another function has the name, or
@@ -1224,6 +1254,7 @@ def register(
         backoff=backoff,
         give_up_on=give_up_on,
         retry_on=retry_on,
+        result=result,
         signature=_signature(name, function),
         module=module,
         run=run,
@@ -1237,6 +1268,7 @@ def _check_worker(entry: Worker) -> None:
     name, function = entry.name, entry.function
     _check_kind(f"{name}: process", entry.process, bool, "True or False")
     _check_kind(f"{name}: interrupt", entry.interrupt, bool, "True or False")
+    _check_kind(f"{name}: result", entry.result, bool, "True or False")
     _check_kind(f"{name}: sealed", False if entry.sealed is None else entry.sealed, bool, "True, False or None")
     if entry.process and (_is_async(function) or "<" in getattr(function, "__qualname__", "<")):
         raise ValueError(
@@ -2460,7 +2492,7 @@ class _Database:
                     if self.pooled:  # another client's session, whose defaults may be any
                         for call in self.begin:
                             self.connection.execute(*call)
-                    cursors.append([self.connection.execute(*call) for call in calls])
+                    cursors.append([self._send(call) for call in calls])
                     if len(cursors) == 1:
                         meanwhile()
                     if self.pooled:
@@ -2473,18 +2505,32 @@ class _Database:
                     self.connection.rollback()
             raise
 
-    def error_text(self, error: dict[str, str] | None) -> str | None:
-        """An error as JSON that the database's encoding can hold: where that is not Unicode, in ASCII."""
-        if error is None:
-            return None
-        if self.connection.info.parameter_status("server_encoding") != "UTF8":
-            error = {name: text and text.encode("ascii", "backslashreplace").decode() for name, text in error.items()}
-        return json.dumps(error)
+    def _send(self, call: Call) -> psycopg.Cursor[Any]:
+        """Run a call in a pipeline. What the socket does not take at once psycopg would leave, and wait for answers."""
+        cursor, line = self.connection.execute(*call), self.connection.pgconn
+        while line.flush():
+            with selectors.DefaultSelector() as selector:
+                selector.register(line.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
+                if any(ready & selectors.EVENT_READ for _, ready in selector.select()):
+                    line.consume_input()
+        return cursor
 
-    def listen(self) -> None:
-        """Hear notifications from now on."""
+    def error_text(self, error: dict[str, str] | None) -> str | None:
+        """An error as JSON that the database's encoding can hold."""
+        return (
+            None if error is None else json.dumps({name: text and self.storable(text) for name, text in error.items()})
+        )
+
+    def storable(self, text: str) -> str:
+        """The text as the database's encoding can hold it: where that is not Unicode, in ASCII."""
+        is_unicode = self.connection.info.parameter_status("server_encoding") == "UTF8"
+        return text if is_unicode else text.encode("ascii", "backslashreplace").decode()
+
+    def listen(self, channel: str = "backtick") -> None:
+        """Hear notifications from now on, if they come this way: through a pooler they do not."""
         with self._watched():
-            self.connection.execute("listen backtick")
+            if not self.pooled:
+                self.connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
@@ -2617,6 +2663,9 @@ _CASTS = {
     "p_delays": "::interval[]",
     "p_errors": "::jsonb[]",
     "p_final": "::boolean[]",
+    "p_shares": "::float8[]",
+    "p_notes": "::text[]",
+    "p_results": "::json[]",
     "p_version": "::int",
     "p_id": "::bigint",
     "p_old_args": "::text",
@@ -2744,7 +2793,8 @@ class _Connections:
         self.config = config
         self.is_told = False  # in which database jobs are queued: a runner's start says so
         self.told_of: set[str] = set()  # workers not imported here, whose queue was asked for
-        self.inherited = getattr(self, "idle", None)  # kept, lest the child closes them for the parent
+        self.inherited = self.__dict__.get("idle"), self.__dict__.get("listener")  # kept, lest the child closes them
+        self.listener: _Listener | None = None  # started when first needed; guarded by self.lock
         self.idle: list[_Database] = []  # guarded by self.lock
         self.lock = threading.Lock()
         self.free = threading.BoundedSemaphore(self.limit)
@@ -2765,6 +2815,14 @@ class _Connections:
                 else:
                     with self.lock:
                         self.idle.append(database)
+
+    def wait_for(self, job: int) -> Future[_End]:
+        """What becomes of a job, once it has ended. Its exception is UnknownJob, or as _Database raises."""
+        config = self.settings()
+        with self.lock:
+            if self.listener is None or self.listener.is_over:
+                self.listener = _Listener(config, self.lock)
+            return self.listener.add(job)
 
     def _take(self) -> _Database:
         config = self.settings()
@@ -2975,6 +3033,192 @@ def _roles_made(url: str, schema: str) -> bool | None:
     return None
 
 
+# ---- Results: for who waits for the end of a job ---------------------------------------
+#
+# All who wait in a process share one thread with one connection, which is there while somebody waits and a bit longer.
+# It is notified of the ends of their jobs, and looks each second besides: behind a pooler no NOTIFY gets through.
+
+
+def result(job: int, timeout: float | None = None, *, inside: bool = False) -> Any:
+    """What the worker of a job returned, None if that was not kept; waits for its end, `timeout` seconds at most.
+
+    Raises JobFailed if it is exceeded or canceled, TimeoutError, which leaves the job alone, UnknownJob, SealError if
+    there is no key that opens it, DatabaseUnavailable. Inside of a worker, whose slot the other job may need, it must
+    be asked for with `inside`, else it raises BacktickError.
+    """
+    future = _wait_for(job, inside)
+    try:
+        return _value(future.result(timeout))
+    except (TimeoutError, concurrent.futures.TimeoutError):  # one class from Python 3.11
+        raise TimeoutError(f"job {job} has not ended within {timeout} s") from None
+    finally:
+        future.cancel()
+
+
+async def aresult(job: int, timeout: float | None = None, *, inside: bool = False) -> Any:
+    """result() for asyncio."""
+    try:
+        return _value(await asyncio.wait_for(asyncio.wrap_future(_wait_for(job, inside)), timeout))
+    except (TimeoutError, asyncio.TimeoutError):
+        raise TimeoutError(f"job {job} has not ended within {timeout} s") from None
+
+
+class _End(NamedTuple):
+    """A row of bt_ended."""
+
+    id: int
+    state: str | None
+    queue: str
+    name: str
+    result: bytes | None
+    error: bytes | None
+
+
+def _wait_for(job: int, inside: bool) -> Future[_End]:
+    if (here := current_job()) and not inside:
+        raise BacktickError(
+            f"{here} would wait for job {job} and keep a slot from it meanwhile; if no harm can come of that, say "
+            f"result({job}, inside=True)"
+        )
+    return _connections.wait_for(job)
+
+
+def _value(end: _End) -> Any:
+    """What a job's worker returned. Raises JobFailed, SealError."""
+    keyring = _keyring(_connections.settings())
+    if end.state == "done":
+        return _ARGS_DECODER.decode(_clear_result(keyring, end))
+    error = json.loads(end.error or b"{}")
+    if "$sealed" in error:
+        with contextlib.suppress(SealError):
+            text = str(error["$sealed"]).encode()
+            error |= json.loads(_unseal(keyring, "error", end.queue, end.name, text))
+    said = [str(error.get(name) or "") for name in ("class", "message", "traceback")]
+    raise JobFailed(end.id, str(end.state), *said)
+
+
+def _clear_result(keyring: _Keyring, end: _End) -> str:
+    """What a job's worker returned, as JSON. Raises SealError."""
+    text = end.result or b"null"
+    sealed = _sealed_text(text)
+    return (text if sealed is None else _unseal(keyring, "result", end.queue, end.name, sealed)).decode()
+
+
+class _Listener:
+    """Waits for the ends of jobs, in a thread and on a connection of its own, while somebody waits, and a bit more."""
+
+    LOOK_S = (
+        1.0  # how often it looks after a job, whether notified or not: first after SOON_S, then twice that, and so on,
+    )
+    SOON_S = 0.004  # since the end of what ends just as it is asked for is not notified
+    IDLE_S = 10.0  # how long it stays when nobody waits
+    ASK_S = 60.0  # how long the database is asked to notify; asked again after half of it
+
+    def __init__(self, config: Config, lock: threading.Lock) -> None:
+        self.config = config
+        self.lock = lock  # of _Connections; guards waiting and is_over
+        self.waiting: dict[int, list[Future[_End]]] = {}
+        self.is_over = False
+        self.database: _Database | None = None
+        self.asked: dict[int, float] = {}  # until when the database will notify, by job
+        self.looks: dict[int, tuple[float, float]] = {}  # when it looks next, and how long after that again
+        self.heard: set[int] = set()  # jobs that it has notified
+        self.idle = _Due()
+        self.bell = _Bell()
+        threading.Thread(target=self._run, name="backtick-results", daemon=True).start()
+
+    def add(self, job: int) -> Future[_End]:
+        """Wait for a job, too; with the lock held."""
+        future: Future[_End] = Future()
+        self.waiting.setdefault(job, []).append(future)
+        self.bell.ring(urgent=True)
+        return future
+
+    def _run(self) -> None:
+        backoff, was_there = _Backoff(), False
+        while (waiting := self._who_waits()) is not None:
+            try:
+                if self.database is None:
+                    self.database, self.asked = _Database(self.config), {}
+                    self.database.listen("backtick_result")
+                    was_there = True
+                self._look(self.database, waiting)
+                self._sleep(self.database)
+                backoff.reset()
+            except Exception as error:
+                self._close()
+                if not waiting:
+                    self.idle.now()  # nobody to look again for
+                elif was_there and isinstance(error, (BacktickError, *_LOST)):
+                    log.warning("waiting for jobs: lost the database, trying again: %s", _one_line(error))
+                    self.bell.wait(backoff.next())
+                else:
+                    self._tell(waiting, error)
+        self._close()
+        self.bell.close()
+
+    def _who_waits(self) -> list[int] | None:
+        """The jobs that somebody waits for; None when that has been nobody for a while."""
+        with self.lock:
+            left = {job: [f for f in futures if not f.done()] for job, futures in self.waiting.items()}
+            self.waiting = {job: futures for job, futures in left.items() if futures}
+            if self.waiting:
+                self.idle.again_in(self.IDLE_S)
+            self.is_over = self.idle.has_come()
+            return None if self.is_over else list(self.waiting)
+
+    def _look(self, database: _Database, waiting: list[int]) -> None:
+        """Ask what has become of jobs that are new, or notified, or, each second, of all."""
+        now = time.monotonic()
+        self.asked = {job: self.asked[job] for job in waiting if self.asked.get(job, 0.0) > now}
+        self.looks = {job: self.looks.get(job, (now, self.SOON_S)) for job in waiting}
+        new = [job for job in waiting if job not in self.asked]
+        jobs = [job for job in waiting if job in self.heard or self.looks[job][0] <= now]
+        self.heard.clear()
+        if not jobs:
+            return
+        trip = [[database.call("bt_ended", p_ids=jobs)]]
+        if new:  # a transaction of its own, and first: what ends after it is notified
+            trip.insert(0, [database.call("bt_wait_for", p_ids=new, p_ms=int(self.ASK_S * 1000))])
+        rows = database.round_trip(*trip)[-1][0]
+        self.asked |= dict.fromkeys(new, now + self.ASK_S / 2)
+        for job in jobs:
+            pause = self.looks[job][1]
+            self.looks[job] = time.monotonic() + pause, min(2 * pause, self.LOOK_S)
+        for end in map(_End._make, rows):
+            if end.state is None:
+                self._tell([end.id], UnknownJob(f"there is no job {end.id}, or its transaction has not committed"))
+            elif end.state != "unended":
+                self._tell([end.id], end)
+
+    def _sleep(self, database: _Database) -> None:
+        """Until a notification, the bell, or the next look."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.bell.receiver, selectors.EVENT_READ)
+            selector.register(database.connection.fileno(), selectors.EVENT_READ)
+            if not self._hear(database):
+                next_at = min((at for at, _ in self.looks.values()), default=time.monotonic() + self.IDLE_S)
+                selector.select(max(0.0, next_at - time.monotonic()))
+                self._hear(database)
+        self.bell.silence()
+
+    def _hear(self, database: _Database) -> bool:
+        self.heard |= {int(n.payload) for n in database.connection.notifies(timeout=0) if n.payload.isdecimal()}
+        return not self.heard.isdisjoint(self.asked)
+
+    def _tell(self, jobs: Iterable[int], end: _End | Exception) -> None:
+        with self.lock:
+            futures = [future for job in jobs for future in self.waiting.pop(job, [])]
+        for future in futures:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(end) if isinstance(end, Exception) else future.set_result(end)
+
+    def _close(self) -> None:
+        if self.database:
+            self.database.close()
+        self.database = None
+
+
 # ---- Forks: what a child must not keep of its parent -----------------------------------
 #
 # Jobs fork, by multiprocessing say, and so do web servers. The child has one thread, the one that forked, and a
@@ -3085,6 +3329,9 @@ class Job(_Row):
     canceled: bool = False  # nobody wants its end any more: it was canceled, overran its timeout, or was lost
     place: _Place = "fresh"  # the runner's: where it is
     runner_tries: int = 16  # Config.max_tries of its runner
+    result_bytes: int = 1_048_576  # Config.max_result_bytes of its runner
+    said: tuple[float | None, str | None] | None = None  # share and note of its last beat(), and those that have
+    told: tuple[float | None, str | None] | None = None  # been passed on
 
     @property
     def max_tries(self) -> int:
@@ -3097,8 +3344,15 @@ class Job(_Row):
         return (entry and entry.max_tries) or self.runner_tries
 
     def row(self) -> tuple[Any, ...]:
-        """The job for another process."""
-        return tuple(self._replace(own_max_tries=self.max_tries))
+        """The job for another process, where Job.of() makes one of it."""
+        return (*self._replace(own_max_tries=self.max_tries), self.result_bytes)
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> Job:
+        """The job that row() wrote down."""
+        job = cls._make(row[:-1])
+        job.result_bytes = row[-1]
+        return job
 
     @property
     def run_at(self) -> dt.datetime:
@@ -3137,6 +3391,7 @@ class _More(TypedDict, total=False):
     p_run_at: str
     p_delays: str
     p_final: bool
+    p_results: str
     note: str
 
 
@@ -3158,6 +3413,22 @@ _current_job: contextvars.ContextVar[Job | None] = contextvars.ContextVar("backt
 def current_job() -> Job | None:
     """The job that is running here, inside a worker; None elsewhere."""
     return _current_job.get()
+
+
+def beat(share: float | None = None, note: str | None = None) -> None:
+    """Say how far the job is that runs here, 0 to 1, and what it does: backtick_job shows it. Cheap: call it often.
+
+    It is stored once a second at most, by the runner; what is None stays as it was. Raises JobCanceled if the job was
+    canceled, overran, or is another runner's now; ValueError. Outside of a job, and on an executor, it does nothing.
+    """
+    if share is not None and not 0 <= share <= 1:
+        raise ValueError(f"share is {share!r}; it must be from 0 to 1")
+    if job := current_job():
+        if job.canceled:
+            raise JobCanceled(f"{job} is not wanted any more")
+        old_share, old_note = job.said or (None, None)
+        new_note = old_note if note is None else _storable(str(note), 500)
+        job.said = old_share if share is None else float(share), new_note
 
 
 def _call(job: Job, keyring: _Keyring, wait: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run) -> _Result:
@@ -3186,7 +3457,20 @@ _DONE: _Result = ("bt_complete", None, None)
 
 def _returned(job: Job, entry: Worker, returned: Any, sealed: bool, keyring: _Keyring) -> _Result:
     """How a job is reported whose worker returned something. Never raises."""
-    return _raised(job, entry, returned, sealed, keyring) if isinstance(returned, Decision) else _DONE
+    if isinstance(returned, Decision):
+        return _raised(job, entry, returned, sealed, keyring)
+    if not entry.result:
+        return _DONE
+    try:
+        text = json.dumps(_encode(returned, "what it returned"))
+        if len(text) > job.result_bytes:
+            raise ValueError(f"what it returned takes {len(text)} bytes, and max_result_bytes is {job.result_bytes}")
+        text = _seal(keyring, "result", job.queue, job.name, [text])[0] if sealed else text
+    except BaseException as bad:
+        why = describe_error(bad)["message"].partition("; pass ")[0]
+        help_ = "return what arguments can be, or say @worker(result=False)"
+        return "bt_complete", None, {"note": f"its result is not kept: {why}; {help_}"}
+    return "bt_complete", None, {"p_results": text}
 
 
 def _raised(job: Job, entry: Worker | None, raised: BaseException, sealed: bool, keyring: _Keyring) -> _Result:
@@ -3249,18 +3533,23 @@ async def _run_what_is_left(returned: Any) -> Any:
 
 
 def _call_elsewhere(
-    module: str, row: tuple[Any, ...], keyring: _Keyring | None = None, ticket: list[None] | None = None
+    module: str,
+    row: tuple[Any, ...],
+    keyring: _Keyring | None = None,
+    ticket: list[None] | None = None,
+    begun: Callable[[Job], object] = str,
 ) -> _Result:
     """Call the worker of a job in a process that may have to import its module first. Never raises.
 
-    Without a keyring it takes the keys that are in the environment of that process. A used ticket lets none in.
+    Without a keyring it takes the keys that are in the environment of that process. A used ticket lets none in. `begun`
+    is told the job.
     """
     try:
         _ = ticket is None or ticket.pop()
     except IndexError:  # the job was taken back
         return "bt_release", None, None
-    job = Job._make(row)
-    why = ""
+    job, why = Job.of(row), ""
+    begun(job)
     if job.name not in _by_name:
         try:
             _import_for_workers(module)
@@ -3813,8 +4102,12 @@ class _Child:
         try:
             entry = _by_name.get(job.name)
             self.connection.send((entry.module if entry else "", job.row()))
-            if self._answers():
-                return cast(_Result, self.connection.recv())
+            while self._answers():
+                match self.connection.recv():
+                    case (int() as id_, said):  # what a beat() said
+                        job.said = said if id_ == job.id else job.said
+                    case result:
+                        return cast(_Result, result)
         except (EOFError, OSError):
             pass
         self.kill()
@@ -3877,7 +4170,9 @@ def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
     if logs:
         _start_logging(config.log_level, config.log_json)
     jobs: queues.SimpleQueue[Any] = queues.SimpleQueue()
-    threading.Thread(target=_child_listen, args=(connection, jobs), daemon=True).start()
+    begun: deque[Job] = deque(maxlen=1)  # the job that runs; read by the thread that listens, which also tells of it
+    lock = threading.Lock()  # guards what is sent
+    threading.Thread(target=_child_listen, args=(connection, jobs, begun, lock), daemon=True).start()
     for module in modules:
         try:
             _import_for_workers(module)
@@ -3888,8 +4183,9 @@ def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
     connection.send(True)
     while call := jobs.get():
         module, row = call
-        result = _call_elsewhere(module, row, keyring)
-        connection.send(result)  # first: what comes after cannot change it
+        result = _call_elsewhere(module, row, keyring, begun=begun.append)
+        with lock:
+            connection.send(result)  # first: what comes after cannot change it
         _flush_output()
 
 
@@ -3899,7 +4195,12 @@ def _flush_output() -> None:
             stream.flush()
 
 
-def _child_listen(connection: multiprocessing.connection.Connection, jobs: queues.SimpleQueue[Any]) -> None:
+def _child_listen(
+    connection: multiprocessing.connection.Connection,
+    jobs: queues.SimpleQueue[Any],
+    begun: deque[Job],
+    lock: threading.Lock,
+) -> None:
     runner, call = os.getppid(), True
     selector = selectors.DefaultSelector()  # connection.poll() makes one each time, 10 us a job
     selector.register(connection, selectors.EVENT_READ)
@@ -3908,6 +4209,11 @@ def _child_listen(connection: multiprocessing.connection.Connection, jobs: queue
             while not selector.select(1.0):
                 if os.getppid() != runner:  # somebody else holds its end of the pipe open
                     raise EOFError
+                for job in list(begun):
+                    if job.said is not job.told:
+                        job.told = job.said
+                        with lock:
+                            connection.send((job.id, job.told))
             call = connection.recv()
             jobs.put(call)
     except (EOFError, OSError):  # the runner is gone, and the job is no longer ours
@@ -4580,21 +4886,29 @@ _Terms = tuple[int, int, str]  # of a failure: max_tries, retry_ms and backoff o
 class _Reports:
     """The outcomes that the database does not know yet, and how it is told."""
 
+    TRIP_BYTES = 4_194_304  # of results in one round trip, or one result
     LOCKED_S = 1.0  # what cannot be reported because others have locked it is tried again after so long,
     REFUSED_S = 10.0  # and what has succeeded, and the database refuses to store, after so long
 
     def __init__(self, session: _Session) -> None:
         self.session = session
         self.outcomes: list[_Outcome] = []
+        self.left = 0  # how many the last calls() left for the next, since their results are long
         self.warned: set[tuple[str, str]] = set()  # workers and what has been said of them
         self.one_by_one = False  # after an error: one of them may be what the database refuses
         self.kept: list[tuple[float, _Outcome]] = []  # those that could not be stored, and when to try again
         self.noted: set[int] = set()  # jobs of those that succeeded, and are not run again, whatever becomes of us
 
     def calls(self) -> list[_Report]:
-        """The calls that report all of them: one for each claim, and for each way of failing."""
+        """The calls that report all of them, or what a trip takes: one for each claim, and for each way of failing."""
         groups: dict[tuple[str, int, _Terms | None], list[_Outcome]] = {}
-        for outcome in self.outcomes:
+        size = self.left = 0
+        for n, outcome in enumerate(self.outcomes):
+            if outcome.more and (result := outcome.more.get("p_results")):
+                size += len(result)
+                if size > self.TRIP_BYTES and n:
+                    self.left = len(self.outcomes) - n
+                    break
             terms = self._terms(outcome.job) if outcome.report == "bt_fail" else None
             groups.setdefault((outcome.report, outcome.job.claim, terms), []).append(outcome)
         return [(outcomes, self._call(how, claim, terms, outcomes)) for (how, claim, terms), outcomes in groups.items()]
@@ -4615,7 +4929,7 @@ class _Reports:
             error_text = self.session.database.error_text
             parameters["p_errors"] = [error_text(outcome.error) for outcome in outcomes]
         more = [outcome.more or {} for outcome in outcomes] if any(outcome.more for outcome in outcomes) else []
-        for name in ("p_run_at", "p_delays", "p_final"):
+        for name in ("p_run_at", "p_delays", "p_final", "p_results"):
             if any(name in m for m in more):
                 parameters[name] = [m.get(name) for m in more]
         return self.session.database.call(how, **parameters)
@@ -5008,6 +5322,8 @@ class _Poller:
         Where the next jobs will go is not known before they are claimed. So no more are claimed than both have room
         for if as many go to each as lately did; if more do, they wait, and are handed back if they wait long.
         """
+        if self.reports.left:  # what is long is not to pile up here
+            return _Wish(0, 0, [])
         of_loop = self.pool.async_names()
         on_loop = self.pool.coroutines.held() + sum([job.name in of_loop for job in self.fresh])
         ended = len(self.reports.outcomes) + len(self.reports.kept) + len(self.pool.outcomes)
@@ -5134,9 +5450,9 @@ class _Poller:
     def _claimed(self, rows: list[Any]) -> int:
         jobs = [*map(_as_job, rows)]
         self.held |= {job.id: job for job in jobs}
-        if self.config.max_tries != Job.runner_tries:
+        if (self.config.max_tries, self.config.max_result_bytes) != (Job.runner_tries, Job.result_bytes):
             for job in jobs:
-                job.runner_tries = self.config.max_tries
+                job.runner_tries, job.result_bytes = self.config.max_tries, self.config.max_result_bytes
         self.fresh += jobs
         if jobs:
             self.asleep_until = self.deaf_until = None  # bt_claim may have woken this runner
@@ -5145,7 +5461,7 @@ class _Poller:
 
     def _reported(self, reports: list[_Report], answers: list[list[Any]]) -> None:
         """The database knows of these outcomes, so their jobs are held no longer."""
-        self.reports.outcomes.clear()
+        del self.reports.outcomes[: len(self.reports.outcomes) - self.reports.left]
         for outcomes, _ in reports:
             for outcome in outcomes:
                 self.held.pop(outcome.job.id, None)
@@ -5175,6 +5491,7 @@ class _Poller:
         refused = {"class": "backtick.NotStored", "message": "the outcome could not be stored", "traceback": ""}
         for attempt in (
             outcome,
+            *([outcome._replace(more=None)] if outcome.report == "bt_complete" and outcome.more else []),
             outcome._replace(report="bt_fail", error=refused, more=None),
             outcome._replace(report="bt_release", more=None),
         ):
@@ -5187,7 +5504,7 @@ class _Poller:
             except psycopg.Error as error:
                 job = outcome.job
                 log.critical("%s: the database refuses its outcome: %s", job, _one_line(error), extra={"job": job.id})
-                if attempt.report == "bt_complete":  # it must not run again
+                if attempt.report == "bt_complete" and not attempt.more:  # it must not run again
                     self.reports.note_success(job)
                     self.reports.keep(attempt, self.reports.REFUSED_S)
                     return
@@ -5199,6 +5516,8 @@ class _Poller:
 
     def _wait(self, ms: float) -> None:
         """Until a notification, a finished job, the bell, a job that ran too long, or `ms` milliseconds."""
+        if self.reports.left:
+            return
         end = min([time.monotonic() + ms / 1000, *(at for at, _ in self.reports.kept)])
         self.bell.is_awaited = True
         try:
@@ -5304,7 +5623,7 @@ class _Keeper:
         self.attached: int | None = None  # the runner whose lock this connection holds
         self.looked_at = time.monotonic()  # when it looked last
         self.look, self.fire, self.heartbeat, self.judge = (_Due() for _ in range(4))
-        self.remove, self.declare, self.pauses, self.orphans = (_Due() for _ in range(4))
+        self.remove, self.declare, self.pauses, self.orphans, self.progress = (_Due() for _ in range(5))
         self.remove.again_in(random.uniform(0, self.REMOVE_S))
         self.unstored: list[Schedule] = []  # schedules that somebody had locked
         self.told: set[str] = set()  # schedules without a worker that were logged
@@ -5371,6 +5690,7 @@ class _Keeper:
             self._revive(self.database, runner)
         if self.poller.held:
             self._pass_on_canceled(self.database, runner)
+            self._pass_on_progress(self.database, runner)
         if self.remove.has_come():
             self._remove_old(self.database)
         if self.unstored:
@@ -5432,6 +5752,17 @@ class _Keeper:
         if asked := database.run("bt_cancel_asked", p_runner=runner):
             self.poller.asked.extend(id_ for (id_,) in asked)
             self.poller.bell.ring(urgent=True)
+
+    def _pass_on_progress(self, database: _Database, runner: int) -> None:
+        said = [(job, job.said) for job in list(self.poller.held.values()) if job.said is not job.told]
+        if not said or not self.progress.has_come():
+            return
+        self.progress.again_in(1.0)
+        ids, shares = [job.id for job, _ in said], [what and what[0] for _, what in said]
+        notes = [what and what[1] and database.storable(what[1]) for _, what in said]
+        database.run("bt_note_progress", p_runner=runner, p_ids=ids, p_shares=shares, p_notes=notes)
+        for job, what in said:
+            job.told = what
 
     def _store_schedules(self) -> None:
         """Store what decorators declared. Raises BacktickError if the database refuses one."""
@@ -5868,7 +6199,10 @@ def _command_rekey(arguments: Sequence[str]) -> int:
     print(f"backtick: {_which_database(config)}", file=sys.stderr)
     with contextlib.closing(_Database(config)) as database, _needs_newer_sql():
         schedules, jobs, left = _rekey(database, keyring, keyring.newest.id)
+        results = _rekey_results(database, keyring, keyring.newest.id, left)
     print(f"backtick: sealed {jobs} jobs and {schedules} schedules anew, for key {keyring.newest.id}")
+    if results:
+        print(f"backtick: sealed {results} results anew")
     for why, count in left.items():
         print(f"backtick: {count} left: {why}", file=sys.stderr)
     return int(bool(left))
@@ -5906,6 +6240,23 @@ def _rekey(database: _Database, keyring: _Keyring, key: str, batch: int = 500) -
         jobs += done
         left[changed] += len(changes["p_ids"]) - done
     return schedules, jobs, +left
+
+
+def _rekey_results(database: _Database, keyring: _Keyring, key: str, left: Counter[str], batch: int = 100) -> int:
+    """How many results were sealed anew; adds to `left` why others were not."""
+    count, after = 0, None
+    while rows := database.run("bt_list_sealed_results", p_key=key, p_after_id=after, p_limit=batch):
+        changes: list[tuple[int, str, str]] = []
+        for after, queue, name, stored in rows:
+            try:
+                text = _unseal(keyring, "result", queue, name, _sealed_text(stored) or b"")
+            except SealError as error:
+                left[str(error)] += 1
+                continue
+            changes.append((after, stored, *_seal(keyring, "result", queue, name, [text.decode()])))
+        ids, old, new = ([change[n] for change in changes] for n in range(3))
+        count += len(database.run("bt_reseal_results", p_ids=ids, p_old_results=old, p_results=new))
+    return count
 
 
 def _list_sealed(database: _Database, **parameters: Any) -> list[_Sealed]:
@@ -5954,12 +6305,15 @@ def _command_unseal(arguments: Sequence[str]) -> int:
     keyring = _keyring(config)
     with contextlib.closing(_Database(config)) as database, _needs_newer_sql():
         rows = database.run("bt_show", p_id=job)
+        ended = [_End._make(row) for row in database.run("bt_ended", p_ids=[job])]
     if not rows:
         raise BacktickError(f"there is no job {job}")
     ((queue, name, state, args, error),) = rows
     text, _ = open_args(keyring, args, queue, name, False)
     print(f"job {job} {name} in queue {queue}: {state}")
     print(text.decode() if isinstance(text, bytes) else text)
+    if ended[0].result is not None:
+        print(f"returned: {_clear_result(keyring, ended[0])}")
     error = json.loads(error or "null")
     if isinstance(error, dict):
         if "$sealed" in error:

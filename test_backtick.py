@@ -2059,7 +2059,7 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.turns = itertools.cycle(self.clients)
-        tables = "backtick_queue, backtick_claim, backtick_cancel, backtick_done, backtick_runner"
+        tables = "backtick_queue, backtick_claim, backtick_cancel, backtick_done, backtick_runner, backtick_waiter"
         self.db.execute(f"truncate {tables} restart identity")
         for client in self.clients:
             client.execute("reset all")  # where claims of it would start
@@ -2069,6 +2069,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.held = {}  # id -> the job as claimed, while its claim is alive
         self.stale = []  # jobs as claimed, whose claim is gone or whose end was reported
         self.asked = set()  # ids of jobs that were canceled while they ran
+        self.results = {}  # of those that are done
+        self.snoozes = Counter()  # by id
         self.heartbeats = {}  # runner -> minutes
 
     @rule(
@@ -2117,13 +2119,49 @@ class QueueMachine(RuleBasedStateMachine):
         self.stale.append(self.held.pop(job.id)[1])
 
     @precondition(lambda self: self.held or self.stale)
-    @rule(data=st.data())
-    def complete(self, data):
+    @rule(data=st.data(), result=st.none() | st.integers(0, 9))
+    def complete(self, data, result):
         job = self.draw_job(data)
-        ended = complete(self.db, job)
-        assert ended == ([job.id] if self.is_own(job) else [])
+        results = None if result is None else [str(result)]
+        ended = self.db.execute("select bt_complete(%s, %s, %s::json[])", [job.claim, [job.id], results]).fetchall()
+        assert ended == ([(job.id,)] if self.is_own(job) else [])
         if ended:
             self.let_go(job, "done")
+            self.results[job.id] = result
+
+    @precondition(lambda self: self.held or self.stale)
+    @rule(data=st.data(), minutes=st.integers(0, 10))
+    def snooze(self, data, minutes):
+        job = self.draw_job(data)
+        rows = self.db.execute(
+            "select id from bt_snooze(%s, %s, null, array[%s * interval '1 min'])", [job.claim, [job.id], minutes]
+        ).fetchall()
+        assert rows == ([(job.id,)] if self.is_own(job) else [])
+        if rows:
+            self.let_go(job, "queued")
+            self.snoozes[job.id] += 1
+
+    @precondition(lambda self: self.held or self.stale)
+    @rule(data=st.data(), is_final=st.booleans())
+    def decide(self, data, is_final):
+        job = self.draw_job(data)
+        rows = self.db.execute(
+            "select state from bt_fail(%s, %s, array['{}']::jsonb[], p_final => array[%s], p_run_at => array[bt_now()])",
+            [job.claim, [job.id], is_final],
+        ).fetchall()
+        state = "exceeded" if is_final or job.tries >= job.max_tries else "queued"
+        assert rows == ([(state,)] if self.is_own(job) else [])
+        if rows:
+            self.let_go(job, state)
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def wait_for(self, data):
+        ids = data.draw(st.lists(st.sampled_from(sorted(self.model)), max_size=3))
+        call(self.db, "bt_wait_for", p_ids=ids, p_ms=60_000)
+        ended = {id_: state for id_, state, *_ in call(self.db, "bt_ended", p_ids=ids)}
+        unended = ("queued", "running")
+        assert ended == {id_: "unended" if self.model[id_] in unended else self.model[id_] for id_ in ids}
 
     @precondition(lambda self: self.held or self.stale)
     @rule(data=st.data())
@@ -2203,6 +2241,12 @@ class QueueMachine(RuleBasedStateMachine):
     def every_job_is_in_one_place_and_in_the_state_of_the_model(self):
         assert dict(self.db.execute("select id, state from backtick_job").fetchall()) == self.model
         assert self.db.execute("select count(*) from backtick_job").fetchone() == (len(self.model),)
+
+    @invariant()
+    def results_and_snoozes_are_those_of_the_model(self):
+        rows = self.db.execute("select id, result, snoozes from backtick_job").fetchall()
+        assert {id_: result for id_, result, _ in rows if self.model[id_] == "done"} == self.results
+        assert {id_: count for id_, _, count in rows if count} == {**self.snoozes}
 
     @invariant()
     def what_a_runner_is_told_to_cancel_is_what_was_asked_of_its_running_jobs(self):
@@ -8154,7 +8198,7 @@ def test_help_names_every_setting(project):
 # ---- What a worker decides, returns and says ----------------------------------------------------------------
 
 ENDS = """
-import datetime as dt, os
+import asyncio, datetime as dt, os, time
 from backtick import *
 from backtick import current_job
 
@@ -8184,6 +8228,36 @@ register(fail, "strict", retry_on=(KeyError, OSError))
 register(fail, "patient", backoff=lambda n: 3600 * n, max_tries=5)
 register(fail, "mistaken", backoff=lambda n: "soon", retry_ms=7_200_000)
 register(fail, "linear", backoff="linear", retry_ms=3_600_000)
+
+def give(what):
+    return {
+        "dict": {"n": 1, "of": (1, {2}), "at": THEN, b"k": 2.5}, "text": "a 'quoted' \\\\ \\"text\\" {1,2} \\u20ac",
+        "false": False, "none": None, "object": object(), "large": "x" * 2_000_000,
+    }[what]
+
+async def agive(what):
+    return give(what)
+
+register(give, "give")
+register(give, "give it not", result=False)
+register(agive, "agive")
+register(lambda what: agive(what), "indirect")
+
+def say(path, steps):
+    for n in range(steps):
+        beat(n / steps)
+        beat(note=f"step {n} of {steps}\\0")
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
+async def asay(path, steps):
+    for n in range(steps):
+        beat(n / steps, f"step {n} of {steps}\\0")
+    while not os.path.exists(path):
+        await asyncio.sleep(0.01)
+
+register(say, "say")
+register(asay, "asay")
 """
 EXECUTORS = """
 import multiprocessing
@@ -8509,6 +8583,7 @@ def test_every_decorator_takes_every_option_of_how_jobs_run_and_no_other(clean_r
         "backoff": "linear",
         "give_up_on": (ValueError,),
         "retry_on": OSError,
+        "result": False,
     }
 
     make(**options)(lambda: None)
@@ -8545,6 +8620,410 @@ def test_sixteen_tries_last_as_long_as_the_readme_says():
     least = sum(Config().retry_ms * 2 ** (n - 1) for n in range(1, Config().max_tries)) / 86_400_000
 
     assert f"{least:.0f} to {2 * least:.0f} days" in " ".join((HERE / "README.md").read_text().split())
+
+
+# Results
+
+
+@pytest.mark.parametrize("place", RUN_ON)
+def test_what_a_worker_returns_is_kept_and_comes_back_as_what_it_was(db, ends, place):
+    wanted = {
+        (name, what): enqueue(db, name, json.dumps([what]))
+        for name in ("give", "agive", "indirect", "give it not")
+        for what in ("dict", "text", "false", "none", "object", "large")
+    }
+
+    said = ends(place)
+
+    assert states(db) == {"done": len(wanted)}
+    module = {}
+    exec(
+        ENDS.partition("@worker")[0].partition("def decide")[0]
+        + ENDS[ENDS.index("def give") : ENDS.index("async def agive")],
+        module,
+    )
+    for (name, what), id_ in wanted.items():
+        is_kept = name != "give it not" and what not in ("object", "large")
+        assert backtick.result(id_, PATIENCE_S) == (module["give"](what) if is_kept else None)
+        ((stored,),) = db.execute("select result is not null from backtick_done where id = %s", [id_]).fetchall()
+        assert stored == (is_kept and what != "none")
+    warnings = [line for line in said.splitlines() if "its result is not kept" in line]
+    assert len(warnings) == 3, said  # one of each worker
+    assert all("@worker(result=False)" in line for line in warnings)
+
+
+def test_a_result_may_have_as_many_bytes_as_is_configured(db, clean_registry, runner, caplog):
+    backtick.register(lambda n: "x" * n, "a")
+    runner(max_result_bytes=10)
+
+    short, long = backtick.schedule("a", 8), backtick.schedule("a", 9)
+
+    assert (backtick.result(short, PATIENCE_S), backtick.result(long, PATIENCE_S)) == ("x" * 8, None)
+    wait_until(lambda: "what it returned takes 11 bytes, and max_result_bytes is 10" in caplog.text)
+
+
+def test_many_large_results_are_reported_in_calls_of_bounded_length(db, clean_registry, runner):
+    backtick.register(lambda n: str(n) * 900_000, "a")
+    ids = backtick.schedule_many("a", [(n,) for n in range(10)])
+
+    runner(pool_size=10, drain=True).join()
+
+    rows = db.execute(
+        "select id, left(result #>> '{}', 1), length(result #>> '{}') from backtick_done order by id"
+    ).fetchall()
+    assert rows == [(id_, str(n), 900_000) for n, id_ in enumerate(ids)]
+
+
+def test_results_go_to_their_jobs_whatever_their_order(db):
+    runner, ids = register(db), [enqueue(db, "a") for _ in range(5)]
+    (job, *_) = claim(db, runner, 5)
+
+    given_ids = [ids[3], ids[0], 99_999, ids[4], ids[1]]
+    ended = db.execute(
+        "select * from bt_complete(%s, %s, array['3', '{\"n\": 0}', '9', null, '\"\\u0000\"']::json[])",
+        [job.claim, given_ids],
+    ).fetchall()
+
+    assert {id_ for (id_,) in ended} == {ids[3], ids[0], ids[4], ids[1]}
+    assert [job_of(db, id_).result for id_ in ids] == [{"n": 0}, "\0", None, 3, None]
+
+
+@pytest.mark.parametrize("results", ["'{}'", "array['1', '2']", "array[to_json(repeat('x', 17000000))]"])
+def test_results_that_do_not_fit_their_jobs_are_refused_and_change_nothing(db, results):
+    runner, id_ = register(db), enqueue(db, "a")
+    (job,) = claim(db, runner)
+
+    with pytest.raises(errors.InvalidParameterValue):
+        db.execute(f"select bt_complete(%s, %s, {results}::json[])", [job.claim, [id_]])
+
+    assert job_of(db, id_).state == "running"
+
+
+@pytest.mark.as_owner
+def test_a_job_whose_result_the_database_refuses_is_done_all_the_same(db, clean_registry, runner):
+    db.execute("alter table backtick_done add constraint odd check (result is null)")
+    backtick.register(lambda: 3, "a", max_tries=1)
+    runner()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backtick.log, "critical", backtick.log.error)
+        backtick.schedule("a")
+        wait_for_states(db, {"done": 1})
+
+    assert db.execute("select result from backtick_done").fetchone() == (None,)
+
+
+def test_sql_gives_the_result_or_says_why_there_is_none(db):
+    runner = register(db)
+    done, exceeded, canceled, running, queued = (enqueue(db, "a") for _ in range(5))
+    jobs = claim(db, runner, 4)
+    db.execute("select bt_complete(%s, %s, array['{\"n\": 1}']::json[])", [jobs[0].claim, [done]])
+    fail(db, jobs[1], '{"class": "ValueError", "message": "no"}', max_tries=1)
+    call(db, "bt_cancel_held", p_claim=jobs[2].claim, p_ids=[canceled])
+
+    assert call(db, "bt_result", p_id=done) == [({"n": 1},)]
+    for id_, code, words in (
+        (exceeded, "55000", f"job {exceeded} is exceeded: ValueError: no"),
+        (canceled, "55000", f"job {canceled} is canceled: nobody said why"),
+        (running, "55000", "has not ended"),
+        (queued, "55000", "has not ended"),
+        (99_999, "P0002", "there is no job 99999"),
+    ):
+        with pytest.raises(psycopg.Error, match=words) as raised:
+            call(db, "bt_result", p_id=id_)
+        assert raised.value.sqlstate == code
+
+
+def test_who_waits_for_a_job_gets_its_value_or_its_failure(db, clean_registry, runner):
+    go_on = threading.Event()
+    backtick.register(lambda n: go_on.wait(PATIENCE_S) and n, "good")
+    backtick.register(lambda: 1 / 0, "bad", max_tries=1)
+    runner()
+    good, bad, never = backtick.schedule("good", 7), backtick.schedule("bad"), backtick.schedule("nobody knows")
+
+    with pytest.raises(TimeoutError, match=f"job {good} has not ended within 0.05 s"):
+        backtick.result(good, 0.05)
+    assert job_of(db, good).state in ("queued", "running")
+    waiting = in_thread(backtick.result, good)
+    go_on.set()
+    assert waiting.result(PATIENCE_S) == 7
+    with pytest.raises(backtick.JobFailed) as raised:
+        backtick.result(bad, PATIENCE_S)
+    failed = pickle.loads(pickle.dumps(raised.value))
+    assert (failed.job, failed.state, failed.error_class) == (bad, "exceeded", "ZeroDivisionError")
+    assert (failed.message, "1 / 0" in failed.traceback) == ("division by zero", True)
+    waiting = in_thread(backtick.result, never)
+    backtick.cancel(never)
+    assert str(waiting.exception(PATIENCE_S)) == f"job {never} is canceled"
+    with pytest.raises(backtick.UnknownJob, match="there is no job 99999"):
+        backtick.result(99_999, PATIENCE_S)
+
+
+def test_nobody_is_notified_of_a_jobs_end_but_who_waits_for_it(db, connect):
+    listener = connect()
+    listener.execute("listen backtick_result")
+    runner, ids = register(db), [enqueue(db, "a") for _ in range(4)]
+    jobs = claim(db, runner, 4)
+
+    call(db, "bt_wait_for", p_ids=[ids[1], ids[2]], p_ms=60_000)
+    for job in jobs[:2]:
+        complete(db, job)
+    fail(db, jobs[2], max_tries=1)
+    call(db, "bt_cancel_held", p_claim=jobs[3].claim, p_ids=[ids[3]])
+
+    assert [n.payload for n in listener.notifies(timeout=0.2)] == [str(ids[1]), str(ids[2])]
+
+
+def test_who_does_not_wait_any_more_is_forgotten_and_so_is_what_ended_jobs_said(db, connect):
+    runner, ids = register(db, lease_ms=3_600_000), [enqueue(db, "a") for _ in range(3)]
+    (job, *_) = claim(db, runner, 2)
+    call(db, "bt_wait_for", p_ids=ids[:1], p_ms=1000)
+    call(db, "bt_wait_for", p_ids=[*ids[1:], 99_999], p_ms=300_000)
+    db.execute("select bt_note_progress(%s, %s, array[0.5, 0.25, 1], array['a', null, 'c'])", [runner, ids])
+    complete(db, job)
+    move_clock(db, "1 min")
+    waiters = "select array_agg(job order by job) from backtick_waiter"
+
+    with connect() as other, other.transaction():
+        other.execute("select from backtick_waiter for update")
+        call(db, "bt_revive")
+        assert db.execute(waiters).fetchone() == (ids,)
+    call(db, "bt_revive")
+
+    assert db.execute(waiters).fetchone() == (ids[1:],)
+    assert db.execute("select job, share, note from backtick_progress").fetchall() == [(ids[1], 0.25, None)]
+
+
+@pytest.mark.parametrize("how", ["without NOTIFY", "with a pooler", "cut off"])
+def test_a_result_comes_also_where_no_notification_does(db, clean_registry, runner, monkeypatch, how):
+    go_on = threading.Event()
+    backtick.register(lambda: go_on.wait(PATIENCE_S), "a")
+    runner()
+    if how == "without NOTIFY":
+        monkeypatch.setattr(
+            backtick._Listener, "_hear", lambda self, database: [*database.connection.notifies(timeout=0)] == 1
+        )
+    elif how == "with a pooler":
+        backtick._connections.use(Config.load(pooler=True))
+    id_ = backtick.schedule("a")
+    waiting = in_thread(backtick.result, id_)
+    wait_until(lambda: db.execute("select 1 from backtick_waiter").fetchone(), "somebody to wait")
+    if how == "cut off":
+        db.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where query like '%bt\\_ended%' and pid <> pg_backend_pid()"
+        )
+
+    go_on.set()
+
+    assert waiting.result(PATIENCE_S) is True
+
+
+def listening(db):
+    """How many connections wait for results."""
+    query = "select count(*) from pg_stat_activity where query ~ 'bt_ended|backtick_result' and pid <> pg_backend_pid()"
+    return db.execute(query).fetchone()[0]
+
+
+def test_all_who_wait_share_a_thread_and_a_connection_which_go_when_nobody_waits(
+    db, clean_registry, runner, monkeypatch
+):
+    monkeypatch.setattr(backtick._Listener, "IDLE_S", 0.1)
+    go_on = threading.Event()
+    backtick.register(lambda n: go_on.wait(PATIENCE_S) and n, "a")
+    runner()
+    ids = backtick.schedule_many("a", [(n,) for n in range(30)])
+    with ThreadPoolExecutor(30) as executor:
+        waiting = [executor.submit(backtick.result, id_) for id_ in ids]
+        wait_until(lambda: db.execute("select count(*) from backtick_waiter").fetchone() == (30,), "all to wait")
+
+        threads = [
+            thread for thread in threading.enumerate() if thread.name == "backtick-results" and thread.is_alive()
+        ]
+        assert (listening(db), len(threads)) == (1, 1)
+        go_on.set()
+        assert [future.result(PATIENCE_S) for future in waiting] == list(range(30))
+
+    wait_until(lambda: not listening(db) and not threads[0].is_alive(), "the listener to go")
+    assert backtick.result(ids[3], PATIENCE_S) == 3
+
+
+def test_a_program_that_cannot_connect_is_told_so_when_it_waits(clean_registry, monkeypatch):
+    monkeypatch.setenv("BT_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nowhere")
+    backtick._connections._reset()
+
+    with pytest.raises(backtick.DatabaseUnavailable):
+        backtick.result(1, PATIENCE_S)
+
+
+def test_asyncio_waits_for_many_without_blocking_its_loop(db, clean_registry, runner):
+    go_on = threading.Event()
+    backtick.register(lambda n: go_on.wait(PATIENCE_S) and n, "a")
+    backtick.register(lambda: 1 / 0, "bad", max_tries=1)
+    runner()
+    ids = backtick.schedule_many("a", [(n,) for n in range(200)])
+
+    async def main():
+        waiting = [asyncio.create_task(backtick.aresult(id_)) for id_ in ids]
+        with pytest.raises(TimeoutError):
+            await backtick.aresult(ids[0], 0.01)
+        go_on.set()  # which the loop comes to while they wait
+        with pytest.raises(backtick.JobFailed):
+            await backtick.aresult(await backtick.aschedule("bad"), PATIENCE_S)
+        return await asyncio.gather(*waiting)
+
+    assert asyncio.run(main()) == list(range(200))
+
+
+def test_a_child_that_is_forked_waits_by_itself_and_leaves_its_parents_connection_alone(db, project):
+    (project.path / "forks.py").write_text(
+        "import os, myjobs\nfrom backtick import result, schedule, start, worker\n\n"
+        "@worker(name='give')\ndef give(n):\n    return n\n\n"
+        "if __name__ == '__main__':\n    with start():\n"
+        "        assert result(schedule('give', 1), 30) == 1\n"
+        "        if not (pid := os.fork()):\n"
+        "            os._exit(result(schedule('give', 42), 30))\n"
+        "        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), result(schedule('give', 3), 30))\n"
+    )
+
+    status, said, errors_ = project.python("forks.py")
+
+    assert (status, said) == (0, "42 3\n"), errors_
+    assert "lost" not in errors_
+
+
+def test_a_worker_waits_for_no_other_job_unless_it_says_so(db, clean_registry, runner):
+    @backtick.worker(name="inner")
+    def inner():
+        return 3
+
+    @backtick.worker(name="outer", max_tries=1)
+    def outer(inside):
+        return backtick.result(inner.schedule(), PATIENCE_S, inside=inside)
+
+    runner(pool_size=2)
+
+    with pytest.raises(backtick.JobFailed, match="would wait for job [0-9]+ and keep a slot from it"):
+        backtick.result(outer.schedule(False), PATIENCE_S)
+    assert backtick.result(outer.schedule(True), PATIENCE_S) == 3
+
+
+def test_a_producer_sees_the_results_of_its_own_jobs_only(roles):
+    ids = {login: roles[login].execute("select bt_enqueue('a', '[]')").fetchone()[0] for login in ("producer", "owner")}
+    runner = register(roles["runner"])
+    (job, *_) = claim(roles["runner"], runner, 2)
+    roles["runner"].execute("select bt_complete(%s, %s, array['1', '2']::json[])", [job.claim, list(ids.values())])
+
+    assert call(roles["producer"], "bt_result", p_id=ids["producer"]) == [(1,)]
+    assert code_of(roles["producer"], "select bt_result(%s)", [ids["owner"]]) == "P0002"
+    assert call(roles["admin"], "bt_result", p_id=ids["owner"]) == [(2,)]
+
+
+# Progress
+
+
+@pytest.mark.parametrize("place", ["threads", "processes"])
+@pytest.mark.parametrize("name", ["say", "asay"])
+def test_a_running_job_says_how_far_it_is(db, ends, place, name):
+    stop = ends.project.path / "stop"
+    id_ = enqueue(db, name, json.dumps([str(stop), 4]))
+    ends.project.start("ends", "--drain", "--pool-size", "2", *RUN_ON[place])
+
+    job = wait_until(lambda: (job := job_of(db, id_)) and job.note and job, "it to say something")
+    assert (job.state, job.progress, job.note) == ("running", 0.75, "step 3 of 4\ufffd")
+    stop.touch()
+    wait_for_states(db, {"done": 1})
+    assert (job_of(db, id_).progress, job_of(db, id_).note) == (None, None)
+
+
+@pytest.mark.as_owner
+def test_a_job_may_say_so_as_often_as_it_likes(db, clean_registry, runner):
+    db.execute(
+        "create table written (at timestamptz);"
+        "create function note_it() returns trigger language plpgsql as"
+        " 'begin insert into written values (clock_timestamp()); return new; end';"
+        "create trigger note_it after insert or update on backtick_progress for each row execute function note_it()"
+    )
+    go_on, beats = threading.Event(), [0]
+
+    def a():
+        while not go_on.is_set():
+            backtick.beat(0.5, f"round {beats[0]}")
+            beats[0] += 1
+
+    backtick.register(a, "a")
+    runner(pool_size=2)
+    backtick.schedule("a")
+
+    wait_until(lambda: db.execute("select count(*) > 2 from written").fetchone()[0], "it to be stored three times")
+    go_on.set()
+
+    ((least,),) = db.execute(
+        "select min(gap) from (select at - lag(at) over (order by at) as gap from written) as g"
+    ).fetchall()
+    assert least > dt.timedelta(seconds=0.9)
+    assert beats[0] > 100
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_beat_stops_a_job_that_is_not_wanted_any_more(db, clean_registry, runner, kind):
+    ended = []
+
+    def a():
+        try:
+            while True:
+                backtick.beat()
+        except backtick.JobCanceled:
+            ended.append("beat")
+            raise
+
+    async def b():
+        try:
+            while True:
+                backtick.beat()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.001)
+        except backtick.JobCanceled:
+            ended.append("beat")
+            raise
+
+    backtick.register(a if kind == "plain" else b, "a", interrupt=False)
+    runner()
+    id_ = backtick.schedule("a")
+    wait_until(lambda: job_of(db, id_).state == "running", "it to run")
+
+    backtick.cancel(id_)
+
+    wait_until(lambda: ended, "the beat to raise")
+    wait_for_states(db, {"canceled": 1})
+
+
+def test_a_beat_outside_of_a_job_does_nothing_and_refuses_what_is_no_share():
+    backtick.beat(0.5, "nobody reads it")
+
+    for share in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match="share is"):
+            backtick.beat(share)
+
+
+def test_a_beat_on_an_executor_harms_nothing(db, clean_registry, runner):
+    backtick.register(lambda: backtick.beat(0.5), "a")
+    with ThreadPoolExecutor(1) as executor:
+        runner(executor=executor)
+
+        assert backtick.result(backtick.schedule("a"), PATIENCE_S) is None
+
+
+def test_only_who_holds_a_job_says_how_far_it_is(db):
+    mine, other = register(db), register(db)
+    id_ = enqueue(db, "a")
+    claim(db, mine)
+
+    say = "select * from bt_note_progress(%s, array[%s, %s], array[0.5, 0.5], array[repeat('x', 600), 'twice'])"
+    assert db.execute(say, [other, id_, id_]).fetchall() == []
+    assert job_of(db, id_).progress is None
+    assert db.execute(say, [mine, id_, id_]).fetchall() == [(id_,)]
+    assert job_of(db, id_).progress == 0.5
+    assert job_of(db, id_).note in ("x" * 500, "twice")
 
 
 # ---- Installing ---------------------------------------------------------------------------------------------
@@ -10935,6 +11414,44 @@ def test_unseal_shows_a_job_to_who_has_the_key(db, project, keys, monkeypatch):
     assert "there is no job 99999" in project.python("backtick.py", "unseal", "99999")[2]
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.as_owner
+def test_the_result_of_a_sealed_job_is_sealed_and_rekey_seals_it_anew(db, clean_registry, runner, keys, mode):
+    backtick.register(lambda: "PLANTED", "a", sealed=True)
+    backtick.register(lambda: "clear", "b")
+    keys(**MODES[mode])
+    runner(**MODES[mode])
+    sealed, clear = backtick.schedule("a"), backtick.schedule("b")
+
+    assert (backtick.result(sealed, PATIENCE_S), backtick.result(clear, PATIENCE_S)) == ("PLANTED", "clear")
+    assert set(job_of(db, sealed).result) == {"$sealed"}
+    older = {name: f"{OTHER_SECRET} {value}" if name == "secret_key" else value for name, value in MODES[mode].items()}
+    config = Config(database_url=os.environ["BT_DATABASE_URL"], **{"secret_key": OTHER_SECRET} | older)
+    keyring = dataclasses.replace(backtick._keyring(config), newest=ring(secret_key=OTHER_SECRET).newest)
+    with contextlib.closing(backtick._Database(config)) as database:
+        assert backtick._rekey_results(database, keyring, keyring.newest.id, backtick.Counter()) == 1
+        assert backtick._rekey_results(database, keyring, keyring.newest.id, backtick.Counter()) == 0
+    keys(secret_key=OTHER_SECRET)
+    assert backtick.result(sealed, PATIENCE_S) == "PLANTED"
+    keys()
+    with pytest.raises(backtick.SealError):
+        backtick.result(sealed, PATIENCE_S)
+
+
+def test_unseal_shows_the_result(db, project, keys, monkeypatch):
+    (project.path / "gives.py").write_text(
+        "from backtick import worker\n\n@worker(sealed=True)\ndef give():\n    return 'PLANTED'\n"
+    )
+    monkeypatch.setenv("BT_SECRET_KEY", SECRET)
+    assert project.python("-c", "import gives; gives.give.schedule()")[0] == 0
+    assert project.python("backtick.py", "gives", "--drain")[0] == 0
+
+    ((id_,),) = db.execute("select id from backtick_done").fetchall()
+    status, shown, _ = project.python("backtick.py", "unseal", str(id_))
+
+    assert (status, shown.splitlines()[-1]) == (0, 'returned: "PLANTED"')
+
+
 # Rotation
 
 
@@ -11924,6 +12441,9 @@ MAY_CALL = {
     **dict.fromkeys(["bt_is_living", "bt_nearest", "bt_edits", "bt_due_of"], "viewer admin"),
     **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule"], "admin"),
     **dict.fromkeys(["bt_show", "bt_key_of", "bt_list_sealed", "bt_reseal", "bt_reseal_schedule"], "admin"),
+    **dict.fromkeys(["bt_list_sealed_results", "bt_reseal_results"], "admin"),
+    **dict.fromkeys(["bt_result", "bt_ended", "bt_wait_for"], "producer admin"),
+    "bt_note_progress": "runner",
 }
 VIEWER_LACKS = {
     "backtick_job": {"attempts", "result", "note", "args", "error"},
@@ -15733,7 +16253,7 @@ def shop(project, monkeypatch):
 RUN_BY_COMMANDS = {"myjobs.py", "jobs/mail.py", "shop.py", "jobs/nightly.py", "myapp/mail.py", "myapp/schedules.py"}
 RUN_BY_TESTS = {"web.py", "lifespan.py", "app.py", "test_mail.py", "orders/jobs.py", "orders/runner.py"}
 RUN_BY_TESTS |= {"orders/migrations/0002_backtick.py", "myapp/everything.py", "myapp/kinds.py", "myapp/payments.py"}
-RUN_BY_TESTS |= {"myapp/till.py"}
+RUN_BY_TESTS |= {"myapp/till.py", "myapp/ends.py"}
 
 
 def test_every_python_example_of_the_readme_is_run_by_a_test():
@@ -15845,6 +16365,14 @@ def test_the_longer_python_examples_of_the_readme_work_too(db, shop):
 
     status, _, said = shop.python("backtick.py", "myapp.kinds", "--drain")
     assert (status, "with 2 workers: myapp.kinds.fetch, myapp.kinds.convert" in said) == (0, True)
+
+    shop.start("myapp.ends")
+    use = "import backtick, myapp.ends as e; print(e.ask(6)); [e.poll.schedule(n) for n in (1, 2, 5)]\ntry: e.ask(3)\n"
+    status, printed, said = shop.python("-c", use + "except backtick.JobFailed as error: print(error)")
+    assert (status, said) == (0, "")
+    assert re.fullmatch(r"\{'order': 6, 'shipped': True\}\njob \d+ is exceeded: GiveUp: no such order\n", printed), (
+        printed
+    )
 
     status, _, said = shop.python("-c", "import myapp.payments as p; p.checkout('4000')")
     assert (status, "SealError" in said) == (1, True)

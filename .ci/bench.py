@@ -730,6 +730,43 @@ def latency(bench: Bench) -> Figures:
     return figures
 
 
+def result(bench: Bench) -> Figures:
+    """How long after the end of a job result() has its value; then, in turns, drains of jobs with and without results.
+
+    And of jobs without, while two hundred threads wait for another job.
+    """
+    settings = dataclasses.asdict(bench.config)
+    bt._connections.use(bench.config)
+    ways = {"None": bt.register(lambda: None, "bench.none"), '{"n": 1}': bt.register(lambda: {"n": 1}, "bench.dict")}
+    stamp = bt.register(time.time, "bench.ended")
+    late = []
+    with bt.start(**settings):
+        for n in range(500):
+            bench.bar("result", n / 1000)
+            time.sleep(0.01)
+            ended = bt.result(bt.schedule(stamp.name), 60)
+            late.append((time.time() - ended) * 1000)
+    never = bt.schedule_at(dt.timedelta(hours=1), stamp.name)
+    jobs, rates = min(30_000, bench.options.jobs), {(way, waiters): 0.0 for way in ways for waiters in (0, 200)}
+    for turn, (way, waiters) in itertools.product(range(3), rates):
+        bench.bar("result", 0.5 + turn / 6)
+        call(bench.connection, "bt_enqueue_many", p_name=ways[way].name, p_args=["[]"] * jobs)
+        waiting = [bt._connections.wait_for(never) for _ in range(waiters)]
+        begun = time.perf_counter()
+        bt.start(**settings, drain=True).join(timeout=600)
+        rates[way, waiters] = max(rates[way, waiters], jobs / (time.perf_counter() - begun))
+        for future in waiting:
+            future.cancel()
+    for entry in (*ways.values(), stamp):
+        bt.unregister(entry.name)
+    figures: Figures = {
+        f"from the worker's end to result(), ms, {p}": ms for p, ms in quantiles(late, (50, 95, 99)).items()
+    }
+    figures |= {f"jobs/s that return {way}": rates[way, 0] for way in ways}
+    figures['those that return {"n": 1}, beside None'] = rates['{"n": 1}', 0] / rates["None", 0]
+    return figures | {"with 200 who wait, beside none": rates["None", 200] / rates["None", 0]}
+
+
 def sustained(bench: Bench) -> Figures:
     """Producers and one runner together."""
     rates = load(bench)
@@ -1074,6 +1111,7 @@ WORKLOADS: dict[str, Callable[[Bench], Figures]] = {
     "asyncio": on_asyncio,
     "insert": insert,
     "latency": latency,
+    "result": result,
     "sustained": sustained,
     "enqueue": enqueue,
     "backlog": backlog,

@@ -9,6 +9,8 @@
 -- restore, logical replication, a failover), it may hold an older job of the same id. Then the older one keeps all
 -- that is recorded of it, under a negative id, and the id means the job that had it last.
 --
+-- Who waits for the end of one of them is notified, in the channel backtick_result: see bt_wait_for.
+--
 -- Jobs are found by their ids whatever the table's statistics say: a plan that was made while it was
 -- small must not read all of it when it has grown.
 --
@@ -19,7 +21,7 @@
 -- p_started_at  when they were claimed; null: they were not
 -- p_errors      what went wrong, one for each of p_ids; null, or a null in it: what is stored stays
 -- p_crashes     crashes to be added
--- p_results     what the workers returned, one for each of p_ids; null: nothing is kept
+-- p_results     what the workers returned, JSON as text, by id; null: nothing is kept
 -- returns       the ids of those that were there
 drop function if exists bt_end(bigint, bigint[], text, text);  -- of version 3
 create or replace function bt_end(
@@ -30,7 +32,7 @@ create or replace function bt_end(
     p_started_at timestamptz,
     p_errors     jsonb[] default null,
     p_crashes    int default 0,
-    p_results    json[] default null
+    p_results    jsonb default null
 )
     returns bigint[]
     language plpgsql
@@ -58,7 +60,7 @@ begin
                    case when p_errors is null then error else coalesce(p_errors[array_position(p_ids, id)], error) end,
                    p_runner, created_at, p_started_at, v_now, schedule, scheduled_for, enqueued_by,
                    expires_at, tags, snoozes, attempts,
-                   case when p_results is not null then p_results[array_position(p_ids, id)] end
+                   case when p_results is not null then (p_results ->> id::text)::json end
             from ended;
             get diagnostics v_count = row_count;
             exit;
@@ -73,6 +75,13 @@ begin
             raise warning 'bt_end: ids of % had been given before; what ended under them has negative ids now', p_ids;
         end;
     end loop;
+    if exists (select from backtick_waiter as waiter where waiter.job = any (p_ids))
+        and pg_notification_queue_usage() < 0.5  -- see bt_wake
+    then
+        perform pg_notify('backtick_result', waiter.job::text)
+        from backtick_waiter as waiter
+        where waiter.job = any (p_ids);
+    end if;
     if v_count = cardinality(p_ids) then
         return p_ids;
     end if;

@@ -125,3 +125,47 @@ as $$
       and bt_key_of(schedule.args::text) <> p_key;
 $$;
 comment on function bt_list_sealed is 'Jobs that have not ended, or schedules, with something sealed for another key than this one.';
+
+-- bt_list_sealed_results: what workers returned that is sealed for another key than this one, a batch a call.
+--
+-- p_key       the id of the key
+-- p_after_id  jobs with greater ids only; null: from the first
+-- p_limit     how many jobs at most
+-- returns     a row for each job that is done, in the order of ids: queue and name of the worker, which what is sealed
+--             is bound to; result as stored
+create or replace function bt_list_sealed_results(p_key text, p_after_id bigint, p_limit int default 100)
+    returns table (id bigint, queue text, name text, result text)
+    language sql
+    stable
+    set search_path from current
+as $$
+    select job.id, job.queue, job.name, job.result::text
+    from backtick_done as job
+    where job.id > coalesce(p_after_id, -9223372036854775808)
+      and job.result is not null
+      and bt_key_of(job.result::text) <> p_key
+    order by job.id
+    limit p_limit
+$$;
+comment on function bt_list_sealed_results is 'Results that are sealed for another key than this one.';
+
+-- bt_reseal_results: put newly sealed results in their place.
+--
+-- p_ids          ids of jobs that are done
+-- p_old_results  what bt_list_sealed_results returned, one a job
+-- p_results      what to put in its place
+-- returns        the ids of the jobs that were changed
+create or replace function bt_reseal_results(p_ids bigint[], p_old_results text[], p_results json[])
+    returns setof bigint
+    language sql
+    volatile
+    set search_path from current
+as $$
+    update backtick_done as job
+    set result = given.result
+    from unnest(p_ids, p_old_results, p_results) as given (id, old_result, result)
+    where job.id = given.id
+      and job.result::text = given.old_result
+    returning job.id
+$$;
+comment on function bt_reseal_results is 'Replace sealed results; returns the ids of the jobs that were changed.';

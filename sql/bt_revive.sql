@@ -136,6 +136,7 @@ begin
     end loop;
 
     perform bt_withdraw_asked();
+    perform bt_thin_out();
 end;
 $$;
 comment on function bt_revive is 'Queue the jobs of dead runners again, or end them as exceeded; says which.';

@@ -64,6 +64,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_release_except.sql
 \ir bt_holds.sql
 \ir bt_withdraw.sql
+\ir bt_note_progress.sql
 \ir bt_revive.sql
 \ir bt_end_stuck.sql
 
@@ -77,6 +78,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 
 -- Jobs and queues are managed
 \ir bt_state.sql
+\ir bt_result.sql
 \ir bt_cancel.sql
 \ir bt_cancel_asked.sql
 \ir bt_cancel_all.sql
