@@ -4903,11 +4903,12 @@ class _Reports:
         """The calls that report all of them, or what a trip takes: one for each claim, and for each way of failing."""
         groups: dict[tuple[str, int, _Terms | None], list[_Outcome]] = {}
         size = self.left = 0
-        for n, outcome in enumerate(self.outcomes):
-            if outcome.more and (result := outcome.more.get("p_results")):
-                size += len(result)
-                if size > self.TRIP_BYTES and n:
-                    self.left = len(self.outcomes) - n
+        for outcome in self.outcomes:
+            if outcome.more:
+                self._warn(outcome.job, outcome.more)
+                size += len(outcome.more.get("p_results", ""))
+                if size > self.TRIP_BYTES and groups:
+                    self.left = len(self.outcomes) - sum(map(len, groups.values()))
                     break
             terms = self._terms(outcome.job) if outcome.report == "bt_fail" else None
             groups.setdefault((outcome.report, outcome.job.claim, terms), []).append(outcome)
@@ -4929,9 +4930,13 @@ class _Reports:
             error_text = self.session.database.error_text
             parameters["p_errors"] = [error_text(outcome.error) for outcome in outcomes]
         more = [outcome.more or {} for outcome in outcomes] if any(outcome.more for outcome in outcomes) else []
-        for name in ("p_run_at", "p_delays", "p_final", "p_results"):
+        for name in ("p_run_at", "p_delays", "p_final"):
             if any(name in m for m in more):
                 parameters[name] = [m.get(name) for m in more]
+        results = [m.get("p_results") for m in more]
+        if any(results):  # as text, too; JSON has no other characters that an array's text must escape
+            texts = ["NULL" if r is None else '"' + r.replace("\\", "\\\\").replace('"', '\\"') + '"' for r in results]
+            parameters["p_results"] = f"{{{','.join(texts)}}}"
         return self.session.database.call(how, **parameters)
 
     def keep(self, outcome: _Outcome, seconds: float) -> None:
@@ -4989,7 +4994,7 @@ class _Reports:
                 "these jobs have succeeded, and the database may not know it: %s; then they are run again", others
             )
 
-    def warn(self, job: Job, more: _More) -> None:
+    def _warn(self, job: Job, more: _More) -> None:
         """Log the note that an outcome has, if any: one of its kind for each worker."""
         note = more.get("note", "")
         if note and (kind := (job.name, note[:15])) not in self.warned:
@@ -5465,8 +5470,6 @@ class _Poller:
         for outcomes, _ in reports:
             for outcome in outcomes:
                 self.held.pop(outcome.job.id, None)
-                if outcome.more:
-                    self.reports.warn(outcome.job, outcome.more)
         self.reports.log_fates(reports, answers)
 
     def _report(self) -> None:

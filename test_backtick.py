@@ -11112,7 +11112,7 @@ def test_a_sealed_worker_runs_its_jobs_and_keeps_its_errors_sealed(mode, db, cle
     wait_for_states(db, {"done": 1, "exceeded": 1})
     assert sorted(seen) == ["PLANTED-1", "PLANTED-2"]
     error = job_of(db, ids[1]).error
-    assert error.keys() == {"class", "message", "traceback", "$sealed"}
+    assert error.keys() == {"class", "message", "traceback", "$sealed", "max_tries"}
     assert (error["class"], error["traceback"]) == ("ValueError", "")
     assert error["message"] == f"sealed; `python backtick.py unseal {ids[1]}` shows it to who has the key"
     assert "cannot charge PLANTED-2" in unseal(ring(**MODES[mode]), json.dumps(error), kind="error")
