@@ -29,6 +29,7 @@ as $$
 declare
     v_now    timestamptz := bt_now();
     v_claim  backtick_claim;
+    v_host   text;
     v_queued bigint[];
     v_due    timestamptz[];
     v_last   bigint[];
@@ -43,12 +44,18 @@ begin
                   hint = 'Pass one error for each id, retry_ms from 0 and max_tries from 1.';
     end if;
     v_claim := bt_let_go(p_claim, p_ids, 'bt_fail');
+    select runner.host into v_host from backtick_runner as runner where runner.id = v_claim.runner;
 
     with failed as (
         update backtick_queue as job
         set tries = job.tries + 1,
             run_at = v_now + bt_backoff(job.tries + 1, p_retry_ms),
-            error = failed.error
+            error = failed.error,
+            attempts = bt_remember(
+                job.attempts,
+                jsonb_build_object('how', 'failed', 'try', job.tries + 1, 'runner', v_claim.runner, 'host', v_host,
+                                   'claimed_at', v_claim.claimed_at),
+                failed.error)
         from unnest(p_ids, p_errors) as failed (id, error)
         where failed.id = any (v_claim.jobs)
           and job.id = failed.id
