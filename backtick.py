@@ -3090,7 +3090,7 @@ class _Row(NamedTuple):
     max_tries: int | None
     created_at_text: str
     scheduled_for_text: str | None
-    left_ms: int | None  # from the claim on; None: it does not expire
+    left_ms: int | None = None  # from the claim on; None: it does not expire
 
 
 _Place = Literal["fresh", "waiting", "at work", "ended"]  # of a claimed job; see the head of this file

@@ -9019,7 +9019,7 @@ def test_psql_installs_the_same(url, server):
     name = f"bt_psql_{os.getpid()}"
     functions = (
         "select proname, md5(prosrc), obj_description(oid) from pg_proc"
-        " where pronamespace = 'public'::regnamespace order by 1"
+        " where pronamespace = 'public'::regnamespace order by 1, 2"
     )
     with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
         admin.execute(f"create database {name}")

@@ -7,7 +7,7 @@
 --
 -- p_attempts  what is kept so far; null: nothing
 -- p_entry     what happened: how (failed, crashed, snoozed, retried, or the state in which it had ended), and what is
---             known of it: try, runner, host …; at, if it was not now
+--             known of it: try, runner, host and so on; at, if it was not now
 -- p_error     the error that came of it: class and message; null: none
 -- returns     what is kept from now on
 create or replace function bt_remember(p_attempts jsonb, p_entry jsonb, p_error jsonb default null)
