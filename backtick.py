@@ -59,7 +59,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   fresh      in _Poller.fresh; handed to the pool while the server is at the next round trip, or before a wait
 #   waiting    in the line of a _Kind; begun by its threads (on the user's executor by the poller), or taken back and
 #              released: when it has waited too long (_Room.is_stuck), as when no thread can be started for it, and
-#              when the runner stops
+#              when the runner stops; what has expired meanwhile is not begun but released (_Run.begin)
 #   (between the two, for a moment, in neither: a thread has it in its hands)
 #   at work    at a _Run, whose lock says who ends it first: the worker's return, or stop() (time-out, cancel, loss)
 #   ended      an _Outcome: in _Pool.outcomes if the worker ended by itself, then, or at once if the poller stopped it,
@@ -202,6 +202,8 @@ __all__ = [
     "cancel_all",
     "cron",
     "current_job",
+    "delete",
+    "delete_all",
     "install",
     "make_roles",
     "pause",
@@ -211,6 +213,8 @@ __all__ = [
     "registered_workers",
     "result",
     "resume",
+    "retry",
+    "retry_all",
     "schedule",
     "schedule_at",
     "schedule_cron",
@@ -1128,7 +1132,19 @@ class Worker:
 
 
 _When = dt.datetime | dt.timedelta  # a time with a time zone, or a delay from now
+_Span = dt.timedelta | float  # or seconds
 _Arguments = tuple[Any, ...] | list[Any] | dict[str, Any]  # of one call of many
+
+
+class JobOptions(TypedDict, total=False):
+    """Of a job, before those of its worker; None is as good as not given."""
+
+    queue: str | None
+    priority: int | None
+    max_tries: int | None
+    tags: Sequence[str] | None  # words by which people find it
+    expires_at: dt.datetime | None  # a job that has not begun by then is never run
+    expires_in: _Span | None  # the same, counted from when it is due
 
 
 class Scheduling(Protocol[P]):
@@ -1155,9 +1171,7 @@ class Scheduling(Protocol[P]):
     @overload
     async def aschedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
     async def aschedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]: ...
-    def options(
-        self, *, queue: str | None = None, priority: int | None = None, max_tries: int | None = None
-    ) -> Scheduling[P]: ...
+    def options(self, **options: Unpack[JobOptions]) -> Scheduling[P]: ...
 
 
 class WorkerFunction(Scheduling[P], Protocol[P, R_co]):
@@ -1275,8 +1289,14 @@ def _check_worker(entry: Worker) -> None:
             f"{name}: process=True needs a plain function at the top of a module, which a process can import; "
             f"{_origin(function)} is none"
         )
-    times = {"timeout_ms": entry.timeout_ms, "retry_ms": entry.retry_ms}
-    _check_options(name, entry.queue, entry.priority, entry.max_tries, **times)
+    _check_options(
+        name,
+        queue=entry.queue,
+        priority=entry.priority,
+        max_tries=entry.max_tries,
+        timeout_ms=entry.timeout_ms,
+        retry_ms=entry.retry_ms,
+    )
     if not callable(entry.backoff) and entry.backoff not in ("exponential", "linear", "constant"):
         raise ValueError(
             f"{name}: backoff is {entry.backoff!r}; it must be exponential, linear, constant, or a function of the "
@@ -1436,14 +1456,17 @@ def _place(function: Any) -> tuple[str, str]:
 
 def _check_options(
     name: str,
-    queue: str | None,
-    priority: int | None,
-    max_tries: int | None,
     *,
+    queue: str | None = None,
+    priority: int | None = None,
+    max_tries: int | None = None,
     timeout_ms: int | None = None,
     retry_ms: int | None = None,
+    tags: Sequence[str] | None = None,
+    expires_at: dt.datetime | None = None,
+    expires_in: _Span | None = None,
 ) -> None:
-    """Raises ValueError, naming worker, value and rule. The database holds the same rules."""
+    """Raises ValueError, naming worker, value and rule, or TypeError. The database holds the same rules."""
     for option, value, low, high in (
         ("priority", priority, 0, 9),
         ("max_tries", max_tries, 1, 2_147_483_647),
@@ -1457,6 +1480,16 @@ def _check_options(
             f"{name}: queue is {queue!r}; it must be text of 1 to 200 characters, without comma, colon and NUL, and "
             "without white space at its ends"
         )
+    is_list = isinstance(tags, (list, tuple, set, frozenset)) and len(tags) <= 20
+    is_tag = re.compile(r"[^\0\ud800-\udfff]{1,100}").fullmatch
+    if tags is not None and not (is_list and all(isinstance(tag, str) and is_tag(tag) for tag in tags)):
+        raise ValueError(f"{name}: tags are {tags!r}; they must be at most 20 texts of 1 to 100 characters, in a list")
+    if expires_at is not None and expires_in is not None:
+        raise ValueError(f"{name}: expires_at is {expires_at}, expires_in {expires_in}; give one of the two")
+    if expires_at is not None:
+        _instant_of(expires_at, "expires_at")
+    if expires_in is not None:
+        _span(expires_in)
 
 
 def unregister(worker: str | Callable[..., Any]) -> None:
@@ -1546,14 +1579,15 @@ class Scheduler(Scheduling[P]):
     queue: str | None = None
     priority: int | None = None
     max_tries: int | None = None
+    tags: Sequence[str] | None = None
+    expires_at: dt.datetime | None = None
+    expires_in: _Span | None = None
 
-    def options(
-        self, *, queue: str | None = None, priority: int | None = None, max_tries: int | None = None
-    ) -> Scheduler[P]:
-        """The same with other options: log_sum.options(priority=0).schedule(3, 4). Raises ValueError."""
-        _check_options(self.name, queue, priority, max_tries)
-        given: dict[str, Any] = {"queue": queue, "priority": priority, "max_tries": max_tries}
-        return dataclasses.replace(self, **{k: v for k, v in given.items() if v is not None})
+    def options(self, **options: Unpack[JobOptions]) -> Scheduler[P]:
+        """The same with other options: log_sum.options(priority=0).schedule(3, 4). Raises ValueError, TypeError."""
+        _check_options(self.name, **options)
+        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        return dataclasses.replace(self, **given)
 
     def schedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
         """Queue a call with these arguments, due at once; returns the job's id."""
@@ -1650,9 +1684,25 @@ class Scheduler(Scheduling[P]):
 
     def sql_options(self) -> dict[str, Any]:
         """The options that are set, as parameters of bt_ functions."""
-        options = {"p_queue": self.queue, "p_priority": self.priority, "p_max_tries": self.max_tries}
+        options: dict[str, Any] = {
+            "p_queue": self.queue,
+            "p_priority": self.priority,
+            "p_max_tries": self.max_tries,
+            "p_tags": self.tags and list(self.tags),
+            "p_expires_at": self.expires_at and _instant_of(self.expires_at, "expires_at"),
+            "p_expires_in": self.expires_in and _span(self.expires_in),
+        }
         given = {name: value for name, value in options.items() if value is not None}
         return given if self.worker else {"p_queue": None, "p_priority": None} | given  # null: as runners declare it
+
+
+def _span(span: _Span) -> str:
+    """A timedelta or seconds, as SQL reads it. Raises ValueError."""
+    if isinstance(span, (int, float)) and 0 < span * 1000 <= CENTURY_MS:
+        span = dt.timedelta(seconds=span)
+    if not isinstance(span, dt.timedelta) or span <= dt.timedelta(0):
+        raise ValueError(f"expires_in is {span!r}; it must be a timedelta or seconds, more than none")
+    return _when(span)["p_delay"]
 
 
 def _when(when: _When) -> dict[str, str]:
@@ -1663,9 +1713,15 @@ def _when(when: _When) -> dict[str, str]:
         # Hours, not days: a day is not always 24 hours. Each number is small enough for PostgreSQL 14.
         return {"p_delay": f"{when.days * 24} hours {when.seconds} seconds {when.microseconds} microseconds"}
     _check_kind("when", when, dt.datetime, "a datetime with a time zone, or a timedelta from now")
+    return {"p_run_at": _instant_of(when, "when")}
+
+
+def _instant_of(when: dt.datetime, what: str) -> str:
+    """A time as SQL reads it. Raises TypeError, ValueError."""
+    _check_kind(what, when, dt.datetime, "a datetime with a time zone")
     if when.utcoffset() is None:
         raise ValueError(f"the time {when} has no time zone; say which, as in datetime.now(timezone.utc)")
-    return {"p_run_at": when.isoformat()}
+    return when.isoformat()
 
 
 def _scheduler(worker: str | Callable[..., Any]) -> Scheduler[...]:
@@ -1776,6 +1832,8 @@ class _ScheduleOptions(_JobOptions, total=False):
     kwargs: Mapping[str, Any] | None
     catch_up: Literal["once", "all", "skip"]
     overlap: Literal["skip", "queue", "allow"]
+    tags: Sequence[str] | None
+    expires_in: _Span | None
 
 
 class _DecoratorOptions(_ScheduleOptions, _RunOptions, total=False):
@@ -1799,7 +1857,8 @@ def schedule_recurring(
     its next run alone. Options: name (default: the worker's; one schedule a name), kwargs (a dict), queue,
     priority, max_tries, catch_up (of runs that nobody was there for: "once", the default, runs one for
     all, "all" each, "skip" none), overlap (while the last job has not ended: "skip", the default, leaves a
-    run out, "queue" has it wait, "allow" runs both). Raises ValueError, and what Scheduler raises.
+    run out, "queue" has it wait, "allow" runs both), tags, expires_in (as of a job). Raises ValueError, and what
+    Scheduler raises.
     Source: sql/bt_schedule.sql decides; this passes it on.
     """
     _query(conn, _recurring(interval, worker, args, name, **options).at_home(conn).call())
@@ -1870,8 +1929,9 @@ def _schedule(
     max_tries: int | None = None,
     catch_up: str = "once",
     overlap: str = "skip",
+    **more: Any,
 ) -> Schedule:
-    scheduler = _scheduler(worker).options(queue=queue, priority=priority, max_tries=max_tries)
+    scheduler = _scheduler(worker).options(queue=queue, priority=priority, max_tries=max_tries, **more)
     name = scheduler.name if name is None else name
     _check_name(name, "schedule")
     _check_kind(f"{name}: args", args, (tuple, list), "a list or tuple; arguments by name are kwargs={…}")
@@ -1907,13 +1967,74 @@ async def acancel(job: int, *, conn: Any = None) -> bool:
     return bool((await _aquery(conn, ("bt_cancel", {"p_id": _job_id(job)})))[0])
 
 
-def cancel_all(*, queue: str | None = None, worker: str | None = None, conn: Any = None) -> int:
-    """Withdraw all queued jobs, of one queue or one worker if named; returns how many. Running ones go on."""
-    if queue is not None:
-        _check_name(queue, "queue")
-    if worker is not None:
-        _check_name(worker)
-    return int(_query(conn, ("bt_cancel_all", {"p_queue": queue, "p_name": worker}))[0])
+class Filter(TypedDict, total=False):
+    """Which jobs are meant, of all that there are; what is not given is no matter. As sql/bt_matching.sql has it."""
+
+    queue: str | None
+    worker: str | None  # its name
+    state: str | None  # queued or retrying (again, later), running; done, exceeded, canceled or ended: any of these
+    error_class: str | None
+    since: dt.datetime | None  # when it ended; of what has not: when it was enqueued
+    until: dt.datetime | None
+    tag: str | None
+
+
+def cancel_all(*, conn: Any = None, **which: Unpack[Filter]) -> int:
+    """Withdraw all queued jobs, or those of a Filter; returns how many. Running ones go on."""
+    return int(_query(conn, ("bt_cancel_all", _filter(which)))[0])
+
+
+def retry(job: int, run_at: dt.datetime | None = None, *, conn: Any = None) -> bool:
+    """Queue a job again that has ended, or make one due now that waits; False if it runs, or is not there.
+
+    It keeps its id; tries begin anew. Source: sql/bt_retry.sql decides; this passes it on.
+    """
+    when = {} if run_at is None else {"p_run_at": _instant_of(run_at, "run_at")}
+    return bool(_query(conn, ("bt_retry", {"p_id": job, **when}))[0])
+
+
+def retry_all(*, conn: Any = None, **which: Unpack[Filter]) -> int:
+    """retry() for all exceeded jobs, or those of a Filter that have ended by now, in batches; returns how many."""
+    return _in_batches(conn, "bt_retry_all", which)
+
+
+def delete(job: int, *, conn: Any = None) -> bool:
+    """Delete a job that has ended, with all that is kept of it; False if it has not ended, or is not there."""
+    return bool(_query(conn, ("bt_delete", {"p_id": job}))[0])
+
+
+def delete_all(*, conn: Any = None, **which: Unpack[Filter]) -> int:
+    """delete() for all jobs of a Filter that have ended by now; returns how many. Raises ValueError if it is empty."""
+    if not _filter(which):
+        raise ValueError("say which jobs are to be deleted, as in delete_all(tag=…), delete_all(state='done')")
+    return _in_batches(conn, "bt_delete_all", which)
+
+
+def _filter(which: Filter) -> dict[str, Any]:
+    unknown = which.keys() - Filter.__annotations__
+    if unknown:
+        raise TypeError(
+            f"there is no filter {', '.join(sorted(unknown))}; there are {', '.join(Filter.__annotations__)}"
+        )
+    given: dict[str, Any] = {f"p_{name}": value for name, value in which.items() if value is not None}
+    for name in ("since", "until"):
+        if f"p_{name}" in given:
+            given[f"p_{name}"] = _instant_of(given[f"p_{name}"], name)
+    return {"p_name" if name == "p_worker" else name: value for name, value in given.items()}
+
+
+def _in_batches(conn: Any, function: str, which: Filter) -> int:
+    """Call until nothing is left, each time in a transaction of its own unless `conn` has one."""
+    parameters, total = _filter(which), 0
+    now = _query(conn, ("bt_now", {}))[0]  # what ends meanwhile, perhaps again, is left
+    if not parameters.get("p_until") or dt.datetime.fromisoformat(parameters["p_until"]) > now:
+        parameters["p_until"] = now
+    while count := int(_query(conn, (function, parameters | {"p_limit": BATCH}))[0]):
+        total += count
+    return total
+
+
+BATCH = 5_000  # jobs at a time that are retried or deleted
 
 
 def pause(queue: str, *, conn: Any = None) -> bool:
@@ -2666,6 +2787,8 @@ _CASTS = {
     "p_shares": "::float8[]",
     "p_notes": "::text[]",
     "p_results": "::json[]",
+    "p_expires_at": "::timestamptz",
+    "p_expires_in": "::interval",
     "p_version": "::int",
     "p_id": "::bigint",
     "p_old_args": "::text",
@@ -2679,6 +2802,9 @@ _CASTS = {
     "p_queues": "::text[]",
     "p_workers": "::text[]",
     "p_run_at": "::timestamptz",
+    "p_since": "::timestamptz",
+    "p_tags": "::text[]",
+    "p_until": "::timestamptz",
 }
 
 
@@ -3318,6 +3444,7 @@ class _Row(NamedTuple):
     own_max_tries: int | None
     created_at_text: str
     scheduled_for_text: str | None
+    left_ms: int | None = None  # from the claim on; None: it does not expire
 
 
 _Place = Literal["fresh", "waiting", "at work", "ended"]  # of a claimed job; see the head of this file
@@ -3353,6 +3480,8 @@ class Job(_Row):
         job = cls._make(row[:-1])
         job.result_bytes = row[-1]
         return job
+
+    expires: float = math.inf  # the runner's: monotonic time from which on it must not begin
 
     @property
     def run_at(self) -> dt.datetime:
@@ -3406,6 +3535,8 @@ class _Outcome(NamedTuple):
 
 
 _Result = tuple[str, dict[str, str] | None, _More | None]  # report, error and more of an _Outcome
+
+_EXPIRED: _Result = "bt_release", {"class": "", "message": "it expired before it began", "traceback": ""}, None
 
 _current_job: contextvars.ContextVar[Job | None] = contextvars.ContextVar("backtick_job", default=None)
 
@@ -3588,6 +3719,8 @@ class _Run:
             job.place = "at work"
         if job.canceled:  # asked only now: who sets it looks for a run after that
             self.finish(job, ("bt_cancel_held", None, None))
+        elif self.started >= job.expires:
+            self.finish(job, _EXPIRED)
 
     def finish(self, job: Job, result: _Result) -> None:
         """The worker has ended by itself, in whatever thread; ignored after a stop()."""
@@ -4053,7 +4186,7 @@ class _ProcessSlot(_Slot):
                 child.kill()
         if child.wait_ready():
             self.started = time.monotonic()
-        result = child.call(job)
+        result = child.call(job) if time.monotonic() < job.expires else _EXPIRED
         with self.lock:
             self.child = None
         self.finish(job, result)
@@ -4351,6 +4484,8 @@ class _Task(_Run):
         entry = _by_name.get(job.name)
         if entry is None:
             return "bt_release", None, None
+        if time.monotonic() >= job.expires:
+            return _EXPIRED
         keyring = self.pool.keyring
         sealed, depth = False, _fork.depth
         try:
@@ -4874,8 +5009,8 @@ class _Claims:
             p_queue=queue,
             p_limit=wish.limit,
             p_names=wish.names,
-            p_begin=wish.begin,
             p_whole=whole,
+            p_begin=wish.begin,
         )
 
 
@@ -5442,18 +5577,22 @@ class _Poller:
         if lie_down:
             (((sleep_ms, _),),) = answers["sleep"]
             self.asleep_until = now + sleep_ms / 1000
-        claimed = self._claimed(answers["claim"][0]) if order else 0
+        claimed = self._claimed(answers["claim"][0], now) if order else 0
         for queue in order[1:]:
             if claimed < wish.limit:
                 left = _Wish(wish.limit - claimed, max(0, wish.begin - claimed), wish.names)
+                asked_at = time.monotonic()
                 ((rows,),) = self.session.database.round_trip([self.claims.call(queue, left, whole)])
-                claimed += self._claimed(rows)
+                claimed += self._claimed(rows, asked_at)
         if claimed and len(wish.names) == len(_by_name):
             self._note_shares()
         return claimed
 
-    def _claimed(self, rows: list[Any]) -> int:
+    def _claimed(self, rows: list[Any], asked_at: float) -> int:
         jobs = [*map(_as_job, rows)]
+        for job in jobs:
+            if job.left_ms is not None:
+                job.expires = asked_at + job.left_ms / 1000
         self.held |= {job.id: job for job in jobs}
         if (self.config.max_tries, self.config.max_result_bytes) != (Job.runner_tries, Job.result_bytes):
             for job in jobs:
@@ -5691,6 +5830,7 @@ class _Keeper:
             self._heartbeat(self.database, runner)
         if self.judge.has_come():
             self._revive(self.database, runner)
+        self._expire(self.database)
         if self.poller.held:
             self._pass_on_canceled(self.database, runner)
             self._pass_on_progress(self.database, runner)
@@ -5750,6 +5890,15 @@ class _Keeper:
         ):
             extra = {"job": id_, "worker": name}
             log.warning("job %d %s is %s: runner %d died while it held it", id_, name, state, dead, extra=extra)
+
+    def _expire(self, database: _Database) -> None:
+        end = time.monotonic() + self.LOOK_S / 2  # and the rest later: others wait for signs of life
+        while expired := database.run("bt_expire"):
+            for id_, name in expired:
+                extra = {"job": id_, "worker": name}
+                log.warning("job %d %s has expired: it had not begun in time", id_, name, extra=extra)
+            if time.monotonic() > end:
+                break
 
     def _pass_on_canceled(self, database: _Database, runner: int) -> None:
         if asked := database.run("bt_cancel_asked", p_runner=runner):

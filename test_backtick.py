@@ -10,6 +10,7 @@ Sections, each under a line "# ---- name"; tools that only one of them uses stan
     Enqueueing
     Claiming
     Ending: complete, fail, release, revive, cancel
+    Mending: retry, delete, expire, and what is kept of a job
     Waking up
     Every invariant after every random step
     When a due job is seen
@@ -319,11 +320,17 @@ def register(db, queues=("default",), lock=False, lease_ms=30_000, names=()):
     return call(db, "bt_register_runner", p_host="h", p_pid=1, **options)[0][0]
 
 
-def claim(db, runner, limit=1, queue="default", names=NAMES):
-    """Claim; returns rows with claim, id, name …"""
+def claim(db, runner, limit=1, queue="default", names=NAMES, options=", p_whole => false"):
+    """Claim; returns rows with claim, id, name … Without options as version 3 did."""
     with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
-        cursor.execute("select * from bt_claim(%s, %s, %s, %s)", (runner, queue, limit, names))
+        cursor.execute(f"select * from bt_claim(%s, %s, %s, %s{options})", (runner, queue, limit, names))
         return cursor.fetchall()
+
+
+def claim_of_today(db):
+    """The definition of bt_claim, not of that which serves the version before."""
+    function = "'bt_claim(bigint, text, int, text[], boolean, int)'::regprocedure"
+    return db.execute(f"select pg_get_functiondef({function})").fetchone()[0]
 
 
 def complete(db, job):
@@ -1110,7 +1117,7 @@ def test_a_job_that_saw_a_runner_die_is_not_claimed_ahead(db):
 def call_claim(db, runner, **options):
     return [
         backtick.Job._make(row)
-        for row in call(db, "bt_claim", p_runner=runner, p_queue="default", p_names=NAMES, **options)
+        for row in call(db, "bt_claim", p_runner=runner, p_queue="default", p_names=NAMES, p_whole=False, **options)
     ]
 
 
@@ -1384,10 +1391,9 @@ def test_a_runner_that_is_just_being_given_up_for_dead_claims_nothing(db, connec
         "create function hold() returns void language sql as"
         " 'select pg_advisory_lock(77); select pg_advisory_unlock(77)'"
     )
-    body = db.execute("select prosrc from pg_proc where proname = 'bt_claim'").fetchone()[0]
     seen_alive = "    -- The usual case"
-    assert seen_alive in body
-    definition = db.execute("select pg_get_functiondef('bt_claim'::regproc)").fetchone()[0]
+    definition = claim_of_today(db)
+    assert seen_alive in definition
     db.execute(definition.replace(seen_alive, "    perform hold();\n" + seen_alive))
     db.execute("select pg_advisory_lock(77)")
 
@@ -1893,6 +1899,791 @@ def test_old_jobs_are_removed_batch_by_batch(db):
     assert counts == [10, 10, 5, 0]
 
 
+# ---- Mending: retry, delete, expire, and what is kept of a job ---------------------------------
+
+
+def ended_job(db, how="exceeded", **options):
+    """A job that has ended so; returns its id."""
+    id_ = enqueue(db, p_priority=0, **options)
+    if how == "canceled":
+        call(db, "bt_cancel", p_id=id_)
+        return id_
+    (job,) = claim(db, register(db))
+    assert job.id == id_
+    complete(db, job) if how == "done" else fail(db, job, '{"class": "E", "message": "no"}', max_tries=1)
+    return id_
+
+
+def attempts_of(db, id_):
+    return [entry["how"] for entry in job_of(db, id_).attempts or []]
+
+
+@pytest.mark.parametrize("how", ["exceeded", "canceled", "done"])
+def test_a_job_that_has_ended_comes_back_under_its_id_with_all_its_tries(db, how):
+    id_ = ended_job(db, how, args="[1]", p_max_tries=1, p_tags=["x"])
+    before = job_of(db, id_)
+    db.execute("update backtick_done set result = '7', crashes = 1")
+
+    assert call(db, "bt_retry", p_id=id_) == [(True,)]
+
+    after = job_of(db, id_)
+    assert (after.state, after.tries, after.crashes, after.finished_at, after.result) == ("queued", 0, 0, None, None)
+    for kept in ("id", "queue", "name", "args", "priority", "max_tries", "created_at", "enqueued_by", "tags", "error"):
+        assert getattr(after, kept) == getattr(before, kept), kept
+    assert [entry["how"] for entry in after.attempts] == [how, "retried"]
+    assert after.attempts[1]["by"] == after.enqueued_by or AS_ROLES
+    (job,) = claim(db, register(db))
+    assert (job.id, job.tries) == (id_, 1)
+    assert complete(db, job) == [id_]
+    assert states(db) == {"done": 1}
+    assert attempts_of(db, id_) == [how, "retried"]
+
+
+def test_a_job_that_waits_is_due_now_when_it_is_retried_and_keeps_its_tries(db):
+    runner, id_ = register(db), enqueue(db)
+    fail(db, claim(db, runner)[0], retry_ms=1_000_000)
+    later = enqueue(db, p_run_at=dt.datetime(2100, 1, 1, tzinfo=UTC))
+    assert claim(db, runner) == []
+
+    assert call(db, "bt_retry", p_id=id_) == call(db, "bt_retry", p_id=later) == [(True,)]
+
+    assert [(job.id, job.tries) for job in claim(db, runner, 5)] == [(id_, 2), (later, 1)]
+
+
+def test_a_job_that_is_due_keeps_its_place_when_it_is_retried(db):
+    first, second = enqueue(db), enqueue(db)
+
+    assert call(db, "bt_retry", p_id=first) == [(True,)]
+
+    assert [job.id for job in claim(db, register(db), 2)] == [first, second]
+
+
+def test_a_retry_tells_of_a_job_that_runs_or_is_not_there(db):
+    runner, id_ = register(db), enqueue(db)
+    (job,) = claim(db, runner)
+    before = job_of(db, id_)
+
+    assert call(db, "bt_retry", p_id=id_) == call(db, "bt_retry", p_id=999) == [(False,)]
+
+    assert job_of(db, id_) == before
+    assert complete(db, job) == [id_]
+    call(db, "bt_cancel", p_id=id_)
+    for null in ({"p_id": None}, {"p_id": id_, "p_run_at": "infinity"}):
+        with pytest.raises(psycopg.DataError) as raised:
+            call(db, "bt_retry", **null)
+        assert raised.value.diag.message_hint
+
+
+@pytest.mark.parametrize("how", ["exceeded", "waiting"])
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_a_retry_may_be_for_a_time_and_the_past_is_found_at_once(db, connect, how, minutes):
+    never_look_from_the_beginning(db)
+    runner = register(db)
+    if how == "exceeded":
+        id_ = ended_job(db)
+    else:
+        id_ = enqueue(db)
+        fail(db, claim(db, runner)[0], retry_ms=1_000_000)
+    while claim(db, runner):  # where the next one starts is behind the past
+        pass
+
+    when = db.execute("select bt_now() + %s * interval '1 min'", [minutes]).fetchone()[0]
+    assert call(db, "bt_retry", p_id=id_, p_run_at=when) == [(True,)]
+
+    assert job_of(db, id_).run_at == when
+    assert [job.id for job in claim(db, runner)] == ([id_] if minutes < 0 else [])
+
+
+def test_of_several_who_retry_a_job_at_once_one_brings_it_back_and_all_find_it_queued(db, connect):
+    id_, first, others = ended_job(db), connect(), [connect() for _ in range(3)]
+
+    with first.transaction():
+        assert call(first, "bt_retry", p_id=id_) == [(True,)]
+        assert job_of(db, id_).state == "exceeded"
+        futures = [in_thread(lambda other=other: call(other, "bt_retry", p_id=id_)) for other in others]
+        for other in others:
+            wait_until_blocked(db, other)
+
+    assert [future.result(PATIENCE_S) for future in futures] == [[(True,)]] * 3
+    assert (states(db), attempts_of(db, id_)) == ({"queued": 1}, ["exceeded", "retried"])
+
+
+def test_a_retry_that_is_rolled_back_leaves_the_job_ended_and_the_next_one_brings_it_back(db, connect):
+    id_, first, other = ended_job(db), connect(), connect()
+    before = job_of(db, id_)
+
+    with pytest.raises(ZeroDivisionError), first.transaction():
+        call(first, "bt_retry", p_id=id_)
+        future = in_thread(lambda: call(other, "bt_retry", p_id=id_))
+        wait_until_blocked(db, other)
+        assert job_of(db, id_) == before
+        raise ZeroDivisionError
+
+    assert future.result(PATIENCE_S) == [(True,)]
+    assert job_of(db, id_).state == "queued"
+
+
+def test_claims_pass_over_a_job_that_an_open_transaction_retries_and_are_not_held_up(db, connect):
+    runner, other = register(db), connect()
+    waiting = enqueue(db, p_run_at=dt.datetime(2100, 1, 1, tzinfo=UTC))
+    ended, next_one = ended_job(db), enqueue(db)
+
+    with other.transaction():
+        assert call(other, "bt_retry", p_id=waiting) == call(other, "bt_retry", p_id=ended) == [(True,)]
+        (job,) = claim(db, runner, 10)
+        assert job.id == next_one
+
+    assert {job.id for job in claim(db, runner, 10)} == {waiting, ended}
+
+
+def test_retrying_a_job_that_is_just_being_claimed_waits_and_leaves_it_to_its_runner(db, connect):
+    runner, other = register(db), connect()
+    id_ = enqueue(db)
+
+    with db.transaction():
+        (job,) = claim(db, runner)
+        future = in_thread(lambda: call(other, "bt_retry", p_id=id_))
+        wait_until_blocked(connect(), other)
+
+    assert future.result(PATIENCE_S) == [(False,)]
+    with other.transaction():
+        assert call(other, "bt_retry", p_id=id_) == [(False,)]
+        assert complete(db, job) == [id_]  # does not wait for the other
+
+
+def test_a_job_that_was_canceled_while_it_ran_is_not_canceled_anew_when_it_is_retried(db):
+    runner, id_ = register(db), enqueue(db)
+    (job,) = claim(db, runner)
+    call(db, "bt_cancel", p_id=id_)
+    db.execute("insert into backtick_progress values (%s, 0.5, 'half', bt_now())", [id_])
+    assert fail(db, job, max_tries=1) == "exceeded"
+
+    assert call(db, "bt_retry", p_id=id_) == [(True,)]
+    call(db, "bt_revive")
+
+    assert (job_of(db, id_).state, job_of(db, id_).cancel_asked_at, job_of(db, id_).note) == ("queued", None, None)
+    assert [job.id for job in claim(db, runner)] == [id_]
+
+
+def test_what_is_about_to_be_canceled_is_not_retried(db):
+    runner, id_ = register(db), enqueue(db)
+    (job,) = claim(db, runner)
+    call(db, "bt_cancel", p_id=id_)
+    fail(db, job)
+
+    assert call(db, "bt_retry", p_id=id_) == [(False,)]
+
+
+@pytest.mark.as_owner
+def test_a_retry_of_a_fired_job_fires_nothing_and_is_refused_if_its_place_is_taken(db):
+    runner = register(db)
+    every(db, 1000)
+    move_clock(db, "1 s")
+    ((_, fired_for, id_, *_),) = call(db, "bt_run_due")
+    complete(db, *claim(db, runner))
+
+    assert call(db, "bt_retry", p_id=id_) == [(True,)]
+    assert call(db, "bt_run_due") == []
+    assert (job_of(db, id_).schedule, job_of(db, id_).scheduled_for) == ("tick", fired_for)
+
+    complete(db, *claim(db, runner))
+    db.execute(
+        "insert into backtick_queue (name, schedule, scheduled_for) select 'tick', schedule, scheduled_for"
+        " from backtick_done where id = %s",
+        [id_],
+    )
+    other = db.execute("select id from backtick_queue").fetchone()[0]
+    exceeded = ended_job(db)
+    with pytest.raises(errors.UniqueViolation, match=f"job {id_} cannot come back: its place is taken by job {other}"):
+        call(db, "bt_retry", p_id=id_)
+    assert call(db, "bt_retry_all", p_state="ended") == [(1,)]
+    assert (job_of(db, id_).state, job_of(db, exceeded).state) == ("done", "queued")
+
+
+def test_a_sleeping_runner_is_woken_by_a_retry(db, clean_registry, runner):
+    ran = threading.Event()
+    backtick.register(ran.set, "a")
+    id_ = ended_job(db, "canceled", name="a")
+    waiting = enqueue(db, "a", p_run_at=dt.datetime(2100, 1, 1, tzinfo=UTC))
+    runner(poll_ms=3_600_000)
+    for job in (id_, waiting):
+        wait_until(lambda: db.execute("select 1 from backtick_runner where asleep_until is not null").fetchone())
+        ran.clear()
+
+        assert backtick.retry(job)
+
+        assert ran.wait(PATIENCE_S)
+        wait_until(lambda job=job: job_of(db, job).state == "done")
+
+
+# Many at once
+
+
+def fill_all_states(db):
+    """Jobs in all states, of two workers, queues, errors and tags; how many of each is not the same."""
+    runner = register(db)
+    for n in range(24):
+        queue, name = "xy"[n % 2], "abc"[n % 3]
+        call(db, "bt_enqueue_many", p_name=name, p_args=["[]"] * (n + 2), p_queue=queue, p_tags=["even", str(n)])
+        jobs = claim(db, runner, n + 2, queue=queue)
+        how = n % 5
+        for job in jobs[1:]:
+            if how == 0:
+                complete(db, job)
+            elif how < 3:
+                fail(db, job, '{"class": "E%s", "message": ""}' % (n % 2), max_tries=1)
+            elif how == 3:
+                fail(db, job, '{"class": "F", "message": ""}')
+        if how == 4:
+            call(db, "bt_release", p_claim=jobs[1].claim, p_ids=[job.id for job in jobs[1:]])
+            call(db, "bt_cancel", p_id=jobs[1].id)
+
+
+FILTERS = [
+    ({"p_queue": "x"}, "queue = 'x'"),
+    ({"p_name": "b"}, "name = 'b'"),
+    ({"p_queue": "x", "p_name": "b", "p_error_class": "E1"}, "queue = 'x' and name = 'b' and error_class = 'E1'"),
+    ({"p_error_class": "E0"}, "error_class = 'E0'"),
+    ({"p_tag": "7"}, "'7' = any (tags)"),
+    ({"p_tag": "nobody's"}, "false"),
+    ({"p_since": "MIDDLE"}, "coalesce(finished_at, created_at) >= %(middle)s"),
+    ({"p_until": "MIDDLE", "p_name": "a"}, "coalesce(finished_at, created_at) < %(middle)s and name = 'a'"),
+]
+STATES = {
+    "queued": "state = 'queued'",
+    "running": "state = 'running'",
+    "done": "state = 'done'",
+    "exceeded": "state = 'exceeded'",
+    "canceled": "state = 'canceled'",
+    "ended": "finished_at is not null",
+    "retrying": "state = 'queued' and tries > 0",
+}
+
+
+def test_the_filter_means_the_same_wherever_it_is_given(db):
+    fill_all_states(db)
+    middle = db.execute("select bt_now() from backtick_job limit 1").fetchone()[0]
+    fill_all_states(db)
+    for (which, condition), (state, is_so) in itertools.product(FILTERS, STATES.items()):
+        which = {key: middle if value == "MIDDLE" else value for key, value in which.items()} | {"p_state": state}
+        if state == "retrying":  # these go by their last failure
+            condition = condition.replace("coalesce(finished_at, created_at)", "(attempts -> -1 ->> 'at')::timestamptz")
+        query = f"select id from backtick_job where ({condition}) and {is_so}"
+        ids = {id_ for (id_,) in db.execute(query, {"middle": middle})}
+        what = (which, len(ids))
+
+        assert call(db, "bt_count", **which) == [(len(ids),)], what
+        for function, takes in (
+            ("bt_retry_all", ("done", "exceeded", "canceled", "ended", "retrying")),
+            ("bt_delete_all", ("done", "exceeded", "canceled", "ended")),
+            ("bt_cancel_all", ("queued", "retrying")),
+        ):
+            if state not in takes:
+                with pytest.raises(errors.InvalidParameterValue) as raised:
+                    call(db, function, **which)
+                assert raised.value.diag.message_hint
+                continue
+            with db.transaction(force_rollback=True):
+                before = {(job, state_) for job, state_ in db.execute("select id, state from backtick_job")}
+                if function == "bt_cancel_all":
+                    assert call(db, function, **which) == [(len(ids),)], what
+                else:
+                    limit = 1 + len(ids) // 3
+                    counts = [call(db, function, **which, p_limit=limit)[0][0] for _ in range(4)]
+                    assert sum(counts) == len(ids) and counts[0] == min(limit, len(ids)), (what, counts)
+                after = {(job, state_) for job, state_ in db.execute("select id, state from backtick_job")}
+                assert {job for job, _ in before ^ after} == (
+                    set() if state == "retrying" and function == "bt_retry_all" else ids
+                )
+                if state == "retrying" and function == "bt_retry_all":
+                    assert db.execute(
+                        "select count(*) from backtick_job where id = any(%s) and run_at <= bt_now()", [list(ids)]
+                    ).fetchone() == (len(ids),)
+
+
+def test_who_acts_on_many_says_which(db):
+    ended = ended_job(db, "done")
+    for function, which in (
+        ("bt_delete_all", {}),
+        ("bt_delete_all", {"p_state": None, "p_name": "a"}),
+        ("bt_retry_all", {"p_state": None}),
+        ("bt_retry_all", {"p_state": "lost"}),
+        ("bt_count", {"p_state": "lost"}),
+        ("bt_count", {"p_tag": ""}),
+        ("bt_retry_all", {"p_limit": 0}),
+    ):
+        with pytest.raises(psycopg.DataError) as raised:
+            call(db, function, **which)
+        assert raised.value.diag.message_hint
+    assert call(db, "bt_retry_all") == [(0,)]  # what succeeded is not run again unless one says so
+    assert job_of(db, ended).state == "done"
+    assert call(db, "bt_count") == [(1,)]
+
+
+def test_who_retries_all_waits_for_nobody_and_leaves_what_is_locked(db, connect):
+    locked, other = ended_job(db), ended_job(db)
+    holder = connect()
+
+    with holder.transaction():
+        holder.execute("select from backtick_done where id = %s for update", [locked])
+        assert call(db, "bt_retry_all") == [(1,)]
+        assert call(db, "bt_delete_all", p_state="exceeded") == [(0,)]
+
+    assert (job_of(db, locked).state, job_of(db, other).state) == ("exceeded", "queued")
+
+
+@pytest.mark.parametrize("function", ["bt_retry_all", "bt_delete_all", "bt_count"])
+def test_of_a_long_history_no_more_is_read_than_the_filter_means(db, function):
+    db.execute(
+        "insert into backtick_done (id, queue, name, args, priority, run_at, state, tries, crashes, created_at,"
+        " finished_at, error, tags) select -n, q.queue, q.queue, '[]', 5, now(), q.state, 1, 0, now(),"
+        " now() - n * interval '1 ms', q.error, q.tags from generate_series(1, 60000) n, lateral (select"
+        " case when n % 10000 = 0 then 'rare' else 'default' end as queue,"
+        " case when n % 10000 in (0, 1) then 'exceeded' else 'done' end as state,"
+        ' case when n % 10000 = 2 then \'{"class": "E"}\'::jsonb end as error,'
+        " case when n % 10000 = 3 then '{x}'::text[] end as tags) q"
+    )
+    db.execute("vacuum analyze backtick_done")
+    pages, first = db.execute(
+        "select pg_relation_size('backtick_done') / 8192, min(finished_at)::text from backtick_done"
+    ).fetchone()
+    with db.transaction(force_rollback=True):
+        db.execute(f"select {function}(p_state => 'exceeded')")  # reads the catalog
+    for arguments in (
+        "p_state => 'exceeded', p_name => 'rare'",
+        "p_state => 'exceeded', p_queue => 'rare'",
+        "p_state => 'exceeded'",
+        "p_state => 'ended', p_error_class => 'E'",
+        "p_state => 'ended', p_tag => 'x'",
+        f"p_state => 'done', p_until => '{first}'::timestamptz + interval '10 ms'",
+    ):
+        with db.transaction(force_rollback=True):
+            ((plan,),) = db.execute(
+                f"explain (analyze, buffers, format json) select {function}({arguments})"
+            ).fetchall()
+        read = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
+        done = db.execute("select count(*) from backtick_done").fetchone()[0]
+        assert done == 60_000
+        # what is retried or deleted is written, too, to several indexes
+        assert read < pages, (arguments, read, pages)
+
+
+def test_a_hundred_thousand_jobs_are_retried_and_deleted_while_a_runner_works(db, clean_registry, runner, monkeypatch):
+    backtick.register(lambda: None, "a")
+    db.execute(
+        "insert into backtick_done (id, queue, name, args, priority, run_at, state, tries, crashes, created_at, finished_at)"
+        " select -n, 'other', 'b', '[]', 5, now(), 'exceeded', 1, 0, now(), now() from generate_series(1, 100000) n"
+    )
+    monkeypatch.setattr(backtick, "BATCH", 10_000)
+    runner()
+    stop, mine = threading.Event(), []
+
+    def produce():
+        while not stop.is_set():
+            mine.append(backtick.schedule("a"))
+            wait_until(lambda: call(db_of_producer, "bt_state", p_id=mine[-1]) == [("done",)], "a job beside", 20)
+
+    with psycopg.connect(db.info.dsn, password=db.info.password or None, autocommit=True) as db_of_producer:
+        producing = in_thread(produce)
+        wait_until(lambda: len(mine) > 2)
+        assert backtick.retry_all(queue="other") == 100_000
+        count = len(mine)
+        assert count > 3  # others' jobs went on
+        assert backtick.retry_all(queue="other") == 0
+        assert backtick.cancel_all(queue="other") == 100_000
+        wait_until(lambda: len(mine) > count + 2)
+        assert backtick.delete_all(queue="other", state="canceled") == 100_000
+        stop.set()
+        producing.result(PATIENCE_S)
+    assert set(states(db)) == {"done"}
+
+
+def test_python_retries_deletes_and_cancels_by_a_filter_and_leaves_what_fails_again_meanwhile(db, add, monkeypatch):
+    monkeypatch.setattr(backtick, "BATCH", 2)
+    ids = [ended_job(db, name="log_sum", p_tags=["x"]) for _ in range(5)]
+    query = backtick._query
+
+    def fails_again(conn, call_):
+        answer = query(conn, call_)
+        if call_[0] == "bt_retry_all":
+            for job in claim(db, register(db), 10):
+                fail(db, job, max_tries=1)
+        return answer
+
+    monkeypatch.setattr(backtick, "_query", fails_again)
+    assert backtick.retry_all(tag="x", worker="log_sum") == 5
+    assert states(db) == {"exceeded": 5}
+
+    assert backtick.retry(ids[0]) and not backtick.retry(999)
+    assert backtick.retry(ids[1], dt.datetime(2100, 1, 1, tzinfo=UTC))
+    assert job_of(db, ids[1]).run_at == dt.datetime(2100, 1, 1, tzinfo=UTC)
+    assert backtick.cancel_all(tag="x", worker="log_sum", state="queued") == 2
+    assert backtick.delete(ids[0]) and not backtick.delete(ids[0])
+    now = dt.datetime.now(UTC)
+    assert backtick.delete_all(tag="x", until=now - dt.timedelta(days=1)) == 0
+    assert backtick.delete_all(tag="x", since=now - dt.timedelta(days=1), until=now + dt.timedelta(days=1)) == 4
+    with psycopg.connect(db.info.dsn, password=db.info.password or None) as own:
+        id_ = add.schedule(1, conn=own)
+        assert backtick.cancel_all(conn=own) == 1 and backtick.retry(id_, conn=own)
+        assert backtick.delete_all(worker="log_sum", conn=own) == 0
+        own.rollback()
+    assert states(db) == {}
+
+    for wrong in ({"wroker": "a"}, {"since": "today"}, {"until": dt.timedelta(1)}):
+        with pytest.raises(TypeError, match="there is no filter wroker|must be a datetime"):
+            backtick.retry_all(**wrong)
+    for nothing in ({}, {"tag": None}):
+        with pytest.raises(ValueError, match="say which jobs"):
+            backtick.delete_all(**nothing)
+    with pytest.raises(ValueError, match="no time zone"):
+        backtick.retry(1, dt.datetime(2030, 1, 1))
+
+
+def test_a_deleted_job_is_gone_from_every_table_and_what_has_not_ended_stays(db):
+    ids = [ended_job(db, "done") for _ in range(3)]
+    for id_ in ids:
+        db.execute("insert into backtick_progress values (%s, 0.5, 'half', bt_now())", [id_])
+        db.execute("insert into backtick_waiter values (%s, bt_now())", [id_])
+        db.execute("insert into backtick_cancel values (%s, bt_now())", [id_])
+    db.execute("update backtick_done set result = '1'")
+    queued = enqueue(db)
+
+    assert call(db, "bt_delete", p_id=ids[0]) == [(True,)]
+    assert call(db, "bt_delete", p_id=ids[0]) == call(db, "bt_delete", p_id=queued) == [(False,)]
+    assert call(db, "bt_delete_all", p_state="done", p_limit=1) == [(1,)]
+
+    left = ids[2]
+    columns = db.execute(
+        "select attrelid::regclass::text, attname from pg_attribute join pg_class on pg_class.oid = attrelid"
+        " where relkind = 'r' and relnamespace = 'public'::regnamespace and attname in ('id', 'job')"
+        " and attrelid::regclass::text not in ('backtick_runner', 'backtick_claim', 'backtick_queue', 'backtick_freed')"
+    ).fetchall()
+    assert len(columns) >= 4
+    for table, column in columns:
+        assert db.execute(f"select {column} from {table}").fetchall() == [(left,)], table
+    assert job_of(db, queued).state == "queued"
+
+
+# Expiry
+
+
+def expire_soon(db, name="a", **options):
+    return enqueue(db, name, p_expires_in="1 minute", **options)
+
+
+def test_a_job_that_has_not_begun_in_time_is_passed_over_by_claims_and_ended_as_canceled(db):
+    runner = register(db)
+    before, late, behind = enqueue(db, "a"), expire_soon(db), enqueue(db, "a")
+    assert call(db, "bt_expire") == []
+    move_clock(db, "1 min")
+
+    assert [job.id for job in claim(db, runner, 5)] == [before, behind]
+    assert claim(db, runner, 5) == []
+    assert call(db, "bt_expire") == [(late, "a")]
+
+    ended = job_of(db, late)
+    assert (ended.state, ended.tries, ended.started_at, ended.error_class) == ("canceled", 0, None, "Expired")
+    assert ended.error["message"].startswith("it had not begun by 20") and ended.error["traceback"] is None
+    assert call(db, "bt_expire") == []
+
+
+def test_a_job_that_begins_in_time_is_claimed_like_others_and_not_ended_while_it_runs(db, connect):
+    runner, id_ = register(db), expire_soon(db)
+    (job,) = claim(db, runner)
+    assert 55_000 < job.left_ms <= 60_000
+    move_clock(db, "2 min")
+    others = [expire_soon(db) for _ in range(3)]
+    move_clock(db, "4 min")
+
+    # what runs does not stand in the way of what has expired behind it
+    assert [call(db, "bt_expire", p_limit=1)[0][0] for _ in others] == others
+    assert call(db, "bt_expire") == []
+
+    assert complete(db, job) == [id_]
+    assert (job_of(db, id_).state, job_of(db, id_).error) == ("done", None)
+
+
+def test_each_try_must_begin_in_time(db):
+    runner, id_ = register(db), expire_soon(db)
+    fail(db, claim(db, runner)[0], '{"class": "E", "message": "no"}', retry_ms=0)
+    move_clock(db, "1 min")
+
+    assert claim(db, runner) == []
+    assert call(db, "bt_expire") == [(id_, "a")]
+    assert (job_of(db, id_).error_class, attempts_of(db, id_)) == ("Expired", ["failed"])
+
+
+def test_an_expired_job_that_is_retried_does_not_expire_again(db):
+    id_ = expire_soon(db)
+    move_clock(db, "1 min")
+    call(db, "bt_expire")
+
+    assert call(db, "bt_retry", p_id=id_) == [(True,)]
+
+    assert (job_of(db, id_).expires_at, job_of(db, id_).error) == (None, None)
+    assert call(db, "bt_expire") == []
+    assert [job.id for job in claim(db, register(db))] == [id_]
+    assert attempts_of(db, id_) == ["canceled", "retried"]
+    assert job_of(db, id_).attempts[0]["class"] == "Expired"
+
+
+def test_expiring_waits_neither_for_who_has_locked_a_job_nor_for_a_claim_that_is_under_way(db, connect):
+    other, third = connect(), connect()
+    locked, free = expire_soon(db), expire_soon(db)
+    in_a_claim = expire_soon(db, p_queue="x")
+    move_clock(db, "1 min")
+    with other.transaction(), third.transaction():
+        other.execute("select from backtick_queue where id = %s for update", [locked])
+        third.execute("select pg_advisory_xact_lock('backtick_queue'::regclass::oid::int, hashtext('x'))")  # bt_claim's
+
+        assert call(db, "bt_expire") == [(free, "a")]
+
+    assert {id_ for id_, _ in call(db, "bt_expire")} == {locked, in_a_claim}
+
+
+def test_a_claim_that_has_expired_jobs_before_it_goes_on_behind_them(db):
+    runner = register(db)
+    never_look_from_the_beginning(db)
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 3000, p_expires_in="1 minute")
+    move_clock(db, "1 min")
+    id_ = enqueue(db, "a")
+
+    found = wait_until(lambda: claim(db, runner))
+
+    assert [job.id for job in found] == [id_]
+    assert len(call(db, "bt_expire", p_limit=2999)) == 2999
+    assert states(db) == {"running": 1, "queued": 1, "canceled": 2999}
+
+
+def test_a_runner_ends_what_has_expired_in_queues_that_nobody_serves_too(db, clean_registry, runner, caplog):
+    caplog.set_level(logging.WARNING, "backtick")
+    backtick.register(print, "a")
+    id_ = enqueue(db, "b", p_queue="nobody's", p_expires_at="2020-01-01Z")
+
+    runner()
+
+    wait_for_states(db, {"canceled": 1})
+    wait_until(lambda: f"job {id_} b has expired" in caplog.text)
+
+
+@pytest.mark.parametrize("kind", ["thread", "async", "process", "executor"])
+def test_a_job_that_was_claimed_ahead_and_expires_before_a_slot_is_free_is_not_begun(db, clean_registry, kind):
+    go_on, ran = threading.Event(), []
+
+    async def wait():
+        await asyncio.to_thread(go_on.wait, PATIENCE_S)
+
+    async def run():
+        ran.append(1)
+
+    is_async = kind == "async"
+    backtick.register(wait if is_async else lambda: go_on.wait(PATIENCE_S), "a")
+    function = run if is_async else lambda: ran.append(1)
+    backtick.register(shlex.split if kind == "process" else function, "b", process=kind == "process")
+    with ThreadPoolExecutor(1) as executor:
+        poller = backtick._Poller(Config.load(pool_size=1), executor=executor if kind == "executor" else None)
+        if kind == "process":  # which has a slot at once, and whose process is not there before it has expired
+            processes = poller.pool.processes
+            take = processes.take_child
+            processes.take_child = lambda: (go_on.wait(PATIENCE_S), take())[1]
+        enqueue(db, "a")
+        id_ = enqueue(db, "b", p_expires_in="2 s")
+        assert poller._exchange(2, 1) == 2
+        poller._hand_out()
+
+        wait_until(
+            lambda: db.execute("select bt_now() > expires_at from backtick_queue where id = %s", [id_]).fetchone()[0]
+        )
+        go_on.set()
+        wait_until(lambda: (poller.pool.look_after(), len(poller.pool.outcomes) == 2)[1], "both to come out")
+        poller._turn()
+
+        assert ran == []
+        assert states(db) == {"done": 1, "queued": 1}
+        assert claim(db, register(db), names=["b"]) == []
+        assert call(db, "bt_expire") == [(id_, "b")]
+        poller.leave()
+
+
+def test_how_long_a_job_may_wait_counts_from_when_it_is_due_and_is_checked(db):
+    due = db.execute("select bt_now() + interval '1 hour'").fetchone()[0]
+    later = job_of(db, enqueue(db, p_run_at=due, p_expires_in="5 minutes"))
+    assert later.expires_at == due + dt.timedelta(minutes=5)
+    assert job_of(db, enqueue(db, p_expires_at=due)).expires_at == due
+    (first,), (second,) = call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 2, p_expires_in="1 minute")
+    assert job_of(db, first).expires_at == job_of(db, second).expires_at > job_of(db, first).created_at
+
+    for wrong in (
+        {"p_expires_at": due, "p_expires_in": "1 s"},
+        {"p_expires_in": "0"},
+        {"p_expires_in": "-1 s"},
+        {"p_expires_in": "101 years"},
+        {"p_expires_at": "infinity"},
+        {"p_tags": [str(n) for n in range(21)]},
+        {"p_tags": [""]},
+        {"p_tags": ["x" * 101]},
+        {"p_tags": [None]},
+        {"p_tags": [["a"], ["b"]]},
+    ):
+        for function, args in (("bt_enqueue", "[]"), ("bt_enqueue_many", ["[]"])):
+            with pytest.raises(errors.InvalidParameterValue) as raised:
+                call(db, function, p_name="a", p_args=args, **wrong)
+            assert raised.value.diag.message_hint, wrong
+    assert job_of(db, enqueue(db, p_tags=["x" * 100] * 20)).tags == ["x" * 100] * 20
+    assert job_of(db, enqueue(db, p_tags=[])).tags is None
+
+
+def test_a_triggers_job_may_expire(db):
+    db.execute("create table orders (id int)")
+    db.execute(
+        "create trigger placed after insert on orders for each row"
+        " execute function bt_enqueue_row('a', 'default', '5', '1 hour')"
+    )
+
+    db.execute("insert into orders values (1)")
+
+    ((after,),) = db.execute("select expires_at - created_at from backtick_queue").fetchall()
+    assert dt.timedelta(minutes=59) < after < dt.timedelta(minutes=61)
+
+
+def test_options_of_a_job_have_tags_and_expiry_in_python(db, add):
+    when = dt.datetime(2100, 1, 1, tzinfo=UTC)
+    options = add.options(tags=["x", "y"], expires_in=90)
+    job = job_of(db, options.schedule(1))
+    assert (job.tags, round((job.expires_at - job.created_at).total_seconds())) == (["x", "y"], 90)
+    assert job_of(db, options.schedule_at(when, 1)).expires_at == when + dt.timedelta(seconds=90)
+    assert [job_of(db, id_).tags for id_ in options.schedule_many([(1,), (2,)])] == [["x", "y"]] * 2
+    assert job_of(db, add.options(expires_at=when).schedule(1)).expires_at == when
+    assert job_of(db, add.options(expires_in=dt.timedelta(days=1)).options(priority=1).schedule(1)).expires_at
+    assert job_of(db, asyncio.run(options.aschedule(1))).tags == ["x", "y"]
+
+    for wrong in (
+        {"tags": "x"},
+        {"tags": [""]},
+        {"tags": ["x" * 101]},
+        {"tags": ["x"] * 21},
+        {"tags": [1]},
+        {"tags": ["a\0"]},
+        {"tags": 5},
+        {"expires_in": 0},
+        {"expires_in": -1},
+        {"expires_in": "1 s"},
+        {"expires_in": float("nan")},
+        {"expires_in": dt.timedelta(0)},
+        {"expires_at": dt.datetime(2030, 1, 1)},
+        {"expires_at": when, "expires_in": 1},
+    ):
+        with pytest.raises(ValueError):
+            add.options(**wrong)
+    for wrong in ({"expires_at": 5}, {"worker": None}, {"timeout_ms": 5}, {"name": "x"}):
+        with pytest.raises(TypeError):
+            add.options(**wrong)
+
+
+def test_a_schedules_jobs_have_its_tags_and_expire(db, add):
+    backtick.schedule_recurring(1000, add, 1, name="tick", tags=["x"], expires_in=60)
+    backtick.schedule_cron("@daily", add, 1, name="daily", tags=["y"], expires_in=dt.timedelta(hours=1))
+    move_clock(db, "1 day")
+
+    fired = {name: job for name, _, job, *_ in call(db, "bt_run_due")}
+
+    for name, tag, seconds in (("tick", "x", 60), ("daily", "y", 3600)):
+        job = job_of(db, fired[name])
+        assert (job.tags, (job.expires_at - job.run_at).total_seconds()) == ([tag], seconds)
+    with pytest.raises(errors.InvalidParameterValue):
+        every(db, 1000, p_expires_in="-1 s")
+    backtick.schedule_recurring(1000, add, 1, name="tick")
+    assert db.execute("select tags, expires_in from backtick_schedule where name = 'tick'").fetchone() == (None, None)
+
+
+# What is kept of a job
+
+
+def test_the_last_ten_failures_are_kept_bounded_and_all_else_beside_them(db):
+    runner, id_ = register(db), enqueue(db)
+    error = json.dumps({"class": "C" * 1000, "message": "m" * 10_000, "traceback": "t" * 50_000, "$sealed": "s" * 9000})
+    for n in range(15):
+        (job,) = claim(db, runner)
+        fail(db, job, error, retry_ms=0, max_tries=99)
+        wait_until(lambda: job_of(db, id_).run_at <= dt.datetime.now(UTC))
+    db.execute('update backtick_queue set attempts = bt_remember(attempts, \'{"how": "snoozed"}\')')
+
+    kept = job_of(db, id_)
+    assert kept.error["traceback"] == "t" * 50_000
+    assert [entry["how"] for entry in kept.attempts] == ["failed"] * 10 + ["snoozed"]
+    assert [entry["try"] for entry in kept.attempts[:10]] == list(range(6, 16))
+    entry = kept.attempts[9]
+    assert (entry["runner"], entry["host"], len(entry["message"]), len(entry["class"])) == (runner, "h", 500, 200)
+    assert {"at", "claimed_at"} <= entry.keys()
+    assert not {"traceback", "$sealed"} & entry.keys()
+    assert len(json.dumps(kept.attempts)) < 15_000
+
+
+def test_a_crash_is_kept_with_its_runner_and_host(db):
+    runner, id_ = register(db), enqueue(db)
+    claim(db, runner)
+    move_clock(db, "1 min")
+
+    call(db, "bt_revive")
+
+    (entry,) = job_of(db, id_).attempts
+    assert (entry["how"], entry["runner"], entry["host"]) == ("crashed", runner, "h")
+
+
+def test_jobs_to_which_nothing_happens_keep_nothing(db):
+    id_ = ended_job(db, "done")
+
+    assert job_of(db, id_).attempts is None
+
+
+@pytest.mark.as_owner
+def test_a_job_tells_its_life_from_enqueue_to_end(db):
+    runner, id_ = register(db), enqueue(db, args='["\\u0000", 1]', p_tags=["x"])
+    fail(db, claim(db, runner)[0], '{"class": "E", "message": "first"}', max_tries=1)
+    call(db, "bt_retry", p_id=id_)
+    (job,) = claim(db, runner)
+    db.execute("insert into backtick_progress values (%s, 0.5, 'half', bt_now())", [id_])
+    tell = lambda: call(db, "bt_job_of", p_id=id_)[0][0]
+
+    running = tell()
+    assert [event["what"] for event in running["timeline"]] == ["enqueued", "exceeded", "retried", "claimed", "said"]
+    assert (running["state"], running["host"], running["tags"], running["args"]) == ("running", "h", ["x"], ["\0", 1])
+    complete(db, job)
+    ended = tell()
+    assert [event["what"] for event in ended["timeline"]] == ["enqueued", "exceeded", "retried", "claimed", "done"]
+    assert ended["timeline"][1] | {"class": "E", "message": "first", "try": 1, "runner": runner} == ended["timeline"][1]
+    times = [dt.datetime.fromisoformat(event["at"]) for event in ended["timeline"]]
+    assert times == sorted(times) and times[0] == job_of(db, id_).created_at
+    assert all(event["at"].endswith("+00:00") for event in ended["timeline"])
+    assert call(db, "bt_job_of", p_id=999) == [(None,)]
+    waiting = call(db, "bt_job_of", p_id=enqueue(db))[0][0]
+    assert [event["what"] for event in waiting["timeline"]] == ["enqueued", "due"]
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("how", ["queued", "waiting", "running", "exceeded", "canceled", "expired", "done"])
+def test_what_is_told_of_a_job_in_any_state_is_complete(db, how):
+    runner = register(db)
+    id_ = enqueue(db, p_expires_in="1 min") if how == "expired" else enqueue(db)
+    if how == "expired":
+        move_clock(db, "1 min"), call(db, "bt_expire")
+    elif how == "canceled":
+        call(db, "bt_cancel", p_id=id_)
+    elif how != "queued":
+        (job,) = claim(db, runner)
+        if how != "running":
+            complete(db, job) if how == "done" else fail(db, job, max_tries=1 if how == "exceeded" else 9)
+
+    told = call(db, "bt_job_of", p_id=id_)[0][0]
+
+    with db.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+        shown = cursor.execute("select to_json(job) as job from backtick_job as job").fetchone()["job"]
+    assert {key: told[key] for key in told.keys() & shown.keys() if "at" not in key and "for" not in key} == {
+        key: shown[key] for key in told.keys() & shown.keys() if "at" not in key and "for" not in key
+    }
+    assert shown.keys() - told.keys() == {"error_class", "attempts"}
+
+
 # ---- Waking up -----------------------------------------------------------------------------
 
 
@@ -2071,6 +2862,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.asked = set()  # ids of jobs that were canceled while they ran
         self.results = {}  # of those that are done
         self.snoozes = Counter()  # by id
+        self.expires = {}  # id -> minutes
         self.heartbeats = {}  # runner -> minutes
 
     @rule(
@@ -2078,14 +2870,17 @@ class QueueMachine(RuleBasedStateMachine):
         delay=st.sampled_from([-10, 0, 10]),
         priority=st.integers(0, 9),
         max_tries=st.integers(1, 3),
+        expires=st.sampled_from([None, None, 5, 20]),
     )
-    def enqueue(self, count, delay, priority, max_tries):
+    def enqueue(self, count, delay, priority, max_tries, expires):
         ids = self.db.execute(
             "select bt_enqueue_many('a', array_fill('[]'::text, array[%s]), p_priority => %s,"
-            " p_max_tries => %s, p_run_at => bt_now() + %s * interval '1 min')",
-            (count, priority, max_tries, delay),
+            " p_max_tries => %s, p_run_at => bt_now() + %s * interval '1 min', p_expires_in => %s * interval '1 min')",
+            (count, priority, max_tries, delay, expires),
         ).fetchall()
         self.model |= {id_: "queued" for (id_,) in ids}
+        if expires:
+            self.expires |= {id_: self.minutes + delay + expires for (id_,) in ids}
 
     @rule()
     def start_runner(self):
@@ -2097,7 +2892,7 @@ class QueueMachine(RuleBasedStateMachine):
         runner = data.draw(st.sampled_from(sorted(self.heartbeats)))
         due = self.db.execute(
             "select id from backtick_job where state = 'queued' and run_at <= bt_now() and cancel_asked_at is null"
-            " order by priority, run_at, id"
+            " and (expires_at > bt_now()) is not false order by priority, run_at, id"
         ).fetchall()
         jobs = claim(self.db, runner, limit, names=["a"])
         assert [job.id for job in jobs] == [id_ for (id_,) in due][:limit]
@@ -2201,6 +2996,42 @@ class QueueMachine(RuleBasedStateMachine):
         if ended:
             self.let_go(job, "canceled")
 
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def retry(self, data):
+        id_ = data.draw(st.sampled_from(sorted(self.model)))
+        ((retried,),) = call(self.db, "bt_retry", p_id=id_)
+        was = self.model[id_]
+        assert retried == (was not in ("running", "deleted") and not (was == "queued" and id_ in self.asked))
+        if was in ("done", "exceeded", "canceled"):
+            self.model[id_] = "queued"
+            self.asked.discard(id_)
+            self.expires.pop(id_, None)
+
+    @rule(state=st.sampled_from(["exceeded", "canceled", "done"]))
+    def retry_all(self, state):
+        ids = [id_ for id_, known in self.model.items() if known == state]
+        assert call(self.db, "bt_retry_all", p_state=state) == [(len(ids),)]
+        self.model |= dict.fromkeys(ids, "queued")
+        self.asked -= set(ids)
+        for id_ in ids:
+            self.expires.pop(id_, None)
+
+    @rule()
+    def expire(self):
+        late = {id_ for id_, minute in self.expires.items() if minute <= self.minutes and self.model[id_] == "queued"}
+        assert {id_ for id_, _ in call(self.db, "bt_expire")} == late
+        self.model |= dict.fromkeys(late, "canceled")
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def delete(self, data):
+        id_ = data.draw(st.sampled_from(sorted(self.model)))
+        ((deleted,),) = call(self.db, "bt_delete", p_id=id_)
+        assert deleted == (self.model[id_] in ("done", "exceeded", "canceled"))
+        if deleted:
+            self.model[id_] = "deleted"
+
     @precondition(lambda self: self.heartbeats)
     @rule(data=st.data())
     def heartbeat(self, data):
@@ -2239,8 +3070,9 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_job_is_in_one_place_and_in_the_state_of_the_model(self):
-        assert dict(self.db.execute("select id, state from backtick_job").fetchall()) == self.model
-        assert self.db.execute("select count(*) from backtick_job").fetchone() == (len(self.model),)
+        model = {id_: state for id_, state in self.model.items() if state != "deleted"}
+        assert dict(self.db.execute("select id, state from backtick_job").fetchall()) == model
+        assert self.db.execute("select count(*) from backtick_job").fetchone() == (len(model),)
 
     @invariant()
     def results_and_snoozes_are_those_of_the_model(self):
@@ -2564,7 +3396,7 @@ def test_jobs_behind_thousands_that_an_open_transaction_cancels_are_found(db, co
 
 
 def test_a_claim_that_met_its_bound_is_gone_on_with_by_the_next(db, connect):
-    ((definition,),) = db.execute("select pg_get_functiondef('bt_claim'::regproc)").fetchall()
+    definition = claim_of_today(db)
     bounded = definition.replace("c_pages      constant int := 8", "c_pages      constant int := 2")
     assert bounded != definition
     db.execute(bounded)
@@ -9067,7 +9899,7 @@ def test_psql_installs_the_same(url, server):
     name = f"bt_psql_{os.getpid()}"
     functions = (
         "select proname, md5(prosrc), obj_description(oid) from pg_proc"
-        " where pronamespace = 'public'::regnamespace order by 1"
+        " where pronamespace = 'public'::regnamespace order by 1, 2"
     )
     with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
         admin.execute(f"create database {name}")
@@ -12425,7 +13257,8 @@ MAY_CALL = {
     **dict.fromkeys(["bt_version", "bt_serves", "bt_now", "bt_role", "bt_is_zone"], EVERYBODY),
     **dict.fromkeys(["bt_next_cron", "bt_cron_times", "bt_check_cron"], EVERYBODY),
     **dict.fromkeys(
-        ["bt_enqueue", "bt_enqueue_many", "bt_enqueue_row", "bt_put_job", "bt_put_jobs", "bt_row_json"], "producer"
+        ["bt_enqueue", "bt_enqueue_many", "bt_enqueue_row", "bt_expiry", "bt_put_job", "bt_put_jobs", "bt_row_json"],
+        "producer",
     ),
     **dict.fromkeys(["bt_register_runner", "bt_attach", "bt_heartbeat", "bt_sleep", "bt_unregister_runner"], "runner"),
     "bt_paused": "runner",
@@ -12438,11 +13271,14 @@ MAY_CALL = {
     **dict.fromkeys(["bt_schedule_recurring", "bt_schedule_cron", "bt_put_schedule"], "runner admin"),
     "bt_remove_old": "runner admin",
     "bt_state": "producer viewer admin",
-    "bt_cancel": "producer admin",
     "bt_why": "producer viewer admin",
     **dict.fromkeys(["bt_tell_orphans", "bt_declare_workers"], "runner"),
     "bt_home": "producer runner admin",
     **dict.fromkeys(["bt_is_living", "bt_nearest", "bt_edits", "bt_due_of"], "viewer admin"),
+    **dict.fromkeys(["bt_cancel", "bt_retry"], "producer admin"),
+    **dict.fromkeys(["bt_retry_all", "bt_delete", "bt_delete_all"], "admin"),
+    **dict.fromkeys(["bt_count", "bt_job_of"], "viewer admin"),
+    "bt_expire": "runner",
     **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule"], "admin"),
     **dict.fromkeys(["bt_show", "bt_key_of", "bt_list_sealed", "bt_reseal", "bt_reseal_schedule"], "admin"),
     **dict.fromkeys(["bt_list_sealed_results", "bt_reseal_results"], "admin"),
@@ -12513,7 +13349,7 @@ def test_each_role_may_call_its_functions_and_no_others(roles, role):
         ((granted,),) = (
             roles["owner"]
             .execute(
-                "select has_function_privilege(%s, oid, 'execute') from pg_proc where proname = %s",
+                "select distinct has_function_privilege(%s, oid, 'execute') from pg_proc where proname = %s",
                 [f"bt_test_{role}", function],
             )
             .fetchall()
@@ -12674,7 +13510,7 @@ def test_what_runs_with_the_owners_rights_is_pinned_and_takes_no_types_of_the_ca
     functions = owner.execute("""
         select proname, proconfig,
                exists (select from unnest(proargtypes) as type where type::regtype::text not in (
-                   'text', 'text[]', 'bigint', 'bigint[]', 'integer', 'boolean', 'jsonb[]',
+                   'text', 'text[]', 'bigint', 'bigint[]', 'integer', 'boolean', 'jsonb[]', 'interval',
                    'timestamp with time zone', 'timestamp with time zone[]'))
         from pg_proc where pronamespace = 'public'::regnamespace and prosecdef
     """).fetchall()
@@ -12798,6 +13634,15 @@ def test_a_producer_cancels_its_own_jobs_only_and_if_told_so_sees_no_others(url,
                 errors.InsufficientPrivilege, match="was enqueued by bt_test_nobody, not by bt_test_producer"
             ):
                 call(roles["producer"], "bt_cancel", p_id=other)
+        call(roles["nobody"], "bt_cancel", p_id=other)
+        if own_jobs_only:
+            assert call(roles["producer"], "bt_retry", p_id=other) == [(False,)]
+        else:
+            with pytest.raises(errors.InsufficientPrivilege, match="bt_retry: job 2 was enqueued by bt_test_nobody"):
+                call(roles["producer"], "bt_retry", p_id=other)
+        assert call(roles["nobody"], "bt_retry", p_id=other) == [(True,)]
+        assert job_of(roles["owner"], other).attempts[-1]["by"] == job_of(roles["owner"], other).enqueued_by
+        assert job_of(roles["owner"], other).enqueued_by == "bt_test_nobody"
         assert call(roles["viewer"], "bt_state", p_id=other) == [("queued",)]
         me = register(roles["runner"])
         for job in claim(roles["runner"], me, 10):
@@ -12805,8 +13650,31 @@ def test_a_producer_cancels_its_own_jobs_only_and_if_told_so_sees_no_others(url,
         assert call(roles["producer"], "bt_state", p_id=mine) == [("done",)]
         assert call(roles["producer"], "bt_state", p_id=other) == [(None if own_jobs_only else "done",)]
         assert call(roles["admin"], "bt_state", p_id=other) == [("done",)]
+        assert call(roles["admin"], "bt_retry", p_id=other) == [(True,)]
+        assert job_of(roles["owner"], other).attempts[-1]["by"] == "bt_test_admin"
+        assert job_of(roles["owner"], other).enqueued_by == "bt_test_nobody"
+        assert call(roles["admin"], "bt_delete", p_id=mine) == [(True,)]
     finally:
         roles["owner"].execute("revoke backtick_producer from bt_test_nobody")
+
+
+def test_a_viewer_is_told_of_a_job_without_arguments_and_the_texts_of_errors(roles):
+    id_ = enqueue(roles["producer"], "a", '["secret"]')
+    runner = register(roles["runner"])
+    fail(roles["runner"], claim(roles["runner"], runner)[0], '{"class": "E", "message": "secret"}', retry_ms=0)
+    (job,) = wait_until(lambda: claim(roles["runner"], runner))
+    roles["owner"].execute("insert into backtick_progress values (%s, 0.5, 'secret', bt_now())", [id_])
+    running = call(roles["viewer"], "bt_job_of", p_id=id_)[0][0]
+    fail(roles["runner"], job, '{"class": "E", "message": "secret", "traceback": "secret"}', max_tries=1)
+    roles["owner"].execute("update backtick_done set result = to_json('secret'::text)")
+
+    told = call(roles["viewer"], "bt_job_of", p_id=id_)[0][0]
+
+    assert "secret" not in json.dumps([running, told])
+    assert (told["state"], told["error"], told["name"]) == ("exceeded", {"class": "E"}, "a")
+    assert [event["what"] for event in told["timeline"]] == ["enqueued", "failed", "claimed", "exceeded"]
+    assert json.dumps(call(roles["admin"], "bt_job_of", p_id=id_)[0][0]).count("secret") == 6
+    assert call(roles["viewer"], "bt_count", p_state="exceeded") == [(1,)]
 
 
 def test_who_enqueued_a_job_cannot_be_forged(roles):
@@ -13048,7 +13916,7 @@ def test_installing_again_keeps_the_rights_and_closes_what_is_new(url, roles):
     before = rights_table(owner)
     owner.execute("create function bt_new() returns int language sql as 'select 1'; create table backtick_new ()")
     owner.execute("drop function bt_state(bigint); alter default privileges grant all on tables to public")
-    owner.execute("grant execute on function bt_enqueue to public; alter function bt_claim security invoker")
+    owner.execute("grant execute on function bt_enqueue to public; alter function bt_release security invoker")
 
     backtick.install(Config(database_url=url))
 
@@ -13057,7 +13925,7 @@ def test_installing_again_keeps_the_rights_and_closes_what_is_new(url, roles):
         assert code_of(roles[role], "select bt_new()") == "42501"
         assert (code_of(roles[role], "table backtick_new") == "42501") == (role != "admin")
         assert (code_of(roles[role], "select bt_state(1)") == "42501") == (role in ("runner", "nobody"))
-    assert owner.execute("select prosecdef from pg_proc where proname = 'bt_claim'").fetchone() == (True,)
+    assert owner.execute("select prosecdef from pg_proc where proname = 'bt_release'").fetchone() == (True,)
 
 
 @pytest.mark.as_owner
@@ -13092,7 +13960,7 @@ def test_an_owner_who_is_no_superuser_makes_the_roles_and_goes_on_to_upgrade(ser
 
             with psycopg.connect(url) as db:
                 assert db.execute(
-                    "select proowner::regrole::text, prosecdef from pg_proc where proname = 'bt_claim'"
+                    "select proowner::regrole::text, prosecdef from pg_proc where proname = 'bt_release'"
                 ).fetchall() == [("backtick_owner", True)]
                 assert db.execute("select jobs.bt_own_jobs_only()").fetchone() == (True,)
         finally:
@@ -13186,7 +14054,7 @@ def test_the_version_before_and_this_one_work_side_by_side_while_the_database_is
     mine = register(db)
     for _ in range(5):
         enqueue(db, "a")
-    held, failing, ended, asked_ = claim(db, mine, 4)
+    held, failing, ended, asked_ = claim(db, mine, 4, options="")
     complete(db, ended), fail(db, failing), call(db, "bt_cancel", p_id=asked_.id)
     every(db, 86_400_000, "daily")
     runner = before("backtick.py", "jobs", stderr=subprocess.PIPE)
@@ -13200,6 +14068,9 @@ def test_the_version_before_and_this_one_work_side_by_side_while_the_database_is
     backtick.install()
     reasons = [why(db, id_).reason for id_ in (held.id, failing.id, ended.id, asked_.id)]
     ids += [produce(n) for n in range(20)]
+    in_processes = before("backtick.py", "jobs", "--processes", "--drain")  # whose jobs have no room for more columns
+    assert in_processes.wait(PATIENCE_S) == 0
+    ids += [produce(n) for n in range(20)]
     with backtick.start(queues="other"):  # this version's, on the same database
         ids += [produce(n) for n in range(20)]
     again = before("backtick.py", "jobs", "--drain")
@@ -13208,6 +14079,11 @@ def test_the_version_before_and_this_one_work_side_by_side_while_the_database_is
     assert reasons == ["running", "retry", "done", "stopping"]
     wait_until(lambda: all(job_of(db, id_).state == "done" for id_ in ids), "all jobs of the version before")
     assert (complete(db, held), job_of(db, ended.id).state, job_of(db, failing.id).tries) == ([held.id], "done", 1)
+    for id_ in (ended.id, failing.id):  # what had ended before comes back, and what waited
+        assert call(db, "bt_retry", p_id=id_) == [(True,)]
+    assert {ended.id, failing.id} < {job.id for job in claim(db, mine, 5)}
+    enqueue(db, "a")
+    assert call(db, "bt_cancel_all", p_queue="default", p_name="a") == [(1,)]  # as the version before calls it
     assert asked(db, mine) == [asked_.id]
     assert (
         before("backtick.py", "install", stderr=subprocess.PIPE).wait(PATIENCE_S) == 1
@@ -13319,7 +14195,8 @@ def test_hostile_text_in_any_parameter_of_any_function_is_data_or_refused(db):
     values = {"integer": 1, "bigint": 1, "boolean": False, "timestamp with time zone": "2026-01-01Z", "jsonb[]": ["{}"]}
     values |= {"text": "a", "text[]": ["a"], "json": "[]", "anycompatible": "[]", "anycompatiblearray": ["[]"]}
     values |= {"bigint[]": [1], "date": "2026-01-01", "timestamp without time zone": "2026-01-01"}
-    values |= {"timestamp with time zone[]": None, "oid": 1259}
+    values |= {"timestamp with time zone[]": None, "oid": 1259, "json[]": ["[]"], "jsonb": "{}", "interval": "1 s"}
+    values |= {"backtick_claim": None, "backtick_queue": None}
     as_type = {"anycompatible": "text", "anycompatiblearray": "text[]"}
     tried = set()
     for function, types in functions:
@@ -16143,12 +17020,12 @@ def functions_table(db):
     scripts = re.findall(r"^\\ir (\S+)", (HERE / "sql" / "install.sql").read_text(), re.M)
     text = "".join((HERE / "sql" / script).read_text() for script in scripts)
     rows = ["| function | parameters | what it does |", "| --- | --- | --- |"]
-    for name in re.findall(r"^create or replace function (\w+)", text, re.M):
-        ((arguments, comment),) = db.execute(
+    for name in dict.fromkeys(re.findall(r"^create or replace function (\w+)", text, re.M)):
+        arguments, comment = db.execute(
             "select pg_get_function_arguments(oid), obj_description(oid) from pg_proc"
-            " where proname = %s and pronamespace = 'public'::regnamespace",
+            " where proname = %s and pronamespace = 'public'::regnamespace order by pronargs limit 1",
             [name],
-        ).fetchall()
+        ).fetchone()
         arguments = arguments.replace("timestamp with time zone", "timestamptz").replace(" DEFAULT ", " = ")
         arguments = re.sub(r"::\w+(\[\])?", "", arguments).replace("NULL", "null").replace("integer", "int")
         parameters = ", ".join(f"`{a}`" for a in re.split(r", (?=\w+ )", arguments) if a.startswith("p_"))
@@ -16257,7 +17134,7 @@ def shop(project, monkeypatch):
 RUN_BY_COMMANDS = {"myjobs.py", "jobs/mail.py", "shop.py", "jobs/nightly.py", "myapp/mail.py", "myapp/schedules.py"}
 RUN_BY_TESTS = {"web.py", "lifespan.py", "app.py", "test_mail.py", "orders/jobs.py", "orders/runner.py"}
 RUN_BY_TESTS |= {"orders/migrations/0002_backtick.py", "myapp/everything.py", "myapp/kinds.py", "myapp/payments.py"}
-RUN_BY_TESTS |= {"myapp/till.py", "myapp/ends.py"}
+RUN_BY_TESTS |= {"myapp/till.py", "myapp/ends.py", "myapp/mend.py"}
 
 
 def test_every_python_example_of_the_readme_is_run_by_a_test():
@@ -16353,7 +17230,7 @@ def test_the_commands_of_the_reference_readme_work_in_their_order(url, db, shop,
 
 @pytest.mark.as_owner
 def test_the_longer_python_examples_of_the_readme_work_too(db, shop):
-    use = "import myapp.mail as m, myapp.schedules as s, myapp.payments as p; m.examples(); s.at_run_time(); m.send('x', 'y')"
+    use = "import myapp.mail as m, myapp.schedules as s, myapp.payments as p, myapp.mend as e; e.mend(e.enqueue()); m.examples(); s.at_run_time(); m.send('x', 'y')"
     status, printed, said = shop.python("-c", use)
     assert (status, printed, said.count("\n")) == (0, "to x: y \n", 1)
     assert "no runner has declared the worker billing.jobs.close" in said

@@ -7,7 +7,7 @@
 -- looks there about once a second, stops it as far as it can be stopped, and ends it as canceled. If
 -- it ends by itself before that, it ends as it does; if it fails or its runner dies, it is not tried again.
 --
--- Who may not call bt_cancel_all cancels jobs of his own only: those that his role enqueued.
+-- Who may not act on all jobs cancels his own only, those that his role enqueued: see bt_may_touch.
 --
 -- p_id      the job
 -- returns   true if it is canceled now, or runs and was asked for; false if it has ended, or is not there
@@ -32,14 +32,8 @@ begin
     if not found then
         return false;
     end if;
-    if v_by is distinct from bt_role()
-        and not has_function_privilege(bt_role(), 'bt_cancel_all(text, text)', 'execute')
-    then
-        if bt_own_jobs_only() then
-            return false;
-        end if;
-        raise exception 'bt_cancel: job % was enqueued by %, not by %', p_id, coalesce(v_by, 'nobody known'), bt_role()
-            using errcode = 'insufficient_privilege', hint = 'A producer cancels its own jobs, an admin any.';
+    if not bt_may_touch('bt_cancel', p_id, v_by) then
+        return false;
     end if;
     if bt_withdraw(v_queue, array[p_id]) = 1 then
         return true;
@@ -54,3 +48,29 @@ begin
 end;
 $$;
 comment on function bt_cancel is 'Withdraw a queued job, or have a running one stopped; false if it has ended.';
+
+-- bt_may_touch: whether the caller may act on a job: who may not act on many acts on those only that his role enqueued.
+--
+-- p_caller  the function on whose behalf this is, for the error
+-- p_id      the job
+-- p_by      the role that enqueued it
+-- returns   false if it is to be for him as if it were not there: see bt_own_jobs_only
+-- raises    42501 insufficient_privilege
+create or replace function bt_may_touch(p_caller text, p_id bigint, p_by text)
+    returns boolean
+    language plpgsql
+    stable
+    set search_path from current
+as $$
+begin
+    if p_by = bt_role() or has_function_privilege(bt_role(), 'bt_delete(bigint)', 'execute') then
+        return true;
+    end if;
+    if not bt_own_jobs_only() then
+        raise exception '%: job % was enqueued by %, not by %', p_caller, p_id, coalesce(p_by, 'nobody known'), bt_role()
+            using errcode = 'insufficient_privilege', hint = 'A producer acts on its own jobs, an admin on any.';
+    end if;
+    return false;
+end;
+$$;
+comment on function bt_may_touch is 'Whether the caller may act on a job, which is its own, or it is an admin.';

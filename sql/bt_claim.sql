@@ -16,7 +16,7 @@
 -- id of the forgotten one, most likely for the same jobs. So call it in a transaction of its own.
 --
 -- A job that comes after another (after_job) is passed over until that one has ended; one that
--- somebody canceled while it ran (backtick_cancel), for ever.
+-- somebody canceled while it ran (backtick_cancel), for ever; so is one that has expired, which bt_expire ends.
 --
 -- What dies with a runner need not have killed it: it may only have been claimed ahead. So a job
 -- that has seen a runner die is taken only if it begins at once, and the next death counts against
@@ -44,26 +44,23 @@
 -- p_queue      the queue
 -- p_limit      how many jobs at most
 -- p_names      the workers that the runner knows; jobs of others are left to others
--- p_floor      not used any more, nor are p_floor_ids and p_stale_ms: version 3 passed there where to start looking
--- p_begin      how many of the jobs the runner will begin at once, the others being claimed ahead; null: all
 -- p_whole      looks from the beginning, whatever that takes: for who must know that there is no more
+-- p_begin      how many of the jobs the runner will begin at once, the others being claimed ahead; null: all
 -- returns      a row per job, in order; none if nothing is due, or the queue is paused. tries counts this
---              one. claim is the proof that bt_complete, bt_fail and bt_release ask for
+--              one. claim is the proof that bt_complete, bt_fail and bt_release ask for. left_ms: so many milliseconds
+--              later it has expired, and must not be begun but handed back; null: it does not expire
 -- raises       22004 null_value_not_allowed, 22023 invalid_parameter_value, 25000 invalid_transaction_state,
 --              P0002 no_data_found if the runner has been given up for dead: register anew
 drop function if exists bt_claim(bigint, text, int, text[], timestamptz[]);  -- of version 1
 drop function if exists bt_claim(bigint, text, int, text[], timestamptz[], int);  -- of version 2
-drop function if exists bt_claim(bigint, text, int, text[], timestamptz[], bigint[], int, int);  -- of version 3
+drop function if exists bt_claim(bigint, text, int, text[], timestamptz[], bigint[], int, int, boolean);  -- of a version 4 in the making
 create or replace function bt_claim(
-    p_runner    bigint,
-    p_queue     text,
-    p_limit     int,
-    p_names     text[],
-    p_floor     timestamptz[] default null,
-    p_floor_ids bigint[] default null,
-    p_stale_ms  int default null,
-    p_begin     int default null,
-    p_whole     boolean default false
+    p_runner bigint,
+    p_queue  text,
+    p_limit  int,
+    p_names  text[],
+    p_whole  boolean,
+    p_begin  int default null
 )
     returns table (
         claim      bigint,
@@ -77,7 +74,8 @@ create or replace function bt_claim(
         crashes    int,
         max_tries  int,
         created_at timestamptz,
-        scheduled_for timestamptz
+        scheduled_for timestamptz,
+        left_ms    bigint
     )
     language plpgsql
     volatile
@@ -161,7 +159,8 @@ begin
                max(due.priority) as last_lane,
                max(due.run_at) as last_run_at,
                count(*) filter (where not due.name = any (p_names)) * 2 > p_limit as are_strangers,
-               bool_and(due.name = any (p_names) and due.untouched and due.after_job is null and due.crashes = 0)
+               bool_and(due.name = any (p_names) and due.untouched and due.after_job is null and due.crashes = 0
+                        and (due.expires_at is null or due.expires_at > v_now))
                    and sum(due.bytes) <= c_most_bytes as is_plain
         from bt_due(p_queue, v_times, v_ids, v_now, p_limit) as due
     )
@@ -219,6 +218,7 @@ begin
                 select due.*,
                        due.name = any (p_names)
                        and due.id not in (select held.id from held)
+                       and (due.expires_at is null or due.expires_at > v_now)
                        and (due.after_job is null
                             or (select previous.id from backtick_queue as previous where previous.id = due.after_job) is null)
                        as is_free
@@ -360,10 +360,54 @@ begin
 
     return query
         select v_claim, job.id, job.queue, job.name, job.args, job.priority, job.run_at,
-               job.tries + 1, job.crashes, job.max_tries, job.created_at, job.scheduled_for
+               job.tries + 1, job.crashes, job.max_tries, job.created_at, job.scheduled_for,
+               case when job.expires_at is not null then (extract(epoch from job.expires_at - v_now) * 1000)::bigint end
         from backtick_queue as job
         where job.id = any (v_free)
         order by job.priority, job.run_at, job.id;
 end;
 $$;
-comment on function bt_claim is 'Take due jobs of a queue, first ones first; a row per job, all in one claim.';
+comment on function bt_claim(bigint, text, int, text[], boolean, int)
+    is 'Take due jobs of a queue, first ones first; a row per job, all in one claim.';
+
+-- bt_claim without p_whole: the same, but for left_ms, as version 3 calls it, whose jobs have no room for more columns.
+--
+-- p_floor   not used any more, nor are p_floor_ids and p_stale_ms: where to start looking
+-- others    as above
+create or replace function bt_claim(
+    p_runner    bigint,
+    p_queue     text,
+    p_limit     int,
+    p_names     text[],
+    p_floor     timestamptz[] default null,
+    p_floor_ids bigint[] default null,
+    p_stale_ms  int default null,
+    p_begin     int default null
+)
+    returns table (
+        claim      bigint,
+        id         bigint,
+        queue      text,
+        name       text,
+        args       json,
+        priority   smallint,
+        run_at     timestamptz,
+        tries      int,
+        crashes    int,
+        max_tries  int,
+        created_at timestamptz,
+        scheduled_for timestamptz
+    )
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+#variable_conflict use_column
+begin
+    return query
+        select claim, id, queue, name, args, priority, run_at, tries, crashes, max_tries, created_at, scheduled_for
+        from bt_claim(p_runner, p_queue, p_limit, p_names, p_whole => false, p_begin => p_begin);
+end;
+$$;
+comment on function bt_claim(bigint, text, int, text[], timestamptz[], bigint[], int, int)
+    is 'Take due jobs, as a backtick.py of version 3 asks for them.';

@@ -26,6 +26,7 @@ comment on function bt_bytes is 'How many bytes of memory arguments take at most
 -- p_now        what time it is
 -- p_look       how many at most
 -- returns      untouched: no transaction has withdrawn it, or is about to
+drop function if exists bt_due(text, timestamptz[], bigint[], timestamptz, int);  -- of version 3, with fewer columns
 create or replace function bt_due(
     p_queue     text,
     p_floor     timestamptz[],
@@ -41,7 +42,8 @@ create or replace function bt_due(
         after_job bigint,
         crashes   int,
         bytes     bigint,
-        untouched boolean
+        untouched boolean,
+        expires_at timestamptz
     )
     language sql
     stable
@@ -49,7 +51,8 @@ as $$
     select due.*
     from generate_series(0, 9) with ordinality as lane (priority, place)
     cross join lateral (
-        select job.id, job.priority, job.run_at, job.name, job.after_job, job.crashes, bt_bytes(job.args), job.xmax = 0
+        select job.id, job.priority, job.run_at, job.name, job.after_job, job.crashes, bt_bytes(job.args), job.xmax = 0,
+               job.expires_at
         from backtick_queue as job
         where job.queue = p_queue
           and job.priority = lane.priority
@@ -69,6 +72,7 @@ comment on function bt_due is 'The first jobs of a queue that are due, held or n
 --
 -- p_names   the workers
 -- others    as bt_due
+drop function if exists bt_due_by_worker(text, text[], timestamptz[], bigint[], timestamptz, int);
 create or replace function bt_due_by_worker(
     p_queue     text,
     p_names     text[],
@@ -85,7 +89,8 @@ create or replace function bt_due_by_worker(
         after_job bigint,
         crashes   int,
         bytes     bigint,
-        untouched boolean
+        untouched boolean,
+        expires_at timestamptz
     )
     language sql
     stable
@@ -94,7 +99,8 @@ as $$
     from unnest(p_names) as known (name)
     cross join generate_series(0, 9) as lane (priority)
     cross join lateral (
-        select job.id, job.priority, job.run_at, job.name, job.after_job, job.crashes, bt_bytes(job.args), job.xmax = 0
+        select job.id, job.priority, job.run_at, job.name, job.after_job, job.crashes, bt_bytes(job.args), job.xmax = 0,
+               job.expires_at
         from backtick_queue as job
         where job.queue = p_queue
           and job.name = known.name

@@ -16,9 +16,13 @@
 -- p_max_tries  tries after which the job is exceeded; null: what the worker's runner says
 -- p_wake       false: no sleeping runner is told, and finds the job at its next look, after poll_ms at most. For a
 --              transaction that is prepared (two-phase commit): PostgreSQL prepares none that has notified somebody
+-- p_tags       words by which people find the job, at most 20 of 1 to 100 characters; null: none
+-- p_expires_at when it has not begun by then, it ends as canceled; null: it may begin whenever it will. Each try must
+-- p_expires_in the same, so long after it is due; one of the two
 -- returns      the job's id
 -- raises       22004 null_value_not_allowed, 22023 invalid_parameter_value
 drop function if exists bt_enqueue(text, anycompatible, text, timestamptz, int, int);  -- of version 3
+drop function if exists bt_enqueue(text, anycompatible, text, timestamptz, int, int, boolean);  -- of a version 4 in the making
 create or replace function bt_enqueue(
     p_name      text,
     p_args      anycompatible default '[]'::text,
@@ -26,7 +30,10 @@ create or replace function bt_enqueue(
     p_run_at    timestamptz default null,
     p_priority  int default 5,
     p_max_tries int default null,
-    p_wake      boolean default true
+    p_wake      boolean default true,
+    p_tags      text[] default null,
+    p_expires_at timestamptz default null,
+    p_expires_in interval default null
 )
     returns bigint
     language plpgsql
@@ -34,7 +41,9 @@ create or replace function bt_enqueue(
     set search_path from current
 as $$
 begin
-    return bt_put_job(p_name, p_args::text, p_queue, p_run_at, p_priority, p_max_tries, p_wake);
+    return bt_put_job(
+        p_name, p_args::text, p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags,
+        case when p_expires_in is null then p_expires_at else bt_expiry(p_run_at, p_expires_at, p_expires_in) end);
 end;
 $$;
 comment on function bt_enqueue is 'Queue a job in the caller''s transaction; returns its id.';
@@ -45,6 +54,7 @@ comment on function bt_enqueue is 'Queue a job in the caller''s transaction; ret
 -- caller's may run a function of the caller's (create cast), and so may a check of a domain of his. That happens in
 -- bt_enqueue, with his own rights; what comes here is of built-in types.
 drop function if exists bt_put_job(text, text, text, timestamptz, int, int);  -- of version 3
+drop function if exists bt_put_job(text, text, text, timestamptz, int, int, boolean);
 create or replace function bt_put_job(
     p_name      text,
     p_args      text,
@@ -52,7 +62,9 @@ create or replace function bt_put_job(
     p_run_at    timestamptz,
     p_priority  int,
     p_max_tries int,
-    p_wake      boolean
+    p_wake      boolean,
+    p_tags      text[],
+    p_expires_at timestamptz
 )
     returns bigint
     language plpgsql
@@ -77,10 +89,11 @@ begin
         from (select) as one
         left join backtick_worker as home on home.name = p_name;
     end if;
-    perform bt_check_job(p_name, v_args, p_queue, p_run_at, p_priority, p_max_tries);
+    perform bt_check_job(p_name, v_args, p_queue, p_run_at, p_priority, p_max_tries, p_expires_at, p_tags);
 
-    insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at)
-    values (p_queue, p_name, v_args, p_priority, coalesce(p_run_at, v_now), p_max_tries, v_now)
+    insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags)
+    values (
+        p_queue, p_name, v_args, p_priority, coalesce(p_run_at, v_now), p_max_tries, v_now, p_expires_at, nullif(p_tags, '{}'))
     returning id into v_id;
     if coalesce(p_run_at, v_now) < bt_now() - interval '10 ms' then  -- below floors: see bt_floor
         insert into backtick_freed (queue, priority, run_at, job, freed_at)
@@ -99,3 +112,29 @@ begin
 end;
 $$;
 comment on function bt_put_job is 'Queue a job, for bt_enqueue; returns its id.';
+
+-- bt_expiry: when a job expires that was given how long it may wait; asked only then.
+--
+-- p_run_at      when it is due; null: now
+-- p_expires_at  must be null
+-- p_expires_in  how long after that it may begin
+-- raises        22023 invalid_parameter_value
+create or replace function bt_expiry(p_run_at timestamptz, p_expires_at timestamptz, p_expires_in interval)
+    returns timestamptz
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+begin
+    if p_expires_at is not null then
+        raise exception 'bt_enqueue: expires_at is %, and expires_in is %', p_expires_at, p_expires_in
+            using errcode = 'invalid_parameter_value', hint = 'Give one of the two.';
+    end if;
+    if p_expires_in <= interval '0 s' or p_expires_in > interval '100 years' then
+        raise exception 'bt_enqueue: expires_in is %', p_expires_in
+            using errcode = 'invalid_parameter_value', hint = 'It is more than 0 and at most a hundred years, counted from when the job is due.';
+    end if;
+    return coalesce(p_run_at, bt_now()) + p_expires_in;
+end;
+$$;
+comment on function bt_expiry is 'When a job expires that was given how long it may wait.';

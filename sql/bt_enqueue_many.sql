@@ -3,10 +3,11 @@
 -- bt_enqueue_many: queue many jobs of one worker at once; all or, on an error, none.
 --
 -- p_args     text[], json[] or jsonb[]: the arguments of one job an element, as bt_enqueue takes them
--- others     as bt_enqueue; they hold for every job
+-- others     as bt_enqueue, and they hold for every job
 -- returns    the jobs' ids, in the order of p_args
 -- raises     22004 null_value_not_allowed, 22023 invalid_parameter_value
 drop function if exists bt_enqueue_many(text, anycompatiblearray, text, timestamptz, int, int);  -- of version 3
+drop function if exists bt_enqueue_many(text, anycompatiblearray, text, timestamptz, int, int, boolean);  -- of a version 4 in the making
 create or replace function bt_enqueue_many(
     p_name      text,
     p_args      anycompatiblearray,
@@ -14,7 +15,10 @@ create or replace function bt_enqueue_many(
     p_run_at    timestamptz default null,
     p_priority  int default 5,
     p_max_tries int default null,
-    p_wake      boolean default true
+    p_wake      boolean default true,
+    p_tags      text[] default null,
+    p_expires_at timestamptz default null,
+    p_expires_in interval default null
 )
     returns setof bigint
     language plpgsql
@@ -22,13 +26,16 @@ create or replace function bt_enqueue_many(
     set search_path from current
 as $$
 begin
-    return query select bt_put_jobs(p_name, p_args::text[], p_queue, p_run_at, p_priority, p_max_tries, p_wake);
+    return query select bt_put_jobs(
+        p_name, p_args::text[], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags,
+        case when p_expires_in is null then p_expires_at else bt_expiry(p_run_at, p_expires_at, p_expires_in) end);
 end;
 $$;
 comment on function bt_enqueue_many is 'Queue many jobs of one worker in the caller''s transaction; returns their ids in order.';
 
 -- bt_put_jobs: queue many jobs, for bt_enqueue_many; parameters as there. Apart for safety: see bt_put_job.
 drop function if exists bt_put_jobs(text, text[], text, timestamptz, int, int);  -- of version 3
+drop function if exists bt_put_jobs(text, text[], text, timestamptz, int, int, boolean);
 create or replace function bt_put_jobs(
     p_name      text,
     p_args      text[],
@@ -36,7 +43,9 @@ create or replace function bt_put_jobs(
     p_run_at    timestamptz,
     p_priority  int,
     p_max_tries int,
-    p_wake      boolean
+    p_wake      boolean,
+    p_tags      text[],
+    p_expires_at timestamptz
 )
     returns setof bigint
     language plpgsql
@@ -65,7 +74,7 @@ begin
         from (select) as one
         left join backtick_worker as home on home.name = p_name;
     end if;
-    perform bt_check_job(p_name, '[]', p_queue, p_run_at, p_priority, p_max_tries);
+    perform bt_check_job(p_name, '[]', p_queue, p_run_at, p_priority, p_max_tries, p_expires_at, p_tags);
 
     -- The elements are checked in one pass; the first bad one gets the words of bt_check_job.
     select args into v_bad
@@ -80,8 +89,9 @@ begin
     end if;
 
     return query
-        insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at)
-        select p_queue, p_name, item.args, p_priority, coalesce(p_run_at, v_now), p_max_tries, v_now
+        insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags)
+        select p_queue, p_name, item.args, p_priority, coalesce(p_run_at, v_now), p_max_tries, v_now, p_expires_at,
+               nullif(p_tags, '{}')
         from unnest(v_args) with ordinality as item (args, place)
         order by item.place
         returning id;

@@ -15,7 +15,7 @@
 -- It runs with the rights of whoever changes the row, who needs those of a producer: making JSON of a row may run
 -- a function of the table's owner (create cast), so it must never run with the rights of somebody else.
 --
--- trigger arguments   the worker's name; optionally the queue; optionally the priority
+-- trigger arguments   the worker's name; optionally the queue; the priority; an interval after which the job expires
 -- raises              39P01 trigger_protocol_violated if not called for each row or without a name
 create or replace function bt_enqueue_row()
     returns trigger
@@ -24,10 +24,10 @@ create or replace function bt_enqueue_row()
     set search_path from current
 as $$
 begin
-    if tg_level <> 'ROW' or tg_nargs not between 1 and 3 or tg_argv[2] !~ '^[0-9]$' then
+    if tg_level <> 'ROW' or tg_nargs not between 1 and 4 or tg_argv[2] !~ '^[0-9]$' then
         raise exception 'bt_enqueue_row: trigger % is for each % and has the arguments %', tg_name, lower(tg_level), tg_argv
             using errcode = 'trigger_protocol_violated',
-                  hint = 'Write: for each row execute function bt_enqueue_row(''module.worker'' [, ''queue'' [, ''priority'']]).';
+                  hint = 'Write: for each row execute function bt_enqueue_row(''module.worker'' [, ''queue'' [, ''priority'' [, ''1 hour'']]]).';
     end if;
 
     perform bt_enqueue(
@@ -39,7 +39,8 @@ begin
             'old', case when tg_op <> 'INSERT' then bt_row_json(tg_relid, to_json(old)) end
         ),
         p_queue => coalesce(tg_argv[1], 'default'),
-        p_priority => coalesce(tg_argv[2]::int, 5)
+        p_priority => coalesce(tg_argv[2]::int, 5),
+        p_expires_in => tg_argv[3]::interval
     );
     return coalesce(new, old);
 end;

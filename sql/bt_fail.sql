@@ -41,6 +41,7 @@ as $$
 declare
     v_now    timestamptz := bt_now();
     v_claim  backtick_claim;
+    v_host   text;
     v_queued bigint[];
     v_due    timestamptz[];
     v_last   bigint[];
@@ -60,6 +61,7 @@ begin
                   hint = 'Pass one of each for each id, retry_ms from 0, max_tries from 1, and exponential, linear or constant.';
     end if;
     v_claim := bt_let_go(p_claim, p_ids, 'bt_fail');
+    select runner.host into v_host from backtick_runner as runner where runner.id = v_claim.runner;
 
     with failed as (
         update backtick_queue as job
@@ -68,7 +70,11 @@ begin
                 failed.run_at,
                 v_now + coalesce(failed.delay, bt_backoff(job.tries + 1, p_retry_ms, p_backoff))),
             error = bt_with_tries(failed.error, job.max_tries, p_max_tries),
-            attempts = bt_remember(job.attempts, bt_attempt('failed', job.tries + 1, v_claim.runner, v_now, failed.error))
+            attempts = bt_remember(
+                job.attempts,
+                jsonb_build_object('how', 'failed', 'try', job.tries + 1, 'runner', v_claim.runner, 'host', v_host,
+                                   'claimed_at', v_claim.claimed_at),
+                failed.error)
         from unnest(p_ids, p_errors, p_run_at, p_final, p_delays) as failed (id, error, run_at, is_final, delay)
         where failed.id = any (v_claim.jobs)
           and failed.is_final is not true
@@ -110,16 +116,3 @@ as $$
     end
 $$;
 comment on function bt_with_tries is 'An error, with the max_tries by which its job was judged that has none of its own.';
-
--- bt_attempt: an entry for bt_remember: what happened in a try, which runner had the job, and on which host.
-create or replace function bt_attempt(p_how text, p_try int, p_runner bigint, p_now timestamptz, p_error jsonb)
-    returns jsonb
-    language sql
-    stable
-as $$
-    select jsonb_build_object(
-            'at', p_now, 'how', p_how, 'try', p_try, 'runner', p_runner,
-            'host', (select host from backtick_runner where id = p_runner))
-        || case when jsonb_typeof(p_error) = 'object' then p_error else '{}' end
-$$;
-comment on function bt_attempt is 'An entry for bt_remember: what happened in a try of a job.';

@@ -1,26 +1,38 @@
 -- SPDX-License-Identifier: EPL-1.0+
 --
--- bt_remember: what became of a job so far, and one thing more; the ten last are kept.
+-- bt_remember: add to what is kept of a job's past, backtick_queue.attempts.
 --
--- Bounded in bytes: no traceback, 500 characters of the message, and what is sealed only if it is short.
+-- Kept are the last ten failures and the last ten of all else (snoozes, retries), oldest first, each of 3 kB at most. What
+-- is sealed of an error is not, nor is a traceback: of the newest failure backtick_queue.error has both.
 --
--- Callers pin the search_path.
---
--- p_attempts  backtick_queue.attempts; null: nothing yet
--- p_entry     at, how, try, runner, host, and class and message of the error, if there is one
-create or replace function bt_remember(p_attempts jsonb, p_entry jsonb)
+-- p_attempts  what is kept so far; null: nothing
+-- p_entry     what happened: how (failed, crashed, snoozed, retried, or the state in which it had ended), and what is
+--             known of it: try, runner, host and so on; at, if it was not now
+-- p_error     the error that came of it: class and message; null: none
+-- returns     what is kept from now on
+create or replace function bt_remember(p_attempts jsonb, p_entry jsonb, p_error jsonb default null)
     returns jsonb
     language sql
-    immutable
-    parallel safe
+    volatile
+    set search_path from current
+    set timezone to 'UTC'
 as $$
-    select case when jsonb_array_length(p_attempts) >= 10 then p_attempts - 0 else coalesce(p_attempts, '[]') end
-        || jsonb_build_array(
-            p_entry - 'traceback'
-            - case when octet_length(p_entry ->> '$sealed') > 2000 then '$sealed' else '' end
-            || case
-                when p_entry ? 'message' then jsonb_build_object('message', left(p_entry ->> 'message', 500))
-                else '{}'
-            end)
+    select jsonb_agg(kept.entry order by kept.place)
+    from (
+        select past.entry, past.place,
+               row_number() over (partition by past.entry ->> 'how' in ('failed', 'crashed', 'exceeded') order by past.place desc)
+        from (
+            select entry, place
+            from jsonb_array_elements(p_attempts) with ordinality as given (entry, place)
+            union all
+            select jsonb_strip_nulls(p_entry || jsonb_build_object(
+                       'at', coalesce((p_entry ->> 'at')::timestamptz, bt_now()),
+                       'claimed_at', (p_entry ->> 'claimed_at')::timestamptz,
+                       'class', left(p_error ->> 'class', 200),
+                       'message', left(p_error ->> 'message', 500))),
+                   coalesce(jsonb_array_length(p_attempts), 0) + 1
+        ) as past
+    ) as kept (entry, place, age)
+    where kept.age <= 10
 $$;
-comment on function bt_remember is 'What became of a job so far, and one thing more; the ten last are kept.';
+comment on function bt_remember is 'Add to what is kept of a job''s past: the last ten failures, and the last ten of all else.';

@@ -43,7 +43,9 @@ declare
     v_silent bigint[];
     v_free   bigint[];
     v_runner record;
+    v_hosts  jsonb := '{}';  -- of the runners that are found dead here
     v_claim  backtick_claim;
+    v_host   text;
     v_ids    bigint[];
     v_left   bigint[];
     v_id     bigint;
@@ -88,7 +90,7 @@ begin
         );
     end if;
     for v_runner in
-        select suspect.id, suspect.unlocked_at
+        select suspect.id, suspect.unlocked_at, suspect.host
         from backtick_runner as suspect
         where suspect.id = any (v_silent)
            or suspect.id is distinct from p_runner
@@ -99,6 +101,7 @@ begin
     loop
         if v_runner.id = any (v_silent) or v_runner.unlocked_at <= v_now - c_pause then
             delete from backtick_runner as dead where dead.id = v_runner.id;
+            v_hosts := v_hosts || jsonb_build_object(v_runner.id, v_runner.host);
         elsif v_runner.unlocked_at is null then
             update backtick_runner as suspect set unlocked_at = v_now where suspect.id = v_runner.id;
         end if;
@@ -113,12 +116,14 @@ begin
         v_ids := array(select job.id from backtick_queue as job where job.id = any (v_claim.jobs) for update skip locked);
         v_left := array(
             select job.id from backtick_queue as job where job.id = any (v_claim.jobs) except select unnest(v_ids));
+        v_host := v_hosts ->> v_claim.runner::text;
         begin
-            return query select * from bt_revive_jobs(v_claim, v_ids, p_retry_ms, p_max_crashes);
+            return query select * from bt_revive_jobs(v_claim, v_ids, p_retry_ms, p_max_crashes, v_host);
         exception when others then
             foreach v_id in array v_ids loop
                 begin
-                    return query select * from bt_revive_jobs(v_claim, array[v_id], p_retry_ms, p_max_crashes);
+                    return query select * from bt_revive_jobs(
+                        v_claim, array[v_id], p_retry_ms, p_max_crashes, v_host);
                 exception when others then
                     v_left := v_left || v_id;
                     raise warning 'bt_revive: job % of the dead runner % cannot be moved: %', v_id, v_claim.runner, sqlerrm;
@@ -142,7 +147,17 @@ $$;
 comment on function bt_revive is 'Queue the jobs of dead runners again, or end them as exceeded; says which.';
 
 -- bt_revive_jobs: queue jobs of a dead runner's claim again, or end them; for bt_revive, which has locked the claim.
-create or replace function bt_revive_jobs(p_claim backtick_claim, p_ids bigint[], p_retry_ms int, p_max_crashes int)
+--
+-- p_host   where the runner was; null: not known any more
+-- others   the claim, ids of jobs of it, and as bt_revive
+drop function if exists bt_revive_jobs(backtick_claim, bigint[], int, int);  -- of version 3
+create or replace function bt_revive_jobs(
+    p_claim       backtick_claim,
+    p_ids         bigint[],
+    p_retry_ms    int,
+    p_max_crashes int,
+    p_host        text default null
+)
     returns table (id bigint, name text, runner bigint, state text)
     language plpgsql
     volatile
@@ -176,6 +191,8 @@ begin
     return query
         update backtick_queue as job
         set crashes = job.crashes + 1,
+            attempts = bt_remember(job.attempts, jsonb_build_object(
+                'how', 'crashed', 'runner', p_claim.runner, 'host', p_host, 'claimed_at', p_claim.claimed_at)),
             run_at = case
                 when job.crashes = 0 then job.run_at
                 else v_now + bt_backoff(job.crashes, p_retry_ms)

@@ -76,10 +76,11 @@ begin
                         -- for its words; the queue has been through it, if it was ever asked
                         perform bt_check_job(v_due.worker, v_due.args, 'default', v_now, v_due.priority, v_due.max_tries);
                         insert into backtick_queue as fired (
-                            queue, name, args, priority, run_at, max_tries, created_at, schedule, scheduled_for, after_job)
+                            queue, name, args, priority, run_at, max_tries, created_at, schedule, scheduled_for, after_job,
+                            expires_at, tags)
                         values (
                             v_due.queue, v_due.worker, v_due.args, v_due.priority, v_now, v_due.max_tries, v_now, v_due.name,
-                            v_time, case when v_busy then v_due.last_job end)
+                            v_time, case when v_busy then v_due.last_job end, v_now + v_due.expires_in, v_due.tags)
                         returning fired.id into v_job;
                         v_due.last_job := v_job;
                         v_due.last_late := v_now - v_time;

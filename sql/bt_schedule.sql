@@ -15,8 +15,11 @@
 -- p_catch_up     of fires that nobody was there for: once, all, skip; see bt_run_due
 -- p_overlap      while the last job has not ended: skip (and count) the fire; queue a job that waits for it; allow both
 -- p_declared     true if code asks, which will ask again: see bt_declare
+-- p_expires_in   how long after it fired a job may begin; then it ends as canceled. null: whenever it will
+-- p_tags         the tags of its jobs, as bt_enqueue
 -- returns        when it fires next; null if it was removed
 -- raises         22004 null_value_not_allowed, 22023 invalid_parameter_value
+drop function if exists bt_schedule_recurring(text, text, bigint, anycompatible, text, int, int, text, text, boolean);  -- of version 3
 create or replace function bt_schedule_recurring(
     p_name        text,
     p_worker      text,
@@ -27,7 +30,9 @@ create or replace function bt_schedule_recurring(
     p_max_tries   int default null,
     p_catch_up    text default 'once',
     p_overlap     text default 'skip',
-    p_declared    boolean default false
+    p_declared    boolean default false,
+    p_expires_in  interval default null,
+    p_tags        text[] default null
 )
     returns timestamptz
     language plpgsql
@@ -42,11 +47,12 @@ begin
     end if;
     return bt_put_schedule(
         p_name, p_worker, p_interval_ms, null, null, p_args::text, p_queue, p_priority, p_max_tries,
-        p_catch_up, p_overlap, p_declared);
+        p_catch_up, p_overlap, p_declared, p_expires_in, p_tags);
 end;
 $$;
 comment on function bt_schedule_recurring is 'Fire a job every so many milliseconds; returns when next. 0 removes the schedule.';
 
+drop function if exists bt_schedule_cron(text, text, text, text, anycompatible, text, int, int, text, text, boolean);  -- of version 3
 create or replace function bt_schedule_cron(
     p_name      text,
     p_worker    text,
@@ -58,7 +64,9 @@ create or replace function bt_schedule_cron(
     p_max_tries int default null,
     p_catch_up  text default 'once',
     p_overlap   text default 'skip',
-    p_declared  boolean default false
+    p_declared  boolean default false,
+    p_expires_in interval default null,
+    p_tags      text[] default null
 )
     returns timestamptz
     language plpgsql
@@ -67,12 +75,14 @@ create or replace function bt_schedule_cron(
 as $$
 begin
     return bt_put_schedule(
-        p_name, p_worker, null, p_spec, p_tz, p_args::text, p_queue, p_priority, p_max_tries, p_catch_up, p_overlap, p_declared);
+        p_name, p_worker, null, p_spec, p_tz, p_args::text, p_queue, p_priority, p_max_tries, p_catch_up, p_overlap, p_declared,
+        p_expires_in, p_tags);
 end;
 $$;
 comment on function bt_schedule_cron is 'Fire a job by clock and calendar; returns when next.';
 
 -- bt_put_schedule: store a schedule, for the two above; parameters as theirs. Apart for safety: see bt_put_job.
+drop function if exists bt_put_schedule(text, text, bigint, text, text, text, text, int, int, text, text, boolean);  -- of version 3
 create or replace function bt_put_schedule(
     p_name        text,
     p_worker      text,
@@ -85,7 +95,9 @@ create or replace function bt_put_schedule(
     p_max_tries   int,
     p_catch_up    text,
     p_overlap     text,
-    p_declared    boolean
+    p_declared    boolean,
+    p_expires_in  interval,
+    p_tags        text[]
 )
     returns timestamptz
     language plpgsql
@@ -124,7 +136,9 @@ begin
         from (select) as one
         left join backtick_worker as home on home.name = p_worker;
     end if;
-    perform bt_check_job(p_worker, v_args, p_queue, null, p_priority, p_max_tries);
+    perform bt_check_job(
+        p_worker, v_args, p_queue, null, p_priority, p_max_tries,
+        case when p_expires_in is not null then bt_expiry(null, null, p_expires_in) end, p_tags);
     if p_name is null or char_length(p_name) not between 1 and 200 then
         raise exception 'bt_schedule: the schedule''s name is "%"', left(p_name, 60)
             using errcode = 'invalid_parameter_value', hint = 'A schedule''s name has 1 to 200 characters.';
@@ -139,10 +153,12 @@ begin
     end if;
 
     insert into backtick_schedule as stored (
-        name, worker, interval_ms, spec, tz, args, queue, priority, max_tries, catch_up, overlap, next_run_at, declared_at)
+        name, worker, interval_ms, spec, tz, args, queue, priority, max_tries, catch_up, overlap, next_run_at, declared_at,
+        expires_in, tags)
     values (
         p_name, p_worker, v_interval_ms, p_spec, p_tz, v_args, p_queue, p_priority, p_max_tries, p_catch_up, p_overlap,
-        bt_next_fire(v_interval_ms, p_spec, p_tz, v_now, v_now), case when p_declared then v_now end)
+        bt_next_fire(v_interval_ms, p_spec, p_tz, v_now, v_now), case when p_declared then v_now end, p_expires_in,
+        nullif(p_tags, '{}'))
     on conflict (name) do update
         set worker = excluded.worker,
             interval_ms = excluded.interval_ms,
@@ -155,6 +171,8 @@ begin
             catch_up = excluded.catch_up,
             overlap = excluded.overlap,
             declared_at = excluded.declared_at,
+            expires_in = excluded.expires_in,
+            tags = excluded.tags,
             error = null,
             next_run_at = case
                 when p_declared and stored.next_run_at is null and stored.error is null  -- somebody switched it off

@@ -28,6 +28,7 @@ as $$
 declare
     v_now   timestamptz := bt_now();
     v_claim backtick_claim;
+    v_host  text;
 begin
     if exists (
         select
@@ -40,6 +41,7 @@ begin
             using errcode = 'invalid_parameter_value', hint = 'Pass a run_at or a delay for each id.';
     end if;
     v_claim := bt_let_go(p_claim, p_ids, 'bt_snooze');
+    select runner.host into v_host from backtick_runner as runner where runner.id = v_claim.runner;
 
     return query
         update backtick_queue as job
@@ -48,7 +50,9 @@ begin
             -- of a row of snoozes the last one stays, lest they push out the failures
             attempts = bt_remember(
                 case when job.attempts -> -1 ->> 'how' = 'snoozed' then job.attempts - -1 else job.attempts end,
-                bt_attempt('snoozed', job.tries + 1, v_claim.runner, v_now, snoozed.error))
+                jsonb_build_object('how', 'snoozed', 'try', job.tries + 1, 'runner', v_claim.runner, 'host', v_host,
+                                   'claimed_at', v_claim.claimed_at),
+                snoozed.error)
         from unnest(p_ids, p_run_at, p_delays, p_errors) as snoozed (id, run_at, delay, error)
         where job.id = snoozed.id
           and job.id = any (v_claim.jobs)

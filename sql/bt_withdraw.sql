@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: EPL-1.0+
 --
--- bt_withdraw: end those of the given jobs of a queue that are free as canceled.
+-- bt_take_free: lock those of the given jobs of a queue that are free, so that they are the caller's to move or end.
 --
--- No claim may take a job that is withdrawn here, though it reads neither what is not committed nor waits for the
+-- No claim may take a job that is locked here, though it reads neither what is not committed nor waits for the
 -- caller's transaction, which may last for hours. Why that is so:
 --
 -- 1. The rows of the jobs are locked first. That marks them (xmax), for all to see who read them from then on.
@@ -10,7 +10,7 @@
 --    taken for a moment. Claims that had it before have committed, and the next statement here, whose snapshot is
 --    newer, sees what they hold. Claims that get it later look at the jobs later than 1: they see the mark, and
 --    what bears it they pass over, unless they can lock it, which they cannot before the caller's transaction ends.
--- 3. So what no claim holds now, none will: it is ended.
+-- 3. So what no claim holds now, none will: it is the caller's.
 --
 -- What turns out to be held gets its lock back, lest its runner wait to report it. The moment's lock, and those
 -- rows', are let go by going back to a savepoint, so no interruption, wherever it comes, leaves one behind.
@@ -18,11 +18,10 @@
 -- p_queue    the queue of all these jobs
 -- p_ids      their ids
 -- p_wait_ms  milliseconds to wait for claims that are under way; null: as long as lock_timeout says
--- returns    how many were withdrawn
+-- returns    the ids of those that are free, locked until the end of the transaction
 -- raises     25000 invalid_transaction_state, 55P03 lock_not_available
-drop function if exists bt_withdraw(text, bigint[]);  -- of version 3
-create or replace function bt_withdraw(p_queue text, p_ids bigint[], p_wait_ms int default null)
-    returns bigint
+create or replace function bt_take_free(p_queue text, p_ids bigint[], p_wait_ms int default null)
+    returns bigint[]
     language plpgsql
     volatile
     set search_path from current
@@ -46,7 +45,7 @@ begin
                 for update skip locked
             );
             if v_ids = '{}' then
-                return 0;
+                return v_ids;
             end if;
 
             begin
@@ -63,12 +62,28 @@ begin
             if v_ids && v_held then
                 raise exception using errcode = c_back;
             end if;
-            return cardinality(bt_end(v_ids, 'canceled', 0, null, null));
+            return v_ids;
         exception when sqlstate 'BT000' then
             null;
         end;
     end loop;
 end;
+$$;
+comment on function bt_take_free is 'Lock free jobs of a queue, beside running claims, which pass them over; returns which were free.';
+
+-- bt_withdraw: end those of the given jobs of a queue that are free as canceled.
+--
+-- parameters  as of bt_take_free
+-- returns     how many were withdrawn
+-- raises      25000 invalid_transaction_state, 55P03 lock_not_available
+drop function if exists bt_withdraw(text, bigint[]);  -- of version 3
+create or replace function bt_withdraw(p_queue text, p_ids bigint[], p_wait_ms int default null)
+    returns bigint
+    language sql
+    volatile
+    set search_path from current
+as $$
+    select cardinality(bt_end(bt_take_free(p_queue, p_ids, p_wait_ms), 'canceled', 0, null, null))
 $$;
 comment on function bt_withdraw is 'End free jobs of a queue as canceled, beside running claims; returns how many.';
 

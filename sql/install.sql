@@ -53,6 +53,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_floor.sql
 \ir bt_claim.sql
 \ir bt_let_go.sql
+\ir bt_remember.sql
 \ir bt_locked.sql
 \ir bt_end.sql
 \ir bt_complete.sql
@@ -66,6 +67,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_withdraw.sql
 \ir bt_note_progress.sql
 \ir bt_revive.sql
+\ir bt_expire.sql
 \ir bt_end_stuck.sql
 
 -- Schedules: jobs that fire by themselves
@@ -79,13 +81,17 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 -- Jobs and queues are managed
 \ir bt_state.sql
 \ir bt_result.sql
+\ir bt_matching.sql
 \ir bt_cancel.sql
 \ir bt_cancel_asked.sql
 \ir bt_cancel_all.sql
+\ir bt_retry.sql
+\ir bt_delete.sql
 \ir bt_pause.sql
 \ir bt_remove_old.sql
 \ir bt_reseal.sql
 \ir bt_show.sql
+\ir bt_job_of.sql
 
 -- Why a job does not run
 \ir bt_age.sql

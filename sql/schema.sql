@@ -325,6 +325,8 @@ create table if not exists backtick_schedule (
     declared_at  timestamptz,
     error        text,
     caught_up    int         not null default 0,
+    expires_in   interval,
+    tags         text[],
     constraint backtick_schedule_name primary key (name),
     constraint backtick_schedule_name_is_short check (char_length(name) between 1 and 200),
     constraint backtick_schedule_is_interval_or_cron check (
@@ -414,6 +416,12 @@ begin
     end if;
 
     if not exists (
+        select from pg_attribute where attrelid = 'backtick_schedule'::regclass and attname = 'expires_in' and not attisdropped
+    ) then
+        alter table backtick_schedule add column expires_in interval, add column tags text[];
+    end if;
+
+    if not exists (
         select from pg_attribute where attrelid = 'backtick_claim'::regclass and attname = 'lowest' and not attisdropped
     ) then
         -- Of the claims that are there it is not known: they may hold any job.
@@ -448,6 +456,8 @@ comment on column backtick_claim.floor is 'Where the next claim of a runner with
 comment on column backtick_uptime.orphans_at is 'When runners next look for orphans: see bt_tell_orphans; null: at once.';
 comment on column backtick_setting.paused_by is 'The role that paused it; null: it is not paused, or was before roles were recorded.';
 comment on column backtick_schedule.caught_up is 'How many fires of one outage have been looked at so far, by catch_up all.';
+comment on column backtick_schedule.expires_in is 'How long after it fired a job of it may begin; null: for ever.';
+comment on column backtick_schedule.tags is 'The tags of its jobs; null: none.';
 comment on column backtick_queue.enqueued_by is 'The role that enqueued it, as bt_role told it; null: before roles were recorded.';
 comment on column backtick_done.enqueued_by is 'The role that enqueued it; null: before roles were recorded.';
 comment on column backtick_queue.expires_at is 'If it has not begun by then it ends as canceled, with the reason expired; null: never.';
@@ -503,6 +513,26 @@ begin
     -- a schedule fires each time once, whatever happens
     if to_regclass('backtick_queue_fire') is null then
         create unique index backtick_queue_fire on backtick_queue (schedule, scheduled_for) where schedule is not null;
+    end if;
+
+    -- bt_expire: the few jobs that expire
+    if to_regclass('backtick_queue_expires') is null then
+        create index backtick_queue_expires on backtick_queue (expires_at) where expires_at is not null;
+    end if;
+
+    -- bt_matching, of what has ended: the few that did not just succeed, by class, worker and queue; what has tags. Jobs
+    -- that are done and have neither an error nor tags stand in none of these, so they cost nothing.
+    if to_regclass('backtick_done_class') is null then
+        create index backtick_done_class on backtick_done ((error ->> 'class'), finished_at) where error is not null;
+    end if;
+    if to_regclass('backtick_done_name') is null then
+        create index backtick_done_name on backtick_done (name, finished_at) where state <> 'done';
+    end if;
+    if to_regclass('backtick_done_queue') is null then
+        create index backtick_done_queue on backtick_done (queue, finished_at) where state <> 'done';
+    end if;
+    if to_regclass('backtick_done_tags') is null then
+        create index backtick_done_tags on backtick_done using gin (tags) where tags is not null;
     end if;
 
     -- bt_remove_old: what ended longest ago, state by state

@@ -1,0 +1,114 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- bt_matching: which jobs people mean; the one place that knows the filter which all have who act on many jobs.
+--
+-- Each call is planned for what it is given. Of jobs that are done only class, tag and time are found by an index, since
+-- each completion would pay for more; of the other ended ones queue and worker are, too.
+--
+-- p_queue        the queue
+-- p_name         the worker
+-- p_state        queued, running, done, exceeded or canceled; ended: any of the last three; retrying: queued after a try
+--                that failed or a crash, and not due yet
+-- p_error_class  class of the last error, or of the reason why it was canceled: ValueError, Expired
+-- p_since        those that ended then or later; of what has not ended: that were enqueued, or, if retrying, failed last
+-- p_until        and before
+-- p_tag          one of its tags
+-- p_limit        how many at most, of what has ended the oldest first; null: all
+-- returns        a row for each job
+-- raises         22023 invalid_parameter_value
+create or replace function bt_matching(
+    p_queue       text default null,
+    p_name        text default null,
+    p_state       text default null,
+    p_error_class text default null,
+    p_since       timestamptz default null,
+    p_until       timestamptz default null,
+    p_tag         text default null,
+    p_limit       bigint default null
+)
+    returns table (id bigint, queue text)
+    language plpgsql
+    volatile
+    set search_path from current
+    set plan_cache_mode to force_custom_plan
+    set jit to off
+as $$
+#variable_conflict use_column
+declare
+    v_left bigint := p_limit;
+    v_some bigint;
+begin
+    if p_state not in ('queued', 'retrying', 'running', 'ended', 'done', 'exceeded', 'canceled') then
+        raise exception 'there are no jobs in the state "%"', p_state
+            using errcode = 'invalid_parameter_value',
+                  hint = 'A state is queued, retrying, running, done, exceeded or canceled; ended is any of the last three.';
+    end if;
+    if '' in (p_queue, p_name, p_error_class, p_tag) or p_limit < 1 then
+        raise exception 'no job has the queue "%", the name "%", the class "%", the tag "%"', p_queue, p_name, p_error_class, p_tag
+            using errcode = 'invalid_parameter_value', hint = 'None is ever empty; null means every one. A limit is at least 1.';
+    end if;
+
+    if p_state is null or p_state in ('queued', 'retrying', 'running') then
+        return query
+            select job.id, job.queue
+            from backtick_queue as job
+            where (p_queue is null or job.queue = p_queue)
+              and (p_name is null or job.name = p_name)
+              and (p_state is null or (p_state = 'running') = (job.id in (select unnest(claim.jobs) from backtick_claim as claim)))
+              and (p_state is distinct from 'retrying' or (job.tries > 0 or job.crashes > 0) and job.run_at > bt_now())
+              and (p_error_class is null or job.error ->> 'class' = p_error_class)
+              and (p_since is null or case when p_state = 'retrying' then bt_happened_at(job) else job.created_at end >= p_since)
+              and (p_until is null or case when p_state = 'retrying' then bt_happened_at(job) else job.created_at end < p_until)
+              and (p_tag is null or job.tags @> array[p_tag])
+            limit v_left;
+        get diagnostics v_some = row_count;
+        v_left := v_left - v_some;
+    end if;
+    if p_state is null or p_state not in ('queued', 'retrying', 'running') then
+        return query
+            select job.id, job.queue
+            from backtick_done as job
+            where (p_queue is null or job.queue = p_queue)
+              and (p_name is null or job.name = p_name)
+              and (p_state is null or p_state = 'ended' or job.state = p_state)
+              and (p_error_class is null or job.error ->> 'class' = p_error_class)
+              and (p_since is null or job.finished_at >= p_since)
+              and (p_until is null or job.finished_at < p_until)
+              and (p_tag is null or job.tags @> array[p_tag])
+            order by case when p_limit is not null then job.finished_at end
+            limit v_left;
+    end if;
+end;
+$$;
+comment on function bt_matching is 'Which jobs a filter means; null is no matter.';
+
+-- bt_count: how many jobs a filter means, before somebody acts on them; parameters as of bt_matching.
+--
+-- raises    22023 invalid_parameter_value
+create or replace function bt_count(
+    p_queue       text default null,
+    p_name        text default null,
+    p_state       text default null,
+    p_error_class text default null,
+    p_since       timestamptz default null,
+    p_until       timestamptz default null,
+    p_tag         text default null
+)
+    returns bigint
+    language sql
+    volatile
+    set search_path from current
+as $$
+    select count(*) from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag)
+$$;
+comment on function bt_count is 'How many jobs a filter means.';
+
+-- bt_happened_at: when something became of a job last that has not ended; else when it was enqueued.
+create or replace function bt_happened_at(p_job backtick_queue)
+    returns timestamptz
+    language sql
+    stable
+as $$
+    select coalesce((p_job.attempts -> -1 ->> 'at')::timestamptz, p_job.created_at)
+$$;
+comment on function bt_happened_at is 'When something became of a job last that has not ended.';
