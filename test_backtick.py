@@ -13928,13 +13928,17 @@ class Chaos:
                     self.canceled_calls[function] += 1
 
     def lock_rows(self):
-        """A stranger's locks: one row of each table, for as long as the lot says."""
+        """A stranger's locks: one row of each table, for as long as the lot says.
+
+        But not the one of the runner that is frozen: it would get its lease anew each time, and never be given up.
+        """
         lot = random.Random(self.seed)
         tables = "select relname from pg_class where relkind = 'r' and relname like 'backtick\\_%' order by 1"
         while not self.over.wait(0.2):
             with contextlib.suppress(psycopg.OperationalError), self.admin() as stranger, stranger.transaction():
                 for (table,) in stranger.execute(tables).fetchall():
-                    any_row = f"select ctid from {table} order by random() limit 1"
+                    thawed = f"where pid <> {self.frozen_now}" if table == "backtick_runner" else ""
+                    any_row = f"select ctid from {table} {thawed} order by random() limit 1"
                     lock = f"select from {table} where ctid = any(array({any_row})) for update skip locked"
                     self.locked[table] += len(stranger.execute(lock).fetchall())
                 self.over.wait(lot.uniform(0, LOCKED_S))
@@ -14251,6 +14255,7 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
         "clock of the server an hour back for": f"{chaos.clock_forth - chaos.clock_back:.0f} s",
         "runners that found no database at their start": len(chaos.not_started),
         "PostgreSQL restarted": " and ".join(f"{how} ({end - start:.1f} s)" for how, start, end in chaos.restarts),
+        "runners frozen": len(chaos.frozen),
         "runners given up for dead while they lived": f"{len(living)}, with {sum(len(d[3]) for d in living)} jobs",
         "reports of theirs and others that were refused": logged.count("not this runner's any more"),
         "jobs ended by a runner given up for dead": len(ended_by_the_dead),
