@@ -5478,6 +5478,31 @@ def test_whatever_a_turn_stumbles_over_each_job_has_a_place_and_runs(
     wait_until(lambda: not handle._poller.held, "nothing to be held")
 
 
+def test_a_runner_whose_prepared_statements_are_gone_connects_again(db, clean_registry, runner, monkeypatch, caplog):
+    # As after a call that was canceled, or had waited for too long, in the pipeline that was to prepare others too.
+    backtick.register(lambda: None, "a")
+    turn, to_lose = backtick._Poller._turn, threading.Event()
+
+    def losing_turn(poller):
+        if to_lose.is_set():
+            to_lose.clear()
+            poller.session.database.connection.pgconn.exec_(b"deallocate all")  # which psycopg does not see
+        return turn(poller)
+
+    monkeypatch.setattr(backtick._Poller, "_turn", losing_turn)
+    runner()
+    for n in range(1, 21):  # each statement is prepared after five times
+        enqueue(db, "a")
+        wait_for_states(db, {"done": n})
+
+    to_lose.set()
+    wait_until(lambda: not to_lose.is_set(), "a turn")
+    enqueue(db, "a")
+
+    wait_for_states(db, {"done": 21})
+    assert "lost the database, trying again: prepared statement" in caplog.text
+
+
 def test_what_waits_when_a_sorting_out_fails_itself_is_put_out_by_the_next(db, clean_registry, monkeypatch):
     go_on = threading.Event()
     backtick.register(lambda: go_on.wait(PATIENCE_S), "a")
