@@ -2499,9 +2499,13 @@ def _declare(function: WorkerFunction[P, R_co], schedule: Schedule) -> WorkerFun
 
 Call = tuple[bytes, tuple[Any, ...]]
 
-# What means that a connection is of no more use: it broke, the server goes down, or it
-# became a standby (SQLSTATE 25006), to which only a new connection finds the way round.
-_LOST = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
+# What means that a connection is of no more use: it broke, the server goes down, or it became a standby (SQLSTATE
+# 25006), to which only a new connection finds the way round; or psycopg goes by statements that were never prepared,
+# since the pipeline in which they were to be was canceled before it came to them.
+_LOST = (
+    *(psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction),
+    *(psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement),
+)
 
 # What means that a call waited for others for too long; the connection is as good as before. Of _LOST's kind, so first.
 _WAITED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)

@@ -7179,6 +7179,7 @@ def test_whatever_a_turn_stumbles_over_each_job_has_a_place_and_runs(
     db, clean_registry, runner, places_are_checked, monkeypatch
 ):
     # In each turn but every tenth a call of a function of backtick's fails: in time all of the first hundred and twenty.
+    # But no generator: what is raised as one is closed goes nowhere.
     backtick.register(lambda n: 1 / n, "a", max_tries=2)
     failed_in, turn, count = [], backtick._Poller._turn, itertools.count(1)
 
@@ -7187,12 +7188,13 @@ def test_whatever_a_turn_stumbles_over_each_job_has_a_place_and_runs(
         left = [number * 7 % 120 + 1 if number % 10 else 0]
 
         def profile(frame, event, _):
-            if event == "call" and frame.f_code.co_filename == backtick.__file__:
+            code = frame.f_code
+            if event == "call" and code.co_filename == backtick.__file__ and not code.co_flags & inspect.CO_GENERATOR:
                 left[0] -= 1
                 if left[0] == 0:
                     sys.setprofile(None)
-                    failed_in.append(frame.f_code.co_name)
-                    raise Injected(frame.f_code.co_name)
+                    failed_in.append(code.co_name)
+                    raise Injected(code.co_name)
 
         sys.setprofile(profile)
         try:
@@ -7214,6 +7216,31 @@ def test_whatever_a_turn_stumbles_over_each_job_has_a_place_and_runs(
 
     assert len(set(failed_in)) > 25, failed_in
     wait_until(lambda: not handle._poller.held, "nothing to be held")
+
+
+def test_a_runner_whose_prepared_statements_are_gone_connects_again(db, clean_registry, runner, monkeypatch, caplog):
+    # As after a call that was canceled, or had waited for too long, in the pipeline that was to prepare others too.
+    backtick.register(lambda: None, "a")
+    turn, to_lose = backtick._Poller._turn, threading.Event()
+
+    def losing_turn(poller):
+        if to_lose.is_set():
+            to_lose.clear()
+            poller.session.database.connection.pgconn.exec_(b"deallocate all")  # which psycopg does not see
+        return turn(poller)
+
+    monkeypatch.setattr(backtick._Poller, "_turn", losing_turn)
+    runner()
+    for n in range(1, 21):  # each statement is prepared after five times
+        enqueue(db, "a")
+        wait_for_states(db, {"done": n})
+
+    to_lose.set()
+    wait_until(lambda: not to_lose.is_set(), "a turn")
+    enqueue(db, "a")
+
+    wait_for_states(db, {"done": 21})
+    assert "lost the database, trying again: prepared statement" in caplog.text
 
 
 def test_what_waits_when_a_sorting_out_fails_itself_is_put_out_by_the_next(db, clean_registry, monkeypatch):
@@ -16640,13 +16667,17 @@ class Chaos:
                     self.canceled_calls[function] += 1
 
     def lock_rows(self):
-        """A stranger's locks: one row of each table, for as long as the lot says."""
+        """A stranger's locks: one row of each table, for as long as the lot says.
+
+        But not the one of the runner that is frozen: it would get its lease anew each time, and never be given up.
+        """
         lot = random.Random(self.seed)
         tables = "select relname from pg_class where relkind = 'r' and relname like 'backtick\\_%' order by 1"
         while not self.over.wait(0.2):
             with contextlib.suppress(psycopg.OperationalError), self.admin() as stranger, stranger.transaction():
                 for (table,) in stranger.execute(tables).fetchall():
-                    any_row = f"select ctid from {table} order by random() limit 1"
+                    thawed = f"where pid <> {self.frozen_now}" if table == "backtick_runner" else ""
+                    any_row = f"select ctid from {table} {thawed} order by random() limit 1"
                     lock = f"select from {table} where ctid = any(array({any_row})) for update skip locked"
                     self.locked[table] += len(stranger.execute(lock).fetchall())
                 self.over.wait(lot.uniform(0, LOCKED_S))
@@ -16963,6 +16994,7 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
         "clock of the server an hour back for": f"{chaos.clock_forth - chaos.clock_back:.0f} s",
         "runners that found no database at their start": len(chaos.not_started),
         "PostgreSQL restarted": " and ".join(f"{how} ({end - start:.1f} s)" for how, start, end in chaos.restarts),
+        "runners frozen": len(chaos.frozen),
         "runners given up for dead while they lived": f"{len(living)}, with {sum(len(d[3]) for d in living)} jobs",
         "reports of theirs and others that were refused": logged.count("not this runner's any more"),
         "jobs ended by a runner given up for dead": len(ended_by_the_dead),
