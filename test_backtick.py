@@ -17303,7 +17303,7 @@ def test_the_sql_examples_of_the_readme_work(db):
     db.execute("insert into orders values (1)")
 
     names = db.execute("select name, count(*) from backtick_job group by name order by name").fetchall()
-    assert names == [("myapp.mail.send", 1), ("myjobs.log_sum", 6), ("myjobs.on_order", 1)]
+    assert names == [("myapp.mail.send", 1), ("myjobs.log_sum", 7), ("myjobs.on_order", 1)]
     assert [name for (name,) in db.execute("select name from backtick_recurring")] == ["sweep"]
 
 
