@@ -1990,7 +1990,7 @@ def retry(job: int, run_at: dt.datetime | None = None, *, conn: Any = None) -> b
     It keeps its id; tries begin anew. Source: sql/bt_retry.sql decides; this passes it on.
     """
     when = {} if run_at is None else {"p_run_at": _instant_of(run_at, "run_at")}
-    return bool(_query(conn, ("bt_retry", {"p_id": job, **when}))[0])
+    return bool(_query(conn, ("bt_retry", {"p_id": _job_id(job), **when}))[0])
 
 
 def retry_all(*, conn: Any = None, **which: Unpack[Filter]) -> int:
@@ -2000,7 +2000,7 @@ def retry_all(*, conn: Any = None, **which: Unpack[Filter]) -> int:
 
 def delete(job: int, *, conn: Any = None) -> bool:
     """Delete a job that has ended, with all that is kept of it; False if it has not ended, or is not there."""
-    return bool(_query(conn, ("bt_delete", {"p_id": job}))[0])
+    return bool(_query(conn, ("bt_delete", {"p_id": _job_id(job)}))[0])
 
 
 def delete_all(*, conn: Any = None, **which: Unpack[Filter]) -> int:

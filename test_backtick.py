@@ -3019,7 +3019,11 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def expire(self):
-        late = {id_ for id_, minute in self.expires.items() if minute <= self.minutes and self.model[id_] == "queued"}
+        late = {
+            id_
+            for id_, minute in self.expires.items()
+            if minute <= self.minutes and self.model[id_] == "queued" and id_ not in self.asked
+        }
         assert {id_ for id_, _ in call(self.db, "bt_expire")} == late
         self.model |= dict.fromkeys(late, "canceled")
 

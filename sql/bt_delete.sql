@@ -61,14 +61,7 @@ begin
 
     v_ids := array(
         select job.id from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit) as job);
-    return bt_forget(array(
-        select job.id
-        from backtick_done as job
-        where job.id = any (v_ids)
-          and job.finished_at <= v_now  -- not what has come back and ended anew since
-        order by job.id
-        for update skip locked
-    ));
+    return bt_forget(bt_take_ended(v_ids, v_now));
 end;
 $$;
 comment on function bt_delete_all is 'Delete a batch of the ended jobs that a filter means; returns how many.';

@@ -39,6 +39,7 @@ begin
             from backtick_queue as job
             where job.expires_at <= v_now
               and job.id not in (select unnest(claim.jobs) from backtick_claim as claim)
+              and job.id not in (select asked.job from backtick_cancel as asked)  -- bt_withdraw_asked ends these
             order by job.expires_at
             limit p_limit
         ) as late

@@ -112,3 +112,30 @@ as $$
     select coalesce((p_job.attempts -> -1 ->> 'at')::timestamptz, p_job.created_at)
 $$;
 comment on function bt_happened_at is 'When something became of a job last that has not ended.';
+
+-- bt_take_ended: lock jobs that have ended, so that they are the caller's to bring back or delete; what others have locked
+-- is left to them, and what has come back and ended anew is not meant.
+--
+-- Apart, for only the primary key may serve it, whatever statistics say: any other plan compares each with each.
+--
+-- p_ids    the jobs
+-- p_until  when they had ended
+-- returns  the ids of those that are locked now
+create or replace function bt_take_ended(p_ids bigint[], p_until timestamptz)
+    returns bigint[]
+    language sql
+    volatile
+    set search_path from current
+    set enable_seqscan to off
+    set jit to off
+as $$
+    select array(
+        select job.id
+        from backtick_done as job
+        where job.id = any (p_ids)
+          and job.finished_at + interval '0 s' <= p_until
+        order by job.id
+        for update skip locked
+    )
+$$;
+comment on function bt_take_ended is 'Lock jobs that have ended, but for those that others have locked; returns their ids.';
