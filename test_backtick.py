@@ -1966,7 +1966,7 @@ def test_a_runner_under_light_load_writes_its_row_once_in_half_the_time_that_it_
 
 def test_a_runner_that_is_woken_for_each_job_hardly_writes_its_row(db, clean_registry, runner):
     count_updates = (
-        "create table written (n int); create function note() returns trigger language plpgsql as"
+        "create table written (n int); create function note() returns trigger language plpgsql security definer as"
         " $$ begin insert into {0}.written values (1); return null; end $$;"
         " create trigger written after update on backtick_runner for each row execute function note()"
     )
