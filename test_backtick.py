@@ -5163,7 +5163,7 @@ def test_what_is_raised_in_a_thread_takes_no_connection_of_a_pool_with_it(url, l
 def test_ten_thousand_exceptions_in_a_thread_take_no_lock_with_them(url, lockers, kind):
     with pytest.importorskip("psycopg_pool").ConnectionPool(url, min_size=1, max_size=2) as lockers.POOL:
         began = time.monotonic()
-        delivered = deliver(lockers, kind, 10_000, 300)
+        delivered = deliver(lockers, kind, 10_000, 300 if sys.version_info >= (3, 12) else 5)  # before, few are due
 
         print(f"\n{kind}: {delivered} delivered in {time.monotonic() - began:.0f} s, none lost a lock")
         assert delivered >= 10_000 or sys.version_info < (3, 12)
