@@ -2757,7 +2757,7 @@ def test_a_runner_under_light_load_writes_its_row_once_in_half_the_time_that_it_
 
 def test_a_runner_that_is_woken_for_each_job_hardly_writes_its_row(db, clean_registry, runner):
     count_updates = (
-        "create table written (n int); create function note() returns trigger language plpgsql as"
+        "create table written (n int); create function note() returns trigger language plpgsql security definer as"
         " $$ begin insert into {0}.written values (1); return null; end $$;"
         " create trigger written after update on backtick_runner for each row execute function note()"
     )
@@ -6905,7 +6905,7 @@ def test_what_is_raised_in_a_thread_takes_no_connection_of_a_pool_with_it(url, l
 def test_ten_thousand_exceptions_in_a_thread_take_no_lock_with_them(url, lockers, kind):
     with pytest.importorskip("psycopg_pool").ConnectionPool(url, min_size=1, max_size=2) as lockers.POOL:
         began = time.monotonic()
-        delivered = deliver(lockers, kind, 10_000, 300)
+        delivered = deliver(lockers, kind, 10_000, 300 if sys.version_info >= (3, 12) else 5)  # before, few are due
 
         print(f"\n{kind}: {delivered} delivered in {time.monotonic() - began:.0f} s, none lost a lock")
         assert delivered >= 10_000 or sys.version_info < (3, 12)
