@@ -2016,11 +2016,15 @@ def _filter(which: Filter) -> dict[str, Any]:
         raise TypeError(
             f"there is no filter {', '.join(sorted(unknown))}; there are {', '.join(Filter.__annotations__)}"
         )
-    given: dict[str, Any] = {f"p_{name}": value for name, value in which.items() if value is not None}
-    for name in ("since", "until"):
-        if f"p_{name}" in given:
-            given[f"p_{name}"] = _instant_of(given[f"p_{name}"], name)
-    return {"p_name" if name == "p_worker" else name: value for name, value in given.items()}
+    given: dict[str, Any] = {name: value for name, value in which.items() if value is not None}
+    for name, value in given.items():
+        if name in ("since", "until"):
+            given[name] = _instant_of(value, name)
+        elif name in ("queue", "worker"):
+            _check_name(value, cast(Literal["queue", "worker"], name))
+        else:
+            _check_kind(name, value, str, "text")
+    return {"p_name" if name == "worker" else f"p_{name}": value for name, value in given.items()}
 
 
 def _in_batches(conn: Any, function: str, which: Filter) -> int:
@@ -2062,7 +2066,7 @@ class Why(NamedTuple):
 
 def why(job: int, *, conn: Any = None) -> Why:
     """Why a job does not run, or what became of it: print(why(17)). Source: sql/bt_why.sql lists the reasons."""
-    ((reason, sentence, facts),) = _rows(conn, ("bt_why", {"p_id": job}))
+    ((reason, sentence, facts),) = _rows(conn, ("bt_why", {"p_id": _job_id(job)}))
     return Why(reason, sentence, facts if isinstance(facts, dict) else json.loads(facts))
 
 
@@ -3210,7 +3214,7 @@ def _wait_for(job: int, inside: bool) -> Future[_End]:
             f"{here} would wait for job {job} and keep a slot from it meanwhile; if no harm can come of that, say "
             f"result({job}, inside=True)"
         )
-    return _connections.wait_for(job)
+    return _connections.wait_for(_job_id(job))
 
 
 def _value(end: _End) -> Any:
@@ -3237,10 +3241,8 @@ def _clear_result(keyring: _Keyring, end: _End) -> str:
 class _Listener:
     """Waits for the ends of jobs, in a thread and on a connection of its own, while somebody waits, and a bit more."""
 
-    LOOK_S = (
-        1.0  # how often it looks after a job, whether notified or not: first after SOON_S, then twice that, and so on,
-    )
-    SOON_S = 0.004  # since the end of what ends just as it is asked for is not notified
+    LOOK_S = 1.0  # how often it looks after a job, whether notified or not: first after SOON_S, then twice that, and
+    SOON_S = 0.004  # so on, since the end of what ends just as it is asked for is not notified
     IDLE_S = 10.0  # how long it stays when nobody waits
     ASK_S = 60.0  # how long the database is asked to notify; asked again after half of it
 
@@ -3556,6 +3558,8 @@ def beat(share: float | None = None, note: str | None = None) -> None:
     It is stored once a second at most, by the runner; what is None stays as it was. Raises JobCanceled if the job was
     canceled, overran, or is another runner's now; ValueError. Outside of a job, and on an executor, it does nothing.
     """
+    _check_kind("share", 0 if share is None else share, (int, float), "a number from 0 to 1")
+    _check_kind("note", "" if note is None else note, str, "text")
     if share is not None and not 0 <= share <= 1:
         raise ValueError(f"share is {share!r}; it must be from 0 to 1")
     if job := current_job():
@@ -3874,9 +3878,7 @@ class _Slot(_Run):
         self.reason: type[JobStopped] | None = None  # what is to be raised in it, as soon as that harms nobody,
         self.package = ""  # while it runs a worker of this package
         self.has_ended = False
-        self.awaited: Future[tuple[Any, BaseException | None]] | None = (
-            None  # what its worker returned, while the loop runs that
-        )
+        self.awaited: Future[tuple[Any, BaseException | None]] | None = None  # what the loop runs that a call returned
 
     def run(self) -> None:
         """Take and run jobs, in a thread of the executor; ends at a None, or when abandoned."""

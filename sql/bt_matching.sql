@@ -41,7 +41,7 @@ begin
     if p_state not in ('queued', 'retrying', 'running', 'ended', 'done', 'exceeded', 'canceled') then
         raise exception 'there are no jobs in the state "%"', p_state
             using errcode = 'invalid_parameter_value',
-                  hint = 'A state is queued, retrying, running, done, exceeded or canceled; ended is any of the last three.';
+                  hint = 'It must be queued, retrying, running, done, exceeded or canceled, or ended for any of the last three.';
     end if;
     if '' in (p_queue, p_name, p_error_class, p_tag) or p_limit < 1 then
         raise exception 'no job has the queue "%", the name "%", the class "%", the tag "%"', p_queue, p_name, p_error_class, p_tag

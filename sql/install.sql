@@ -47,7 +47,6 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 
 -- A job's life
 \ir bt_backoff.sql
-\ir bt_remember.sql
 \ir bt_check_isolation.sql
 \ir bt_due.sql
 \ir bt_floor.sql
