@@ -16153,9 +16153,13 @@ def test_a_clock_that_steps_an_hour_on_a_runners_machine_changes_nothing(db, pro
         ids = [enqueue(db, f"clocked.{name}") for name in ("nap", "fail", "hang")]
         wait_until(lambda: job_of(db, ids[0]).state == "running", "a job to run")
         due = enqueue(db, "myjobs.note", '["due"]', p_run_at=database_now(db) + dt.timedelta(seconds=1))
-        steps.write_text(step)
+        (project.path / "step").write_text(step)
+        (project.path / "step").replace(steps)  # in one go: who reads the clock must not find the file empty
         ids += [enqueue(db, "clocked.look"), due]
-        wait_until(lambda: all(job_of(db, id_).finished_at for id_ in ids), "the jobs to end")
+        wait_until(
+            lambda: all(job_of(db, id_).finished_at for id_ in ids),
+            lambda: f"the jobs to end\n{project.logged()[-9000:]}",
+        )
         running.append([job_of(db, id_) for id_ in ids])
 
     for nap, fail_, hang, look, due in running:
