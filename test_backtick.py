@@ -9294,16 +9294,16 @@ def test_decisions_are_exceptions_of_one_kind_and_travel(decision):
     assert (type(copy), str(copy), vars(copy)) == (type(decision), str(decision), vars(decision))
 
 
-def test_a_decision_for_a_sealed_job_is_sealed(db, clean_registry, runner, monkeypatch):
-    monkeypatch.setenv("BT_SECRET_KEY", SECRET)
+def test_a_decision_for_a_sealed_job_is_sealed(db, clean_registry, runner, keys):
+    keys(secret_key=SECRET)
 
     def a():
         raise backtick.GiveUp("a secret")
 
     backtick.register(a, "a", sealed=True)
-    runner()
-
     id_ = backtick.schedule("a")
+
+    runner()
 
     wait_for_states(db, {"exceeded": 1})
     assert job_of(db, id_).error["class"] == "GiveUp"
