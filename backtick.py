@@ -1254,24 +1254,9 @@ def register(
     _check_name(name)
     limit_ms = None if timeout_ms is ... else 0 if timeout_ms is None else timeout_ms
     run, module = _module_run(function)
-    entry = Worker(
-        name,
-        function,
-        queue=queue,
-        priority=priority,
-        max_tries=max_tries,
-        timeout_ms=limit_ms,
-        process=process,
-        sealed=sealed,
-        interrupt=interrupt,
-        retry_ms=retry_ms,
-        backoff=backoff,
-        give_up_on=give_up_on,
-        retry_on=retry_on,
-        result=result,
-        signature=_signature(name, function),
-        module=module,
-        run=run,
+    entry = Worker(  # in the order of its fields
+        *(name, function, queue, priority, max_tries, limit_ms, process, sealed, interrupt),
+        *(retry_ms, backoff, give_up_on, retry_on, result, _signature(name, function), module, run),
     )
     _check_worker(entry)
     return _enter(entry)
