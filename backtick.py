@@ -41,7 +41,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #
 # Threads of a runner, and what each owns:
 #   poller     _Poller and its _Session, the main connection. It alone claims, hands out and reports
-#   keeper     _Keeper, a connection of its own: signs of life, the dead's jobs, cancels, old jobs, schedules, pauses
+#   keeper     _Keeper, a connection of its own: signs of life, the dead's jobs, cancels, expiry, progress, schedules
 #   watchdog   nothing; it breaks a connection whose call gets no answer
 #   log        nothing; it writes what the three above log, and the command line, since a worker may hold a handler's
 #              lock for ever
@@ -73,7 +73,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # _Connections.free, which bounds how many connections are in use):
 #   _Run.lock          job and place of a run; the poller holds it while it cancels a future
 #   _Interrupts.lock   what is watched in threads of stopped jobs; one poller at a time looks
-#   _Connections.lock  the idle connections of producers
+#   _Connections.lock  the idle connections of producers, and who waits for which job
 #   _Watchdog.lock     which connections are watched
 #   _Coroutines.loop_lock, _Scribe.lock    that their thread is started once
 # What else two threads touch is a deque, a set, a SimpleQueue or a plain attribute, and says which threads at its
