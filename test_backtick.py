@@ -16973,12 +16973,26 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
 
     # Whatever was begun more than once within a try: all but the last was in a runner that died, or whose claim
     # the server forgot when it crashed.
+    began_by = {}  # (job, pid): when
+    for runs in begun.values():
+        for run in runs:
+            began_by.setdefault((run.job, run.pid), []).append(run.at)
+
+    def took(death, id_):
+        """Whether a runner had a job when it was given up, or got it just then."""
+        return id_ in death[3] or got_late(death, id_)
+
+    def got_late(death, id_):
+        """Whether a runner got a job by a claim that committed after it was given up, and is revived a look later."""
+        _, pid, at, _ = death
+        return any(at - 1 < began < at + 2 for began in began_by.get((id_, pid), []))
+
     causes = {"killed": 0, "frozen": 0, "cut off": 0, "clock": 0, "forgotten": 0}
     unexplained, twice = [], set()
     excuses = [(chaos.excuse(death), death) for death in deaths]
     crashes = [(start, end) for how, start, end in chaos.restarts if how != "fast"]
     for (id_, name), runs in begun.items():
-        witnesses = [(excuse, pid) for excuse, (_, pid, _, jobs) in excuses if id_ in jobs]
+        witnesses = [(excuse, death[1]) for excuse, death in excuses if took(death, id_)]
         for _, group in itertools.groupby(sorted(runs), key=lambda run: run.tries):
             same_try = list(group)
             for run, following in itertools.pairwise(same_try):
@@ -16993,13 +17007,19 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
                     causes[cause] += 1
                 else:
                     unexplained.append((run.job, name, *run, run.pid))
-    overcounted = [i for i, job in done.items() if job.crashes > sum(i in jobs for *_, jobs in deaths)]
+    overcounted = [i for i, job in done.items() if job.crashes > sum(took(death, i) for death in deaths)]
     living = [death for excuse, death in excuses if excuse in ("frozen", "cut off", "clock")]
-    died_at = {runner: at for runner, _, at, _ in deaths}
+    death_of = {death[0]: death for death in deaths}
     ended_by_the_dead = [
         i
         for i, job in done.items()
-        if job.state == "done" and (not job.runner or ended_at[i] > died_at.get(job.runner, math.inf))
+        if job.state == "done"
+        and (
+            not job.runner
+            or job.runner in death_of
+            and ended_at[i] > death_of[job.runner][2]
+            and not got_late(death_of[job.runner], i)
+        )
     ]
 
     # A try more than once only as often as a runner died under the job.
