@@ -17016,9 +17016,11 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
         if job.state == "done"
         and (
             not job.runner
-            or job.runner in death_of
-            and ended_at[i] > death_of[job.runner][2]
-            and not got_late(death_of[job.runner], i)
+            or (
+                job.runner in death_of
+                and ended_at[i] > death_of[job.runner][2]
+                and not got_late(death_of[job.runner], i)
+            )
         )
     ]
 
