@@ -16634,29 +16634,32 @@ class Chaos:
 
     def freeze_runner(self):
         """The fourth, when it has several jobs: it thaws just when others have revived them, and goes on with them."""
+        while not self.over.wait(THAWED_S):
+            self.freeze_until_given_up(FROZEN_S)
+
+    def freeze_until_given_up(self, most_s):
         held = (
             "select count(*) from backtick_claim, unnest(jobs)"
             " where runner in (select id from backtick_runner where pid = %s)"
         )
         alive = "select from backtick_runner where pid = %s"
-        while not self.over.wait(THAWED_S):
-            runner, start = self.runners[-1], time.time()
-            with contextlib.suppress(psycopg.OperationalError), self.admin() as admin:
-                self.frozen_now = runner.pid
+        runner, start = self.runners[-1], time.time()
+        with contextlib.suppress(psycopg.OperationalError), self.admin() as admin:
+            self.frozen_now = runner.pid
+            runner.send_signal(signal.SIGSTOP)
+            while admin.execute(held, [runner.pid]).fetchone()[0] < 3 and not self.over.is_set():
+                runner.send_signal(signal.SIGCONT)
+                time.sleep(0.02)
+                start = time.time()
                 runner.send_signal(signal.SIGSTOP)
-                while admin.execute(held, [runner.pid]).fetchone()[0] < 3 and not self.over.is_set():
-                    runner.send_signal(signal.SIGCONT)
-                    time.sleep(0.02)
-                    start = time.time()
-                    runner.send_signal(signal.SIGSTOP)
-            while not self.over.wait(0.02) and time.time() < start + FROZEN_S:
-                with contextlib.suppress(psycopg.OperationalError), self.admin() as admin:
-                    while not self.over.wait(0.02) and admin.execute(alive, [runner.pid]).fetchall():
-                        pass
-                    break
-            runner.send_signal(signal.SIGCONT)
-            self.frozen_now = 0
-            self.frozen.append((runner.pid, start, time.time()))
+        while not self.over.wait(0.02) and time.time() < start + most_s:
+            with contextlib.suppress(psycopg.OperationalError), self.admin() as admin:
+                while not self.over.wait(0.02) and admin.execute(alive, [runner.pid]).fetchall():
+                    pass
+                break
+        runner.send_signal(signal.SIGCONT)
+        self.frozen_now = 0
+        self.frozen.append((runner.pid, start, time.time()))
 
     def terminate_backends(self):
         """Of runners and of the producer, whichever comes; not of a frozen one, or it would thaw to a dead line."""
@@ -16905,7 +16908,8 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
     chaos.runners.append(project.start("chaosjobs"))  # to be frozen
     with psycopg.connect(url, autocommit=True) as db:
         wait_until(lambda: chaos.signed_in(db) and fires(db, "chaosjobs.tick"), "all to have started")
-    chaos.producer = spawn(PRODUCER, url, log, CHAOS_S, chaos.seed)
+    chaos.producer = spawn(PRODUCER, url, log, CHAOS_S + LEASE_S, chaos.seed)
+    chaos.freeze_until_given_up(PATIENCE_S)  # now, for among all the other harm it might never come to that
     chaos.unleash()
     assert chaos.producer.wait() == 0, chaos.producer.stderr.read()
     over = time.monotonic()

@@ -55,6 +55,7 @@ as $$
                job.expires_at
         from backtick_queue as job
         where job.queue = p_queue
+          and job.gate = 0
           and job.priority = lane.priority
           and (job.run_at, job.id + 0) > (
               coalesce(p_floor[lane.priority + 1], '-infinity'), coalesce(p_floor_ids[lane.priority + 1], 0))
@@ -104,6 +105,7 @@ as $$
         from backtick_queue as job
         where job.queue = p_queue
           and job.name = known.name
+          and job.gate = 0
           and job.priority = lane.priority
           and (job.run_at, job.id + 0) > (
               coalesce(p_floor[lane.priority + 1], '-infinity'), coalesce(p_floor_ids[lane.priority + 1], 0))

@@ -60,6 +60,7 @@ begin
         select job.run_at
         from backtick_queue as job
         where job.queue = served.queue
+          and job.gate = 0
           and job.priority = lane.priority
           and job.run_at > v_now
         order by job.run_at

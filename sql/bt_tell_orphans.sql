@@ -18,6 +18,7 @@ as $$
             from backtick_queue as job
             where job.queue = p_queue
               and job.name = p_name
+              and job.gate = 0
               and job.priority = lane.priority
               and job.run_at <= p_now
             limit 1000
@@ -88,6 +89,7 @@ create or replace view backtick_orphan as
                        from backtick_queue as job
                        where job.queue = pair.queue
                          and job.name = pair.name
+                         and job.gate = 0
                          and job.priority = lane.priority
                        order by job.run_at
                        limit 1

@@ -351,6 +351,7 @@ as $$
         select job.id, job.name, job.after_job
         from backtick_queue as job
         where job.queue = p_job.queue
+          and job.gate = 0
           and job.priority = lane.priority
           and (job.run_at, job.id + 0) < (  -- one bound: with a second one the index was read from the beginning on
               case when lane.priority = p_job.priority then p_job.run_at else p_now end,

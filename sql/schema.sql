@@ -28,6 +28,11 @@ create table if not exists backtick_queue (
     tags       text[],
     snoozes    int         not null default 0,
     attempts   jsonb,
+    gate       smallint    not null default 0,
+    group_key  text,
+    due_at     timestamptz,
+    key        text,
+    batch      bigint,
     constraint backtick_queue_id primary key (id),
     constraint backtick_queue_queue_is_short check (char_length(queue) between 1 and 200),
     constraint backtick_queue_name_is_short check (char_length(name) between 1 and 200),
@@ -200,6 +205,9 @@ create table if not exists backtick_done (
     snoozes     int         not null default 0,
     attempts    jsonb,
     result      json,
+    group_key   text,
+    key         text,
+    batch       bigint,
     constraint backtick_done_id primary key (id),
     constraint backtick_done_state_is_an_end check (state in ('done', 'exceeded', 'canceled'))
 );
@@ -369,6 +377,84 @@ comment on table backtick_setting is 'Settings of queues, a row each; a queue wi
 comment on column backtick_setting.queue is 'The queue that they hold for.';
 comment on column backtick_setting.paused_at is 'Since when nothing is claimed from the queue; null: it is not paused.';
 
+-- ---- backtick_limit: what is limited -----------------------------------------
+
+create table if not exists backtick_limit (
+    kind       text        not null,
+    queue      text        not null,
+    name       text        not null default '',
+    running    int,
+    rate       int,
+    period     interval,
+    on_failure text,
+    max_depth  int,
+    on_depth   text,
+    depth      bigint,
+    depth_at   timestamptz,
+    set_at     timestamptz not null,
+    set_by     text,
+    constraint backtick_limit_of primary key (kind, queue, name),
+    constraint backtick_limit_kind_is_known check (kind in ('queue', 'worker', 'groups', 'group')),
+    constraint backtick_limit_running_is_not_negative check (running >= 0),
+    constraint backtick_limit_rate_is_positive check (rate > 0 and period > interval '0'),
+    constraint backtick_limit_rate_has_period check ((rate is null) = (period is null)),
+    constraint backtick_limit_on_failure_is_known check (on_failure in ('wait', 'go_on')),
+    constraint backtick_limit_depth_is_positive check (max_depth > 0),
+    constraint backtick_limit_on_depth_is_known check (on_depth in ('refuse', 'drop'))
+);
+comment on table backtick_limit is 'Limits, a row each: see bt_limit.';
+comment on column backtick_limit.kind is 'queue: of the queue; worker: of one worker in it; groups: of each group in it that has none of its own; group: of one group.';
+comment on column backtick_limit.queue is 'The queue.';
+comment on column backtick_limit.name is 'The worker, or the group; empty where there is none.';
+comment on column backtick_limit.running is 'How many may run at once; null: any number.';
+comment on column backtick_limit.rate is 'How many may begin in a period; null: any number.';
+comment on column backtick_limit.period is 'The period of the rate; null: there is none.';
+comment on column backtick_limit.on_failure is 'Of groups: wait, nothing else of the group begins before a failed job has had its next try; go_on: others do; null: wait if running is 1.';
+comment on column backtick_limit.max_depth is 'Of a queue: how many jobs may wait, about; null: any number.';
+comment on column backtick_limit.on_depth is 'What becomes of more: refuse, an error; drop, they are not queued; null: refuse.';
+comment on column backtick_limit.depth is 'How many waited when it was last looked; null: never.';
+comment on column backtick_limit.depth_at is 'When that was.';
+comment on column backtick_limit.set_at is 'When it was set.';
+comment on column backtick_limit.set_by is 'The role that set it.';
+
+-- ---- backtick_opening: what opens gates ---------------------------------------
+
+create table if not exists backtick_opening (
+    id         bigint generated always as identity,
+    queue      text        not null,
+    xid        xid8        not null default pg_current_xact_id(),
+    group_key  text,
+    job        bigint,
+    has_failed boolean     not null default false,
+    noted_at   timestamptz not null,
+    constraint backtick_opening_id primary key (queue, xid, id),  -- as backtick_freed
+    constraint backtick_opening_is_of_group_or_job check ((group_key is null) <> (job is null))
+);
+comment on table backtick_opening is 'Groups that may have room, and jobs that need wait no longer; only added to, and read and removed by claims: see bt_let_in.';
+comment on column backtick_opening.id is 'Only tells rows apart.';
+comment on column backtick_opening.queue is 'The queue of the jobs that wait.';
+comment on column backtick_opening.xid is 'The transaction that noted it.';
+comment on column backtick_opening.group_key is 'The group, of which a job came or ended; null: it is about one job.';
+comment on column backtick_opening.job is 'A job that waited for one which has ended; null: it is about a group.';
+comment on column backtick_opening.has_failed is 'Whether that one ended as exceeded or canceled.';
+comment on column backtick_opening.noted_at is 'When it was noted.';
+
+-- ---- backtick_after: which jobs wait for which ---------------------------------
+
+create table if not exists backtick_after (
+    waits_for  bigint      not null,
+    job        bigint      not null,
+    queue      text        not null,
+    on_failure text        not null,
+    constraint backtick_after_waits_for primary key (waits_for, job),
+    constraint backtick_after_on_failure_is_known check (on_failure in ('cancel', 'run'))
+);
+comment on table backtick_after is 'Jobs that begin when others have ended, a row for each that they wait for.';
+comment on column backtick_after.waits_for is 'The job that must have ended.';
+comment on column backtick_after.job is 'The job that waits for it.';
+comment on column backtick_after.queue is 'The queue of that.';
+comment on column backtick_after.on_failure is 'If the one waited for was exceeded or canceled: cancel, it is canceled; run, it runs all the same.';
+
 -- ---- Columns that tables of before have not -----------------------------------
 
 do $$
@@ -395,6 +481,27 @@ begin
             add column if not exists snoozes int not null default 0,
             add column if not exists attempts jsonb,
             add column if not exists result json;
+    end if;
+
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_queue'::regclass and attname = 'gate' and not attisdropped
+    ) then
+        alter table backtick_queue
+            add column gate smallint not null default 0,
+            add column group_key text,
+            add column due_at timestamptz,
+            add column key text,
+            add column batch bigint;
+        alter table backtick_done
+            add column if not exists group_key text,
+            add column if not exists key text,
+            add column if not exists batch bigint;
+    end if;
+    if not exists (select from pg_constraint where conname = 'backtick_queue_gate_is_known' and conrelid = 'backtick_queue'::regclass) then
+        alter table backtick_queue
+            add constraint backtick_queue_gate_is_known check (gate in (0, 1, 2)) not valid,
+            add constraint backtick_queue_group_key_is_short check (char_length(group_key) between 1 and 200) not valid,
+            add constraint backtick_queue_key_is_short check (char_length(key) between 1 and 200) not valid;
     end if;
 
     if not exists (
@@ -468,6 +575,14 @@ comment on column backtick_done.expires_at is 'By when it had to begin; null: no
 comment on column backtick_done.tags is 'Words by which people find it; null: none.';
 comment on column backtick_done.snoozes is 'How often its worker put it off without using a try.';
 comment on column backtick_done.attempts is 'What became of it before it ended, as in backtick_queue; null: nothing.';
+comment on column backtick_queue.gate is '0: claims take it, if it is due; 1: it waits for the turn of its group; 2: it waits until other jobs have ended.';
+comment on column backtick_queue.group_key is 'The group whose limits, order and turns it shares; null: none.';
+comment on column backtick_queue.due_at is 'When it was due, if run_at is when its group let it in; null: run_at is.';
+comment on column backtick_queue.key is 'Of the jobs of a queue with one key one has not ended, and one more may wait behind it (after_job); null: none.';
+comment on column backtick_queue.batch is 'The batch that it is of; null: none.';
+comment on column backtick_done.group_key is 'The group that it was of; null: none.';
+comment on column backtick_done.key is 'The key that it had; null: none.';
+comment on column backtick_done.batch is 'The batch that it is of; null: none.';
 comment on column backtick_done.result is 'What its worker returned, encoded as arguments are; {"$sealed": text} if they were sealed; null: None, or nothing that can be kept.';
 
 -- ---- Indexes ----------------------------------------------------------------
@@ -484,13 +599,13 @@ do $$
 begin
     -- bt_claim: the jobs of a queue in the order in which they are due; bt_sleep: the first one to come
     if to_regclass('backtick_queue_order') is null then
-        create index backtick_queue_order on backtick_queue (queue, priority, run_at, (id + 0));
+        create index backtick_queue_order on backtick_queue (queue, gate, priority, run_at, (id + 0));
         drop index if exists backtick_queue_due;  -- of version 3
     end if;
 
     -- bt_claim, when jobs of other workers stand before the runner's own; bt_cancel_all of a worker
     if to_regclass('backtick_queue_worker') is null then
-        create index backtick_queue_worker on backtick_queue (queue, name, priority, run_at, (id + 0));
+        create index backtick_queue_worker on backtick_queue (queue, name, gate, priority, run_at, (id + 0));
         drop index if exists backtick_queue_name;  -- of version 3
     end if;
 
@@ -508,6 +623,30 @@ begin
     if to_regclass('backtick_claim_holder') is null then
         create index backtick_claim_holder on backtick_claim (hashtext(queue), highest);
         drop index if exists backtick_claim_highest;  -- of version 3
+    end if;
+
+    -- bt_let_in: the first job of a group that waits; how many of a group are let in; what waits and is due from now on
+    if to_regclass('backtick_queue_turn') is null then
+        create index backtick_queue_turn on backtick_queue (queue, group_key, priority, run_at, (id + 0)) where gate = 1;
+        create index backtick_queue_let_in on backtick_queue (queue, group_key, run_at) where group_key is not null and gate = 0;
+        create index backtick_queue_gated on backtick_queue (queue, run_at) where gate = 1;
+    end if;
+
+    -- a key is unique, but for one job that waits behind the one that runs
+    if to_regclass('backtick_queue_key') is null then
+        create unique index backtick_queue_key on backtick_queue (queue, key, (after_job is null)) where key is not null;
+        create index backtick_done_key on backtick_done (queue, key, created_at) where key is not null;
+    end if;
+
+    -- what a batch has left, and what became of it
+    if to_regclass('backtick_queue_batch') is null then
+        create index backtick_queue_batch on backtick_queue (batch) where batch is not null;
+        create index backtick_done_batch on backtick_done (batch, state) where batch is not null;
+    end if;
+
+    -- what waits for others, by its own id
+    if to_regclass('backtick_after_job') is null then
+        create index backtick_after_job on backtick_after (job);
     end if;
 
     -- a schedule fires each time once, whatever happens
@@ -573,7 +712,7 @@ create or replace view backtick_job as
            job.name,
            job.args,
            job.priority,
-           job.run_at,
+           coalesce(job.due_at, job.run_at) as run_at,
            case when held.claim is null then 'queued' else 'running' end as state,
            case when held.claim is null then job.tries else job.tries + 1 end as tries,
            job.crashes,
@@ -594,7 +733,10 @@ create or replace view backtick_job as
            job.attempts,
            null::json as result,
            said.share as progress,
-           said.note
+           said.note,
+           job.group_key,
+           job.key,
+           job.batch
     from backtick_queue as job
     left join backtick_cancel as asked on asked.job = job.id
     left join backtick_progress as said on said.job = job.id
@@ -606,7 +748,8 @@ create or replace view backtick_job as
     select id, queue, name, args, priority, run_at, state, tries, crashes,
            coalesce(max_tries, substring(error ->> 'max_tries' from '^[0-9]{1,9}$')::int),
            created_at, started_at, finished_at, runner, error, schedule, scheduled_for, null,
-           error ->> 'class', enqueued_by, expires_at, tags, snoozes, attempts, result, null, null
+           error ->> 'class', enqueued_by, expires_at, tags, snoozes, attempts, result, null, null,
+           group_key, key, batch
     from backtick_done;
 comment on view backtick_job is 'Every job: state is queued, running, done, exceeded or canceled; tries counts a running one; cancel_asked_at: somebody canceled it while it ran; error_class: of the last failure, for those who may not read error; progress and note: what a running one said of itself.';
 
