@@ -2736,6 +2736,10 @@ class _Backoff:
         return seconds * random.uniform(0.5, 1.5)
 
 
+def _seconds(ms: int | None) -> float:
+    return math.inf if ms is None else ms / 1000
+
+
 class _Due:
     """When something is to be done again, in monotonic time; at first at once."""
 
@@ -4982,6 +4986,8 @@ class _Session:
 class _Claims:
     """Which queue is looked into first, and the call that does; where it starts is bt_claim's to know."""
 
+    FEW = 4  # queues are looked into one by one; of more it is asked first which are worth it
+
     def __init__(self, session: _Session) -> None:
         self.session = session
         self.weights = session.config.queue_weights()
@@ -5547,6 +5553,7 @@ class _Poller:
         """
         reports = self.reports.calls()
         order = self.claims.order() if wish.limit and wish.names else []
+        are_many = len(order) > self.claims.FEW
         now = time.monotonic()
         trip: dict[str, list[Call]] = {}
         if reports:
@@ -5555,7 +5562,8 @@ class _Poller:
             for_ms = self.ASLEEP_POLLS * self.config.poll_ms
             trip["sleep"] = [self.session.database.call("bt_sleep", p_runner=self.session.runner, p_poll_ms=for_ms)]
         if order:
-            trip["claim"] = [self.claims.call(order[0], wish, whole)]
+            looks = [self.session.database.call("bt_due_queues", p_queues=order[1:])] if are_many else []
+            trip["claim"] = [*looks, self.claims.call(order[0], wish, whole)]
         if not trip:
             return 0
         try:
@@ -5568,8 +5576,8 @@ class _Poller:
         if lie_down:
             (((sleep_ms, _),),) = answers["sleep"]
             self.asleep_until = now + sleep_ms / 1000
-        claimed = self._claimed(answers["claim"][0], now) if order else 0
-        for queue in order[1:]:
+        claimed = self._claimed(answers["claim"][-1], now) if order else 0
+        for queue in [queue for (queue,) in answers["claim"][0]] if are_many else order[1:]:
             if claimed < wish.limit:
                 left = _Wish(wish.limit - claimed, max(0, wish.begin - claimed), wish.names)
                 asked_at = time.monotonic()
@@ -5744,6 +5752,7 @@ class _Keeper:
     LOCKED_S = 0.1  # when a schedule is looked for again that is due, and in the hands of somebody else
     REMOVE_S = 60.0  # how often it removes old jobs
     DECLARE_S = 600.0  # how often it says which schedules its code wants
+    STORES = 100  # schedules in one transaction, as it starts
     PAUSED_S = 10.0  # how often it asks which queues are paused
     ORPHANS_S = 10.0  # how often it asks for jobs that nobody can run; one runner of all is told of them
 
@@ -5819,9 +5828,7 @@ class _Keeper:
             self.attached = runner
         if self.heartbeat.has_come():
             self._heartbeat(self.database, runner)
-        if self.judge.has_come():
-            self._revive(self.database, runner)
-        self._expire(self.database)
+        self._do_chores(self.database, runner)
         if self.poller.held:
             self._pass_on_canceled(self.database, runner)
             self._pass_on_progress(self.database, runner)
@@ -5863,24 +5870,25 @@ class _Keeper:
         due, until = database.call("bt_run_due", p_limit=self.FIRES), database.call("bt_until_fire")
         (fires,), (((ms,),),) = database.round_trip([due], [until])
         _log_fires(fires)
-        if ms is None:
-            self.fire.again_in(self.LOOK_S)
-        elif ms <= 0 and not fires:
-            self.fire.again_in(self.LOCKED_S)
-        else:
-            self.fire.again_in(min(ms / 1000, self.LOOK_S))
+        self.fire.again_in(self.LOCKED_S if ms is not None and ms <= 0 and not fires else _seconds(ms))
         if fires and database.pooled:  # no NOTIFY gets through
             self.poller.bell.ring(urgent=True)
         return bool(fires)
 
-    def _revive(self, database: _Database, runner: int) -> None:
-        if database.connection.info.server_version < 170_000:  # later ones have transaction_timeout
-            database.run("bt_end_stuck")
-        for id_, name, dead, state in database.run(
-            "bt_revive", p_runner=runner, p_retry_ms=self.config.retry_ms, p_max_crashes=self.config.max_crashes
-        ):
+    def _do_chores(self, database: _Database, runner: int) -> None:
+        calls = [database.call("bt_chores")]
+        if self.judge.has_come():
+            terms = {"p_retry_ms": self.config.retry_ms, "p_max_crashes": self.config.max_crashes}
+            calls.append(database.call("bt_revive", p_runner=runner, **terms))
+            if database.connection.info.server_version < 170_000:  # later ones have transaction_timeout
+                database.run("bt_end_stuck")
+        ((((fire_ms, is_late),), *revived),) = database.round_trip(calls)
+        self.fire.again_in(_seconds(fire_ms))
+        for id_, name, dead, state in itertools.chain(*revived):
             extra = {"job": id_, "worker": name}
             log.warning("job %d %s is %s: runner %d died while it held it", id_, name, state, dead, extra=extra)
+        if is_late:
+            self._expire(database)
 
     def _expire(self, database: _Database) -> None:
         end = time.monotonic() + self.LOOK_S / 2  # and the rest later: others wait for signs of life
@@ -5911,8 +5919,16 @@ class _Keeper:
         """Store what decorators declared. Raises BacktickError if the database refuses one."""
         self.database = _Database(self.config, self.session.watchdog)
         self.unstored = list(_schedules.values())
-        while self.unstored and self._store_next(self.database):
-            pass
+        while some := self.unstored[: self.STORES]:
+            calls = [schedule.call(self.poller.keyring) for schedule in some]
+            try:
+                self.database.round_trip([self.database.call(f, **given, p_declared=True) for f, given in calls])
+                del self.unstored[: len(some)]
+            except psycopg.Error as error:  # which one it is shows one by one
+                if isinstance(error, _LOST) and not isinstance(error, _WAITED):
+                    raise
+                if not all(self._store_next(self.database) for _ in some):
+                    return
 
     def _store_next(self, database: _Database) -> bool:
         """Store one of the schedules that are not stored yet; false if somebody has locked it."""
