@@ -7372,6 +7372,57 @@ def test_queues_are_served_in_order_or_by_weight(db, clean_registry, runner):
     assert sorted(order) == ["x"] * 20 + ["z"] * 20
 
 
+def test_of_many_queues_those_are_told_that_have_a_job_which_is_due(db):
+    future = dt.datetime.now(dt.timezone.utc) + dt.timedelta(hours=1)
+    enqueue(db, p_queue="future", p_run_at=future)
+    for queue in ("b", "a", "c"):
+        enqueue(db, p_queue=queue, p_priority=9)
+    db.execute("update backtick_queue set gate = 1, group_key = 'g' where queue = 'c'")
+    db.execute("insert into backtick_opening (queue, job, noted_at) values ('told', 1, bt_now())")
+    enqueue(db, p_queue="told", p_run_at=future)
+    served = ["z", "a", "future", "told", "b", "c"]
+
+    assert [queue for (queue,) in call(db, "bt_due_queues", p_queues=served)] == ["a", "told", "b", "c"]
+
+
+def test_many_queues_are_served_in_order_and_cost_one_call(db, clean_registry, runner, monkeypatch):
+    claims, call_ = [], backtick._Claims.call
+    monkeypatch.setattr(
+        backtick._Claims, "call", lambda self, queue, *wish: (claims.append(queue), call_(self, queue, *wish))[1]
+    )
+    order = []
+    backtick.register(lambda: order.append(backtick.current_job().queue), "a")
+    for queue in ("q9", "q190", "q7"):
+        call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 3, p_queue=queue)
+
+    runner(queues=",".join(f"q{n}" for n in range(200)), pool_size=1, drain=True).join()
+
+    assert order == ["q7"] * 3 + ["q9"] * 3 + ["q190"] * 3
+    assert set(claims) == {"q0", "q7", "q9", "q190"}
+
+
+def test_schedules_are_stored_a_hundred_at_a_time_and_what_is_as_it_was_is_not_written(
+    db, clean_registry, runner, monkeypatch
+):
+    trips, round_trip = [], backtick._Database.round_trip
+
+    def counted(self, *transactions, **more):
+        trips.extend(len(calls) for calls in transactions if "bt_schedule_" in str(calls[0][0]))
+        return round_trip(self, *transactions, **more)
+
+    monkeypatch.setattr(backtick._Database, "round_trip", counted)
+    backtick.register(print, "a")
+    for n in range(250):
+        backtick._schedules[f"s{n}"] = backtick._recurring(3_600_000, "a", (), f"s{n}")
+    runner(drain=True).join()
+    db.execute("create function refuse() returns trigger language plpgsql as 'begin raise exception $$written$$; end'")
+    db.execute("create trigger refuse before insert on backtick_schedule for each row execute function refuse()")
+    runner(drain=True).join()
+
+    assert trips == [100, 100, 50] * 2
+    assert db.execute("select count(*) from backtick_schedule").fetchone() == (250,)
+
+
 def test_weights_are_the_odds_of_being_looked_at_first(url, clean_registry):
     poller = backtick._Poller(Config.load(queues="a:3,b:1"))
     firsts = [poller.claims.order()[0] for _ in range(4000)]
