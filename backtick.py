@@ -1547,10 +1547,10 @@ def _warn_of_import(worker: str, module: str) -> None:
 class Scheduler(Scheduling[P]):
     """Schedules calls of one worker, with options that go before those of the worker.
 
-    Each method takes `conn`: a psycopg connection, or any other with a DB-API cursor() and %s
-    placeholders (psycopg 2, Django's connection, SQLAlchemy's driver connection), inside whose
-    transaction the job is queued. Without it the job is queued at once, on a connection of our own.
-    The methods that start with a are for asyncio; their `conn` is a psycopg AsyncConnection.
+    Each method takes `conn`, inside whose transaction the job is queued: a connection of psycopg 3 or 2,
+    or any other with a DB-API cursor() and %s placeholders; Django's connection, or its alias; a Session or
+    Connection of SQLAlchemy's. Without it the job is queued at once, on a connection of our own. The methods that
+    start with a are for asyncio; their `conn` is an AsyncConnection of psycopg's or SQLAlchemy's, or an AsyncSession.
 
     Jobs of a worker that is sealed, or of all with Config.seal, are sealed here, before anything is sent.
 
@@ -2068,10 +2068,7 @@ def _rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
             return database.run(function, **parameters)
         with _connections.connection() as database, _refusals():
             return database.run(function, **parameters)
-    if isinstance(conn, psycopg.AsyncConnection):
-        raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
-    if not callable(getattr(conn, "cursor", None)):  # what it is may hold a password
-        raise TypeError(f"conn is a {type(conn).__name__}; it must be a connection, of psycopg's or another driver's")
+    conn = _driver_connection(conn)
     text = _statement(_connections.settings().schema, function, tuple(parameters))
     # Whatever the shape in which the connection gives rows: what could not be read would be queued all the same.
     ours = isinstance(conn, psycopg.Connection)
@@ -2086,11 +2083,51 @@ def _rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
         return [tuple(row.values()) if isinstance(row, Mapping) else row for row in cursor.fetchall()]
 
 
+def _driver_connection(conn: Any) -> Any:
+    """What has the cursor() of a connection, a SQLAlchemy Session, or an alias of Django's. Raises TypeError."""
+    django = sys.modules.get("django.db")
+    if isinstance(conn, str) and django and conn in django.connections.databases:
+        return django.connections[conn]
+    if _is_sqlalchemys(conn):
+        if hasattr(conn, "sync_session") or hasattr(conn, "sync_connection"):
+            raise TypeError(
+                f"conn is an {type(conn).__name__}; use the method whose name starts with a, as in aschedule"
+            )
+        conn = conn.connection() if callable(getattr(conn, "connection", None)) else conn
+        if hasattr(conn, "in_transaction"):  # not an engine
+            if not conn.in_transaction():  # else its commit() would do nothing
+                conn.begin()
+            return conn.connection.driver_connection
+    if isinstance(conn, psycopg.AsyncConnection):
+        raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
+    if not callable(getattr(conn, "cursor", None)) or hasattr(conn, "fetchone"):  # what it is may hold a password
+        raise TypeError(
+            f"conn is a {type(conn).__name__}; pass a connection of psycopg's or another driver's, Django's or its "
+            "alias, or a Session or Connection of SQLAlchemy's"
+        )
+    return conn
+
+
+def _is_sqlalchemys(conn: Any) -> bool:
+    return any(kind.__module__.partition(".")[0] == "sqlalchemy" for kind in type(conn).__mro__)
+
+
 async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     if conn is None:
         return await asyncio.to_thread(_query, None, call)
+    kind = type(conn).__name__
+    if _is_sqlalchemys(conn) and hasattr(conn, "sync_session"):
+        conn = await conn.connection()
+    if _is_sqlalchemys(conn) and hasattr(conn, "sync_connection"):
+        if not conn.in_transaction():
+            await conn.begin()
+        conn = (await conn.get_raw_connection()).driver_connection
+        kind += f" on a {type(conn).__module__.partition('.')[0]} connection"
     if not isinstance(conn, psycopg.AsyncConnection):
-        raise TypeError(f"conn is a {type(conn).__name__}; with asyncio it must be a psycopg AsyncConnection")
+        raise TypeError(
+            f"conn is a {kind}; with asyncio pass a psycopg AsyncConnection, or SQLAlchemy's AsyncSession or "
+            "AsyncConnection on psycopg"
+        )
     function, parameters = call
     text = _statement(_connections.settings().schema, function, tuple(parameters))
     async with psycopg.AsyncCursor(conn, row_factory=psycopg.rows.tuple_row) as cursor:

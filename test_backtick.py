@@ -5206,12 +5206,14 @@ def test_a_job_is_queued_inside_the_transaction_of_any_dbapi_connection(url, db,
         psycopg.connect(url, row_factory=psycopg.rows.dict_row) as dicts,
         contextlib.closing(psycopg2.connect(url)) as two,
         sqlalchemy.orm.Session(engine) as session,
+        engine.connect() as connection,
         contextlib.closing(django),
     ):
-        for owner in (plain, dicts, two, session, django):
+        scoped = sqlalchemy.orm.scoped_session(lambda: session)
+        for owner in (plain, dicts, two, session, scoped, connection, django):
 
             def conn(owner=owner):
-                return owner.connection().connection.driver_connection if owner is session else owner
+                return owner
 
             rolled_back = add.schedule(1, conn=conn())
             owner.rollback()
@@ -5314,22 +5316,34 @@ def test_a_job_is_queued_inside_the_transaction_of_sqlalchemys_async_session(url
 
     async def main():
         async with sqlalchemy.AsyncSession(engine) as session:
-
-            async def schedule(number):
-                raw = await (await session.connection()).get_raw_connection()  # as sql/README.md has it
-                return await add.aschedule(number, conn=raw.driver_connection)
-
-            lost = await schedule(1)
+            with pytest.raises(TypeError, match="AsyncSession; use the method whose name starts with a"):
+                add.schedule(0, conn=session)
+            lost = await add.aschedule(1, conn=session)
             await session.rollback()
-            kept = await schedule(2)
+            kept = [await add.aschedule(2, conn=session)]
             await session.commit()
+        async with engine.connect() as connection:
+            kept.append(await add.aschedule(3, conn=connection))
+            await connection.commit()
         await engine.dispose()
         return lost, kept
 
     lost, kept = asyncio.run(main())
 
     assert job_of(db, lost) is None
-    assert job_of(db, kept).args == [2]
+    assert [job_of(db, id_).args for id_ in kept] == [[2], [3]]
+
+
+def test_what_is_no_connection_is_refused_in_a_line_that_says_what_can_be_given(url, db, add):
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url))
+    django = pytest.importorskip("django.db")
+    for wrong in (engine, db.cursor(), url, 7, object(), django.connections):
+        with pytest.raises(
+            TypeError, match="; pass a connection of psycopg's or another driver's, Django's or its alias"
+        ):
+            add.schedule(1, conn=wrong)
+    engine.dispose()
 
 
 def test_scheduling_from_many_threads_keeps_few_connections(db, add):
