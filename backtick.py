@@ -2085,9 +2085,9 @@ def _rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
 
 def _driver_connection(conn: Any) -> Any:
     """What has the cursor() of a connection, a SQLAlchemy Session, or an alias of Django's. Raises TypeError."""
-    django = sys.modules.get("django.db")
-    if isinstance(conn, str) and django and conn in django.connections.databases:
-        return django.connections[conn]
+    if isinstance(conn, str) and "django.db" in sys.modules and sys.modules["django.conf"].settings.configured:
+        connections = sys.modules["django.db"].connections
+        conn = connections[conn] if conn in connections.databases else conn
     if _is_sqlalchemys(conn):
         if hasattr(conn, "sync_session") or hasattr(conn, "sync_connection"):
             raise TypeError(
