@@ -9111,7 +9111,8 @@ def test_two_signals_within_a_second_are_one_and_stopping_says_what_it_waits_for
     process = project.start("myjobs", "--shutdown-ms", "60000")
     wait_until(lambda: "began 0" in project.lines(), "the job to begin")
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):  # as from `timeout`, and a terminal
+    # as from `timeout`, and a terminal; stopped meanwhile, so that they come at once
+    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
         process.send_signal(number)
 
     assert process.wait(PATIENCE_S) == 0
