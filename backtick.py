@@ -6704,11 +6704,10 @@ def _command_run(arguments: Sequence[str]) -> int:
         files.changed()  # from now on
     _mend_logging(config)
     ours = _twin() or sys.modules[__name__]
-    if not executor:
-        return ours._run_until_signal(config, drain, files=files)  # type: ignore[no-any-return]
-    found = _find_executor(executor)
+    found = _find_executor(executor) if executor else None
     status: int = ours._run_until_signal(config, drain, found, files)
-    _leave_executor(found, status)
+    if found:
+        _leave_executor(found, status)
     return status
 
 
@@ -6767,6 +6766,8 @@ class _Files:
         """Have this process start again, with all that is imported; does not return."""
         log.warning("%s has changed: beginning anew", os.path.relpath(name))
         atexit._run_exitfuncs()
+        for child in multiprocessing.active_children():  # of an executor, say
+            child.kill()
         _flush_all()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606, as we were started
 
