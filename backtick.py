@@ -425,6 +425,7 @@ class Cancel(Decision):
 
 CENTURY_MS = 3_155_760_000_000
 NOTICE = 25  # a level of logging between INFO, which has a line a job, and WARNING
+logging.addLevelName(NOTICE, "NOTICE")
 _LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical")
 
 
@@ -6958,7 +6959,6 @@ _LOG_HANDLER = "backtick"
 
 
 def _start_logging(config: Config) -> None:
-    logging.addLevelName(NOTICE, "NOTICE")
     handler = logging.StreamHandler()
     handler.set_name(_LOG_HANDLER)
     handler.addFilter(JobFilter())
