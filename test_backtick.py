@@ -9291,10 +9291,12 @@ def test_the_watchdog_is_fed_while_the_database_is_away_and_not_when_poller_or_k
     handle._keeper_thread.join(PATIENCE_S)
     assert not handle._is_well()  # it has ended
 
-    keeper.database, keeper.moved_at = poller.session.database, time.monotonic() - 4
+    idle = backtick._Database(poller.config)
+    keeper.database, keeper.moved_at = idle, time.monotonic() - 4
     assert keeper.is_hanging()
     keeper.database = None  # it connects, or tries to
     assert not keeper.is_hanging()
+    idle.close()
 
 
 def test_as_process_1_a_runner_reaps_what_jobs_leave_behind_and_passes_signals_on(db, project, tmp_path):
