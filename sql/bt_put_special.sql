@@ -81,7 +81,9 @@ declare
     v_now    constant timestamptz := bt_now();
     v_args   json[] := bt_check_args(p_args);
     v_is_last constant boolean := coalesce(p_on_conflict = 'replace', false);
+    v_is_simple constant boolean := cardinality(p_keys) > 1 and coalesce(p_on_conflict, 'keep') = 'keep' and p_successor is not true;
     v_job    backtick_queue;
+    v_sequence constant regclass := pg_get_serial_sequence('backtick_queue', 'id');
     v_room   int;
     v_ids    bigint[];
     v_made   boolean[];
@@ -152,7 +154,7 @@ begin
                              or (select other.id from backtick_queue as other
                                  where other.queue = p_queue and other.key = placed.key limit 1) is null
                                 and (p_unique_for is null or bt_ended_with(p_queue, placed.key, v_now - p_unique_for) is null)
-                        then nextval(pg_get_serial_sequence('backtick_queue', 'id'))
+                        then nextval(v_sequence)
                    end as id
             from (select lead.* from lead order by lead.place) as placed
         ), new as (
@@ -203,12 +205,26 @@ begin
     -- Where others were before, key by key
     if p_keys is not null then
         for v_left in
-            select item.*
+            select item.*,
+                   case when v_is_simple then (  -- bt_put_keyed would say the same, but takes longer
+                       select other.id
+                       from backtick_queue as other
+                       where other.queue = p_queue
+                         and other.key = item.key
+                         and other.expires_at is null
+                         and (select asked.job from backtick_cancel as asked where asked.job = other.id) is null
+                       order by other.created_at desc, other.id desc
+                       limit 1
+                   ) end as there
             from unnest(v_args, p_keys, v_made, v_leads) with ordinality as item (args, key, made, is_lead, place)
             where item.is_lead
               and not item.made
             order by item.key
         loop
+            if v_left.there is not null then
+                v_ids[v_left.place] := v_left.there;
+                continue;
+            end if;
             v_job.args := v_left.args;
             v_job.key := v_left.key;
             select * into v_one
@@ -551,13 +567,12 @@ end;
 $$;
 comment on function bt_rivaled is 'Which of the jobs that the caller has just inserted should not be there, for others have their keys.';
 
--- bt_key_lock: the number of the lock that who inserts a successor takes: see bt_put_special.
+-- bt_key_lock: the number of the lock that who inserts a successor takes: see bt_put_special. Callers pin the search_path.
 create or replace function bt_key_lock(p_queue text, p_key text)
     returns bigint
     language sql
     stable
     parallel safe
-    set search_path from current
 as $$
     select hashtextextended(p_queue || ',' || p_key, 'backtick_queue'::regclass::oid::bigint)
 $$;
