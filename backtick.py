@@ -2867,7 +2867,6 @@ def _statement(schema: str, function: str, parameters: tuple[str, ...]) -> str:
 
 
 _CASTS = {
-    "p_after": "::bigint[]",
     "p_after_id": "::bigint",
     "p_args": "::text",
     "p_backoff": "::text",
