@@ -181,6 +181,7 @@ __all__ = [
     "JobCanceled",
     "JobFailed",
     "JobFilter",
+    "JobId",
     "JobLost",
     "JobStopped",
     "JobTimeout",
@@ -480,7 +481,10 @@ class Config:
 
     database_url: str = _knob("", "PostgreSQL URL; else DATABASE_URL, else an embedded PostgreSQL", secret=True)
     schema: str = _knob("", "schema that holds the bt_ functions; else the first of the search_path")
-    queues: str = _knob("default", "served in this order, `mail,default`, or by weight, `mail:3,default:1`")
+    queues: str = _knob(
+        "default",
+        "served in this order, `mail,default`, or by weight, `mail:3,default:1`; `mail=4`: by 4 slots at most",
+    )
     pooler: bool = _knob(False, "a pooler stands before the database; else it is found out")
     pool_size: int = _knob(16, "slots: so many jobs of plain workers run at once, in threads or processes", 1, 10_000)
     async_size: int = _knob(200, "so many jobs of async workers run at once, on the event loop", 1, 10_000)
@@ -532,8 +536,8 @@ class Config:
         return cls(**values)
 
     def __post_init__(self) -> None:
-        if isinstance(self.queues, (list, tuple)):
-            object.__setattr__(self, "queues", ",".join(map(str, self.queues)))
+        if isinstance(self.queues, (list, tuple)) and all(isinstance(item, str) for item in self.queues):
+            object.__setattr__(self, "queues", ",".join(self.queues))
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
         self.queue_weights()
@@ -544,20 +548,31 @@ class Config:
 
     def queue_weights(self) -> dict[str, int]:
         """The queues and their weights; all weights 0 means: in this order."""
-        weights: dict[str, int] = {}
+        return {name: weight for name, (weight, _) in self._queues().items()}
+
+    def queue_slots(self) -> dict[str, int]:
+        """How many jobs of a queue may be here at once, of those queues for which that is bounded."""
+        return {name: slots for name, (_, slots) in self._queues().items() if slots}
+
+    def _queues(self) -> dict[str, tuple[int, int]]:
+        found: dict[str, tuple[int, int]] = {}
         for item in self.queues.split(","):
-            name, weight = (part.strip(_BLANKS) for part in item.partition(":")[::2])
-            if not _is_queue(name) or not re.fullmatch(r"[1-9][0-9]{0,4}|", weight):
+            parts = re.fullmatch(
+                r"([^:]*?)\s*(?::\s*([1-9][0-9]{0,4}))?\s*(?:=\s*([1-9][0-9]{0,4}))?", item.strip(_BLANKS), re.A
+            )
+            if not parts or not _is_queue(parts[1].strip(_BLANKS)):
                 raise ConfigError(
                     f"queues (BT_QUEUES) is {self.queues!r}: write names of 1 to 200 characters, "
-                    "`mail,default`, or names with weights, `mail:3,default:1`"
+                    "`mail,default`, or names with weights, `mail:3,default:1`, or slots, `mail=4,default`"
                 )
-            if name in weights:
+            name = parts[1].strip(_BLANKS)
+            if name in found:
                 raise ConfigError(f"queues (BT_QUEUES) is {self.queues!r}: {name} is named twice")
-            weights[name] = int(weight or 0)
-        if 0 in weights.values() and any(weights.values()):
+            found[name] = int(parts[2] or 0), int(parts[3] or 0)
+        weights = [weight for weight, _ in found.values()]
+        if 0 in weights and any(weights):
             raise ConfigError(f"queues (BT_QUEUES) is {self.queues!r}: give every queue a weight, or none")
-        return weights
+        return found
 
     def _check_sealing(self) -> None:
         if self.seal not in ("", "all"):
@@ -603,7 +618,7 @@ def _is_queue(name: object) -> bool:
     """Whether it can be a queue's name: Config.queues must be able to say it. As sql/bt_check_queue.sql has it."""
     if type(name) is not str or not _is_unicode(name):
         return False
-    return 1 <= len(name) <= 200 and not re.search("[,:\0]", name) and name == name.strip(_BLANKS)
+    return 1 <= len(name) <= 200 and not re.search("[,:\0]|=[+-]?[0-9]*$", name) and name == name.strip(_BLANKS)
 
 
 # ---- Arguments: JSON, from which everything comes back as what it was ----------
@@ -680,6 +695,8 @@ def _encode(value: Any, place: str) -> Any:
             return _encode_dict(value, place)
     except RecursionError:
         raise UnsupportedArgument(f"{place.partition('[')[0]} is nested too deep, or contains itself") from None
+    if isinstance(value, JobId):
+        return int(value)
     if kind in _ENCODERS:
         return {f"${kind.__name__.lower()}": _ENCODERS[kind](value, place)}
     raise UnsupportedArgument(
@@ -1152,9 +1169,36 @@ class Worker:
 _When = dt.datetime | dt.timedelta  # a time with a time zone, or a delay from now
 _Span = dt.timedelta | float  # or seconds
 _Arguments = tuple[Any, ...] | list[Any] | dict[str, Any]  # of one call of many
+_Keys = Iterable[str | None] | None  # one a call
 
 
-class JobOptions(TypedDict, total=False):
+class JobId(int):
+    """The id of a job, as schedule() returns it, an int; made: whether that call made the job.
+
+    It did not if another one has its key, whose id this is, or if the queue is full and drops the rest: then this is 0.
+    """
+
+    made = True
+
+
+class _OtherJobId(JobId):
+    made = False
+
+
+class _Special(TypedDict, total=False):
+    """Options of a job that have it go through bt_put_special, as parameters of which they reach SQL by their names."""
+
+    key: str | None  # of the jobs of a queue that have not ended one has it
+    on_conflict: Literal["keep", "replace", "error"] | None  # if another job has the key; keep is the default
+    successor: bool | None  # if that one runs, wait behind it
+    max_wait: _Span | None  # put off by replacing for so long at most
+    unique_for: _Span | None  # the key is taken by ended jobs, too, if they were scheduled so long ago or less
+    group: str | None  # whose limits, order and turns it shares
+    after: Sequence[int] | None  # ids of jobs that must have ended before
+    after_failure: Literal["cancel", "run"] | None  # if one of them was exceeded or canceled; cancel is the default
+
+
+class JobOptions(_Special, total=False):
     """Of a job, before those of its worker; None is as good as not given."""
 
     queue: str | None
@@ -1172,23 +1216,25 @@ class Scheduling(Protocol[P]):
     """
 
     @overload
-    def schedule(self, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    def schedule(self, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
-    def schedule(self, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
+    def schedule(self, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
     @overload
-    def schedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    def schedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
-    def schedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
-    def schedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]: ...
+    def schedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+    def schedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]: ...
     @overload
-    async def aschedule(self, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    async def aschedule(self, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
-    async def aschedule(self, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
+    async def aschedule(self, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
     @overload
-    async def aschedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    async def aschedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
-    async def aschedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
-    async def aschedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]: ...
+    async def aschedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+    async def aschedule_many(
+        self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None
+    ) -> list[JobId]: ...
     def options(self, **options: Unpack[JobOptions]) -> Scheduling[P]: ...
 
 
@@ -1480,8 +1526,8 @@ def _check_options(
             raise ValueError(f"{name}: {option} is {value!r}; it must be a whole number from {low} to {high}")
     if queue is not None and not _is_queue(queue):
         raise ValueError(
-            f"{name}: queue is {queue!r}; it must be text of 1 to 200 characters, without comma, colon and NUL, and "
-            "without white space at its ends"
+            f"{name}: queue is {queue!r}; it must be text of 1 to 200 characters, without comma, colon and NUL, "
+            "without white space at its ends, and without = at its end, or = and a number"
         )
     is_list = isinstance(tags, (list, tuple, set, frozenset)) and len(tags) <= 20
     is_tag = re.compile(r"[^\0\ud800-\udfff]{1,100}").fullmatch
@@ -1585,39 +1631,41 @@ class Scheduler(Scheduling[P]):
     tags: Sequence[str] | None = None
     expires_at: dt.datetime | None = None
     expires_in: _Span | None = None
+    special: dict[str, Any] = dataclasses.field(default_factory=dict)  # a _Special, by the names of SQL's parameters
 
     def options(self, **options: Unpack[JobOptions]) -> Scheduler[P]:
         """The same with other options: log_sum.options(priority=0).schedule(3, 4). Raises ValueError, TypeError."""
-        _check_options(self.name, **options)
         given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-        return dataclasses.replace(self, **given)
+        special = {f"p_{name}": _special(name, given.pop(name)) for name in _Special.__annotations__ if name in given}
+        _check_options(self.name, **given)
+        return dataclasses.replace(self, special={**self.special, **special}, **given)
 
-    def schedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    def schedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """Queue a call with these arguments, due at once; returns the job's id."""
-        return int(_query(conn, self._at_home(conn)._call_one({}, args, kwargs))[0])
+        return _job_ids(_rows(conn, self._at_home(conn)._call_one({}, args, kwargs)))[0]
 
-    def schedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    def schedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
-        return int(_query(conn, self._at_home(conn)._call_one(_when(when), args, kwargs))[0])
+        return _job_ids(_rows(conn, self._at_home(conn)._call_one(_when(when), args, kwargs)))[0]
 
-    def schedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
+    def schedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]:
         """Queue many calls at once, all or none: each a tuple of arguments or a dict of keyword arguments.
 
-        Returns the jobs' ids, in that order.
+        `keys` are their keys, one a call, None where it has none. Returns the jobs' ids, in that order.
         """
-        return [int(id_) for id_ in _query(conn, self._at_home(conn)._call_many(calls))]
+        return _job_ids(_rows(conn, self._at_home(conn)._call_many(calls, keys)))
 
-    async def aschedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    async def aschedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """schedule() for asyncio."""
-        return int((await _aquery(conn, (await self._aat_home(conn))._call_one({}, args, kwargs)))[0])
+        return _job_ids(await _arows(conn, (await self._aat_home(conn))._call_one({}, args, kwargs)))[0]
 
-    async def aschedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    async def aschedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """schedule_at() for asyncio."""
-        return int((await _aquery(conn, (await self._aat_home(conn))._call_one(_when(when), args, kwargs)))[0])
+        return _job_ids(await _arows(conn, (await self._aat_home(conn))._call_one(_when(when), args, kwargs)))[0]
 
-    async def aschedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
+    async def aschedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]:
         """schedule_many() for asyncio."""
-        return [int(id_) for id_ in await _aquery(conn, (await self._aat_home(conn))._call_many(calls))]
+        return _job_ids(await _arows(conn, (await self._aat_home(conn))._call_many(calls, keys)))
 
     def _at_home(self, conn: Any) -> Scheduler[P]:
         """The same; for a worker that is not imported here, with what must be known of where runners declare it."""
@@ -1650,9 +1698,11 @@ class Scheduler(Scheduling[P]):
     ) -> tuple[str, dict[str, Any]]:
         _warn_of_import(self.name, _imported_for_workers())
         (text,) = self.seal([self.encode(args, kwargs)])
+        if self.special:
+            return self._special_call([text], None, when)
         return "bt_enqueue", {"p_name": self.name, "p_args": text, **self.sql_options(), **when}
 
-    def _call_many(self, calls: Iterable[_Arguments]) -> tuple[str, dict[str, Any]]:
+    def _call_many(self, calls: Iterable[_Arguments], keys: _Keys) -> tuple[str, dict[str, Any]]:
         _warn_of_import(self.name, _imported_for_workers())
         if not isinstance(calls, Iterable) or isinstance(calls, (str, bytes, Mapping)):
             raise TypeError(
@@ -1665,7 +1715,16 @@ class Scheduler(Scheduling[P]):
                     f"{self.name}: a call is a tuple of arguments or a dict of keyword arguments, not {call!r}"
                 )
             encoded.append(self.encode((), call) if isinstance(call, dict) else self.encode(call, {}))
+        if self.special or keys is not None:
+            return self._special_call(self.seal(encoded), keys, {})
         return "bt_enqueue_many", {"p_name": self.name, "p_args": self.seal(encoded), **self.sql_options()}
+
+    def _special_call(self, texts: list[str], keys: _Keys, when: dict[str, str]) -> tuple[str, dict[str, Any]]:
+        options = self.sql_options()
+        key = options.pop("p_key", None)
+        if keys is not None or key is not None:
+            options["p_keys"] = [key] * len(texts) if keys is None else list(keys)
+        return "bt_put_special", {"p_name": self.name, "p_args": texts, **options, **when}
 
     def encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """The arguments as JSON. Raises TypeError if the worker does not take them, UnsupportedArgument."""
@@ -1695,16 +1754,32 @@ class Scheduler(Scheduling[P]):
             "p_expires_at": self.expires_at and _instant_of(self.expires_at, "expires_at"),
             "p_expires_in": self.expires_in and _span(self.expires_in),
         }
-        given = {name: value for name, value in options.items() if value is not None}
+        given = {name: value for name, value in (options | self.special).items() if value is not None}
         return given if self.worker else {"p_queue": None, "p_priority": None} | given  # null: as runners declare it
 
 
-def _span(span: _Span) -> str:
+def _special(name: str, value: Any) -> Any:
+    """An option of _Special, as SQL reads it, which checks the rest. Raises ValueError, TypeError."""
+    if name in ("max_wait", "unique_for"):
+        return _span(value, name)
+    if name == "after":
+        _check_kind(name, value, (list, tuple, set, frozenset), "a list of ids of jobs")
+        return [_job_id(job) for job in value]
+    _check_kind(name, value, *((bool, "True or False") if name == "successor" else (str, "text")))
+    return value
+
+
+def _job_ids(rows: list[Any]) -> list[JobId]:
+    """Of rows of bt_enqueue, an id or null, or of bt_put_special: place, id or null, and whether it was made."""
+    return [(JobId if row[-1] else _OtherJobId)(row[-2:][0] or 0) for row in rows]
+
+
+def _span(span: _Span, what: str = "expires_in") -> str:
     """A timedelta or seconds, as SQL reads it. Raises ValueError."""
     if isinstance(span, (int, float)) and 0 < span * 1000 <= CENTURY_MS:
         span = dt.timedelta(seconds=span)
     if not isinstance(span, dt.timedelta) or span <= dt.timedelta(0):
-        raise ValueError(f"expires_in is {span!r}; it must be a timedelta or seconds, more than none")
+        raise ValueError(f"{what} is {span!r}; it must be a timedelta or seconds, more than none")
     return _when(span)["p_delay"]
 
 
@@ -1748,63 +1823,73 @@ def worker_named(
 
 
 @overload
-def schedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+def schedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
 @overload
-def schedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+def schedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
-def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """Queue a call of a worker, given as function or by name; returns the job's id. See Scheduler."""
     return _scheduler(worker).schedule(*args, conn=conn, **kwargs)
 
 
 @overload
-def schedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+def schedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
 @overload
-def schedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+def schedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
-def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
     return _scheduler(worker).schedule_at(when, *args, conn=conn, **kwargs)
 
 
-def schedule_many(worker: str | Callable[..., Any], calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
+def schedule_many(
+    worker: str | Callable[..., Any],
+    calls: Iterable[_Arguments],
+    *,
+    keys: _Keys = None,
+    conn: Any = None,
+) -> list[JobId]:
     """Queue many calls at once, all or none; returns their ids in order. See Scheduler.schedule_many."""
-    return _scheduler(worker).schedule_many(calls, conn=conn)
+    return _scheduler(worker).schedule_many(calls, keys=keys, conn=conn)
 
 
 @overload
-async def aschedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+async def aschedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
 @overload
-async def aschedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+async def aschedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
-async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """schedule() for asyncio."""
     return await _scheduler(worker).aschedule(*args, conn=conn, **kwargs)
 
 
 @overload
-async def aschedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+async def aschedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
 @overload
-async def aschedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+async def aschedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
 async def aschedule_at(
     when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any
-) -> int: ...
+) -> JobId: ...
 async def aschedule_at(
     when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any
-) -> int:
+) -> JobId:
     """schedule_at() for asyncio."""
     return await _scheduler(worker).aschedule_at(when, *args, conn=conn, **kwargs)
 
 
 async def aschedule_many(
-    worker: str | Callable[..., Any], calls: Iterable[_Arguments], *, conn: Any = None
-) -> list[int]:
+    worker: str | Callable[..., Any],
+    calls: Iterable[_Arguments],
+    *,
+    keys: _Keys = None,
+    conn: Any = None,
+) -> list[JobId]:
     """schedule_many() for asyncio."""
-    return await _scheduler(worker).aschedule_many(calls, conn=conn)
+    return await _scheduler(worker).aschedule_many(calls, keys=keys, conn=conn)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -1837,6 +1922,7 @@ class _ScheduleOptions(_JobOptions, total=False):
     overlap: Literal["skip", "queue", "allow"]
     tags: Sequence[str] | None
     expires_in: _Span | None
+    key: str | None
 
 
 class _DecoratorOptions(_ScheduleOptions, _RunOptions, total=False):
@@ -1860,8 +1946,8 @@ def schedule_recurring(
     its next run alone. Options: name (default: the worker's; one schedule a name), kwargs (a dict), queue,
     priority, max_tries, catch_up (of runs that nobody was there for: "once", the default, runs one for
     all, "all" each, "skip" none), overlap (while the last job has not ended: "skip", the default, leaves a
-    run out, "queue" has it wait, "allow" runs both), tags, expires_in (as of a job). Raises ValueError, and what
-    Scheduler raises.
+    run out, "queue" has it wait, "allow" runs both), tags, expires_in, key (as of a job: while another has the key,
+    a run is left out). Raises ValueError, and what Scheduler raises.
     Source: sql/bt_schedule.sql decides; this passes it on.
     """
     _query(conn, _recurring(interval, worker, args, name, **options).at_home(conn).call())
@@ -1932,9 +2018,12 @@ def _schedule(
     max_tries: int | None = None,
     catch_up: str = "once",
     overlap: str = "skip",
-    **more: Any,
+    tags: Sequence[str] | None = None,
+    expires_in: _Span | None = None,
+    key: str | None = None,
 ) -> Schedule:
-    scheduler = _scheduler(worker).options(queue=queue, priority=priority, max_tries=max_tries, **more)
+    of_jobs: JobOptions = {"queue": queue, "priority": priority, "max_tries": max_tries, "tags": tags}
+    scheduler = _scheduler(worker).options(**of_jobs | {"expires_in": expires_in, "key": key})
     name = scheduler.name if name is None else name
     _check_name(name, "schedule")
     _check_kind(f"{name}: args", args, (tuple, list), "a list or tuple; arguments by name are kwargs={…}")
@@ -2131,8 +2220,12 @@ def _is_sqlalchemys(conn: Any) -> bool:
 
 
 async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+    return [row[0] for row in await _arows(conn, call)]
+
+
+async def _arows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     if conn is None:
-        return await asyncio.to_thread(_query, None, call)
+        return await asyncio.to_thread(_rows, None, call)
     kind = type(conn).__name__
     if _is_sqlalchemys(conn) and hasattr(conn, "sync_session"):
         conn = await conn.connection()
@@ -2151,7 +2244,7 @@ async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     async with psycopg.AsyncCursor(conn, row_factory=psycopg.rows.tuple_row) as cursor:
         with _refusals():
             await cursor.execute(text.encode(), list(parameters.values()))
-        return [row[0] for row in await cursor.fetchall()]
+        return await cursor.fetchall()
 
 
 @contextlib.contextmanager
@@ -2825,7 +2918,9 @@ def _statement(schema: str, function: str, parameters: tuple[str, ...]) -> str:
     text = f"select * from {prefix}{function}({', '.join(arguments)})"  # noqa: S608, all names are our own
     if function in ("bt_fail", "bt_snooze"):
         text = text.replace("::timestamptz", "::timestamptz[]")
-    return text.replace("::text", "::text[]") if function in ("bt_enqueue_many", "bt_reseal") else text
+    return (
+        text.replace("::text", "::text[]") if function in ("bt_enqueue_many", "bt_put_special", "bt_reseal") else text
+    )
 
 
 _CASTS = {
@@ -2846,6 +2941,9 @@ _CASTS = {
     "p_old_args": "::text",
     "p_old_errors": "::jsonb[]",
     "p_ids": "::bigint[]",
+    "p_keys": "::text[]",
+    "p_max_wait": "::interval",
+    "p_unique_for": "::interval",
     "p_interval_ms": "::bigint",
     "p_max_tries": "::int",
     "p_names": "::text[]",
@@ -5136,12 +5234,20 @@ class _Claims:
     def __init__(self, session: _Session) -> None:
         self.session = session
         self.weights = session.config.queue_weights()
+        self.slots = session.config.queue_slots()
 
     def order(self) -> list[str]:
         """The queues as they are named; with weights, drawn by lot for this once."""
         if not any(self.weights.values()):
             return list(self.weights)
         return sorted(self.weights, key=lambda queue: random.random() ** (1 / self.weights[queue]), reverse=True)
+
+    def wish(self, wish: _Wish, queue: str, held: Mapping[int, Job]) -> _Wish:
+        """What to claim of a queue: no more than leaves it in its own slots, if it has such."""
+        if queue not in self.slots or not wish.limit:
+            return wish
+        free = max(0, self.slots[queue] - sum([job.queue == queue for job in held.values()]))
+        return _Wish(min(wish.limit, free), min(wish.begin, free), wish.names)
 
     def call(self, queue: str, wish: _Wish, whole: bool) -> Call:
         """A call of bt_claim; `whole`: it looks through all of the queue, however long that takes."""
@@ -5739,6 +5845,8 @@ class _Poller:
         """
         reports = self.reports.calls()
         order = self.claims.order() if wish.limit and wish.names else []
+        if self.claims.slots:
+            order = [queue for queue in order if self.claims.wish(wish, queue, self.held).limit]
         are_many = len(order) > self.claims.FEW
         now = time.monotonic()
         trip: dict[str, list[Call]] = {}
@@ -5749,7 +5857,8 @@ class _Poller:
             trip["sleep"] = [self.session.database.call("bt_sleep", p_runner=self.session.runner, p_poll_ms=for_ms)]
         if order:
             looks = [self.session.database.call("bt_due_queues", p_queues=order[1:])] if are_many else []
-            trip["claim"] = [*looks, self.claims.call(order[0], wish, whole)]
+            first = self.claims.wish(wish, order[0], self.held)
+            trip["claim"] = [*looks, self.claims.call(order[0], first, whole)]
         if not trip:
             return 0
         try:
@@ -5766,6 +5875,7 @@ class _Poller:
         for queue in [queue for (queue,) in answers["claim"][0]] if are_many else order[1:]:
             if claimed < wish.limit:
                 left = _Wish(wish.limit - claimed, max(0, wish.begin - claimed), wish.names)
+                left = self.claims.wish(left, queue, self.held)
                 asked_at = time.monotonic()
                 ((rows,),) = self.session.database.round_trip([self.claims.call(queue, left, whole)])
                 claimed += self._claimed(rows, asked_at)

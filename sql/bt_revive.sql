@@ -141,6 +141,7 @@ begin
     end loop;
 
     perform bt_withdraw_asked();
+    perform bt_look_at_depths();
     perform bt_thin_out();
 end;
 $$;

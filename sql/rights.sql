@@ -25,11 +25,13 @@ declare
 
         ['bt_enqueue',            'caller', 'producer'],
         ['bt_enqueue_many',       'caller', 'producer'],
+        ['bt_enqueue_unique',     'caller', 'producer'],
         ['bt_enqueue_row',        'caller', 'producer'],
         ['bt_row_json',           'caller', 'producer'],
         ['bt_expiry',             'caller', 'producer'],
         ['bt_put_job',            'owner',  'producer'],
         ['bt_put_jobs',           'owner',  'producer'],
+        ['bt_put_special',        'owner',  'producer'],
 
         ['bt_home',               'owner',  'producer runner admin'],
 
