@@ -8215,7 +8215,7 @@ CALLS_OF_A_RUNNER = [
     "bt_end_stuck()",
     "bt_run_due()",
     "bt_chores()",
-    "bt_due_queues(text[])",
+    "bt_due_queues('{default,a}')",
     "bt_until_fire()",
     "bt_declare(array['tick'])",
     "bt_declare_workers(%(runner)s, array['a'], array['default'], array[5])",
