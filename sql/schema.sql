@@ -455,6 +455,55 @@ comment on column backtick_after.job is 'The job that waits for it.';
 comment on column backtick_after.queue is 'The queue of that.';
 comment on column backtick_after.on_failure is 'If the one waited for was exceeded or canceled: cancel, it is canceled; run, it runs all the same.';
 
+-- ---- backtick_batch: jobs with a common end -------------------------------------
+
+create table if not exists backtick_batch (
+    id         bigint generated always as identity,
+    on_done    jsonb,
+    on_failed  jsonb,
+    parent     bigint,
+    created_at timestamptz not null,
+    created_by text        not null,
+    made_by    xid8        not null default pg_current_xact_id(),
+    closed_at  timestamptz,
+    ended_at   timestamptz,
+    state      text,
+    callback   bigint,
+    done       bigint,
+    exceeded   bigint,
+    canceled   bigint,
+    constraint backtick_batch_id primary key (id),
+    constraint backtick_batch_state_is_an_end check ((state in ('done', 'failed')) = (ended_at is not null))
+);
+comment on table backtick_batch is 'Batches: jobs with a common end, a row each: see bt_batch.';
+comment on column backtick_batch.id is 'Given in order, never used again.';
+comment on column backtick_batch.on_done is 'The job that is made when all have ended as done: name, queue, priority, max_tries; null: none.';
+comment on column backtick_batch.on_failed is 'The job that is made when all have ended, and not all as done; null: none.';
+comment on column backtick_batch.parent is 'The batch that it is of itself; null: none.';
+comment on column backtick_batch.created_at is 'When it was made.';
+comment on column backtick_batch.created_by is 'The role that made it, which its callback is queued for.';
+comment on column backtick_batch.made_by is 'The transaction that made it: in there it does not end.';
+comment on column backtick_batch.closed_at is 'Since when it may end; null: who made it still adds to it.';
+comment on column backtick_batch.ended_at is 'When all had ended; null: it is open, and takes more jobs.';
+comment on column backtick_batch.state is 'done: all of its jobs; failed: some were exceeded or canceled; null: it has not ended.';
+comment on column backtick_batch.callback is 'The job that was made at its end; null: none.';
+comment on column backtick_batch.done is 'How many of its jobs, and those of batches within, ended as done; null: it has not ended. So are exceeded and canceled.';
+comment on column backtick_batch.exceeded is 'How many were exceeded.';
+comment on column backtick_batch.canceled is 'How many were canceled.';
+
+-- ---- backtick_ending: the batches that may have ended ----------------------------
+
+create table if not exists backtick_ending (
+    id       bigint generated always as identity,
+    batch    bigint      not null,
+    noted_at timestamptz not null,
+    constraint backtick_ending_id primary key (id)
+);
+comment on table backtick_ending is 'Batches of which a job ended; only added to, and read and removed by bt_end_batches.';
+comment on column backtick_ending.id is 'Only tells rows apart.';
+comment on column backtick_ending.batch is 'The batch.';
+comment on column backtick_ending.noted_at is 'When it was noted.';
+
 -- ---- Columns that tables of before have not -----------------------------------
 
 do $$
@@ -577,7 +626,7 @@ comment on column backtick_done.snoozes is 'How often its worker put it off with
 comment on column backtick_done.attempts is 'What became of it before it ended, as in backtick_queue; null: nothing.';
 comment on column backtick_queue.gate is '0: claims take it, if it is due; 1: it waits for the turn of its group; 2: it waits until other jobs have ended.';
 comment on column backtick_queue.group_key is 'The group whose limits, order and turns it shares; null: none.';
-comment on column backtick_queue.due_at is 'When it was due, if run_at is when its group let it in; null: run_at is.';
+comment on column backtick_queue.due_at is 'When it was due, if run_at is when its group or the jobs it waited for let it in; null: run_at is.';
 comment on column backtick_queue.key is 'Of the jobs of a queue with one key one has not ended, and one more may wait behind it (after_job); null: none.';
 comment on column backtick_queue.batch is 'The batch that it is of; null: none.';
 comment on column backtick_done.group_key is 'The group that it was of; null: none.';
@@ -638,10 +687,17 @@ begin
         create index backtick_done_key on backtick_done (queue, key, created_at) where key is not null;
     end if;
 
-    -- what a batch has left, and what became of it
-    if to_regclass('backtick_queue_batch') is null then
-        create index backtick_queue_batch on backtick_queue (batch) where batch is not null;
-        create index backtick_done_batch on backtick_done (batch, state) where batch is not null;
+    -- what a batch has left, the last first; what became of it
+    if to_regclass('backtick_queue_left') is null then
+        create index backtick_queue_left on backtick_queue (batch, (id + 0)) where batch is not null;
+        create index if not exists backtick_done_batch on backtick_done (batch, state) where batch is not null;
+        drop index if exists backtick_queue_batch;  -- of a version 4 in the making
+    end if;
+
+    -- the batches within a batch; bt_remove_old: those that ended long ago
+    if to_regclass('backtick_batch_parent') is null then
+        create index backtick_batch_parent on backtick_batch (parent, (ended_at is null)) where parent is not null;
+        create index backtick_batch_ended on backtick_batch (state, ended_at) where ended_at is not null;
     end if;
 
     -- what waits for others, by its own id
