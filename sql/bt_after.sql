@@ -5,7 +5,7 @@
 -- All are looked up in one snapshot, in which each is either in the queue or in the history.
 --
 -- p_after   ids of jobs, at most a thousand
--- p_after_failure  cancel or run: what becomes of the new one if one of them was exceeded or canceled
+-- p_after_failure  cancel or run: what becomes of the new one if one of them was exceeded or canceled; null: cancel
 -- unended   those that wait or run
 -- failed    the first that was exceeded or canceled, if that matters; null: none was
 -- raises    22023 invalid_parameter_value if there is no such job, or none that the caller may see
@@ -25,8 +25,8 @@ declare
     c_most constant int := 1000;
     v_unknown bigint;
 begin
-    if (p_after_failure in ('cancel', 'run')) is not true then
-        raise exception 'bt_enqueue: after_failure is %', coalesce(p_after_failure, 'null')
+    if p_after_failure not in ('cancel', 'run') then
+        raise exception 'bt_enqueue: after_failure is %', p_after_failure
             using errcode = 'invalid_parameter_value',
                   hint = 'cancel: the job is canceled if one that it comes after was exceeded or canceled; run: it runs all the same.';
     end if;
@@ -38,7 +38,7 @@ begin
     end if;
 
     select coalesce(array_agg(known.id) filter (where known.waits), '{}'),
-           min(known.id) filter (where known.state in ('exceeded', 'canceled') and p_after_failure = 'cancel'),
+           min(known.id) filter (where known.state in ('exceeded', 'canceled') and p_after_failure is distinct from 'run'),
            min(known.id) filter (where known.waits is null and known.state is null)
     into unended, failed, v_unknown
     from (
@@ -74,10 +74,12 @@ comment on function bt_unended is 'Which of the jobs that a new one is to wait f
 -- before this commits did not see that somebody waits. So each new job is told to claims, which look whether it still
 -- has to wait: see bt_open.
 --
+-- p_queue   the queue of the new jobs
 -- p_ids     the new jobs
--- others    their queue, what bt_unended returned, and as there
+-- p_after   what bt_unended returned as unended; null: nothing was to be waited for
+-- p_failed  and as failed: then they are canceled at once
 create or replace function bt_put_after(
-    p_ids bigint[], p_queue text, p_unended bigint[], p_failed bigint, p_after_failure text)
+    p_queue text, p_ids bigint[], p_after bigint[], p_after_failure text, p_failed bigint)
     returns void
     language plpgsql
     volatile
@@ -86,15 +88,15 @@ as $$
 begin
     if p_failed is not null then
         perform bt_end(p_ids, 'canceled', 0, null, null, array_fill(bt_dependency_error(p_failed), array[cardinality(p_ids)]));
-        return;
+    elsif p_after <> '{}' then
+        insert into backtick_after (waits_for, job, queue, on_failure)
+        select waits_for.id, job.id, p_queue, coalesce(p_after_failure, 'cancel')
+        from unnest(p_ids) as job (id)
+        cross join unnest(p_after) as waits_for (id);
+        insert into backtick_opening (queue, job, noted_at)
+        select p_queue, job.id, bt_now()
+        from unnest(p_ids) as job (id);
     end if;
-    insert into backtick_after (waits_for, job, queue, on_failure)
-    select waits_for.id, job.id, p_queue, p_after_failure
-    from unnest(p_ids) as job (id)
-    cross join unnest(p_unended) as waits_for (id);
-    insert into backtick_opening (queue, job, noted_at)
-    select p_queue, job.id, bt_now()
-    from unnest(p_ids) as job (id);
 end;
 $$;
 comment on function bt_put_after is 'Have new jobs wait for others.';
@@ -174,6 +176,7 @@ declare
     v_told   bigint[];
     v_failed bigint[];
     v_by     bigint[];
+    v_errors jsonb[];
     v_ready  bigint[];
     v_free   bigint[];
     v_busy   bigint[];
@@ -238,10 +241,34 @@ begin
         );
 
         if v_free && v_failed then
-            select array_agg(failed.id), array_agg(bt_dependency_error(failed.by))
-            into v_failed, v_by
+            select array_agg(failed.id), array_agg(bt_dependency_error(failed.by)) into v_failed, v_errors
             from unnest(v_failed, v_by) as failed (id, by)
             where failed.id = any (v_free);
+            perform bt_end(v_failed, 'canceled', 0, null, null, v_errors);
+        end if;
+        if v_free && v_ready then
+            with ready as (
+                update backtick_queue as job
+                set gate = case when job.group_key is null then 0 else 1 end,
+                    due_at = case when job.group_key is null and job.run_at < p_now then coalesce(job.due_at, job.run_at) else job.due_at end,
+                    run_at = case when job.group_key is null then greatest(job.run_at, p_now) else job.run_at end
+                where job.id = any (v_ready)
+                  and job.id = any (v_free)
+                returning job.id, job.group_key, job.run_at
+            ), gone as (
+                delete from backtick_after as waiting
+                using ready
+                where waiting.job = ready.id
+            ), told as (
+                insert into backtick_opening (queue, group_key, noted_at)
+                select distinct p_queue, ready.group_key, p_now
+                from ready
+                where ready.group_key is not null
+            )
+            select min(ready.run_at) filter (where ready.run_at > p_now) into v_later from ready;
+            if v_later is not null then
+                perform bt_wake(p_queue, v_later);  -- whoever lay down did not know of it
+            end if;
         end if;
         delete from backtick_opening where ctid = any (v_notes) and job <> all (v_busy);
         exit when v_left = 0 or not found;
@@ -249,3 +276,4 @@ begin
     return v_left > 0;
 end;
 $$;
+comment on function bt_open is 'Let jobs in that wait for none any more, and cancel those that wait for what failed, for claims.';

@@ -5,7 +5,8 @@
 --
 -- One way in for one and for many. Its steps, each a function of its own below:
 --
---   1. what holds for all jobs is checked as bt_put_jobs does, and bt_check_special checks the rest
+--   1. what holds for all jobs is checked as bt_put_jobs does, and bt_check_special checks the rest; bt_unended tells
+--      which of p_after have not ended, bt_join_batch holds the batch open until this transaction ends
 --   2. the rows are inserted, all in one statement, in the order of their keys, with ids in the order of p_args; which
 --      gate they get says bt_first_gate
 --   3. of what is there now, bt_put_after stores what it waits for, bt_put_groups tells claims of the groups
@@ -54,6 +55,7 @@ declare
     v_run_at timestamptz := coalesce(p_run_at, v_now);
     v_args   json[];
     v_ids    bigint[];
+    v_failed bigint;
 begin
     v_args := bt_check_args(p_args);
     if p_queue is null or p_priority is null then
@@ -63,6 +65,13 @@ begin
         left join backtick_worker as home on home.name = p_name;
     end if;
     perform bt_check_job(p_name, '[]', p_queue, p_run_at, p_priority, p_max_tries, p_expires_at, p_tags);
+    if p_after is not null or p_after_failure is not null then
+        select needed.unended, needed.failed into p_after, v_failed
+        from bt_unended(p_after, p_after_failure) as needed;
+    end if;
+    if p_batch is not null then
+        perform bt_join_batch(p_batch);
+    end if;
 
     with made as (
         insert into backtick_queue (
@@ -76,7 +85,7 @@ begin
     select array_agg(made.id order by made.id) into v_ids from made;
 
     if v_ids is not null then
-        perform bt_put_after(p_queue, v_ids, p_after, p_after_failure);
+        perform bt_put_after(p_queue, v_ids, p_after, p_after_failure, v_failed);
         perform bt_put_group(p_queue, p_group);
         if v_run_at < bt_now() - interval '10 ms' then  -- below floors: see bt_floor
             insert into backtick_freed (queue, priority, run_at, job, freed_at)
@@ -103,7 +112,7 @@ create or replace function bt_first_gate(p_group text, p_after bigint[])
     language sql
     immutable
 as $$
-    select 0::smallint
+    select case when p_after <> '{}' then 2 else 0 end::smallint
 $$;
 comment on function bt_first_gate is 'The gate that new jobs stand before.';
 
@@ -121,20 +130,3 @@ begin
 end;
 $$;
 comment on function bt_put_group is 'Tell claims that a group has new jobs.';
-
--- bt_put_after: store what new jobs wait for. Called once a call that made some; p_after null or empty: for nothing.
---
--- What is wrong with p_after, p_after_failure and p_batch is told by bt_check_special, before anything is inserted.
---
--- ---- batches: yours ----
-create or replace function bt_put_after(p_queue text, p_ids bigint[], p_after bigint[], p_after_failure text)
-    returns void
-    language plpgsql
-    volatile
-    set search_path from current
-as $$
-begin
-    null;
-end;
-$$;
-comment on function bt_put_after is 'Store what new jobs wait for.';

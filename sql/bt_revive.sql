@@ -141,6 +141,7 @@ begin
     end loop;
 
     perform bt_withdraw_asked();
+    perform bt_end_batches();
     perform bt_thin_out();
 end;
 $$;

@@ -38,6 +38,10 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_enqueue_many.sql
 \ir bt_enqueue_row.sql
 
+-- Jobs in order, and with a common end
+\ir bt_after.sql
+\ir bt_batch.sql
+
 -- Runners come and go
 \ir bt_mend_sequences.sql
 \ir bt_register_runner.sql

@@ -32,6 +32,12 @@ declare
         ['bt_put_jobs',           'owner',  'producer'],
         ['bt_put_special',        'owner',  'producer'],
 
+        ['bt_batch',              'owner',  'producer'],
+        ['bt_close_batch',        'owner',  'producer admin'],
+        ['bt_cancel_batch',       'owner',  'producer admin'],
+        ['bt_batch_of',           'owner',  'producer viewer admin'],
+        ['bt_progress',           'owner',  'producer viewer admin'],
+
         ['bt_home',               'owner',  'producer runner admin'],
 
         ['bt_register_runner',    'owner',  'runner'],
