@@ -11,6 +11,8 @@
 --
 -- Who waits for the end of one of them is notified, in the channel backtick_result: see bt_wait_for.
 --
+-- What had a group leaves room in it: claims are told, who open its gate for the next one (see bt_let_in).
+--
 -- Jobs are found by their ids whatever the table's statistics say: a plan that was made while it was
 -- small must not read all of it when it has grown.
 --
@@ -42,8 +44,9 @@ create or replace function bt_end(
     set jit to off
 as $$
 declare
-    v_now   timestamptz := bt_now();
-    v_count bigint;
+    v_now    timestamptz := bt_now();
+    v_count  bigint;
+    v_queues text[];
 begin
     loop
         begin
@@ -51,18 +54,35 @@ begin
                 delete from backtick_queue as job
                 where job.id = any (p_ids)
                 returning job.*
+            ), noted as (
+                insert into backtick_opening (queue, group_key, noted_at)
+                select distinct ended.queue, ended.group_key, v_now from ended where ended.group_key is not null
+                returning queue, group_key
+            ), kept as (
+                insert into backtick_done (
+                    id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
+                    error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by,
+                    expires_at, tags, snoozes, attempts, group_key, key, batch, result)
+                select id, queue, name, args, priority, coalesce(due_at, run_at), p_state, tries + p_tries, crashes + p_crashes, max_tries,
+                       case when p_errors is null then error else coalesce(p_errors[array_position(p_ids, id)], error) end,
+                       p_runner, created_at, p_started_at, v_now, schedule, scheduled_for, enqueued_by,
+                       expires_at, tags, snoozes, attempts, group_key, key, batch,
+                       case when p_results is not null then (p_results ->> id::text)::json end
+                from ended
             )
-            insert into backtick_done (
-                id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
-                error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by,
-                expires_at, tags, snoozes, attempts, group_key, key, batch, result)
-            select id, queue, name, args, priority, coalesce(due_at, run_at), p_state, tries + p_tries, crashes + p_crashes, max_tries,
-                   case when p_errors is null then error else coalesce(p_errors[array_position(p_ids, id)], error) end,
-                   p_runner, created_at, p_started_at, v_now, schedule, scheduled_for, enqueued_by,
-                   expires_at, tags, snoozes, attempts, group_key, key, batch,
-                   case when p_results is not null then (p_results ->> id::text)::json end
-            from ended;
-            get diagnostics v_count = row_count;
+            select (select count(*) from ended), (
+                select array_agg(distinct noted.queue)
+                from noted
+                cross join lateral (
+                    select
+                    from backtick_queue as waiting
+                    where hashtext(waiting.queue) = hashtext(noted.queue)
+                      and waiting.group_key = noted.group_key
+                      and waiting.gate = 1
+                    limit 1
+                ) as waiting
+            )
+            into v_count, v_queues;
             exit;
         exception when unique_violation then
             update backtick_done as older
@@ -81,6 +101,9 @@ begin
         perform pg_notify('backtick_result', waiter.job::text)
         from backtick_waiter as waiter
         where waiter.job = any (p_ids);
+    end if;
+    if v_queues is not null then
+        perform bt_wake(woken.queue, v_now) from unnest(v_queues) as woken (queue);
     end if;
     if v_count = cardinality(p_ids) then
         return p_ids;
