@@ -30,6 +30,7 @@ declare
         ['bt_expiry',             'caller', 'producer'],
         ['bt_put_job',            'owner',  'producer'],
         ['bt_put_jobs',           'owner',  'producer'],
+        ['bt_put_special',        'owner',  'producer'],
 
         ['bt_home',               'owner',  'producer runner admin'],
 
