@@ -191,7 +191,6 @@ begin
             where opening.queue = p_queue
               and opening.xid >= v_from
               and opening.job is not null
-              and (p_whole or not pg_visible_in_snapshot(opening.xid, p_seen))
             order by opening.xid, opening.id
             limit v_left
             for update skip locked

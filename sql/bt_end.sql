@@ -13,6 +13,8 @@
 -- jobs that come after one of them (see bt_open), and a batch ends of which this was the last (see bt_end_batch). Of plain
 -- jobs that costs one look into an index.
 --
+-- What had a group leaves room in it: claims are told, who open its gate for the next one (see bt_let_in).
+--
 -- Jobs are found by their ids whatever the table's statistics say: a plan that was made while it was
 -- small must not read all of it when it has grown.
 --
@@ -44,11 +46,12 @@ create or replace function bt_end(
     set jit to off
 as $$
 declare
-    v_now   timestamptz := bt_now();
-    v_count bigint;
+    v_now     timestamptz := bt_now();
+    v_count   bigint;
+    v_queues  text[];
     v_batches bigint[];
-    v_waited bigint[];
-    v_batch bigint;
+    v_waited  bigint[];
+    v_batch   bigint;
 begin
     loop
         begin
@@ -56,6 +59,10 @@ begin
                 delete from backtick_queue as job
                 where job.id = any (p_ids)
                 returning job.*
+            ), noted as (
+                insert into backtick_opening (queue, group_key, noted_at)
+                select distinct ended.queue, ended.group_key, v_now from ended where ended.group_key is not null
+                returning queue, group_key
             ), kept as (
                 insert into backtick_done (
                     id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
@@ -67,13 +74,21 @@ begin
                        expires_at, tags, snoozes, attempts, group_key, key, batch,
                        case when p_results is not null then (p_results ->> id::text)::json end
                 from ended
-                returning batch
             )
-            select count(*),
-                   array_agg(distinct kept.batch) filter (where kept.batch is not null),
-                   (select array_agg(ended.id) from ended where ended.gate = 2)
-            into v_count, v_batches, v_waited
-            from kept;
+            select (select count(*) from ended), (
+                select array_agg(distinct noted.queue)
+                from noted
+                cross join lateral (
+                    select
+                    from backtick_queue as waiting
+                    where hashtext(waiting.queue) = hashtext(noted.queue)
+                      and waiting.group_key = noted.group_key
+                      and waiting.gate = 1
+                    limit 1
+                ) as waiting
+            ), (select array_agg(distinct ended.batch) from ended where ended.batch is not null),
+               (select array_agg(ended.id) from ended where ended.gate = 2)
+            into v_count, v_queues, v_batches, v_waited;
             exit;
         exception when unique_violation then
             update backtick_done as older
@@ -92,6 +107,9 @@ begin
         perform pg_notify('backtick_result', waiter.job::text)
         from backtick_waiter as waiter
         where waiter.job = any (p_ids);
+    end if;
+    if v_queues is not null then
+        perform bt_wake(woken.queue, v_now) from unnest(v_queues) as woken (queue);
     end if;
     if v_waited is not null then
         delete from backtick_after where job = any (v_waited);

@@ -106,13 +106,14 @@ comment on function bt_put_special is 'Queue jobs with a key, a group, others be
 
 -- bt_first_gate: the gate that new jobs stand before: see backtick_queue.gate.
 --
--- ---- groups and batches: yours ----
+-- p_group   their group
+-- p_after   what bt_unended returned
 create or replace function bt_first_gate(p_group text, p_after bigint[])
     returns smallint
     language sql
     immutable
 as $$
-    select case when p_after <> '{}' then 2 else 0 end::smallint
+    select (case when p_after <> '{}' then 2 when p_group is null then 0 else 1 end)::smallint
 $$;
 comment on function bt_first_gate is 'The gate that new jobs stand before.';
 

@@ -172,18 +172,21 @@ begin
     ), back as (
         insert into backtick_queue (
             id, queue, name, args, priority, run_at, max_tries, error, created_at, schedule, scheduled_for, enqueued_by,
-            tags, attempts)
+            tags, gate, group_key, attempts)
         overriding system value
         select id, queue, name, args, priority, v_run_at, max_tries,
                case when error ->> 'class' not in ('Expired', 'Cancel') then error end, created_at, schedule,
-               scheduled_for, enqueued_by, tags,
+               scheduled_for, enqueued_by, tags, case when group_key is not null then 1 else 0 end, group_key,
                bt_remember(
                    bt_remember(attempts, jsonb_build_object(
                        'at', finished_at, 'how', state, 'try', nullif(tries, 0), 'runner', runner, 'claimed_at', started_at),
                        case when state <> 'done' then error end),
                    jsonb_build_object('how', 'retried', 'by', v_role))
         from ended
-        returning id, queue
+        returning id, queue, group_key
+    ), noted as (
+        insert into backtick_opening (queue, group_key, noted_at)
+        select distinct queue, group_key, v_now from back where group_key is not null
     )
     select array_agg(back.id), array_agg(distinct back.queue) into v_back, v_queues from back;
     delete from backtick_cancel where job = any (v_back);
@@ -217,11 +220,18 @@ declare
     v_now   timestamptz := bt_now();
     v_count bigint;
 begin
-    update backtick_queue as job
-    set run_at = coalesce(p_run_at, least(job.run_at, v_now))
-    where job.id = any (v_free)
-      and not exists (select from backtick_cancel as asked where asked.job = job.id);
-    get diagnostics v_count = row_count;
+    with moved as (
+        update backtick_queue as job
+        set run_at = coalesce(p_run_at, least(job.run_at, v_now)),
+            due_at = null
+        where job.id = any (v_free)
+          and not exists (select from backtick_cancel as asked where asked.job = job.id)
+        returning job.gate, job.group_key
+    ), noted as (
+        insert into backtick_opening (queue, group_key, noted_at)
+        select distinct p_queue, group_key, v_now from moved where gate = 1 and group_key is not null
+    )
+    select count(*) into v_count from moved;
     if v_count > 0 then
         perform bt_wake(p_queue, coalesce(p_run_at, v_now));
     end if;

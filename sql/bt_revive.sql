@@ -197,7 +197,8 @@ begin
             run_at = case
                 when job.crashes = 0 then job.run_at
                 else v_now + bt_backoff(job.crashes, p_retry_ms)
-            end
+            end,
+            due_at = case when job.crashes = 0 then job.due_at end
         where job.id = any (p_ids)
         returning job.id, job.name, p_claim.runner, 'queued';
 end;

@@ -52,11 +52,21 @@ begin
         where runner.id = free.id;
     end if;
 
-    select least(v_until, min(next.run_at)) into v_until
+    select least(v_until, min(next.run_at), min(later.run_at)) into v_until
     from backtick_runner as runner
     cross join unnest(runner.queues) as served (queue)
+    left join lateral (  -- of groups
+        select job.run_at
+        from backtick_queue as job
+        where hashtext(job.queue) = hashtext(served.queue)
+          and job.gate + 0 = 1
+          and job.run_at > job.created_at
+          and job.run_at > v_now
+        order by job.run_at
+        limit 1
+    ) as later on true
     cross join generate_series(0, 9) as lane (priority)
-    cross join lateral (
+    left join lateral (
         select job.run_at
         from backtick_queue as job
         where job.queue = served.queue
@@ -65,7 +75,7 @@ begin
           and job.run_at > v_now
         order by job.run_at
         limit 1
-    ) as next
+    ) as next on true
     where runner.id = p_runner;
 
     return query select greatest(1, ceil(extract(epoch from v_until - v_now) * 1000))::int, bt_until_fire();

@@ -285,6 +285,7 @@ create unlogged table if not exists backtick_uptime (
     started_at timestamptz not null,
     since      timestamptz not null,
     orphans_at timestamptz,
+    groups_at  timestamptz,
     constraint backtick_uptime_started_at primary key (started_at)
 );
 comment on table backtick_uptime is 'One row: the start of the server that bt_revive saw last.';
@@ -370,12 +371,35 @@ create table if not exists backtick_setting (
     queue     text not null,
     paused_at timestamptz,
     paused_by text,
+    paused_why text,
+    has_limits boolean not null default false,
+    is_closing boolean not null default false,
     constraint backtick_setting_queue primary key (queue),
     constraint backtick_setting_queue_is_short check (char_length(queue) between 1 and 200)
 );
 comment on table backtick_setting is 'Settings of queues, a row each; a queue without a row has none.';
 comment on column backtick_setting.queue is 'The queue that they hold for.';
 comment on column backtick_setting.paused_at is 'Since when nothing is claimed from the queue; null: it is not paused.';
+
+-- ---- backtick_pause: what is paused, beside queues ----------------------------
+
+create table if not exists backtick_pause (
+    queue     text        not null,
+    kind      text        not null,
+    name      text        not null,
+    paused_at timestamptz not null,
+    paused_by text        not null,
+    reason    text,
+    constraint backtick_pause_of primary key (queue, kind, name),
+    constraint backtick_pause_kind_is_known check (kind in ('worker', 'group', 'schedule'))
+);
+comment on table backtick_pause is 'Workers, groups and schedules that are paused, a row each; queues are in backtick_setting.';
+comment on column backtick_pause.queue is 'The queue in which it is; empty: in all, of a worker, or it is a schedule.';
+comment on column backtick_pause.kind is 'worker, group or schedule.';
+comment on column backtick_pause.name is 'The worker, the group, or the schedule.';
+comment on column backtick_pause.paused_at is 'Since when.';
+comment on column backtick_pause.paused_by is 'The role that paused it.';
+comment on column backtick_pause.reason is 'Why, for people; null: nobody said.';
 
 -- ---- backtick_limit: what is limited -----------------------------------------
 
@@ -416,6 +440,20 @@ comment on column backtick_limit.depth is 'How many waited when it was last look
 comment on column backtick_limit.depth_at is 'When that was.';
 comment on column backtick_limit.set_at is 'When it was set.';
 comment on column backtick_limit.set_by is 'The role that set it.';
+
+-- ---- backtick_begun: what began, where a rate is limited ------------------------
+
+create table if not exists backtick_begun (
+    queue     text        not null,
+    group_key text        not null,
+    begun_at  timestamptz not null,
+    jobs      int         not null
+);
+comment on table backtick_begun is 'How many jobs claims began, of queues and groups that have a rate; bt_thin_out removes what is over.';
+comment on column backtick_begun.queue is 'The queue.';
+comment on column backtick_begun.group_key is 'The group; empty: the queue itself.';
+comment on column backtick_begun.begun_at is 'When they were claimed.';
+comment on column backtick_begun.jobs is 'How many.';
 
 -- ---- backtick_opening: what opens gates ---------------------------------------
 
@@ -566,6 +604,16 @@ begin
     end if;
 
     if not exists (
+        select from pg_attribute where attrelid = 'backtick_setting'::regclass and attname = 'has_limits' and not attisdropped
+    ) then
+        alter table backtick_setting
+            add column paused_why text,
+            add column has_limits boolean not null default false,
+            add column is_closing boolean not null default false;
+        alter table backtick_uptime add column if not exists groups_at timestamptz;
+    end if;
+
+    if not exists (
         select from pg_attribute where attrelid = 'backtick_schedule'::regclass and attname = 'caught_up' and not attisdropped
     ) then
         alter table backtick_schedule add column caught_up int not null default 0;
@@ -610,6 +658,10 @@ comment on column backtick_claim.lowest is 'The lowest id that was claimed.';
 comment on column backtick_claim.highest is 'The highest id that was claimed.';
 comment on column backtick_claim.floor is 'Where the next claim of a runner with the same workers starts; null: not known.';
 comment on column backtick_uptime.orphans_at is 'When runners next look for orphans: see bt_tell_orphans; null: at once.';
+comment on column backtick_uptime.groups_at is 'When runners next look for groups that nobody told claims of: see bt_note_groups; null: at once.';
+comment on column backtick_setting.paused_why is 'Why it is paused, for people; null: nobody said.';
+comment on column backtick_setting.has_limits is 'Whether claims must look at limits of the queue and its workers, and at rates.';
+comment on column backtick_setting.is_closing is 'Whether a limit of groups was lowered: the next claim closes gates first.';
 comment on column backtick_setting.paused_by is 'The role that paused it; null: it is not paused, or was before roles were recorded.';
 comment on column backtick_schedule.caught_up is 'How many fires of one outage have been looked at so far, by catch_up all.';
 comment on column backtick_schedule.expires_in is 'How long after it fired a job of it may begin; null: for ever.';
@@ -674,11 +726,22 @@ begin
         drop index if exists backtick_claim_highest;  -- of version 3
     end if;
 
-    -- bt_let_in: the first job of a group that waits; how many of a group are let in; what waits and is due from now on
+    -- bt_let_in: the first jobs of a group that wait; how many of a group are let in
     if to_regclass('backtick_queue_turn') is null then
-        create index backtick_queue_turn on backtick_queue (queue, group_key, priority, run_at, (id + 0)) where gate = 1;
-        create index backtick_queue_let_in on backtick_queue (queue, group_key, run_at) where group_key is not null and gate = 0;
-        create index backtick_queue_gated on backtick_queue (queue, run_at) where gate = 1;
+        create index backtick_queue_turn on backtick_queue (hashtext(queue), group_key, priority, run_at, (id + 0)) where gate = 1;
+        create index backtick_queue_let_in on backtick_queue (hashtext(queue), group_key, run_at)
+            where gate = 0 and group_key is not null;
+    end if;
+
+    -- bt_let_in: groups of which a job becomes due that was not when it came; bt_sleep: the first of these to come
+    if to_regclass('backtick_queue_later') is null then
+        create index backtick_queue_later on backtick_queue (hashtext(queue), run_at, group_key)
+            where gate + 0 = 1 and run_at > created_at;
+    end if;
+
+    -- bt_room, bt_let_in: how many began in the last period
+    if to_regclass('backtick_begun_at') is null then
+        create index backtick_begun_at on backtick_begun (queue, group_key, begun_at);
     end if;
 
     -- a key is unique, but for one job that waits behind the one that runs
