@@ -102,6 +102,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 -- Why a job does not run
 \ir bt_age.sql
 \ir bt_nearest.sql
+\ir bt_progress.sql
 \ir bt_why.sql
 \ir bt_tell_orphans.sql
 
