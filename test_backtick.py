@@ -3117,6 +3117,55 @@ def test_the_invariants_of_the_queue_hold_after_every_random_step(connect):
     )
 
 
+# ---- Groups, limits, turns ----------------------------------------------------------------------
+
+
+def claimed(db, runner, limit=100, **options):
+    """Claim; returns the ids."""
+    return [job.id for job in claim(db, runner, limit, **options)]
+
+
+def enqueue_each(db, groups, name="a", **options):
+    """Enqueue a job for each group of a text, in order; returns their ids."""
+    return [enqueue(db, name, p_group=group, **options) for group in groups]
+
+
+def test_of_a_group_with_a_limit_no_more_run_at_once(db):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=2)
+    ids = enqueue_each(db, "ggggg")
+    runner = register(db, names=["a"])
+
+    first = claim(db, runner, 10, names=["a"])
+    more = claimed(db, runner)
+    complete(db, first[0])
+    then = claimed(db, runner)
+
+    assert [job.id for job in first] == ids[:2]
+    assert more == []
+    assert then == ids[2:3]
+
+
+def test_groups_without_a_limit_take_turns(db):
+    many = enqueue_each(db, "m" * 100)
+    (one,) = enqueue_each(db, "o")
+    runner = register(db, names=["a"])
+
+    first = claimed(db, runner, 40)
+
+    assert first[:32] == many[:32]
+    assert first[32] == one
+    assert len(first) == 33
+
+
+def test_a_job_of_a_full_group_does_not_hold_up_others(db):
+    call(db, "bt_limit", p_queue="default", p_groups=True, p_running=1)
+    ids = enqueue_each(db, "aaabbc")
+    plain = enqueue(db, "a")
+    runner = register(db, names=["a"])
+
+    assert sorted(claimed(db, runner)) == sorted([ids[0], ids[3], ids[5], plain])
+
+
 # ---- When a due job is seen -------------------------------------------------------------------
 
 
@@ -3391,7 +3440,7 @@ def test_a_claim_does_not_go_back_while_a_lock_stays_that_it_has_met(db, connect
     stop_clock(db, 2)
     claim(db, runner)
 
-    ((floor,),) = db.execute("select current_setting(bt_floor_name('default'))").fetchall()
+    ((floor,),) = db.execute("select current_setting(bt_floor_name('default', hash_array(%s::text[])))", [NAMES]).fetchall()
     ((times, doubted),) = db.execute(
         "select (f).times[6], cardinality((f).doubted) from (select %s::backtick_floor as f) x", [floor]
     ).fetchall()

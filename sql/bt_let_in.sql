@@ -36,14 +36,15 @@ declare
     c_most   constant int := 1000;
     c_later  constant int := 5000;  -- jobs that have become due, a call
     c_jobs   constant int := 5000;  -- jobs that a call lets in, about
-    v_told   record;
-    v_later  record;
     v_groups text[];
+    v_due    text[];
+    v_told   int;
+    v_later  int;
+    v_at     timestamptz;
     v_room   record;
     v_first  record;
     v_ids    bigint[];
     v_locked text[];
-    v_n      int;
 begin
     with told as (
         delete from backtick_opening as opening
@@ -59,10 +60,9 @@ begin
         ))
         returning opening.group_key
     )
-    select array_agg(distinct told.group_key) as groups, count(*) as n into v_told from told;
+    select array_agg(distinct told.group_key), count(*) into v_groups, v_told from told;
     if p_since is not null then
-        select array_agg(distinct later.group_key) as groups, max(later.run_at) as run_at, count(*) as n
-        into v_later
+        select array_agg(distinct later.group_key), max(later.run_at), count(*) into v_due, v_at, v_later
         from (
             select job.group_key, job.run_at
             from backtick_queue as job
@@ -74,9 +74,8 @@ begin
             order by job.run_at
             limit c_later
         ) as later;
-        v_groups := v_later.groups;
     end if;
-    v_groups := array(select unnest(v_told.groups) union select unnest(v_groups));
+    v_groups := array(select unnest(v_groups) union select unnest(v_due));
 
     if v_groups <> '{}' then
         select array_agg(room.group_key) filter (where room.is_plain and room.n > 0) as groups,
@@ -108,15 +107,17 @@ begin
             ) as inside
         ) as room;
 
-        -- The usual case: all that come first are due, and nobody has locked them.
+        -- The usual case: all that come first are due. Else what is due is looked for priority by priority.
         select array_agg(first.id) filter (where not first.is_mixed) as ids,
-               array_agg(distinct first.group_key) filter (where first.is_mixed) as mixed
+               array_agg(first.group_key) filter (where first.is_mixed and first.place = 1) as mixed,
+               array_agg(first.most) filter (where first.is_mixed and first.place = 1) as most
         into v_first
         from (
-            select room.group_key, job.id, bool_or(job.run_at > p_now) over (partition by room.group_key) as is_mixed
+            select room.group_key, room.most, job.id, job.place,
+                   bool_or(job.run_at > p_now) over (partition by room.group_key) as is_mixed
             from unnest(v_room.groups, v_room.most) as room (group_key, most)
             cross join lateral (
-                select job.id, job.run_at
+                select job.id, job.run_at, row_number() over (order by job.priority, job.run_at, job.id + 0) as place
                 from backtick_queue as job
                 where hashtext(job.queue) = hashtext(p_queue)
                   and job.group_key = room.group_key
@@ -126,6 +127,31 @@ begin
                 limit room.most
             ) as job
         ) as first;
+        if v_first.mixed is not null then
+            v_first.ids := v_first.ids || array(
+                select job.id
+                from unnest(v_first.mixed, v_first.most) as room (group_key, most)
+                cross join lateral (
+                    select job.id
+                    from generate_series(0, 9) with ordinality as lane (priority, place)
+                    cross join lateral (
+                        select job.id
+                        from backtick_queue as job
+                        where hashtext(job.queue) = hashtext(p_queue)
+                          and job.group_key = room.group_key
+                          and job.gate = 1
+                          and job.queue || '' = p_queue
+                          and job.priority = lane.priority
+                          and job.run_at <= p_now
+                        order by job.run_at, job.id + 0
+                        limit room.most
+                    ) as job
+                    order by lane.place
+                    limit room.most
+                ) as job
+            );
+        end if;
+
         if v_first.ids is not null then
             v_ids := array(
                 select job.id from backtick_queue as job where job.id = any (v_first.ids) and job.gate = 1
@@ -147,22 +173,22 @@ begin
         end if;
 
         for v_room in
-            select distinct given.group_key from unnest(v_room.others || v_first.mixed || v_locked) as given (group_key)
+            select distinct given.group_key from unnest(v_room.others || v_locked) as given (group_key)
         loop
             perform bt_let_in_some(p_queue, v_room.group_key, p_now);
         end loop;
     end if;
 
-    if v_told.n = c_most then
+    if v_told = c_most then
         return null;
     end if;
-    return case when v_later.n = c_later then v_later.run_at else p_now end;
+    return case when v_later = c_later then v_at else p_now end;
 end;
 $$;
 comment on function bt_let_in is 'Open the gates of groups that have room.';
 
--- bt_let_in_some: the same of one group that needs a closer look: jobs that are not due stand in front, or somebody has
--- locked some; it has a rate; it has no limit, and 32 are in.
+-- bt_let_in_some: the same of one group that needs a closer look: somebody has locked some of its jobs; it has a rate; it
+-- has no limit, and 32 are in.
 --
 -- Of a rate, what is in and has not begun counts as well: each is let in for the time at which it may begin, at the
 -- soonest, and bt_claim looks again: see bt_begin_limited.
@@ -366,9 +392,9 @@ end;
 $$;
 comment on function bt_close_gates is 'Have what is in beyond a limit that was lowered wait again.';
 
--- bt_note_groups: tell claims of groups of a queue of which jobs wait, and are due, whether there is room or not.
+-- bt_note_groups: tell claims of the groups of a queue of which jobs wait, and are due, whether there is room or not.
 --
--- From group to group by probes of the index, so it takes some 20 us a group, however many jobs wait.
+-- From group to group, and priority to priority, by probes of the index: some 20 us a group, however many jobs wait.
 create or replace function bt_note_groups(p_queue text)
     returns void
     language sql
@@ -380,26 +406,60 @@ as $$
     insert into backtick_opening (queue, group_key, noted_at)
     with recursive waiting as (
         (
-            select job.group_key
+            select job.group_key, job.priority, job.run_at
             from backtick_queue as job
             where hashtext(job.queue) = hashtext(p_queue)
               and job.gate = 1
-            order by job.group_key
+            order by job.group_key, job.priority, job.run_at
             limit 1
         )
         union all
-        select next.group_key
+        select next.group_key, next.priority, next.run_at
         from waiting
         cross join lateral (
-            select job.group_key
+            select job.group_key, job.priority, job.run_at
             from backtick_queue as job
             where hashtext(job.queue) = hashtext(p_queue)
               and job.gate = 1
-              and job.group_key > waiting.group_key
-            order by job.group_key
+              and (job.group_key, job.priority) > (waiting.group_key, waiting.priority)
+            order by job.group_key, job.priority, job.run_at
             limit 1
         ) as next
     )
-    select p_queue, waiting.group_key, bt_now() from waiting where waiting.group_key is not null
+    select distinct p_queue, waiting.group_key, bt_now()
+    from waiting
+    where waiting.group_key is not null
+      and waiting.run_at <= bt_now()
 $$;
 comment on function bt_note_groups is 'Tell claims of the groups of a queue of which jobs wait.';
+
+-- bt_tend_groups: once a minute, whichever runner looks first, have claims look at all groups of which jobs wait and are due,
+-- whatever got lost; and forget what rates need no longer. For bt_revive.
+create or replace function bt_tend_groups()
+    returns void
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+declare
+    v_now timestamptz := bt_now();
+begin
+    update backtick_uptime as uptime
+    set groups_at = v_now + interval '1 min'
+    from (
+        select due.started_at
+        from backtick_uptime as due
+        where due.groups_at is null
+           or due.groups_at not between v_now and v_now + interval '1 min'
+        for no key update skip locked
+    ) as due
+    where uptime.started_at = due.started_at;
+    if found then
+        perform bt_note_groups(served.queue)
+        from (select distinct unnest(runner.queues) as queue from backtick_runner as runner) as served;
+        delete from backtick_begun as begun
+        where begun.begun_at < v_now - coalesce((select max(limits.period) from backtick_limit as limits), interval '0');
+    end if;
+end;
+$$;
+comment on function bt_tend_groups is 'Once a minute, have claims look at all groups of which jobs wait.';

@@ -97,19 +97,19 @@ comment on function bt_put_special is 'Queue jobs with a key, a group, others be
 
 -- bt_first_gate: the gate that new jobs stand before: see backtick_queue.gate.
 --
--- ---- groups and batches: yours ----
+-- ---- batches: yours ----
 create or replace function bt_first_gate(p_group text, p_after bigint[])
     returns smallint
     language sql
     immutable
 as $$
-    select 0::smallint
+    select (case when p_group is null then 0 else 1 end)::smallint
 $$;
 comment on function bt_first_gate is 'The gate that new jobs stand before.';
 
 -- bt_put_group: tell claims that a group has new jobs. Called once a call that made some; p_group null: they have none.
 --
--- ---- groups: yours ----
+-- Only adds a row, and locks nothing: a transaction of a user, however long, holds up nobody. See bt_let_in.
 create or replace function bt_put_group(p_queue text, p_group text)
     returns void
     language plpgsql
@@ -117,7 +117,9 @@ create or replace function bt_put_group(p_queue text, p_group text)
     set search_path from current
 as $$
 begin
-    null;
+    if p_group is not null then
+        insert into backtick_opening (queue, group_key, noted_at) values (p_queue, p_group, bt_now());
+    end if;
 end;
 $$;
 comment on function bt_put_group is 'Tell claims that a group has new jobs.';
