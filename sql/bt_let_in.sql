@@ -5,7 +5,7 @@
 -- A job with a group is queued with gate 1, and no claim sees it. Here the first jobs of its group that are due get
 -- gate 0, as many as its limit leaves, and stand from now on at the end of the jobs of their priority: so groups take
 -- turns. From then on they are jobs like others. Of a group without a limit 32 at a time are let in, so that it takes
--- turns as well; what runs of it does not count.
+-- turns as well; what runs of it does not count, so claims look again at those that have more (can_wait).
 --
 -- How many are in is counted from the rows with gate 0: let in, or running, or, where a failed job keeps its place
 -- (on_failure wait), waiting for its next try. Only what holds the queue's lock opens gates, and it reads in statements
@@ -35,12 +35,14 @@ as $$
 declare
     c_most   constant int := 1000;
     c_later  constant int := 5000;  -- jobs that have become due, a call
+    c_turn   constant int := 32;
     c_jobs   constant int := 5000;  -- jobs that a call lets in, about
     v_groups text[];
     v_due    text[];
     v_told   int;
     v_later  int;
     v_at     timestamptz;
+    v_most   int;
     v_room   record;
     v_first  record;
     v_ids    bigint[];
@@ -54,6 +56,7 @@ begin
             where found.queue = p_queue
               and found.xid >= pg_snapshot_xmin(p_seen)
               and found.group_key is not null
+              and (p_since is not null or not found.can_wait)
             order by found.xid, found.id
             limit c_most
             for update skip locked
@@ -78,15 +81,14 @@ begin
     v_groups := array(select unnest(v_groups) union select unnest(v_due));
 
     if v_groups <> '{}' then
-        select array_agg(room.group_key) filter (where room.is_plain and room.n > 0) as groups,
-               array_agg(least(room.n, greatest(1, c_jobs / cardinality(v_groups)))) filter (where room.is_plain and room.n > 0) as most,
-               array_agg(room.group_key) filter (where not room.is_plain) as others
-        into v_room
-        from (
-            select asked.group_key, asked.most - inside.n as n,
-                   asked.rate is null and (inside.n < asked.most or not asked.is_turn) as is_plain
+        v_most := greatest(1, c_jobs / cardinality(v_groups));
+        -- Without a limit, of 32 that are in those are counted that no claim holds, and that were let in within a minute: of
+        -- others no runner may know the worker.
+        with room as materialized (
+            select asked.group_key, asked.most - inside.n as n, asked.rate is not null as has_rate, asked.is_turn,
+                   asked.is_turn and inside.n >= asked.most as is_full_turn
             from (
-                select given.group_key, coalesce(its.running, 32) as most, its.running is null as is_turn, its.rate
+                select given.group_key, coalesce(its.running, c_turn) as most, its.running is null as is_turn, its.rate
                 from unnest(v_groups) as given (group_key)
                 cross join lateral bt_limit_of(p_queue, given.group_key) as its
                 where not its.is_paused
@@ -105,17 +107,51 @@ begin
                     limit asked.most
                 ) as job
             ) as inside
-        ) as room;
+        ), held as materialized (
+            select unnest(claim.jobs) as id
+            from backtick_claim as claim
+            where hashtext(claim.queue) = hashtext(p_queue)
+              and exists (select from room where room.is_full_turn)
+        ), room_now as (
+            select room.group_key, room.n, room.is_turn from room where not room.has_rate and room.n > 0
+            union all
+            select room.group_key, greatest(0, c_turn - inside.n), true
+            from room
+            cross join lateral (
+                select count(*)::int as n
+                from (
+                    select job.id
+                    from backtick_queue as job
+                    where hashtext(job.queue) = hashtext(p_queue)
+                      and job.group_key = room.group_key
+                      and job.gate = 0
+                      and job.queue || '' = p_queue
+                      and job.run_at > p_now - interval '1 min'
+                    order by job.run_at desc
+                    limit 1000
+                ) as job
+                where job.id not in (select held.id from held)
+            ) as inside
+            where not room.has_rate
+              and room.is_full_turn
+        )
+        select array_agg(room_now.group_key) as groups, array_agg(least(room_now.n, v_most)) as most,
+               array_agg(room_now.is_turn or room_now.n > v_most) as watched,
+               (select array_agg(room.group_key) from room where room.has_rate) as others
+        into v_room
+        from room_now;
 
         -- The usual case: all that come first are due. Else what is due is looked for priority by priority.
-        select array_agg(first.id) filter (where not first.is_mixed) as ids,
+        select array_agg(first.id) filter (where not first.is_mixed and first.place <= first.most) as ids,
                array_agg(first.group_key) filter (where first.is_mixed and first.place = 1) as mixed,
-               array_agg(first.most) filter (where first.is_mixed and first.place = 1) as most
+               array_agg(first.most) filter (where first.is_mixed and first.place = 1) as most,
+               array_agg(first.group_key)
+                   filter (where first.is_watched and not first.is_mixed and first.place = greatest(1, first.most)) as watched
         into v_first
         from (
-            select room.group_key, room.most, job.id, job.place,
+            select room.group_key, room.most, room.is_watched, job.id, job.place,
                    bool_or(job.run_at > p_now) over (partition by room.group_key) as is_mixed
-            from unnest(v_room.groups, v_room.most) as room (group_key, most)
+            from unnest(v_room.groups, v_room.most, v_room.watched) as room (group_key, most, is_watched)
             cross join lateral (
                 select job.id, job.run_at, row_number() over (order by job.priority, job.run_at, job.id + 0) as place
                 from backtick_queue as job
@@ -124,9 +160,12 @@ begin
                   and job.gate = 1
                   and job.queue || '' = p_queue
                 order by job.priority, job.run_at, job.id + 0
-                limit room.most
+                limit greatest(1, room.most)
             ) as job
         ) as first;
+        insert into backtick_opening (queue, group_key, can_wait, noted_at)
+        select p_queue, watched.group_key, true, p_now
+        from unnest(v_first.watched) as watched (group_key);
         if v_first.mixed is not null then
             v_first.ids := v_first.ids || array(
                 select job.id
@@ -187,8 +226,7 @@ end;
 $$;
 comment on function bt_let_in is 'Open the gates of groups that have room.';
 
--- bt_let_in_some: the same of one group that needs a closer look: somebody has locked some of its jobs; it has a rate; it
--- has no limit, and 32 are in.
+-- bt_let_in_some: the same of one group that needs a closer look: somebody has locked some of its jobs, or it has a rate.
 --
 -- Of a rate, what is in and has not begun counts as well: each is let in for the time at which it may begin, at the
 -- soonest, and bt_claim looks again: see bt_begin_limited.
@@ -211,7 +249,6 @@ begin
         return;
     end if;
 
-    -- Of what was let in a minute ago and does not run, no runner may know the worker.
     with job as materialized (
         select job.id, job.run_at
         from backtick_queue as job

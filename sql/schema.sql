@@ -464,6 +464,7 @@ create table if not exists backtick_opening (
     group_key  text,
     job        bigint,
     has_failed boolean     not null default false,
+    can_wait   boolean     not null default false,
     noted_at   timestamptz not null,
     constraint backtick_opening_id primary key (queue, xid, id),  -- as backtick_freed
     constraint backtick_opening_is_of_group_or_job check ((group_key is null) <> (job is null))
@@ -475,6 +476,7 @@ comment on column backtick_opening.xid is 'The transaction that noted it.';
 comment on column backtick_opening.group_key is 'The group, of which a job came or ended; null: it is about one job.';
 comment on column backtick_opening.job is 'A job that waited for one which has ended; null: it is about a group.';
 comment on column backtick_opening.has_failed is 'Whether that one ended as exceeded or canceled.';
+comment on column backtick_opening.can_wait is 'Whether it is for claims that look below their floors alone: there is more, once what is in has been claimed.';
 comment on column backtick_opening.noted_at is 'When it was noted.';
 
 -- ---- backtick_after: which jobs wait for which ---------------------------------
