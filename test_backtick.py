@@ -3117,6 +3117,488 @@ def test_the_invariants_of_the_queue_hold_after_every_random_step(connect):
     )
 
 
+# ---- Groups, limits, turns ----------------------------------------------------------------------
+
+
+def claimed(db, runner, limit=100, **options):
+    """Claim; returns the ids."""
+    return [job.id for job in claim(db, runner, limit, **options)]
+
+
+def enqueue_each(db, groups, name="a", **options):
+    """Enqueue a job for each group of a text, in order; returns their ids."""
+    return [enqueue(db, name, p_group=group, **options) for group in groups]
+
+
+def test_of_a_group_with_a_limit_no_more_run_at_once(db):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=2)
+    ids = enqueue_each(db, "ggggg")
+    runner = register(db, names=["a"])
+
+    first = claim(db, runner, 10, names=["a"])
+    more = claimed(db, runner)
+    complete(db, first[0])
+    then = claimed(db, runner)
+
+    assert [job.id for job in first] == ids[:2]
+    assert more == []
+    assert then == ids[2:3]
+
+
+def test_groups_without_a_limit_take_turns(db):
+    many = enqueue_each(db, "m" * 100)
+    (one,) = enqueue_each(db, "o")
+    runner = register(db, names=["a"])
+
+    first = claimed(db, runner, 40)
+
+    assert first[:32] == many[:32]
+    assert first[32] == one
+    assert len(first) == 33
+
+
+def test_a_job_of_a_full_group_does_not_hold_up_others(db):
+    call(db, "bt_limit", p_queue="default", p_groups=True, p_running=1)
+    ids = enqueue_each(db, "aaabbc")
+    plain = enqueue(db, "a")
+    runner = register(db, names=["a"])
+
+    assert sorted(claimed(db, runner)) == sorted([ids[0], ids[3], ids[5], plain])
+
+
+def test_in_a_group_of_one_a_failed_job_keeps_its_place_and_the_order(db):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=1)
+    first, second = enqueue_each(db, "gg")
+    runner = register(db, names=["a"])
+    (job,) = claim(db, runner, names=["a"])
+
+    fail(db, job, retry_ms=60_000)
+
+    assert claimed(db, runner) == []
+    assert job_of(db, first).run_at > db.execute("select bt_now() + interval '10 s'").fetchone()[0]
+    move_clock(db, "10 min")
+    (job,) = claim(db, runner, 9, names=["a"])
+    assert job.id == first
+    complete(db, job)
+    assert claimed(db, runner) == [second]
+
+
+@pytest.mark.parametrize("options", [{"p_running": 1, "p_on_failure": "go_on"}, {"p_running": 2}, None])
+@pytest.mark.parametrize("how", ["fail", "snooze"])
+def test_in_other_groups_a_failed_job_makes_room_for_the_next(db, options, how):
+    if options:
+        call(db, "bt_limit", p_queue="default", p_group="g", **options)
+    n = options["p_running"] if options else 32
+    ids = enqueue_each(db, "g" * 33)
+    runner = register(db, names=["a"])
+    jobs = claim(db, runner, n, names=["a"])
+    assert claimed(db, runner, 1, options=", p_whole => true") == ([] if options else [ids[32]])
+
+    if how == "fail":
+        fail(db, jobs[0], retry_ms=60_000)
+    else:
+        db.execute("select bt_snooze(%s, array[%s::bigint], null, array['1 min'::interval])", [jobs[0].claim, jobs[0].id])
+
+    if options:
+        assert claimed(db, runner) == ids[n : n + 1]
+    assert db.execute("select gate, due_at from backtick_queue where id = %s", [ids[0]]).fetchone() == (1, None)
+
+
+def test_a_long_transaction_that_enqueues_to_a_group_holds_up_nobody_and_is_seen_at_its_end(db, connect):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=1)
+    other, runner = connect(), register(db, names=["a"])
+    other.execute("begin")
+    late = enqueue(other, "a", p_group="g")
+    first, second = enqueue_each(db, "gg")
+
+    (job,) = claim(db, runner, names=["a"])
+    assert job.id == first
+    complete(db, job)
+    other.execute("commit")
+
+    (job,) = claim(db, runner, names=["a"])
+    assert job.id == late
+    complete(db, job)
+    assert claimed(db, runner) == [second]
+
+
+def test_what_is_enqueued_while_the_groups_last_job_ends_is_let_in(db, connect):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=1)
+    one, other, runner = connect(), connect(), register(db, names=["a"])
+    enqueue_each(db, "g")
+    (job,) = claim(db, runner, names=["a"])
+
+    one.execute("begin")
+    complete(one, job)  # sees no other
+    second = enqueue(other, "a", p_group="g")
+    assert claimed(db, runner) == []  # reads what was told of it, and the group is full
+    one.execute("commit")
+
+    assert claimed(db, runner) == [second]
+
+
+def test_priority_goes_before_turns_and_before_the_order_of_a_group(db):
+    call(db, "bt_limit", p_queue="default", p_groups=True, p_running=1)
+    enqueue_each(db, "ab")
+    first = enqueue(db, "a", p_group="b", p_priority=0)
+    runner = register(db, names=["a"])
+
+    assert claimed(db, runner, 1) == [first]
+
+
+def test_a_job_of_a_group_that_is_for_later_begins_then_and_a_sleeping_runner_knows_when(db):
+    runner = register(db, names=["a"])
+    later = enqueue(db, "a", p_group="g", p_run_at=db.execute("select bt_now() + interval '2 s'").fetchone()[0])
+    now = enqueue(db, "a", p_group="g")
+    assert claimed(db, runner) == [now]
+
+    ((sleep_ms, _),) = call(db, "bt_sleep", p_runner=runner, p_poll_ms=60_000)
+
+    assert 1000 < sleep_ms <= 2000
+    move_clock(db, "3 s")
+    assert claimed(db, runner) == [later]
+
+
+def test_future_jobs_of_a_higher_priority_hold_up_none_of_their_group(db):
+    for _ in range(3):
+        enqueue(db, "a", p_group="g", p_priority=0, p_run_at=dt.datetime(2100, 1, 1, tzinfo=UTC))
+    (now,) = enqueue_each(db, "g")
+
+    assert claimed(db, register(db, names=["a"])) == [now]
+
+
+@pytest.mark.parametrize("running, expected", [(1, []), (2, [1, 2])])
+def test_nobody_passes_a_locked_job_in_a_group_that_keeps_its_order(db, connect, running, expected):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=running)
+    ids, other, runner = enqueue_each(db, "ggg"), connect(), register(db, names=["a"])
+    other.execute("begin")
+    call(other, "bt_cancel", p_id=ids[0])
+
+    assert claimed(db, runner) == [ids[n] for n in expected]
+
+    other.execute("rollback")
+    if running == 1:
+        assert claimed(db, runner) == ids[:1]
+
+
+def test_a_job_of_a_group_is_canceled_expires_and_is_retried_as_others_are(db):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=1)
+    ids = enqueue_each(db, "ggg")
+    runner = register(db, names=["a"])
+    (job,) = claim(db, runner, names=["a"])
+
+    assert call(db, "bt_cancel", p_id=ids[1]) == [(True,)]
+    complete(db, job)
+    assert call(db, "bt_retry", p_id=ids[0]) == [(True,)]
+
+    (job,) = claim(db, runner, 9, names=["a"])
+    assert job.id == ids[2]  # what is retried is due now, so it comes last
+    complete(db, job)
+    assert claimed(db, runner) == ids[:1]
+    assert job_of(db, ids[0]).group_key == "g"
+
+
+def test_a_revived_job_keeps_its_place_in_its_group(db):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=1)
+    ids = enqueue_each(db, "gg")
+    runner = register(db, names=["a"], lease_ms=1000)
+    assert claimed(db, runner) == ids[:1]
+
+    move_clock(db, "10 s")
+    call(db, "bt_revive")
+
+    assert claimed(db, register(db, names=["a"])) == ids[:1]
+
+
+@pytest.mark.parametrize("name", ["g" * 200, "é, :x\n", "𝔘" * 200, " "])
+def test_a_group_has_any_name_of_up_to_200_characters(db, name):
+    call(db, "bt_limit", p_queue="default", p_group=name, p_running=1)
+    ids = [enqueue(db, "a", p_group=name) for _ in range(2)]
+
+    assert claimed(db, register(db, names=["a"])) == ids[:1]
+    ((*_, runs),) = call(db, "bt_limits")
+    assert runs == 1
+
+
+def test_of_many_groups_that_are_told_at_once_all_are_let_in(db):
+    db.execute("select bt_enqueue('a', p_group => 'g' || n) from generate_series(1, 2500) as n")
+    runner = register(db, names=["a"])
+
+    taken = [claimed(db, runner, 3000) for _ in range(4)]
+
+    assert [len(ids) for ids in taken] == [1000, 1000, 500, 0]
+
+
+# ---- Limits
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_a_lower_limit_holds_at_once_for_what_was_let_in_and_not_claimed(db, groups):
+    of = {"p_queue": "default", **({"p_groups": True} if groups else {"p_group": "g"})}
+    call(db, "bt_limit", **of, p_running=5)
+    ids = enqueue_each(db, "g" * 8)
+    runner = register(db, names=["a"])
+    jobs = claim(db, runner, 2, names=["a"])
+    assert db.execute("select count(*) from backtick_queue where gate = 0").fetchone() == (5,)
+
+    call(db, "bt_limit", **of, p_running=3)
+    assert claimed(db, runner) == ids[2:3]
+    call(db, "bt_limit", **of, p_running=1)
+    for job in jobs:
+        complete(db, job)
+    assert claimed(db, runner) == []
+    call(db, "bt_limit", **of, p_running=0)
+    assert claimed(db, runner) == []
+    call(db, "bt_limit", **of)
+
+    assert claimed(db, runner) == ids[3:]
+
+
+def test_a_limit_that_is_lowered_beside_a_claim_is_not_exceeded(db, connect):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=5)
+    ids, other, runner = enqueue_each(db, "g" * 9), connect(), register(db, names=["a"])
+    claimed(db, runner, 1)
+
+    other.execute("begin")
+    call(other, "bt_limit", p_queue="default", p_group="g", p_running=2)
+    assert claimed(db, runner, 1) == ids[1:2]  # and its lock holds up no claim
+    other.execute("commit")
+
+    assert claimed(db, runner) == []
+
+
+def test_of_a_queue_with_a_limit_no_more_run_whoever_claims_and_none_is_claimed_ahead(db):
+    call(db, "bt_limit", p_queue="default", p_running=3)
+    ids = enqueue_each(db, [None] * 8)
+    one, other = register(db, names=["a"]), register(db, names=["a"])
+
+    assert claimed(db, one, 10, options=", p_whole => false, p_begin => 1") == ids[:1]
+    assert claimed(db, other) == ids[1:3]
+    assert claimed(db, one) == []
+    call(db, "bt_unregister_runner", p_runner=other)
+    assert claimed(db, one) == ids[1:3]
+    call(db, "bt_limit", p_queue="default", p_running=0)
+    assert claimed(db, one) == []
+    call(db, "bt_limit", p_queue="default")
+    assert claimed(db, one) == ids[3:]
+
+
+def test_of_a_worker_with_a_limit_no_more_run_and_others_do(db):
+    call(db, "bt_limit", p_queue="default", p_worker="a", p_running=2)
+    ids = [enqueue(db, name) for name in "aaaabab"]
+    runner = register(db, names=NAMES)
+
+    jobs = claim(db, runner, 10)
+    assert [job.id for job in jobs] == [ids[0], ids[1], ids[4], ids[6]]
+    assert claimed(db, runner) == []
+    late = enqueue(db, "b")
+    assert claimed(db, runner) == [late]
+    complete(db, jobs[0])
+    assert claimed(db, runner) == [ids[2]]
+    call(db, "bt_limit", p_queue="default", p_worker="a")
+    assert claimed(db, runner) == [ids[3], ids[5]]
+
+
+def test_a_worker_with_a_limit_is_not_claimed_ahead(db):
+    call(db, "bt_limit", p_queue="default", p_worker="a", p_running=4)
+    a, b, _ = enqueue(db, "a"), enqueue(db, "b"), enqueue(db, "a")
+    runner = register(db, names=NAMES)
+
+    assert claimed(db, runner, 10, options=", p_whole => false, p_begin => 1") == [a, b]
+
+
+def windows(db, period_s, group=""):
+    """How many began in each window of a period that starts with a begin."""
+    begun = db.execute(
+        "select extract(epoch from begun_at)::float8, jobs from backtick_begun where group_key = %s", [group]
+    ).fetchall()
+    return [sum(n for then, n in begun if at <= then < at + period_s - 1e-6) for at, _ in begun]
+
+
+def test_of_a_queue_with_a_rate_no_more_begin_in_any_window(db):
+    stop_clock(db, 0)
+    call(db, "bt_limit", p_queue="default", p_rate=3, p_period="10 s")
+    ids, runner = enqueue_each(db, [None] * 20), register(db, names=["a"])
+    begun = []
+
+    for second in range(0, 40, 4):
+        stop_clock(db, second)
+        begun += [len(claimed(db, runner, 2))]
+
+    assert begun == [2, 1, 0, 2, 1, 0, 2, 1, 0, 2]
+    assert max(windows(db, 10)) == 3
+    assert len(ids) == 20
+
+
+def test_a_runner_that_a_rate_keeps_waiting_sleeps_until_the_next_may_begin(db):
+    stop_clock(db, 0)
+    runner = register(db, names=["a"])
+    call(db, "bt_limit", p_queue="default", p_rate=1, p_period="2 s")
+    enqueue_each(db, [None] * 2)
+    claimed(db, runner)
+
+    ((sleep_ms, _),) = call(db, "bt_sleep", p_runner=runner, p_poll_ms=60_000)
+
+    assert sleep_ms == 2000
+
+
+@pytest.mark.parametrize("running", [None, 1, 2])
+def test_of_a_group_with_a_rate_no_more_begin_in_any_window_whatever_fails(db, running):
+    stop_clock(db, 0)
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=running, p_rate=3, p_period="10 s")
+    runner, random_ = register(db, names=["a"]), random.Random(running)
+    enqueue_each(db, "g" * 60)
+    begun, held = 0, []
+
+    for second in range(100):
+        stop_clock(db, second)
+        other = enqueue(db, "a")
+        jobs = {job.id: job for job in claim(db, runner, 20, names=["a"])}
+        complete(db, jobs.pop(other))
+        begun += len(jobs)
+        held += jobs.values()
+        while held and random_.random() < 0.7:
+            job = held.pop()
+            fail(db, job, retry_ms=500) if random_.random() < 0.5 else complete(db, job)
+
+    assert max(windows(db, 10, "g")) == 3
+    assert begun > (20 if running != 1 else 10)
+
+
+def test_a_limit_says_what_is_wrong_with_it(db):
+    for options in (
+        {"p_running": -1},
+        {"p_rate": 1},
+        {"p_rate": 0, "p_period": "1 s"},
+        {"p_rate": 1, "p_period": "-1 s"},
+        {"p_worker": "a", "p_group": "g", "p_running": 1},
+        {"p_group": "", "p_running": 1},
+        {"p_group": "g" * 201, "p_running": 1},
+        {"p_group": "g", "p_running": 1, "p_on_failure": "cry"},
+        {"p_running": 1, "p_on_failure": "wait"},
+        {"p_worker": "a", "p_rate": 1, "p_period": "1 s"},
+        {"p_group": "g", "p_max_depth": 1},
+        {"p_max_depth": 0},
+    ):
+        with pytest.raises(psycopg.errors.InvalidParameterValue):
+            call(db, "bt_limit", p_queue="default", **options)
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        call(db, "bt_limit", p_queue="a,b", p_running=1)
+    assert call(db, "bt_limits") == []
+
+
+def test_a_limit_that_was_so_already_changes_nothing(db):
+    of = {"p_queue": "mail", "p_group": "g", "p_running": 1}
+
+    assert call(db, "bt_limit", **of) == [(True,)]
+    assert call(db, "bt_limit", **of) == [(False,)]
+    assert call(db, "bt_limit", p_queue="mail", p_group="g") == [(True,)]
+    assert call(db, "bt_limit", p_queue="mail", p_group="g") == [(False,)]
+
+
+def test_a_look_each_minute_finds_groups_of_which_nobody_told(db):
+    runner = register(db, names=["a"])
+    call(db, "bt_revive")
+    ids = enqueue_each(db, "ggh")
+    enqueue(db, "a", p_group="later", p_run_at=dt.datetime(2100, 1, 1, tzinfo=UTC))
+    db.execute("delete from backtick_opening")
+    assert claimed(db, runner) == []
+
+    call(db, "bt_revive")
+    assert claimed(db, runner) == []
+    move_clock(db, "61 s")
+    call(db, "bt_revive", p_runner=runner)
+
+    assert claimed(db, runner) == ids
+
+
+# ---- Pauses
+
+
+def test_a_paused_worker_is_not_claimed_here_or_anywhere_until_it_is_resumed(db):
+    runner = register(db, names=NAMES, queues=["default", "mail"])
+    call(db, "bt_pause", p_worker="a", p_queue="mail", p_reason="they are down")
+    here, there, other = enqueue(db, "a"), enqueue(db, "a", p_queue="mail"), enqueue(db, "b", p_queue="mail")
+
+    assert claimed(db, runner) == [here]
+    assert claimed(db, runner, queue="mail") == [other]
+    assert call(db, "bt_pause", p_worker="a") == [(True,)]
+    again = enqueue(db, "a")
+    assert claimed(db, runner) == []
+    assert call(db, "bt_resume", p_worker="a") == [(True,)]
+    assert claimed(db, runner) == [again]
+    assert claimed(db, runner, queue="mail") == []
+    assert call(db, "bt_resume", p_worker="a", p_queue="mail") == [(True,)]
+    assert call(db, "bt_resume", p_worker="a", p_queue="mail") == [(False,)]
+    assert claimed(db, runner, queue="mail") == [there]
+
+
+def test_a_paused_group_is_not_claimed_and_what_was_let_in_is_once_it_is_resumed(db):
+    stop_clock(db, 0)
+    runner = register(db, names=["a"])
+    ids = enqueue_each(db, "g" * 3)
+    assert claimed(db, runner, 1) == ids[:1]
+
+    call(db, "bt_pause", p_group="g")
+    late = enqueue(db, "a", p_group="g")
+    other = enqueue(db, "a")
+    stop_clock(db, 1)
+    assert claimed(db, runner) == [other]
+    never_look_from_the_beginning(db)
+    call(db, "bt_resume", p_group="g")
+
+    assert claimed(db, runner) == [*ids[1:], late]
+
+
+def test_a_paused_schedule_stays_off_whatever_code_declares_and_what_it_missed_is_left_out(db):
+    every(db, 60_000)
+    call(db, "bt_pause", p_schedule="tick", p_reason="too loud")
+    move_clock(db, "10 min")
+    every(db, 60_000, p_declared=True, p_catch_up="all")
+    every(db, 30_000, p_declared=True, p_catch_up="all")
+
+    assert run_due(db) == []
+    assert db.execute("select bt_until_fire()").fetchone() == (None,)
+    assert call(db, "bt_resume", p_schedule="tick") == [(True,)]
+    assert run_due(db) == []
+    move_clock(db, "11 min")
+    assert len(run_due(db)) == 2
+
+
+def test_what_is_paused_is_told_with_who_and_since_when_and_why(db):
+    every(db, 60_000)
+    call(db, "bt_pause", p_queue="mail", p_reason="a flood")
+    call(db, "bt_pause", p_queue="mail", p_group="g")
+    call(db, "bt_pause", p_worker="a", p_reason="first")
+    call(db, "bt_pause", p_schedule="tick")
+    assert call(db, "bt_pause", p_worker="a", p_reason="second") == [(False,)]
+
+    rows = call(db, "bt_pauses")
+
+    assert [(kind, queue, name, reason) for kind, queue, name, _, _, reason in rows] == [
+        ("group", "mail", "g", None),
+        ("queue", "mail", None, "a flood"),
+        ("schedule", None, "tick", None),
+        ("worker", None, "a", "second"),
+    ]
+    assert all(since and by for *_, since, by, _ in rows)
+    assert len(call(db, "bt_pauses", p_queues=["default"])) == 2
+
+
+def test_a_pause_says_what_is_wrong_with_it(db):
+    for options in (
+        {},
+        {"p_worker": "a", "p_group": "g"},
+        {"p_queue": "mail", "p_schedule": "tick"},
+        {"p_schedule": "tock"},
+        {"p_worker": ""},
+        {"p_group": "g" * 201},
+        {"p_queue": "mail", "p_reason": ""},
+    ):
+        with pytest.raises(psycopg.errors.InvalidParameterValue):
+            call(db, "bt_pause", **options)
+
+
 # ---- When a due job is seen -------------------------------------------------------------------
 
 
@@ -3391,7 +3873,7 @@ def test_a_claim_does_not_go_back_while_a_lock_stays_that_it_has_met(db, connect
     stop_clock(db, 2)
     claim(db, runner)
 
-    ((floor,),) = db.execute("select current_setting(bt_floor_name('default'))").fetchall()
+    ((floor,),) = db.execute("select current_setting(bt_floor_name('default', hash_array(%s::text[])))", [NAMES]).fetchall()
     ((times, doubted),) = db.execute(
         "select (f).times[6], cardinality((f).doubted) from (select %s::backtick_floor as f) x", [floor]
     ).fetchall()

@@ -114,7 +114,11 @@ declare
     v_is_plain  boolean := true;
     v_is_more   boolean;
     v_is_passed boolean := false;
-    v_room      record;
+    v_is_checked boolean := false;  -- there are limits or pauses that hold for some of the jobs
+    v_has_groups boolean := false;
+    v_has_rate  boolean := false;
+    v_scarce    text[];
+    v_counts    int[];
     v_lowest    bigint;
     v_highest   bigint;
     v_kept      text;
@@ -156,12 +160,13 @@ begin
         perform bt_close_gates(p_queue, v_now);
     end if;
     if v_runner.is_limited then
-        select * into v_room from bt_room(p_queue, p_names, p_limit, p_begin, v_now) as room;
-        if v_room.most < 1 or v_room.names = '{}' then
+        select room.names, room.most, room.scarce, room.counts, room.has_groups, room.has_rate
+        into p_names, p_limit, v_scarce, v_counts, v_has_groups, v_has_rate
+        from bt_room(p_queue, p_names, p_limit, p_begin, v_now) as room;
+        if p_limit < 1 or p_names = '{}' then
             return;
         end if;
-        p_names := v_room.names;
-        p_limit := v_room.most;
+        v_is_checked := v_scarce <> '{}' or v_has_groups;
     end if;
     v_floor := bt_floor(p_queue, p_names, v_now, p_whole);
     v_was_short := v_floor.is_short;
@@ -180,7 +185,7 @@ begin
                count(*) filter (where not due.name = any (p_names)) * 2 > p_limit as are_strangers,
                bool_and(due.name = any (p_names) and due.untouched and due.after_job is null and due.crashes = 0
                         and (due.expires_at is null or due.expires_at > v_now)
-                        and (not v_runner.is_limited or due.name <> all (v_room.scarce) and (not v_room.has_groups or due.group_key is null)))
+                        and (not v_is_checked or due.name <> all (v_scarce) and (not v_has_groups or due.group_key is null)))
                    and sum(due.bytes) <= c_most_bytes as is_plain
         from bt_due(p_queue, v_times, v_ids, v_now, p_limit) as due
     )
@@ -239,7 +244,7 @@ begin
                        due.name = any (p_names)
                        and due.id not in (select held.id from held)
                        and (due.expires_at is null or due.expires_at > v_now)
-                       and (not v_runner.is_limited or due.group_key is null or not v_room.has_groups or (
+                       and (not v_has_groups or due.group_key is null or (
                             select pause.name from backtick_pause as pause
                             where (pause.queue, pause.kind, pause.name) = (p_queue, 'group', due.group_key)) is null)
                        and (due.after_job is null
@@ -294,9 +299,9 @@ begin
         end loop;
     end if;
 
-    if v_runner.is_limited and not v_is_usual and (v_room.scarce <> '{}' or v_room.has_groups) then
+    if v_is_checked and not v_is_usual then
         v_seen := cardinality(v_free);
-        v_free := bt_begin_limited(p_queue, v_free[1:p_limit], v_room.scarce, v_room.counts, coalesce(p_begin, p_limit), v_now);
+        v_free := bt_begin_limited(p_queue, v_free[1:p_limit], v_scarce, v_counts, coalesce(p_begin, p_limit), v_now);
         v_is_passed := cardinality(v_free) < least(v_seen, p_limit);
     end if;
     v_is_more := cardinality(v_free) > p_limit;
@@ -377,7 +382,7 @@ begin
         return;
     end if;
     v_kept := set_config(bt_floor_name(p_queue, v_floor.names), v_floor::text, false);
-    if v_runner.is_limited and v_room.has_rate then
+    if v_has_rate then
         insert into backtick_begun (queue, group_key, begun_at, jobs) values (p_queue, '', v_now, cardinality(v_free));
     end if;
 

@@ -69,7 +69,13 @@ begin
                select from backtick_opening as opening
                where opening.queue = p_queue
                  and opening.xid >= pg_snapshot_xmin((latest.floor).seen)
+                 and not opening.can_wait
            ) as is_opening, exists (
+               select from backtick_opening as opening
+               where opening.queue = p_queue
+                 and opening.xid >= pg_snapshot_xmin((latest.floor).seen)
+                 and opening.can_wait
+           ) or exists (
                select from backtick_queue as job
                where hashtext(job.queue) = hashtext(p_queue)
                  and job.gate + 0 = 1

@@ -5,7 +5,7 @@
 -- A job with a group is queued with gate 1, and no claim sees it. Here the first jobs of its group that are due get
 -- gate 0, as many as its limit leaves, and stand from now on at the end of the jobs of their priority: so groups take
 -- turns. From then on they are jobs like others. Of a group without a limit 32 at a time are let in, so that it takes
--- turns as well; what runs of it does not count.
+-- turns as well; what runs of it does not count, so claims look again at those that have more (can_wait).
 --
 -- How many are in is counted from the rows with gate 0: let in, or running, or, where a failed job keeps its place
 -- (on_failure wait), waiting for its next try. Only what holds the queue's lock opens gates, and it reads in statements
@@ -35,15 +35,18 @@ as $$
 declare
     c_most   constant int := 1000;
     c_later  constant int := 5000;  -- jobs that have become due, a call
+    c_turn   constant int := 32;
     c_jobs   constant int := 5000;  -- jobs that a call lets in, about
-    v_told   record;
-    v_later  record;
     v_groups text[];
+    v_due    text[];
+    v_told   int;
+    v_later  int;
+    v_at     timestamptz;
+    v_most   int;
     v_room   record;
     v_first  record;
     v_ids    bigint[];
     v_locked text[];
-    v_n      int;
 begin
     with told as (
         delete from backtick_opening as opening
@@ -53,16 +56,16 @@ begin
             where found.queue = p_queue
               and found.xid >= pg_snapshot_xmin(p_seen)
               and found.group_key is not null
+              and (p_since is not null or not found.can_wait)
             order by found.xid, found.id
             limit c_most
             for update skip locked
         ))
         returning opening.group_key
     )
-    select array_agg(distinct told.group_key) as groups, count(*) as n into v_told from told;
+    select array_agg(distinct told.group_key), count(*) into v_groups, v_told from told;
     if p_since is not null then
-        select array_agg(distinct later.group_key) as groups, max(later.run_at) as run_at, count(*) as n
-        into v_later
+        select array_agg(distinct later.group_key), max(later.run_at), count(*) into v_due, v_at, v_later
         from (
             select job.group_key, job.run_at
             from backtick_queue as job
@@ -74,20 +77,18 @@ begin
             order by job.run_at
             limit c_later
         ) as later;
-        v_groups := v_later.groups;
     end if;
-    v_groups := array(select unnest(v_told.groups) union select unnest(v_groups));
+    v_groups := array(select unnest(v_groups) union select unnest(v_due));
 
     if v_groups <> '{}' then
-        select array_agg(room.group_key) filter (where room.is_plain and room.n > 0) as groups,
-               array_agg(least(room.n, greatest(1, c_jobs / cardinality(v_groups)))) filter (where room.is_plain and room.n > 0) as most,
-               array_agg(room.group_key) filter (where not room.is_plain) as others
-        into v_room
-        from (
-            select asked.group_key, asked.most - inside.n as n,
-                   asked.rate is null and (inside.n < asked.most or not asked.is_turn) as is_plain
+        v_most := greatest(1, c_jobs / cardinality(v_groups));
+        -- Without a limit, of 32 that are in those are counted that no claim holds, and that were let in within a minute: of
+        -- others no runner may know the worker.
+        with room as materialized (
+            select asked.group_key, asked.most - inside.n as n, asked.rate is not null as has_rate, asked.is_turn,
+                   asked.is_turn and inside.n >= asked.most as is_full_turn
             from (
-                select given.group_key, coalesce(its.running, 32) as most, its.running is null as is_turn, its.rate
+                select given.group_key, coalesce(its.running, c_turn) as most, its.running is null as is_turn, its.rate
                 from unnest(v_groups) as given (group_key)
                 cross join lateral bt_limit_of(p_queue, given.group_key) as its
                 where not its.is_paused
@@ -106,26 +107,90 @@ begin
                     limit asked.most
                 ) as job
             ) as inside
-        ) as room;
+        ), held as materialized (
+            select unnest(claim.jobs) as id
+            from backtick_claim as claim
+            where hashtext(claim.queue) = hashtext(p_queue)
+              and exists (select from room where room.is_full_turn)
+        ), room_now as (
+            select room.group_key, room.n, room.is_turn from room where not room.has_rate and room.n > 0
+            union all
+            select room.group_key, greatest(0, c_turn - inside.n), true
+            from room
+            cross join lateral (
+                select count(*)::int as n
+                from (
+                    select job.id
+                    from backtick_queue as job
+                    where hashtext(job.queue) = hashtext(p_queue)
+                      and job.group_key = room.group_key
+                      and job.gate = 0
+                      and job.queue || '' = p_queue
+                      and job.run_at > p_now - interval '1 min'
+                    order by job.run_at desc
+                    limit 1000
+                ) as job
+                where job.id not in (select held.id from held)
+            ) as inside
+            where not room.has_rate
+              and room.is_full_turn
+        )
+        select array_agg(room_now.group_key) as groups, array_agg(least(room_now.n, v_most)) as most,
+               array_agg(room_now.is_turn or room_now.n > v_most) as watched,
+               (select array_agg(room.group_key) from room where room.has_rate) as others
+        into v_room
+        from room_now;
 
-        -- The usual case: all that come first are due, and nobody has locked them.
-        select array_agg(first.id) filter (where not first.is_mixed) as ids,
-               array_agg(distinct first.group_key) filter (where first.is_mixed) as mixed
+        -- The usual case: all that come first are due. Else what is due is looked for priority by priority.
+        select array_agg(first.id) filter (where not first.is_mixed and first.place <= first.most) as ids,
+               array_agg(first.group_key) filter (where first.is_mixed and first.place = 1) as mixed,
+               array_agg(first.most) filter (where first.is_mixed and first.place = 1) as most,
+               array_agg(first.group_key)
+                   filter (where first.is_watched and not first.is_mixed and first.place = greatest(1, first.most)) as watched
         into v_first
         from (
-            select room.group_key, job.id, bool_or(job.run_at > p_now) over (partition by room.group_key) as is_mixed
-            from unnest(v_room.groups, v_room.most) as room (group_key, most)
+            select room.group_key, room.most, room.is_watched, job.id, job.place,
+                   bool_or(job.run_at > p_now) over (partition by room.group_key) as is_mixed
+            from unnest(v_room.groups, v_room.most, v_room.watched) as room (group_key, most, is_watched)
             cross join lateral (
-                select job.id, job.run_at
+                select job.id, job.run_at, row_number() over (order by job.priority, job.run_at, job.id + 0) as place
                 from backtick_queue as job
                 where hashtext(job.queue) = hashtext(p_queue)
                   and job.group_key = room.group_key
                   and job.gate = 1
                   and job.queue || '' = p_queue
                 order by job.priority, job.run_at, job.id + 0
-                limit room.most
+                limit greatest(1, room.most)
             ) as job
         ) as first;
+        insert into backtick_opening (queue, group_key, can_wait, noted_at)
+        select p_queue, watched.group_key, true, p_now
+        from unnest(v_first.watched) as watched (group_key);
+        if v_first.mixed is not null then
+            v_first.ids := v_first.ids || array(
+                select job.id
+                from unnest(v_first.mixed, v_first.most) as room (group_key, most)
+                cross join lateral (
+                    select job.id
+                    from generate_series(0, 9) with ordinality as lane (priority, place)
+                    cross join lateral (
+                        select job.id
+                        from backtick_queue as job
+                        where hashtext(job.queue) = hashtext(p_queue)
+                          and job.group_key = room.group_key
+                          and job.gate = 1
+                          and job.queue || '' = p_queue
+                          and job.priority = lane.priority
+                          and job.run_at <= p_now
+                        order by job.run_at, job.id + 0
+                        limit room.most
+                    ) as job
+                    order by lane.place
+                    limit room.most
+                ) as job
+            );
+        end if;
+
         if v_first.ids is not null then
             v_ids := array(
                 select job.id from backtick_queue as job where job.id = any (v_first.ids) and job.gate = 1
@@ -147,22 +212,21 @@ begin
         end if;
 
         for v_room in
-            select distinct given.group_key from unnest(v_room.others || v_first.mixed || v_locked) as given (group_key)
+            select distinct given.group_key from unnest(v_room.others || v_locked) as given (group_key)
         loop
             perform bt_let_in_some(p_queue, v_room.group_key, p_now);
         end loop;
     end if;
 
-    if v_told.n = c_most then
+    if v_told = c_most then
         return null;
     end if;
-    return case when v_later.n = c_later then v_later.run_at else p_now end;
+    return case when v_later = c_later then v_at else p_now end;
 end;
 $$;
 comment on function bt_let_in is 'Open the gates of groups that have room.';
 
--- bt_let_in_some: the same of one group that needs a closer look: jobs that are not due stand in front, or somebody has
--- locked some; it has a rate; it has no limit, and 32 are in.
+-- bt_let_in_some: the same of one group that needs a closer look: somebody has locked some of its jobs, or it has a rate.
 --
 -- Of a rate, what is in and has not begun counts as well: each is let in for the time at which it may begin, at the
 -- soonest, and bt_claim looks again: see bt_begin_limited.
@@ -185,7 +249,6 @@ begin
         return;
     end if;
 
-    -- Of what was let in a minute ago and does not run, no runner may know the worker.
     with job as materialized (
         select job.id, job.run_at
         from backtick_queue as job
@@ -366,9 +429,9 @@ end;
 $$;
 comment on function bt_close_gates is 'Have what is in beyond a limit that was lowered wait again.';
 
--- bt_note_groups: tell claims of groups of a queue of which jobs wait, and are due, whether there is room or not.
+-- bt_note_groups: tell claims of the groups of a queue of which jobs wait, and are due, whether there is room or not.
 --
--- From group to group by probes of the index, so it takes some 20 us a group, however many jobs wait.
+-- From group to group, and priority to priority, by probes of the index: some 20 us a group, however many jobs wait.
 create or replace function bt_note_groups(p_queue text)
     returns void
     language sql
@@ -380,26 +443,60 @@ as $$
     insert into backtick_opening (queue, group_key, noted_at)
     with recursive waiting as (
         (
-            select job.group_key
+            select job.group_key, job.priority, job.run_at
             from backtick_queue as job
             where hashtext(job.queue) = hashtext(p_queue)
               and job.gate = 1
-            order by job.group_key
+            order by job.group_key, job.priority, job.run_at
             limit 1
         )
         union all
-        select next.group_key
+        select next.group_key, next.priority, next.run_at
         from waiting
         cross join lateral (
-            select job.group_key
+            select job.group_key, job.priority, job.run_at
             from backtick_queue as job
             where hashtext(job.queue) = hashtext(p_queue)
               and job.gate = 1
-              and job.group_key > waiting.group_key
-            order by job.group_key
+              and (job.group_key, job.priority) > (waiting.group_key, waiting.priority)
+            order by job.group_key, job.priority, job.run_at
             limit 1
         ) as next
     )
-    select p_queue, waiting.group_key, bt_now() from waiting where waiting.group_key is not null
+    select distinct p_queue, waiting.group_key, bt_now()
+    from waiting
+    where waiting.group_key is not null
+      and waiting.run_at <= bt_now()
 $$;
 comment on function bt_note_groups is 'Tell claims of the groups of a queue of which jobs wait.';
+
+-- bt_tend_groups: once a minute, whichever runner looks first, have claims look at all groups of which jobs wait and are due,
+-- whatever got lost; and forget what rates need no longer. For bt_revive.
+create or replace function bt_tend_groups()
+    returns void
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+declare
+    v_now timestamptz := bt_now();
+begin
+    update backtick_uptime as uptime
+    set groups_at = v_now + interval '1 min'
+    from (
+        select due.started_at
+        from backtick_uptime as due
+        where due.groups_at is null
+           or due.groups_at not between v_now and v_now + interval '1 min'
+        for no key update skip locked
+    ) as due
+    where uptime.started_at = due.started_at;
+    if found then
+        perform bt_note_groups(served.queue)
+        from (select distinct unnest(runner.queues) as queue from backtick_runner as runner) as served;
+        delete from backtick_begun as begun
+        where begun.begun_at < v_now - coalesce((select max(limits.period) from backtick_limit as limits), interval '0');
+    end if;
+end;
+$$;
+comment on function bt_tend_groups is 'Once a minute, have claims look at all groups of which jobs wait.';

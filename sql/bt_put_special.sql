@@ -119,7 +119,7 @@ comment on function bt_first_gate is 'The gate that new jobs stand before.';
 
 -- bt_put_group: tell claims that a group has new jobs. Called once a call that made some; p_group null: they have none.
 --
--- ---- groups: yours ----
+-- Only adds a row, and locks nothing: a transaction of a user, however long, holds up nobody. See bt_let_in.
 create or replace function bt_put_group(p_queue text, p_group text)
     returns void
     language plpgsql
@@ -127,7 +127,9 @@ create or replace function bt_put_group(p_queue text, p_group text)
     set search_path from current
 as $$
 begin
-    null;
+    if p_group is not null then
+        insert into backtick_opening (queue, group_key, noted_at) values (p_queue, p_group, bt_now());
+    end if;
 end;
 $$;
 comment on function bt_put_group is 'Tell claims that a group has new jobs.';

@@ -143,6 +143,7 @@ begin
     perform bt_withdraw_asked();
     perform bt_end_batches();
     perform bt_thin_out();
+    perform bt_tend_groups();
 end;
 $$;
 comment on function bt_revive is 'Queue the jobs of dead runners again, or end them as exceeded; says which.';

@@ -78,6 +78,14 @@ begin
     ) as next on true
     where runner.id = p_runner;
 
+    if exists (select from backtick_limit as limits where limits.kind = 'queue' and limits.rate is not null) then
+        select least(v_until, min(bt_may_begin(limits.queue, '', limits.rate, limits.period, v_now))) into v_until
+        from backtick_runner as runner
+        cross join unnest(runner.queues) as served (queue)
+        join backtick_limit as limits on limits.kind = 'queue' and limits.queue = served.queue and limits.rate is not null
+        where runner.id = p_runner;
+    end if;
+
     return query select greatest(1, ceil(extract(epoch from v_until - v_now) * 1000))::int, bt_until_fire();
 end;
 $$;

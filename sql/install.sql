@@ -94,6 +94,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_retry.sql
 \ir bt_delete.sql
 \ir bt_pause.sql
+\ir bt_limit.sql
 \ir bt_remove_old.sql
 \ir bt_reseal.sql
 \ir bt_show.sql

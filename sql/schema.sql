@@ -449,7 +449,7 @@ create table if not exists backtick_begun (
     begun_at  timestamptz not null,
     jobs      int         not null
 );
-comment on table backtick_begun is 'How many jobs claims began, of queues and groups that have a rate; bt_thin_out removes what is over.';
+comment on table backtick_begun is 'How many jobs claims began, of queues and groups that have a rate; bt_tend_groups removes what is over.';
 comment on column backtick_begun.queue is 'The queue.';
 comment on column backtick_begun.group_key is 'The group; empty: the queue itself.';
 comment on column backtick_begun.begun_at is 'When they were claimed.';
@@ -464,6 +464,7 @@ create table if not exists backtick_opening (
     group_key  text,
     job        bigint,
     has_failed boolean     not null default false,
+    can_wait   boolean     not null default false,
     noted_at   timestamptz not null,
     constraint backtick_opening_id primary key (queue, xid, id),  -- as backtick_freed
     constraint backtick_opening_is_of_group_or_job check ((group_key is null) <> (job is null))
@@ -475,6 +476,7 @@ comment on column backtick_opening.xid is 'The transaction that noted it.';
 comment on column backtick_opening.group_key is 'The group, of which a job came or ended; null: it is about one job.';
 comment on column backtick_opening.job is 'A job that waited for one which has ended; null: it is about a group.';
 comment on column backtick_opening.has_failed is 'Whether that one ended as exceeded or canceled.';
+comment on column backtick_opening.can_wait is 'Whether it is for claims that look below their floors alone: there is more, once what is in has been claimed.';
 comment on column backtick_opening.noted_at is 'When it was noted.';
 
 -- ---- backtick_after: which jobs wait for which ---------------------------------
@@ -658,7 +660,7 @@ comment on column backtick_claim.lowest is 'The lowest id that was claimed.';
 comment on column backtick_claim.highest is 'The highest id that was claimed.';
 comment on column backtick_claim.floor is 'Where the next claim of a runner with the same workers starts; null: not known.';
 comment on column backtick_uptime.orphans_at is 'When runners next look for orphans: see bt_tell_orphans; null: at once.';
-comment on column backtick_uptime.groups_at is 'When runners next look for groups that nobody told claims of: see bt_note_groups; null: at once.';
+comment on column backtick_uptime.groups_at is 'When runners next look for groups that nobody told claims of: see bt_tend_groups; null: at once.';
 comment on column backtick_setting.paused_why is 'Why it is paused, for people; null: nobody said.';
 comment on column backtick_setting.has_limits is 'Whether claims must look at limits of the queue and its workers, and at rates.';
 comment on column backtick_setting.is_closing is 'Whether a limit of groups was lowered: the next claim closes gates first.';
