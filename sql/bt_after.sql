@@ -87,7 +87,7 @@ create or replace function bt_put_after(
 as $$
 begin
     if p_failed is not null then
-        perform bt_end(p_ids, 'canceled', 0, null, null, array_fill(bt_dependency_error(p_failed), array[cardinality(p_ids)]));
+        perform bt_end(p_ids, 'canceled', 0, null, null, array_fill(bt_dependency_error(p_failed, p_after || p_failed), array[cardinality(p_ids)]));
     elsif p_after <> '{}' then
         insert into backtick_after (waits_for, job, queue, on_failure)
         select waits_for.id, job.id, p_queue, coalesce(p_after_failure, 'cancel')
@@ -102,17 +102,21 @@ $$;
 comment on function bt_put_after is 'Have new jobs wait for others.';
 
 -- bt_dependency_error: why a job was canceled that was to come after another.
-create or replace function bt_dependency_error(p_failed bigint)
+--
+-- p_failed  the one that was exceeded or canceled
+-- p_after   all that it was to come after, as far as known: if it is retried, it waits for those of them that have not ended
+create or replace function bt_dependency_error(p_failed bigint, p_after bigint[])
     returns jsonb
     language sql
-    stable
+    volatile
     set search_path from current
 as $$
     select jsonb_build_object(
         'class', 'DependencyFailed',
         'message', format('it was to come after job %s, which %s', p_failed, coalesce(
             (select 'was ' || job.state from backtick_done as job where job.id = p_failed), 'failed')),
-        'traceback', null)
+        'traceback', null,
+        'after', to_jsonb(p_after))
 $$;
 comment on function bt_dependency_error is 'Why a job was canceled that was to come after another.';
 
@@ -240,7 +244,9 @@ begin
         );
 
         if v_free && v_failed then
-            select array_agg(failed.id), array_agg(bt_dependency_error(failed.by)) into v_failed, v_errors
+            select array_agg(failed.id), array_agg(bt_dependency_error(failed.by, array(
+                       select waiting.waits_for from backtick_after as waiting where waiting.job = failed.id)))
+            into v_failed, v_errors
             from unnest(v_failed, v_by) as failed (id, by)
             where failed.id = any (v_free);
             perform bt_end(v_failed, 'canceled', 0, null, null, v_errors);
