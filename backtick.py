@@ -180,6 +180,7 @@ __all__ = [
     "Job",
     "JobCanceled",
     "JobFailed",
+    "JobId",
     "JobLost",
     "JobStopped",
     "JobTimeout",
@@ -662,6 +663,8 @@ def _encode(value: Any, place: str) -> Any:
             return _encode_dict(value, place)
     except RecursionError:
         raise UnsupportedArgument(f"{place.partition('[')[0]} is nested too deep, or contains itself") from None
+    if isinstance(value, JobId):
+        return int(value)
     if kind in _ENCODERS:
         return {f"${kind.__name__.lower()}": _ENCODERS[kind](value, place)}
     raise UnsupportedArgument(
@@ -1134,9 +1137,36 @@ class Worker:
 _When = dt.datetime | dt.timedelta  # a time with a time zone, or a delay from now
 _Span = dt.timedelta | float  # or seconds
 _Arguments = tuple[Any, ...] | list[Any] | dict[str, Any]  # of one call of many
+_Keys = Iterable[str | None] | None  # one a call
 
 
-class JobOptions(TypedDict, total=False):
+class JobId(int):
+    """The id of a job, as schedule() returns it, an int; made: whether that call made the job.
+
+    It did not if another one has its key, whose id this is, or if the queue is full and drops the rest: then this is 0.
+    """
+
+    made = True
+
+
+class _OtherJobId(JobId):
+    made = False
+
+
+class _Special(TypedDict, total=False):
+    """Options of a job that have it go through bt_put_special, as parameters of which they reach SQL by their names."""
+
+    key: str | None  # of the jobs of a queue that have not ended one has it
+    on_conflict: Literal["keep", "replace", "error"] | None  # if another job has the key; keep is the default
+    successor: bool | None  # if that one runs, wait behind it
+    max_wait: _Span | None  # put off by replacing for so long at most
+    unique_for: _Span | None  # the key is taken by ended jobs, too, if they were scheduled so long ago or less
+    group: str | None  # whose limits, order and turns it shares
+    after: Sequence[int] | None  # ids of jobs that must have ended before
+    after_failure: Literal["cancel", "run"] | None  # if one of them was exceeded or canceled; cancel is the default
+
+
+class JobOptions(_Special, total=False):
     """Of a job, before those of its worker; None is as good as not given."""
 
     queue: str | None
@@ -1154,23 +1184,25 @@ class Scheduling(Protocol[P]):
     """
 
     @overload
-    def schedule(self, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    def schedule(self, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
-    def schedule(self, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
+    def schedule(self, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
     @overload
-    def schedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    def schedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
-    def schedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
-    def schedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]: ...
+    def schedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+    def schedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]: ...
     @overload
-    async def aschedule(self, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    async def aschedule(self, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
-    async def aschedule(self, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
+    async def aschedule(self, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
     @overload
-    async def aschedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    async def aschedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
-    async def aschedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
-    async def aschedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]: ...
+    async def aschedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+    async def aschedule_many(
+        self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None
+    ) -> list[JobId]: ...
     def options(self, **options: Unpack[JobOptions]) -> Scheduling[P]: ...
 
 
@@ -1567,39 +1599,41 @@ class Scheduler(Scheduling[P]):
     tags: Sequence[str] | None = None
     expires_at: dt.datetime | None = None
     expires_in: _Span | None = None
+    special: dict[str, Any] = dataclasses.field(default_factory=dict)  # a _Special, by the names of SQL's parameters
 
     def options(self, **options: Unpack[JobOptions]) -> Scheduler[P]:
         """The same with other options: log_sum.options(priority=0).schedule(3, 4). Raises ValueError, TypeError."""
-        _check_options(self.name, **options)
         given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-        return dataclasses.replace(self, **given)
+        special = {f"p_{name}": _special(name, given.pop(name)) for name in _Special.__annotations__ if name in given}
+        _check_options(self.name, **given)
+        return dataclasses.replace(self, special={**self.special, **special}, **given)
 
-    def schedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    def schedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """Queue a call with these arguments, due at once; returns the job's id."""
-        return int(_query(conn, self._at_home(conn)._call_one({}, args, kwargs))[0])
+        return _job_ids(_rows(conn, self._at_home(conn)._call_one({}, args, kwargs)))[0]
 
-    def schedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    def schedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
-        return int(_query(conn, self._at_home(conn)._call_one(_when(when), args, kwargs))[0])
+        return _job_ids(_rows(conn, self._at_home(conn)._call_one(_when(when), args, kwargs)))[0]
 
-    def schedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
+    def schedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]:
         """Queue many calls at once, all or none: each a tuple of arguments or a dict of keyword arguments.
 
-        Returns the jobs' ids, in that order.
+        `keys` are their keys, one a call, None where it has none. Returns the jobs' ids, in that order.
         """
-        return [int(id_) for id_ in _query(conn, self._at_home(conn)._call_many(calls))]
+        return _job_ids(_rows(conn, self._at_home(conn)._call_many(calls, keys)))
 
-    async def aschedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    async def aschedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """schedule() for asyncio."""
-        return int((await _aquery(conn, (await self._aat_home(conn))._call_one({}, args, kwargs)))[0])
+        return _job_ids(await _arows(conn, (await self._aat_home(conn))._call_one({}, args, kwargs)))[0]
 
-    async def aschedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    async def aschedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """schedule_at() for asyncio."""
-        return int((await _aquery(conn, (await self._aat_home(conn))._call_one(_when(when), args, kwargs)))[0])
+        return _job_ids(await _arows(conn, (await self._aat_home(conn))._call_one(_when(when), args, kwargs)))[0]
 
-    async def aschedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
+    async def aschedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]:
         """schedule_many() for asyncio."""
-        return [int(id_) for id_ in await _aquery(conn, (await self._aat_home(conn))._call_many(calls))]
+        return _job_ids(await _arows(conn, (await self._aat_home(conn))._call_many(calls, keys)))
 
     def _at_home(self, conn: Any) -> Scheduler[P]:
         """The same; for a worker that is not imported here, with what must be known of where runners declare it."""
@@ -1632,9 +1666,11 @@ class Scheduler(Scheduling[P]):
     ) -> tuple[str, dict[str, Any]]:
         _warn_of_import(self.name, _imported_for_workers())
         (text,) = self.seal([self.encode(args, kwargs)])
+        if self.special:
+            return self._special_call([text], None, when)
         return "bt_enqueue", {"p_name": self.name, "p_args": text, **self.sql_options(), **when}
 
-    def _call_many(self, calls: Iterable[_Arguments]) -> tuple[str, dict[str, Any]]:
+    def _call_many(self, calls: Iterable[_Arguments], keys: _Keys) -> tuple[str, dict[str, Any]]:
         _warn_of_import(self.name, _imported_for_workers())
         if not isinstance(calls, Iterable) or isinstance(calls, (str, bytes, Mapping)):
             raise TypeError(
@@ -1647,7 +1683,15 @@ class Scheduler(Scheduling[P]):
                     f"{self.name}: a call is a tuple of arguments or a dict of keyword arguments, not {call!r}"
                 )
             encoded.append(self.encode((), call) if isinstance(call, dict) else self.encode(call, {}))
+        if self.special or keys is not None:
+            return self._special_call(self.seal(encoded), keys, {})
         return "bt_enqueue_many", {"p_name": self.name, "p_args": self.seal(encoded), **self.sql_options()}
+
+    def _special_call(self, texts: list[str], keys: _Keys, when: dict[str, str]) -> tuple[str, dict[str, Any]]:
+        options = self.sql_options()
+        key = options.pop("p_key", None)
+        all_keys = [key] * len(texts) if keys is None else list(keys)
+        return "bt_put_special", {"p_name": self.name, "p_args": texts, "p_keys": all_keys, **options, **when}
 
     def encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """The arguments as JSON. Raises TypeError if the worker does not take them, UnsupportedArgument."""
@@ -1677,16 +1721,32 @@ class Scheduler(Scheduling[P]):
             "p_expires_at": self.expires_at and _instant_of(self.expires_at, "expires_at"),
             "p_expires_in": self.expires_in and _span(self.expires_in),
         }
-        given = {name: value for name, value in options.items() if value is not None}
+        given = {name: value for name, value in (options | self.special).items() if value is not None}
         return given if self.worker else {"p_queue": None, "p_priority": None} | given  # null: as runners declare it
 
 
-def _span(span: _Span) -> str:
+def _special(name: str, value: Any) -> Any:
+    """An option of _Special, as SQL reads it, which checks the rest. Raises ValueError, TypeError."""
+    if name in ("max_wait", "unique_for"):
+        return _span(value, name)
+    if name == "after":
+        _check_kind(name, value, (list, tuple, set, frozenset), "a list of ids of jobs")
+        return [_job_id(job) for job in value]
+    _check_kind(name, value, *((bool, "True or False") if name == "successor" else (str, "text")))
+    return value
+
+
+def _job_ids(rows: list[Any]) -> list[JobId]:
+    """Of rows of bt_enqueue, an id or null, or of bt_put_special: place, id or null, and whether it was made."""
+    return [(JobId if row[-1] else _OtherJobId)(row[-2:][0] or 0) for row in rows]
+
+
+def _span(span: _Span, what: str = "expires_in") -> str:
     """A timedelta or seconds, as SQL reads it. Raises ValueError."""
     if isinstance(span, (int, float)) and 0 < span * 1000 <= CENTURY_MS:
         span = dt.timedelta(seconds=span)
     if not isinstance(span, dt.timedelta) or span <= dt.timedelta(0):
-        raise ValueError(f"expires_in is {span!r}; it must be a timedelta or seconds, more than none")
+        raise ValueError(f"{what} is {span!r}; it must be a timedelta or seconds, more than none")
     return _when(span)["p_delay"]
 
 
@@ -1730,63 +1790,73 @@ def worker_named(
 
 
 @overload
-def schedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+def schedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
 @overload
-def schedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+def schedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
-def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """Queue a call of a worker, given as function or by name; returns the job's id. See Scheduler."""
     return _scheduler(worker).schedule(*args, conn=conn, **kwargs)
 
 
 @overload
-def schedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+def schedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
 @overload
-def schedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+def schedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
-def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
     return _scheduler(worker).schedule_at(when, *args, conn=conn, **kwargs)
 
 
-def schedule_many(worker: str | Callable[..., Any], calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
+def schedule_many(
+    worker: str | Callable[..., Any],
+    calls: Iterable[_Arguments],
+    *,
+    keys: _Keys = None,
+    conn: Any = None,
+) -> list[JobId]:
     """Queue many calls at once, all or none; returns their ids in order. See Scheduler.schedule_many."""
-    return _scheduler(worker).schedule_many(calls, conn=conn)
+    return _scheduler(worker).schedule_many(calls, keys=keys, conn=conn)
 
 
 @overload
-async def aschedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+async def aschedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
 @overload
-async def aschedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+async def aschedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
-async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """schedule() for asyncio."""
     return await _scheduler(worker).aschedule(*args, conn=conn, **kwargs)
 
 
 @overload
-async def aschedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+async def aschedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
 @overload
-async def aschedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+async def aschedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
 async def aschedule_at(
     when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any
-) -> int: ...
+) -> JobId: ...
 async def aschedule_at(
     when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any
-) -> int:
+) -> JobId:
     """schedule_at() for asyncio."""
     return await _scheduler(worker).aschedule_at(when, *args, conn=conn, **kwargs)
 
 
 async def aschedule_many(
-    worker: str | Callable[..., Any], calls: Iterable[_Arguments], *, conn: Any = None
-) -> list[int]:
+    worker: str | Callable[..., Any],
+    calls: Iterable[_Arguments],
+    *,
+    keys: _Keys = None,
+    conn: Any = None,
+) -> list[JobId]:
     """schedule_many() for asyncio."""
-    return await _scheduler(worker).aschedule_many(calls, conn=conn)
+    return await _scheduler(worker).aschedule_many(calls, keys=keys, conn=conn)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -1819,6 +1889,7 @@ class _ScheduleOptions(_JobOptions, total=False):
     overlap: Literal["skip", "queue", "allow"]
     tags: Sequence[str] | None
     expires_in: _Span | None
+    key: str | None
 
 
 class _DecoratorOptions(_ScheduleOptions, _RunOptions, total=False):
@@ -1842,8 +1913,8 @@ def schedule_recurring(
     its next run alone. Options: name (default: the worker's; one schedule a name), kwargs (a dict), queue,
     priority, max_tries, catch_up (of runs that nobody was there for: "once", the default, runs one for
     all, "all" each, "skip" none), overlap (while the last job has not ended: "skip", the default, leaves a
-    run out, "queue" has it wait, "allow" runs both), tags, expires_in (as of a job). Raises ValueError, and what
-    Scheduler raises.
+    run out, "queue" has it wait, "allow" runs both), tags, expires_in, key (as of a job: while another has the key,
+    a run is left out). Raises ValueError, and what Scheduler raises.
     Source: sql/bt_schedule.sql decides; this passes it on.
     """
     _query(conn, _recurring(interval, worker, args, name, **options).at_home(conn).call())
@@ -1914,9 +1985,12 @@ def _schedule(
     max_tries: int | None = None,
     catch_up: str = "once",
     overlap: str = "skip",
-    **more: Any,
+    tags: Sequence[str] | None = None,
+    expires_in: _Span | None = None,
+    key: str | None = None,
 ) -> Schedule:
-    scheduler = _scheduler(worker).options(queue=queue, priority=priority, max_tries=max_tries, **more)
+    of_jobs: JobOptions = {"queue": queue, "priority": priority, "max_tries": max_tries, "tags": tags}
+    scheduler = _scheduler(worker).options(**of_jobs | {"expires_in": expires_in, "key": key})
     name = scheduler.name if name is None else name
     _check_name(name, "schedule")
     _check_kind(f"{name}: args", args, (tuple, list), "a list or tuple; arguments by name are kwargs={…}")
@@ -2087,8 +2161,12 @@ def _rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
 
 
 async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+    return [row[0] for row in await _arows(conn, call)]
+
+
+async def _arows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     if conn is None:
-        return await asyncio.to_thread(_query, None, call)
+        return await asyncio.to_thread(_rows, None, call)
     if not isinstance(conn, psycopg.AsyncConnection):
         raise TypeError(f"conn is a {type(conn).__name__}; with asyncio it must be a psycopg AsyncConnection")
     function, parameters = call
@@ -2096,7 +2174,7 @@ async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     async with psycopg.AsyncCursor(conn, row_factory=psycopg.rows.tuple_row) as cursor:
         with _refusals():
             await cursor.execute(text.encode(), list(parameters.values()))
-        return [row[0] for row in await cursor.fetchall()]
+        return await cursor.fetchall()
 
 
 @contextlib.contextmanager
@@ -2766,10 +2844,13 @@ def _statement(schema: str, function: str, parameters: tuple[str, ...]) -> str:
     text = f"select * from {prefix}{function}({', '.join(arguments)})"  # noqa: S608, all names are our own
     if function in ("bt_fail", "bt_snooze"):
         text = text.replace("::timestamptz", "::timestamptz[]")
-    return text.replace("::text", "::text[]") if function in ("bt_enqueue_many", "bt_reseal") else text
+    return (
+        text.replace("::text", "::text[]") if function in ("bt_enqueue_many", "bt_put_special", "bt_reseal") else text
+    )
 
 
 _CASTS = {
+    "p_after": "::bigint[]",
     "p_after_id": "::bigint",
     "p_args": "::text",
     "p_backoff": "::text",
@@ -2787,6 +2868,9 @@ _CASTS = {
     "p_old_args": "::text",
     "p_old_errors": "::jsonb[]",
     "p_ids": "::bigint[]",
+    "p_keys": "::text[]",
+    "p_max_wait": "::interval",
+    "p_unique_for": "::interval",
     "p_interval_ms": "::bigint",
     "p_max_tries": "::int",
     "p_names": "::text[]",

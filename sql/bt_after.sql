@@ -25,11 +25,6 @@ declare
     c_most constant int := 1000;
     v_unknown bigint;
 begin
-    if p_after_failure not in ('cancel', 'run') then
-        raise exception 'bt_enqueue: after_failure is %', p_after_failure
-            using errcode = 'invalid_parameter_value',
-                  hint = 'cancel: the job is canceled if one that it comes after was exceeded or canceled; run: it runs all the same.';
-    end if;
     if cardinality(p_after) > c_most or array_position(p_after, null) is not null then
         raise exception 'bt_enqueue: after has % jobs%', cardinality(p_after),
                 case when array_position(p_after, null) is not null then ', one of which is null' else '' end

@@ -58,11 +58,16 @@ begin
     end loop;
     return false;
 exception when unique_violation then
-    raise exception 'bt_retry: job % cannot come back: its place is taken by job %', p_id, (
+    raise exception 'bt_retry: job % cannot come back: its % is taken by job %', p_id, (
+            select case when job.key is null then 'place' else format('key "%s"', job.key) end from backtick_done as job where job.id = p_id
+        ), (
             select other.id
-            from backtick_queue as other
-            join backtick_done as job on (job.schedule, job.scheduled_for) = (other.schedule, other.scheduled_for)
+            from backtick_done as job
+            join backtick_queue as other
+                on (job.schedule, job.scheduled_for) = (other.schedule, other.scheduled_for)
+                or (job.queue, job.key) = (other.queue, other.key)
             where job.id = p_id
+            limit 1
         )
         using errcode = 'unique_violation', hint = 'Wait until that one has ended, or cancel it.';
 end;
@@ -180,17 +185,17 @@ begin
     ), back as (
         insert into backtick_queue (
             id, queue, name, args, priority, run_at, max_tries, error, created_at, schedule, scheduled_for, enqueued_by,
-            tags, gate, group_key, batch, attempts)
+            tags, gate, attempts, key, group_key, batch)
         overriding system value
         select id, queue, name, args, priority, v_run_at, max_tries,
                case when error ->> 'class' not in ('Expired', 'Cancel', 'DependencyFailed') then error end, created_at, schedule,
                scheduled_for, enqueued_by, tags,
-               case when was_after then 2 when group_key is not null then 1 else 0 end, group_key, batch,
+               case when was_after then 2 when group_key is not null then 1 else 0 end,
                bt_remember(
                    bt_remember(attempts, jsonb_build_object(
                        'at', finished_at, 'how', state, 'try', nullif(tries, 0), 'runner', runner, 'claimed_at', started_at),
                        case when state <> 'done' then error end),
-                   jsonb_build_object('how', 'retried', 'by', v_role))
+                   jsonb_build_object('how', 'retried', 'by', v_role)), key, group_key, batch
         from ended
         returning id, queue, group_key
     ), noted as (
@@ -208,6 +213,9 @@ begin
         select queue, id, v_now from ended where was_after
     )
     select array_agg(back.id), array_agg(distinct back.queue) into v_back, v_queues from back;
+    if bt_rivaled_back(v_back) then
+        raise exception 'bt_retry: another job has the key' using errcode = 'unique_violation';
+    end if;
     delete from backtick_cancel where job = any (v_back);
     delete from backtick_progress where job = any (v_back);
 
@@ -219,6 +227,26 @@ begin
 end;
 $$;
 comment on function bt_bring_back is 'Queue jobs again that have ended; returns how many.';
+
+-- bt_rivaled_back: whether others have keys of jobs that have just come back, in a place where the index does not tell.
+create or replace function bt_rivaled_back(p_ids bigint[])
+    returns boolean
+    language sql
+    volatile
+    set search_path from current
+    set enable_seqscan to off
+    set jit to off
+as $$
+    select coalesce(bool_or(bt_rivaled(came.queue, came.ids, null) <> '{}'), false)
+    from (
+        select job.queue, array_agg(job.id) as ids
+        from backtick_queue as job
+        where job.id = any (p_ids)
+          and job.key is not null
+        group by job.queue
+    ) as came
+$$;
+comment on function bt_rivaled_back is 'Whether others have keys of jobs that have just come back.';
 
 -- bt_make_due: have waiting jobs of a queue be due at a time; those that run, and those canceled while they ran, are left.
 --

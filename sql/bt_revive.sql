@@ -142,6 +142,7 @@ begin
 
     perform bt_withdraw_asked();
     perform bt_end_batches();
+    perform bt_look_at_depths();
     perform bt_thin_out();
     perform bt_tend_groups();
 end;

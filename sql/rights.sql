@@ -25,6 +25,7 @@ declare
 
         ['bt_enqueue',            'caller', 'producer'],
         ['bt_enqueue_many',       'caller', 'producer'],
+        ['bt_enqueue_unique',     'caller', 'producer'],
         ['bt_enqueue_row',        'caller', 'producer'],
         ['bt_row_json',           'caller', 'producer'],
         ['bt_expiry',             'caller', 'producer'],

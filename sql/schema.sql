@@ -33,6 +33,7 @@ create table if not exists backtick_queue (
     due_at     timestamptz,
     key        text,
     batch      bigint,
+    is_second  boolean,
     constraint backtick_queue_id primary key (id),
     constraint backtick_queue_queue_is_short check (char_length(queue) between 1 and 200),
     constraint backtick_queue_name_is_short check (char_length(name) between 1 and 200),
@@ -336,6 +337,7 @@ create table if not exists backtick_schedule (
     caught_up    int         not null default 0,
     expires_in   interval,
     tags         text[],
+    key          text,
     constraint backtick_schedule_name primary key (name),
     constraint backtick_schedule_name_is_short check (char_length(name) between 1 and 200),
     constraint backtick_schedule_is_interval_or_cron check (
@@ -586,6 +588,12 @@ begin
             add column if not exists key text,
             add column if not exists batch bigint;
     end if;
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_queue'::regclass and attname = 'is_second' and not attisdropped
+    ) then
+        alter table backtick_queue add column is_second boolean;
+        alter table backtick_schedule add column if not exists key text;
+    end if;
     if not exists (select from pg_constraint where conname = 'backtick_queue_gate_is_known' and conrelid = 'backtick_queue'::regclass) then
         alter table backtick_queue
             add constraint backtick_queue_gate_is_known check (gate in (0, 1, 2)) not valid,
@@ -683,6 +691,8 @@ comment on column backtick_queue.group_key is 'The group whose limits, order and
 comment on column backtick_queue.due_at is 'When it was due, if run_at is when its group or the jobs it waited for let it in; null: run_at is.';
 comment on column backtick_queue.key is 'Of the jobs of a queue with one key one has not ended, and one more may wait behind it (after_job); null: none.';
 comment on column backtick_queue.batch is 'The batch that it is of; null: none.';
+comment on column backtick_queue.is_second is 'Of the two places that a key has, true: the second, null: the first; who waits behind a job has the other one.';
+comment on column backtick_schedule.key is 'The key of its jobs: a fire is left out while another job has it; null: none.';
 comment on column backtick_done.group_key is 'The group that it was of; null: none.';
 comment on column backtick_done.key is 'The key that it had; null: none.';
 comment on column backtick_done.batch is 'The batch that it is of; null: none.';
@@ -746,9 +756,12 @@ begin
         create index backtick_begun_at on backtick_begun (queue, group_key, begun_at);
     end if;
 
-    -- a key is unique, but for one job that waits behind the one that runs
-    if to_regclass('backtick_queue_key') is null then
-        create unique index backtick_queue_key on backtick_queue (queue, key, (after_job is null)) where key is not null;
+    -- bt_put_special: a key is unique, but for one job that waits behind the one that runs
+    if to_regclass('backtick_queue_keys') is null then
+        create unique index backtick_queue_keys on backtick_queue (queue, key, (is_second is null)) where key is not null;
+        drop index if exists backtick_queue_key;  -- of a version 4 in the making
+    end if;
+    if to_regclass('backtick_done_key') is null then
         create index backtick_done_key on backtick_done (queue, key, created_at) where key is not null;
     end if;
 
