@@ -2262,6 +2262,7 @@ class Batch:
             await asyncio.to_thread(self._end, *raised)
         elif self._made and raised[0] is None:
             await _aquery(self.conn, ("bt_close_batch", {"p_batch": self.id}))
+            self._made = None
 
     def _make_call(self) -> tuple[str, dict[str, Any]]:
         block = _in_batch.get()
@@ -2289,6 +2290,7 @@ class Batch:
         if self._made and raised[0] is None:
             with held:
                 _query(self.conn, ("bt_close_batch", {"p_batch": self.id}))
+            self._made = None  # in its next block it is there
         else:
             held.__exit__(*raised)
 

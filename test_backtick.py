@@ -11,6 +11,7 @@ Sections, each under a line "# ---- name"; tools that only one of them uses stan
     Claiming
     Ending: complete, fail, release, revive, cancel
     Mending: retry, delete, expire, and what is kept of a job
+    Order between jobs, and batches
     Waking up
     Every invariant after every random step
     When a due job is seen
@@ -2689,6 +2690,665 @@ def test_what_is_told_of_a_job_in_any_state_is_complete(db, how):
     assert shown.keys() - told.keys() == {"error_class", "attempts"}
 
 
+# ---- Order between jobs, and batches ---------------------------------------------------------
+
+
+def batch(db, **options):
+    """Make a batch; returns it."""
+    return call(db, "bt_batch", **options)[0][0]
+
+
+def progress(db, batch):
+    with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
+        return cursor.execute("select * from bt_progress(%s)", [batch]).fetchone()
+
+
+def test_a_job_begins_when_all_that_it_comes_after_have_ended(db):
+    runner = register(db)
+    first, second = enqueue(db), enqueue(db)
+    last = enqueue(db, p_after=[first, second])
+
+    one, two = claim(db, runner, 10)
+    assert claimed(db, runner) == []
+    complete(db, one)
+    assert claimed(db, runner) == []
+    complete(db, two)
+
+    assert claimed(db, runner) == [last]
+    assert db.execute(
+        "select (select count(*) from backtick_after), (select count(*) from backtick_opening)"
+    ).fetchone() == (0, 0)
+
+
+def test_a_job_that_comes_after_ended_ones_only_is_due_at_once(db):
+    runner = register(db)
+    first = enqueue(db)
+    complete(db, claim(db, runner)[0])
+
+    last = enqueue(db, p_after=[first])
+
+    assert claimed(db, runner) == [last]
+
+
+def test_a_job_for_later_that_waited_still_begins_at_its_time(db):
+    runner = register(db)
+    first = enqueue(db)
+    last = call(
+        db,
+        "bt_enqueue_many",
+        p_name="a",
+        p_args=["[]"],
+        p_after=[first],
+        p_run_at=dt.datetime.now(UTC) + dt.timedelta(hours=1),
+    )
+    due = job_of(db, last[0][0]).run_at
+
+    complete(db, claim(db, runner)[0])
+
+    assert claimed(db, runner) == []
+    assert job_of(db, last[0][0]).run_at == due
+    move_clock(db, "61 min")
+    assert claimed(db, runner) == [last[0][0]]
+
+
+@pytest.mark.parametrize("how", ["exceeded", "canceled", "expired"])
+@pytest.mark.parametrize("after_failure", [None, "cancel", "run"])
+def test_what_comes_after_a_job_that_failed_is_canceled_with_all_that_comes_after_it_unless_it_is_to_run(
+    db, how, after_failure
+):
+    runner = register(db)
+    first = enqueue(db, p_expires_in="1 min")
+    second = enqueue(db, p_after=[first], p_after_failure=after_failure)
+    third = enqueue(db, p_after=[second])
+
+    if how == "exceeded":
+        fail(db, claim(db, runner)[0], max_tries=1)
+    elif how == "canceled":
+        call(db, "bt_cancel", p_id=first)
+    else:
+        move_clock(db, "2 min")
+        call(db, "bt_expire")
+
+    if after_failure == "run":
+        assert claimed(db, runner) == [second]
+        return
+    assert claimed(db, runner) == []
+    assert job_of(db, second).error["class"] == "DependencyFailed"
+    assert (job_of(db, second).state, job_of(db, third).state) == ("canceled", "canceled")
+    assert f"after job {first}, which was" in job_of(db, second).error["message"]
+    assert db.execute("select count(*) from backtick_after").fetchone() == (0,)
+
+
+def test_a_job_after_one_that_has_failed_already_is_canceled_at_once(db):
+    first = enqueue(db)
+    call(db, "bt_cancel", p_id=first)
+
+    id_ = enqueue(db, p_after=[first])
+
+    assert (job_of(db, id_).state, job_of(db, id_).error["class"]) == ("canceled", "DependencyFailed")
+
+
+def test_what_failed_but_was_retried_before_anybody_looked_is_waited_for_again(db):
+    runner = register(db)
+    first = enqueue(db)
+    second = enqueue(db, p_after=[first])
+
+    fail(db, claim(db, runner)[0], max_tries=1)
+    call(db, "bt_retry", p_id=first)
+
+    [job] = claim(db, runner, 10)
+    assert job.id == first
+    complete(db, job)
+    assert claimed(db, runner) == [second]
+
+
+def test_a_canceled_job_that_is_retried_waits_again_for_what_was_retried_before_it(db):
+    runner = register(db)
+    first = enqueue(db)
+    second = enqueue(db, p_after=[first])
+    fail(db, claim(db, runner)[0], max_tries=1)
+    assert claimed(db, runner) == []
+
+    for id_ in (first, second):
+        assert call(db, "bt_retry", p_id=id_) == [(True,)]
+
+    [job] = claim(db, runner, 10)
+    assert job.id == first
+    complete(db, job)
+    assert claimed(db, runner) == [second]
+
+
+def test_a_retried_job_whose_dependency_stays_failed_runs(db):
+    runner = register(db)
+    first = enqueue(db)
+    second = enqueue(db, p_after=[first])
+    fail(db, claim(db, runner)[0], max_tries=1)
+    assert claimed(db, runner) == []
+
+    call(db, "bt_retry", p_id=second)
+
+    assert claimed(db, runner) == [second]
+
+
+def test_a_job_after_one_that_failed_and_was_deleted_is_canceled(db):
+    runner = register(db)
+    first = enqueue(db)
+    second = enqueue(db, p_after=[first])
+
+    fail(db, claim(db, runner)[0], max_tries=1)
+    call(db, "bt_delete", p_id=first)
+
+    assert claimed(db, runner) == []
+    assert job_of(db, second).state == "canceled"
+
+
+@pytest.mark.parametrize("how", ["cancel", "expire", "retry"])
+def test_a_job_that_waits_for_another_can_be_canceled_expires_and_stays_waiting_if_it_is_retried(db, how):
+    runner = register(db)
+    first = enqueue(db)
+    second = enqueue(db, p_after=[first], p_expires_in="1 min")
+
+    if how == "cancel":
+        assert call(db, "bt_cancel", p_id=second) == [(True,)]
+    elif how == "expire":
+        move_clock(db, "2 min")
+        assert call(db, "bt_expire") == [(second, "log_sum")]
+    else:
+        assert call(db, "bt_retry", p_id=second) == [(True,)]
+
+    assert job_of(db, second).state == ("queued" if how == "retry" else "canceled")
+    assert claimed(db, runner) == [first]
+    assert db.execute("select count(*) from backtick_after").fetchone() == (how == "retry",)
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"p_after": [17]}, "after has job 17, which is not there"),
+        ({"p_after": [None]}, "one of which is null"),
+        ({"p_after": list(range(1001))}, "after has 1001 jobs"),
+        ({"p_after_failure": "run"}, "after_failure is"),
+        ({"p_after": [1], "p_after_failure": "wait"}, "after_failure is"),
+        ({"p_batch": 17}, "there is no batch 17"),
+    ],
+)
+def test_what_a_job_cannot_wait_for_or_be_of_is_refused(db, options, said):
+    with pytest.raises(errors.InvalidParameterValue, match=said) as refused:
+        enqueue(db, **options)
+
+    assert refused.value.diag.message_hint
+    assert states(db) == {}
+
+
+def test_two_jobs_that_end_beside_each_other_let_in_what_waits_for_both(db, connect):
+    runner, one, two = register(db), connect(), connect()
+    last = enqueue(db, p_after=[enqueue(db), enqueue(db)])
+    first = claim(db, runner)[0]
+    second = claim(db, runner)[0]
+    one.autocommit = two.autocommit = False
+
+    complete(one, first)
+    complete(two, second)  # neither sees that the other's is gone
+    assert claimed(db, runner) == []
+    one.commit()
+    assert claimed(db, runner) == []
+    two.commit()
+
+    assert claimed(db, runner) == [last]
+
+
+def test_who_queues_a_job_after_another_does_not_hold_up_its_end_and_misses_none(db, connect):
+    runner, other = register(db), connect()
+    first = enqueue(db)
+    [job] = claim(db, runner)
+    other.autocommit = False
+
+    last = enqueue(other, p_after=[first])
+    db.execute("set lock_timeout = '1s'")
+    assert complete(db, job) == [first]
+    assert claimed(db, runner) == []
+    other.commit()
+
+    assert claimed(db, runner) == [last]
+
+
+def test_a_job_that_somebody_is_about_to_cancel_is_let_in_once_he_has_rolled_back(db, connect):
+    runner, other = register(db), connect()
+    first = enqueue(db)
+    last = enqueue(db, p_after=[first])
+    other.autocommit = False
+    call(other, "bt_cancel", p_id=last)
+
+    complete(db, claim(db, runner)[0])
+    assert claimed(db, runner) == []
+    other.rollback()
+
+    assert [job.id for job in claim(db, runner, 10, options=", p_whole => true")] == [last]
+
+
+def test_a_chain_of_a_thousand_jobs_runs_through_in_order(db, add, runner):
+    last = None
+    started = time.monotonic()
+    with db.transaction():
+        for n in range(1000):
+            last = enqueue(db, args=f"[{n}]", **({"p_after": [last]} if last else {}))
+
+    runner(pool_size=2, poll_ms=60_000)
+
+    wait_for_states(db, {"done": 1000})
+    print(f"a chain of 1000: {time.monotonic() - started:.1f} s")
+    assert db.execute(
+        "select array_agg(id order by finished_at) = array_agg(id order by id) from backtick_done"
+    ).fetchone()[0]
+
+
+def test_a_chain_of_a_thousand_jobs_whose_first_fails_is_canceled_a_hundred_a_claim(db):
+    runner = register(db)
+    last = first = enqueue(db)
+    with db.transaction():
+        for _ in range(1000):
+            last = enqueue(db, p_after=[last])
+
+    call(db, "bt_cancel", p_id=first)
+    for _ in range(12):
+        claimed(db, runner)
+
+    assert states(db) == {"canceled": 1001}
+
+
+@pytest.mark.parametrize("has_group", [False, True])
+def test_what_waits_with_a_group_then_waits_for_its_turn(db, has_group):
+    runner = register(db)
+    first = enqueue(db)
+    last = enqueue(db, p_after=[first], **({"p_group": "g"} if has_group else {}))
+
+    complete(db, claim(db, runner)[0])
+
+    assert claimed(db, runner) == [last]
+
+
+def test_why_says_for_which_jobs_one_waits(db):
+    runner = register(db, names=NAMES)
+    first, second = enqueue(db), enqueue(db)
+    waits, for_both = enqueue(db, p_after=[first]), enqueue(db, p_after=[first, second])
+    claim(db, runner)
+
+    one, both = (call(db, "bt_why", p_id=id_)[0] for id_ in (waits, for_both))
+
+    assert one[0] == both[0] == "waiting"
+    assert one[1].startswith(f"Job {waits} waits for job {first}, which is held by runner {runner}")
+    assert both[1] == f"Job {for_both} waits for job {first} and one more."
+    call(db, "bt_cancel", p_id=second)
+    claimed(db, runner)
+    assert call(db, "bt_why", p_id=for_both)[0][1].endswith(f"it was to come after job {second}, which was canceled.")
+
+
+@pytest.mark.parametrize("ends", [["done"] * 3, ["done", "exceeded", "canceled"]])
+def test_a_batch_makes_one_callback_when_all_of_its_jobs_have_ended(db, ends):
+    runner = register(db)
+    id_ = batch(db, p_on_done="a", p_on_failed="b", p_queue="ends", p_priority=3)
+    call(db, "bt_enqueue_many", p_name="log_sum", p_args=["[]"] * 3, p_batch=id_)
+
+    for end in ends:
+        assert claimed(db, runner, queue="ends") == []
+        [job] = claim(db, runner)
+        if end == "done":
+            complete(db, job)
+        elif end == "exceeded":
+            fail(db, job, max_tries=1)
+        else:
+            call(db, "bt_cancel_held", p_claim=job.claim, p_ids=[job.id])
+
+    [callback] = claim(db, runner, 10, "ends")
+    counts = {state: ends.count(state) for state in ("done", "exceeded", "canceled")}
+    assert callback.args == [{"batch": id_, "total": 3, **counts}]
+    assert (callback.name, callback.priority) == ("a" if ends == ["done"] * 3 else "b", 3)
+    assert progress(db, id_)[:7] == (3, 0, 0, *counts.values(), "done" if callback.name == "a" else "failed")
+    complete(db, callback)
+    call(db, "bt_revive")
+    assert claimed(db, runner, queue="ends") == []
+
+
+def test_a_batch_without_a_callback_for_its_end_just_ends(db):
+    id_ = batch(db, p_on_done="a")
+    job = enqueue(db, p_batch=id_)
+
+    call(db, "bt_cancel", p_id=job)
+
+    assert (progress(db, id_).state, states(db)) == ("failed", {"canceled": 1})
+
+
+def test_an_empty_batch_ends_with_its_transaction_or_when_it_is_closed(db):
+    id_, opened = batch(db, p_on_done="a"), batch(db, p_on_done="b", p_open=True)
+
+    call(db, "bt_revive")
+    assert (progress(db, id_).state, progress(db, opened).state) == ("done", "open")
+    assert call(db, "bt_close_batch", p_batch=opened) == [(True,)]
+
+    assert progress(db, opened).state == "done"
+    assert [name for (name,) in db.execute("select name from backtick_queue order by id")] == ["a", "b"]
+
+
+def test_a_batch_does_not_end_in_the_transaction_that_makes_it(db):
+    with db.transaction():
+        id_ = batch(db, p_on_done="a")
+        call(db, "bt_cancel", p_id=enqueue(db, p_batch=id_))
+        enqueue(db, p_batch=id_)
+    [job] = claim(db, register(db))
+
+    complete(db, job)
+
+    assert progress(db, id_)[3:7] == (1, 0, 1, "failed")
+
+
+def test_two_jobs_of_a_batch_that_end_beside_each_other_end_it_once(db, connect):
+    runner, one, two = register(db), connect(), connect()
+    id_ = batch(db, p_on_done="a", p_queue="ends")
+    for _ in range(2):
+        enqueue(db, p_batch=id_)
+    first, second = claim(db, runner)[0], claim(db, runner)[0]
+    one.autocommit = two.autocommit = False
+
+    complete(one, first)
+    complete(two, second)
+    call(db, "bt_revive")
+    one.commit()
+    call(db, "bt_revive")
+    assert progress(db, id_).state == "open"
+    two.commit()
+    for _ in range(2):
+        call(db, "bt_revive")
+
+    assert len(claimed(db, runner, queue="ends")) == 1
+    assert db.execute("select count(*) from backtick_ending").fetchone() == (0,)
+
+
+def test_who_adds_to_a_batch_keeps_it_open_and_holds_up_no_completion(db, connect):
+    runner, other = register(db), connect()
+    id_ = batch(db, p_on_done="a", p_queue="ends")
+    enqueue(db, p_batch=id_)
+    [job] = claim(db, runner)
+    other.autocommit = False
+
+    added = enqueue(other, p_batch=id_)
+    db.execute("set lock_timeout = '1s'")
+    assert complete(db, job) == [job.id]
+    call(db, "bt_revive")
+    assert progress(db, id_).state == "open"
+    other.commit()
+    call(db, "bt_revive")
+    assert progress(db, id_).state == "open"
+    [job] = claim(db, runner)
+    assert job.id == added
+    complete(db, job)
+
+    assert len(claimed(db, runner, queue="ends")) == 1
+
+
+def test_who_adds_to_a_batch_that_is_just_ending_waits_and_is_refused(db, connect):
+    runner, ender, adder = register(db), connect(), connect()
+    id_ = batch(db, p_on_done="a")
+    enqueue(db, p_batch=id_)
+    [job] = claim(db, runner)
+    ender.autocommit = False
+    complete(ender, job)
+
+    adding = in_thread(lambda: enqueue(adder, p_batch=id_))
+    wait_until_blocked(db, adder)
+    ender.commit()
+
+    with pytest.raises(errors.InvalidParameterValue, match=f"batch {id_} has ended") as refused:
+        adding.result()
+    assert "make a new one" in refused.value.diag.message_hint
+
+
+def test_a_batch_waits_for_the_batches_within_and_for_their_callbacks(db):
+    runner = register(db)
+    outer = batch(db, p_on_failed="b", p_open=True)
+    inner = batch(db, p_on_failed="a", p_parent=outer, p_open=True)
+    silent = batch(db, p_parent=outer)
+    job, other = enqueue(db, p_batch=inner), enqueue(db, p_batch=silent)
+    for id_ in (inner, outer):
+        assert call(db, "bt_close_batch", p_batch=id_) == [(False,)]
+
+    call(db, "bt_cancel", p_id=job)
+    assert progress(db, inner).state == "failed"
+    [one, two] = claim(db, runner, 10)
+    assert (one.id, two.name, progress(db, outer).state) == (other, "a", "open")
+    complete(db, two)
+    assert progress(db, outer).state == "open"
+    complete(db, one)
+
+    [last] = claim(db, runner, 10)
+    assert (last.name, last.args[0]) == ("b", {"batch": outer, "total": 3, "done": 2, "exceeded": 0, "canceled": 1})
+
+
+def test_a_retried_job_of_an_ended_batch_does_not_end_it_again_and_of_an_open_one_keeps_it_open(db):
+    runner = register(db)
+    id_ = batch(db, p_on_done="a", p_on_failed="b", p_queue="ends")
+    job, other = enqueue(db, p_batch=id_), enqueue(db, p_batch=id_)
+
+    call(db, "bt_cancel", p_id=job)
+    call(db, "bt_retry", p_id=job)
+    call(db, "bt_cancel", p_id=other)
+    assert progress(db, id_).state == "open"
+    call(db, "bt_cancel", p_id=job)
+    assert progress(db, id_)[5:7] == (2, "failed")
+    call(db, "bt_retry", p_id=job)
+    complete(db, claim(db, runner)[0])
+    call(db, "bt_revive")
+
+    assert len(claimed(db, runner, queue="ends")) == 1
+    assert job_of(db, job).state == "done"
+
+
+def test_a_whole_batch_is_canceled_with_batches_within(db):
+    runner = register(db, names=NAMES)
+    outer = batch(db, p_on_failed="b", p_queue="ends")
+    inner = batch(db, p_parent=outer)
+    for id_ in (outer, inner, inner):
+        enqueue(db, p_batch=id_)
+    other = enqueue(db)
+    [job] = claim(db, runner)
+
+    assert call(db, "bt_cancel_batch", p_batch=outer) == [(3,)]
+
+    assert asked(db, runner) == [job.id]
+    assert progress(db, outer)[:7] == (3, 0, 1, 0, 0, 2, "open")
+    call(db, "bt_cancel_held", p_claim=job.claim, p_ids=[job.id])
+    call(db, "bt_revive")
+    assert [row.args[0]["canceled"] for row in claim(db, runner, 10, "ends")] == [3]
+    assert job_of(db, other).state == "queued"
+
+
+def test_an_old_batch_goes_with_its_jobs_and_an_open_one_keeps_them(db):
+    runner = register(db)
+    ended, still = batch(db), batch(db)
+    enqueue(db, p_batch=ended), enqueue(db, p_batch=still)
+    for job in claim(db, runner, 10):
+        complete(db, job)
+    # of one more job it has not seen the end
+    db.execute("update backtick_batch set ended_at = null, state = null where id = %s", [still])
+    enqueue(db, p_batch=still)
+    move_clock(db, "8 days")
+
+    assert call(db, "bt_remove_old") == [(1,)]
+
+    assert progress(db, ended) is None
+    assert progress(db, still)[:4] == (2, 1, 0, 1)
+
+
+def test_progress_says_in_a_sentence_what_a_batch_waits_for(db):
+    id_ = batch(db, p_open=True)
+    assert (
+        progress(db, id_).sentence
+        == f"Batch {id_} has none left, but is not closed: whoever made it may still add to it."
+    )
+    enqueue(db, p_batch=id_), enqueue(db, p_batch=id_)
+    claim(db, register(db))
+
+    assert progress(db, id_).sentence == f"Batch {id_} has 2 left, of which 1 runs."
+
+
+@pytest.mark.parametrize(
+    "callback", ["", "x" * 201, '{"name": 1, "who": 2}', "{", '{"name": "a", "priority": 10}', "{}"]
+)
+def test_a_callback_that_can_be_none_is_refused(db, callback):
+    with pytest.raises((errors.InvalidParameterValue, errors.NullValueNotAllowed)) as refused:
+        batch(db, p_on_done=callback)
+
+    assert refused.value.diag.message_hint
+
+
+def test_a_callback_belongs_to_the_role_that_made_the_batch_and_goes_where_runners_declare_it(db):
+    db.execute("insert into backtick_worker values ('a', 'reports', 2, now())")
+    job = enqueue(db, p_batch=batch(db, p_on_failed="a"))
+
+    call(db, "bt_cancel", p_id=job)
+
+    rows = db.execute("select queue, priority, enqueued_by from backtick_queue").fetchall()
+    assert rows == db.execute("select 'reports', 2, created_by from backtick_batch").fetchall()
+
+
+@pytest.fixture
+def report(clean_registry, add):
+    """A worker for the ends of batches; `report.got` is what it got."""
+
+    @backtick.worker(name="report")
+    def report(counts):
+        report.got.append(counts)
+
+    report.got = []
+    return report
+
+
+@pytest.mark.parametrize("kind", ["own", "autocommit", "transaction"])
+def test_what_a_block_schedules_is_a_batch_and_its_callback_gets_the_counts(db, connect, add, report, runner, kind):
+    conn = {"own": None, "autocommit": db, "transaction": connect()}[kind]
+    if kind == "transaction":
+        conn.autocommit = False
+    runner()
+
+    with backtick.batch(on_done=report, on_failed="boom", conn=conn) as b:
+        ids = [add.schedule(1), *add.schedule_many([(2,), (3,)]), backtick.schedule_at(dt.timedelta(0), add, 4)]
+        assert kind == "autocommit" or states(db) == {}
+    if conn:
+        conn.commit()
+
+    wait_for_states(db, {"done": 5})
+    assert report.got == [{"batch": b.id, "total": 4, "done": 4, "exceeded": 0, "canceled": 0}]
+    assert db.execute(
+        "select count(*) from backtick_done where batch = %s and id = any(%s)", [b.id, ids]
+    ).fetchone() == (4,)
+    wait_until(lambda: backtick.progress(b)[:7] == (4, 0, 0, 4, 0, 0, "done"))
+    assert str(backtick.progress(b.id)).startswith(f"Batch {b.id} ended")
+
+
+def test_a_block_that_raises_leaves_nothing(db, add, report):
+    with pytest.raises(ZeroDivisionError), backtick.batch(on_done=report):
+        add.schedule(1)
+        raise ZeroDivisionError
+
+    assert states(db) == {}
+    assert db.execute("select count(*) from backtick_batch").fetchone() == (0,)
+    add.schedule(1)
+    assert job_of(db, 2).batch is None
+
+
+def test_a_block_within_a_block_is_a_batch_within_a_batch(db, add, report):
+    with backtick.batch(on_done=report) as outer:
+        add.schedule(1)
+        with backtick.batch() as inner:
+            add.schedule(2)
+        with contextlib.suppress(ZeroDivisionError), backtick.batch():
+            add.schedule(3)
+            raise ZeroDivisionError
+        add.schedule(4)
+
+    rows = db.execute("select args -> 0, batch from backtick_queue order by id").fetchall()
+    assert rows == [(1, outer.id), (2, inner.id), (4, outer.id)]
+    assert db.execute("select parent from backtick_batch order by id").fetchall() == [(None,), (outer.id,)]
+
+
+def test_a_job_adds_to_its_batch(db, add, report, runner):
+    @backtick.worker(name="more")
+    def more():
+        with backtick.current_batch() as b:
+            add.schedule(1)
+            assert b.id == backtick.current_batch().id
+
+    runner()
+    with backtick.batch(on_done=report) as b:
+        backtick.schedule(more)
+    wait_until(lambda: report.got)
+
+    assert report.got == [{"batch": b.id, "total": 2, "done": 2, "exceeded": 0, "canceled": 0}]
+    with pytest.raises(ValueError, match="has ended"), b:
+        add.schedule(1)
+    with pytest.raises(ValueError, match="has ended"), backtick.Batch(b.id):
+        add.schedule(1)
+
+
+@pytest.mark.parametrize("kind", ["own", "given"])
+def test_a_block_of_asyncio_is_a_batch_too(db, url, add, report, kind):
+    async def main():
+        async with contextlib.AsyncExitStack() as stack:
+            conn = None
+            if kind == "given":
+                conn = await stack.enter_async_context(await psycopg.AsyncConnection.connect(login_url(url, "app")))
+            async with backtick.batch(on_done=report, conn=conn) as b:
+                await add.aschedule(1)
+                async with backtick.batch() as inner:
+                    await add.aschedule_many([(2,)])
+            return b.id, inner.id
+
+    outer, inner = asyncio.run(main())
+
+    assert db.execute("select batch from backtick_queue order by id").fetchall() == [(outer,), (inner,)]
+    assert db.execute("select closed_at is not null, parent from backtick_batch order by id").fetchall() == [
+        (True, None),
+        (True, outer),
+    ]
+
+
+def test_a_batch_of_python_is_canceled_and_an_unknown_one_is_told(db, add, report):
+    with backtick.batch(on_failed=report) as b:
+        add.schedule_many([(1,), (2,)])
+
+    assert backtick.cancel_batch(b) == 2
+    assert states(db) == {"canceled": 2, "queued": 1}
+    with pytest.raises(backtick.UnknownJob, match="no batch 99"):
+        backtick.progress(99)
+    with pytest.raises(RuntimeError, match="before its block"):
+        backtick.progress(backtick.batch())
+
+
+def test_what_cannot_be_a_callback_is_refused_before_anything_is_queued(db, add, report):
+    @backtick.worker(name="secret", sealed=True)
+    def secret(counts):
+        pass
+
+    @backtick.worker(name="none")
+    def none():
+        pass
+
+    with pytest.raises(backtick.SealError, match="secret"):
+        backtick.batch(on_done=secret)
+    with pytest.raises(TypeError, match="none"):
+        backtick.batch(on_done=none)
+    with pytest.raises(UnknownWorker):
+        backtick.batch(on_done=print)
+
+
+def test_after_of_python(db, add):
+    first = add.schedule(1)
+    second = add.options(after=[first], after_failure="run").schedule(2)
+
+    assert db.execute("select waits_for, job, on_failure from backtick_after").fetchall() == [(first, second, "run")]
+    with pytest.raises(ValueError, match="which is not there"):
+        add.options(after=[99]).schedule(1)
+
+
 # ---- Waking up -----------------------------------------------------------------------------
 
 
@@ -3197,7 +3857,9 @@ def test_in_other_groups_a_failed_job_makes_room_for_the_next(db, options, how):
     if how == "fail":
         fail(db, jobs[0], retry_ms=60_000)
     else:
-        db.execute("select bt_snooze(%s, array[%s::bigint], null, array['1 min'::interval])", [jobs[0].claim, jobs[0].id])
+        db.execute(
+            "select bt_snooze(%s, array[%s::bigint], null, array['1 min'::interval])", [jobs[0].claim, jobs[0].id]
+        )
 
     if options:
         assert claimed(db, runner) == ids[n : n + 1]
@@ -3873,7 +4535,9 @@ def test_a_claim_does_not_go_back_while_a_lock_stays_that_it_has_met(db, connect
     stop_clock(db, 2)
     claim(db, runner)
 
-    ((floor,),) = db.execute("select current_setting(bt_floor_name('default', hash_array(%s::text[])))", [NAMES]).fetchall()
+    ((floor,),) = db.execute(
+        "select current_setting(bt_floor_name('default', hash_array(%s::text[])))", [NAMES]
+    ).fetchall()
     ((times, doubted),) = db.execute(
         "select (f).times[6], cardinality((f).doubted) from (select %s::backtick_floor as f) x", [floor]
     ).fetchall()
