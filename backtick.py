@@ -437,7 +437,7 @@ class Settings(TypedDict, total=False):
 
     database_url: str | None
     schema: str | None
-    queues: str | None
+    queues: str | Sequence[str] | None
     pooler: bool | None
     pool_size: int | None
     async_size: int | None
@@ -475,7 +475,10 @@ class Config:
 
     database_url: str = _knob("", "PostgreSQL URL; else DATABASE_URL, else an embedded PostgreSQL", secret=True)
     schema: str = _knob("", "schema that holds the bt_ functions; else the first of the search_path")
-    queues: str = _knob("default", "served in this order, `mail,default`, or by weight, `mail:3,default:1`")
+    queues: str = _knob(
+        "default",
+        "served in this order, `mail,default`, or by weight, `mail:3,default:1`; `mail=4`: by 4 slots at most",
+    )
     pooler: bool = _knob(False, "a pooler stands before the database; else it is found out")
     pool_size: int = _knob(16, "slots: so many jobs of plain workers run at once, in threads or processes", 1, 10_000)
     async_size: int = _knob(200, "so many jobs of async workers run at once, on the event loop", 1, 10_000)
@@ -523,6 +526,8 @@ class Config:
         return cls(**values)
 
     def __post_init__(self) -> None:
+        if isinstance(self.queues, (list, tuple)) and all(isinstance(item, str) for item in self.queues):
+            object.__setattr__(self, "queues", ",".join(self.queues))
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
         self.queue_weights()
@@ -533,20 +538,31 @@ class Config:
 
     def queue_weights(self) -> dict[str, int]:
         """The queues and their weights; all weights 0 means: in this order."""
-        weights: dict[str, int] = {}
+        return {name: weight for name, (weight, _) in self._queues().items()}
+
+    def queue_slots(self) -> dict[str, int]:
+        """How many jobs of a queue may be here at once, of those queues for which that is bounded."""
+        return {name: slots for name, (_, slots) in self._queues().items() if slots}
+
+    def _queues(self) -> dict[str, tuple[int, int]]:
+        found: dict[str, tuple[int, int]] = {}
         for item in self.queues.split(","):
-            name, weight = (part.strip(_BLANKS) for part in item.partition(":")[::2])
-            if not _is_queue(name) or not re.fullmatch(r"[1-9][0-9]{0,4}|", weight):
+            parts = re.fullmatch(
+                r"([^:]*?)\s*(?::\s*([1-9][0-9]{0,4}))?\s*(?:=\s*([1-9][0-9]{0,4}))?", item.strip(_BLANKS), re.A
+            )
+            if not parts or not _is_queue(parts[1].strip(_BLANKS)):
                 raise ConfigError(
                     f"queues (BT_QUEUES) is {self.queues!r}: write names of 1 to 200 characters, "
-                    "`mail,default`, or names with weights, `mail:3,default:1`"
+                    "`mail,default`, or names with weights, `mail:3,default:1`, or slots, `mail=4,default`"
                 )
-            if name in weights:
+            name = parts[1].strip(_BLANKS)
+            if name in found:
                 raise ConfigError(f"queues (BT_QUEUES) is {self.queues!r}: {name} is named twice")
-            weights[name] = int(weight or 0)
-        if 0 in weights.values() and any(weights.values()):
+            found[name] = int(parts[2] or 0), int(parts[3] or 0)
+        weights = [weight for weight, _ in found.values()]
+        if 0 in weights and any(weights):
             raise ConfigError(f"queues (BT_QUEUES) is {self.queues!r}: give every queue a weight, or none")
-        return weights
+        return found
 
     def _check_sealing(self) -> None:
         if self.seal not in ("", "all"):
@@ -592,7 +608,7 @@ def _is_queue(name: object) -> bool:
     """Whether it can be a queue's name: Config.queues must be able to say it. As sql/bt_check_queue.sql has it."""
     if type(name) is not str or not _is_unicode(name):
         return False
-    return 1 <= len(name) <= 200 and not re.search("[,:\0]", name) and name == name.strip(_BLANKS)
+    return 1 <= len(name) <= 200 and not re.search("[,:\0]|=[+-]?[0-9]*$", name) and name == name.strip(_BLANKS)
 
 
 # ---- Arguments: JSON, from which everything comes back as what it was ----------
@@ -1500,8 +1516,8 @@ def _check_options(
             raise ValueError(f"{name}: {option} is {value!r}; it must be a whole number from {low} to {high}")
     if queue is not None and not _is_queue(queue):
         raise ValueError(
-            f"{name}: queue is {queue!r}; it must be text of 1 to 200 characters, without comma, colon and NUL, and "
-            "without white space at its ends"
+            f"{name}: queue is {queue!r}; it must be text of 1 to 200 characters, without comma, colon and NUL, "
+            "without white space at its ends, and without = at its end, or = and a number"
         )
     is_list = isinstance(tags, (list, tuple, set, frozenset)) and len(tags) <= 20
     is_tag = re.compile(r"[^\0\ud800-\udfff]{1,100}").fullmatch
@@ -1697,8 +1713,9 @@ class Scheduler(Scheduling[P]):
         options, block = self.sql_options(), _in_batch.get()
         key = options.pop("p_key", None)
         options |= {"p_batch": block.id} if block else {}
-        all_keys = (key and [key] * len(texts)) if keys is None else list(keys)
-        return "bt_put_special", {"p_name": self.name, "p_args": texts, "p_keys": all_keys, **options, **when}
+        if keys is not None or key is not None:
+            options["p_keys"] = [key] * len(texts) if keys is None else list(keys)
+        return "bt_put_special", {"p_name": self.name, "p_args": texts, **options, **when}
 
     def encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """The arguments as JSON. Raises TypeError if the worker does not take them, UnsupportedArgument."""
@@ -5254,12 +5271,20 @@ class _Claims:
     def __init__(self, session: _Session) -> None:
         self.session = session
         self.weights = session.config.queue_weights()
+        self.slots = session.config.queue_slots()
 
     def order(self) -> list[str]:
         """The queues as they are named; with weights, drawn by lot for this once."""
         if not any(self.weights.values()):
             return list(self.weights)
         return sorted(self.weights, key=lambda queue: random.random() ** (1 / self.weights[queue]), reverse=True)
+
+    def wish(self, wish: _Wish, queue: str, held: Mapping[int, Job]) -> _Wish:
+        """What to claim of a queue: no more than leaves it in its own slots, if it has such."""
+        if queue not in self.slots or not wish.limit:
+            return wish
+        free = max(0, self.slots[queue] - sum([job.queue == queue for job in held.values()]))
+        return _Wish(min(wish.limit, free), min(wish.begin, free), wish.names)
 
     def call(self, queue: str, wish: _Wish, whole: bool) -> Call:
         """A call of bt_claim; `whole`: it looks through all of the queue, however long that takes."""
@@ -5816,6 +5841,8 @@ class _Poller:
         """
         reports = self.reports.calls()
         order = self.claims.order() if wish.limit and wish.names else []
+        if self.claims.slots:
+            order = [queue for queue in order if self.claims.wish(wish, queue, self.held).limit]
         now = time.monotonic()
         trip: dict[str, list[Call]] = {}
         if reports:
@@ -5824,7 +5851,7 @@ class _Poller:
             for_ms = self.ASLEEP_POLLS * self.config.poll_ms
             trip["sleep"] = [self.session.database.call("bt_sleep", p_runner=self.session.runner, p_poll_ms=for_ms)]
         if order:
-            trip["claim"] = [self.claims.call(order[0], wish, whole)]
+            trip["claim"] = [self.claims.call(order[0], self.claims.wish(wish, order[0], self.held), whole)]
         if not trip:
             return 0
         try:
@@ -5841,6 +5868,7 @@ class _Poller:
         for queue in order[1:]:
             if claimed < wish.limit:
                 left = _Wish(wish.limit - claimed, max(0, wish.begin - claimed), wish.names)
+                left = self.claims.wish(left, queue, self.held)
                 asked_at = time.monotonic()
                 ((rows,),) = self.session.database.round_trip([self.claims.call(queue, left, whole)])
                 claimed += self._claimed(rows, asked_at)

@@ -3349,6 +3349,443 @@ def test_after_of_python(db, add):
         add.options(after=[99]).schedule(1)
 
 
+# ---- Keys: unique jobs, debounce, throttle, successors; how many a queue may have ----------------------
+
+
+def put(db, key="k", **options):
+    """Enqueue a job with a key; returns its id, and whether it was made."""
+    return tuple(call(db, "bt_enqueue_unique", p_name="a", p_key=key, **options)[0])
+
+
+def unended(db):
+    """Of the jobs that have not ended id and key."""
+    return db.execute("select id, key from backtick_queue order by id").fetchall()
+
+
+def test_a_second_job_with_a_key_is_not_made_until_the_first_has_ended(db):
+    first, made = put(db)
+
+    assert made
+    assert put(db) == (first, False)
+    assert enqueue(db, "a", p_key="k") == first
+    assert put(db, p_queue="mail") == (first + 1, True), "it is unique in its queue"
+    assert put(db, key="K")[1] and put(db, key=None)[1] and put(db, key=None)[1]
+
+    (job,) = claim(db, register(db))
+    assert (job.id, put(db)) == (first, (first, False)), "it runs"
+    complete(db, job)
+    assert put(db)[1]
+
+
+@pytest.mark.parametrize("how", ["canceled", "failed for good", "deleted", "canceled while it ran", "expired"])
+def test_a_key_of_a_job_that_will_not_run_blocks_nobody(db, how):
+    first, _ = put(db, **({"p_expires_in": "1 min"} if how == "expired" else {}))
+
+    if how == "canceled":
+        call(db, "bt_cancel", p_id=first)
+    elif how == "expired":
+        move_clock(db, "2 min")
+    else:
+        (job,) = claim(db, register(db))
+        if how == "canceled while it ran":
+            call(db, "bt_cancel", p_id=first)
+            call(db, "bt_release", p_claim=job.claim, p_ids=[first])
+        else:
+            fail(db, job, max_tries=1)
+        if how == "deleted":
+            call(db, "bt_delete", p_id=first)
+
+    second, made = put(db)
+    assert made and second != first
+    assert unended(db) == [(second, "k")]
+
+
+def test_replace_makes_of_a_waiting_job_what_is_given_and_leaves_a_running_one(db):
+    first, _ = put(db, p_run_at="2027-01-01", p_tags=["old"])
+    before = job_of(db, first)
+
+    assert put(db, p_on_conflict="replace", p_args="[7]", p_priority=1, p_tags=["new"], p_max_tries=3) == (first, False)
+
+    job = job_of(db, first)
+    assert (job.args, job.priority, job.tags, job.max_tries, job.tries) == ([7], 1, ["new"], 3, 0)
+    assert job.run_at < before.run_at and job.created_at == before.created_at
+    (claimed,) = claim(db, register(db))
+    assert put(db, p_on_conflict="replace", p_args="[8]") == (first, False)
+    assert job_of(db, first).args == [7]
+    fail(db, claimed)
+    put(db, p_on_conflict="replace", p_args="[9]")
+    assert (job_of(db, first).args, job_of(db, first).tries, job_of(db, first).error) == ([9], 0, None)
+
+
+def test_error_names_the_job_and_the_key(db):
+    first, _ = put(db)
+
+    with pytest.raises(
+        psycopg.errors.UniqueViolation, match=f'job {first} has the key "k" in the queue default'
+    ) as caught:
+        put(db, p_on_conflict="error")
+    assert "cancel it" in caught.value.diag.message_hint
+
+
+def test_one_job_may_wait_behind_the_one_that_runs_and_another_behind_that(db):
+    runner = register(db)
+    first, _ = put(db)
+    assert put(db, p_successor=True) == (first, False), "it waits, so it will see what is new"
+    for _ in range(3):  # the places of a key are used in turns
+        (job,) = claim(db, runner)
+        second, made = put(db, p_successor=True)
+        assert made
+        assert put(db, p_successor=True) == put(db) == (second, False)
+        assert put(db, p_on_conflict="replace", p_args="[1]") == (second, False)
+        assert claim(db, runner) == []
+        assert why(db, second)[:2] == (
+            "waiting",
+            f"Job {second} waits behind job {job.id}, which has the same key and {why(db, job.id)[1].partition(f'{job.id} ')[2]}",
+        )
+        complete(db, job)
+        assert put(db) == (second, False)
+    assert [id_ for id_, _ in unended(db)] == [second]
+
+
+def test_debounce_puts_a_job_off_and_max_wait_bounds_that(db):
+    def again(at):
+        stop_clock(db, at)
+        return put(
+            db, p_on_conflict="replace", p_max_wait="10 s", p_run_at=dt.datetime(2026, 1, 1, 0, 0, at + 4, tzinfo=UTC)
+        )
+
+    first, _ = again(0)
+    due = [job_of(db, first).run_at]
+    for at in (3, 6, 9):
+        assert again(at) == (first, False)
+        due.append(job_of(db, first).run_at)
+
+    assert [(run_at - due[0]).total_seconds() for run_at in due] == [0, 3, 6, 6]
+
+
+def test_throttle_counts_jobs_that_have_ended_but_not_those_that_were_canceled(db):
+    first, _ = put(db)
+    (job,) = claim(db, register(db))
+    complete(db, job)
+
+    assert put(db, p_unique_for="1 hour") == (first, False)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        put(db, p_unique_for="1 hour", p_on_conflict="error")
+    assert call(db, "bt_put_special", p_name="a", p_args=["[]"] * 2, p_keys=["k", "l"], p_unique_for="1 h")[0][1:] == (
+        first,
+        False,
+    )
+    move_clock(db, "61 min")
+    second, made = put(db, p_unique_for="1 hour")
+    assert made
+    call(db, "bt_cancel", p_id=second)
+    assert put(db, p_unique_for="1 hour")[1]
+
+
+def test_keys_of_many_jobs_at_once(db):
+    first, _ = put(db, key="b")
+
+    def many(keys, **options):
+        rows = call(
+            db, "bt_put_special", p_name="a", p_args=[f"[{i}]" for i in range(len(keys))], p_keys=keys, **options
+        )
+        assert [place for place, *_ in rows] == [*range(1, len(keys) + 1)]
+        return [id_ for _, id_, _ in rows], [made for *_, made in rows]
+
+    ids, made = many(["c", "b", None, "a", "c", None])
+    assert made == [True, False, True, True, False, True]
+    assert ids[1] == first and ids[4] == ids[0] and ids[2] != ids[5]
+    assert [ids[i] for i in (0, 2, 3, 5)] == sorted(ids[i] for i in (0, 2, 3, 5)), "in order"
+
+    ids, made = many(["x", "b", "x"], p_on_conflict="replace")
+    assert (made, ids[0], ids[1]) == ([False, False, True], ids[2], first)
+    assert (job_of(db, first).args, job_of(db, ids[0]).args) == ([1], [2])
+    assert call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 2, p_keys=["x", "x"]) == [(ids[0],)] * 2
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        many(["y", "y"], p_on_conflict="error")
+    assert many([]) == ([], [])
+
+
+WRONG_SPECIAL = {
+    "p_key": [{"p_key": ""}, {"p_key": "x" * 201}],
+    "p_on_conflict": [{"p_on_conflict": "keep"}, {"p_key": "k", "p_on_conflict": "KEEP"}],
+    "p_successor": [{"p_successor": True}],
+    "p_max_wait": [{"p_key": "k", "p_max_wait": "1 s"}, {"p_key": "k", "p_on_conflict": "replace", "p_max_wait": "0"}],
+    "p_unique_for": [{"p_unique_for": "1 s"}, {"p_key": "k", "p_unique_for": "-1 s"}],
+    "p_group": [{"p_group": ""}, {"p_group": "x" * 201}],
+    "p_after_failure": [{"p_after_failure": "run"}, {"p_after": [1], "p_after_failure": "x"}],
+}
+
+
+@pytest.mark.parametrize("options", [options for wrong in WRONG_SPECIAL.values() for options in wrong])
+def test_what_says_nothing_about_a_key_or_is_out_of_range_is_refused(db, options):
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        enqueue(db, "a", **options)
+    assert unended(db) == []
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_keys_are_refused_where_what_others_commit_is_not_seen(db, level):
+    db.execute(f"set default_transaction_isolation to '{level}'")
+
+    with pytest.raises(psycopg.errors.InvalidTransactionState, match="with a key.*isolation level"):
+        put(db)
+    assert enqueue(db, "a")
+
+
+def test_fifty_who_enqueue_at_once_make_one_job(db, connect):
+    barrier = threading.Barrier(50)
+
+    def race(connection):
+        barrier.wait(PATIENCE_S)
+        return put(connection)
+
+    futures = [in_thread(race, connect()) for _ in range(50)]
+    answers = [future.result(PATIENCE_S) for future in futures]
+
+    ((id_, _),) = unended(db)
+    assert sorted(answers) == [(id_, False)] * 49 + [(id_, True)]
+
+
+@pytest.mark.parametrize("way_out", ["commit", "rollback"])
+def test_who_comes_second_waits_for_the_first_and_wins_if_that_one_rolls_back(db, connect, way_out):
+    slow, second = connect(), connect()
+    slow.execute("begin")
+    first, _ = put(slow)
+    future = in_thread(put, second)
+    wait_until_blocked(db, second)
+
+    slow.execute(way_out)
+
+    id_, made = future.result(PATIENCE_S)
+    assert (made, id_ == first) == ((False, True) if way_out == "commit" else (True, False))
+    assert unended(db) == [(id_, "k")]
+
+
+def test_a_transaction_that_stays_open_holds_up_nobody_with_another_key_and_no_runner(db, connect):
+    runner = register(db)
+    running, _ = put(db)
+    (job,) = claim(db, runner)
+    waiting, _ = put(db, key="w")
+    user = connect()
+    user.execute("begin")
+    put(user, p_successor=True)
+    put(user, key="w", p_on_conflict="replace", p_args="[1]")
+    put(user, key="new")
+
+    db.execute("set lock_timeout to '300ms'")
+    assert put(db, key="other")[1]
+    call(db, "bt_put_special", p_name="a", p_args=["[]"] * 3, p_keys=["x", "y", None])
+    assert put(db, key="w") == (waiting, False), "to keep it nobody need wait"
+    assert waiting not in [other.id for other in claim(db, runner, 10)]
+    assert complete(db, job) == [running]
+    for key in ("k", "new"):
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            put(db, key=key)
+    user.execute("commit")
+    assert job_of(db, waiting).args == [1]
+    assert not put(db)[1]
+
+
+def test_who_inserts_while_a_successor_is_not_committed_takes_his_job_back(db, connect):
+    """Neither sees the other: the job that the successor is to wait for has ended, and its place is free."""
+    user, second = connect(), connect()
+    put(db)
+    (job,) = claim(db, register(db))
+    user.execute("begin")
+    successor, _ = put(user, p_successor=True)
+    complete(db, job)
+    future = in_thread(put, second)
+    bulk = in_thread(lambda c: call(c, "bt_put_special", p_name="a", p_args=["[]"] * 2, p_keys=["k", "z"]), connect())
+    wait_until_blocked(db, second)
+
+    user.execute("commit")
+
+    assert future.result(PATIENCE_S) == (successor, False)
+    (_, id_, made), (_, _, other_made) = bulk.result(PATIENCE_S)
+    assert (id_, made, other_made) == (successor, False, True)
+    assert [id_ for id_, key in unended(db) if key == "k"] == [successor]
+
+
+def test_a_job_that_is_replaced_twice_at_once_is_what_the_last_one_gave(db, connect):
+    first, second = connect(), connect()
+    id_, _ = put(db)
+    first.execute("begin")
+    put(first, p_on_conflict="replace", p_args="[1]")
+    future = in_thread(lambda: put(second, p_on_conflict="replace", p_args="[2]"))
+    wait_until_blocked(db, second)
+
+    first.execute("commit")
+
+    assert future.result(PATIENCE_S) == (id_, False)
+    assert job_of(db, id_).args == [2]
+
+
+def test_two_who_enqueue_many_keys_in_opposite_orders_do_not_wait_for_each_other(db, connect):
+    keys = [f"k{n}" for n in range(500)]
+
+    def many(connection, order):
+        return call(connection, "bt_put_special", p_name="a", p_args=["[]"] * 500, p_keys=order)
+
+    futures = [in_thread(many, connect(), order) for order in (keys, keys[::-1]) * 3]
+    made = sum(made for future in futures for *_, made in future.result(PATIENCE_S))
+    assert (made, len(unended(db))) == (500, 500)
+
+
+@pytest.mark.parametrize("place", ["first", "second"])
+def test_a_job_does_not_come_back_while_another_has_its_key_and_is_told_which(db, place):
+    runner = register(db)
+    old, _ = put(db)
+    (job,) = claim(db, runner)
+    if place == "second":
+        new, _ = put(db, p_successor=True)
+        complete(db, job)
+    else:
+        complete(db, job)
+        new, _ = put(db)
+
+    with pytest.raises(
+        psycopg.errors.UniqueViolation, match=f'job {old} cannot come back: its key "k" is taken by job {new}'
+    ):
+        call(db, "bt_retry", p_id=old)
+    assert call(db, "bt_retry_all", p_state="done") == [(0,)]
+    (job,) = claim(db, runner)
+    complete(db, job)
+    assert call(db, "bt_retry", p_id=old) == [(True,)]
+    assert put(db) == (old, False)
+
+
+def test_a_schedule_with_a_key_leaves_a_fire_out_while_another_job_has_it(db, connect):
+    first, _ = put(db)
+    call(db, "bt_schedule_recurring", p_name="s", p_worker="a", p_interval_ms=60_000, p_key="k")
+    call(db, "bt_schedule_recurring", p_name="t", p_worker="a", p_interval_ms=60_000, p_overlap="allow")
+
+    def fired(minutes):
+        move_clock(db, f"{minutes} min 1 s")
+        return {name: job for name, _, job, *_ in call(db, "bt_run_due")}
+
+    assert fired(1)["s"] is None
+    assert db.execute("select skipped from backtick_schedule where name = 's'").fetchone() == (1,)
+    call(db, "bt_cancel", p_id=first)
+    user = connect()
+    user.execute("begin")
+    put(user)
+    jobs = fired(2)
+    assert "s" not in jobs and jobs["t"], "it waits for the user, and holds up nobody"
+    user.execute("rollback")
+    (job,) = [job for name, _, job, *_ in call(db, "bt_run_due") if name == "s"]
+    assert put(db) == (job, False)
+
+
+@pytest.mark.as_owner
+def test_rows_that_a_column_makes_one_key_make_one_job_with_the_last_of_them(db):
+    db.execute("create table orders (id int, customer text)")
+    db.execute(
+        "create trigger changed after insert or delete on orders for each row"
+        " execute function bt_enqueue_row('a', 'default', '5', '', 'customer')"
+    )
+
+    db.execute("insert into orders values (1, 'ada'), (2, 'bob'), (3, 'ada'), (4, null), (5, null)")
+
+    rows = db.execute("select key, args -> 'new' ->> 'id' from backtick_queue order by id").fetchall()
+    assert rows == [("public.orders:ada", "3"), ("public.orders:bob", "2"), (None, "4"), (None, "5")]
+    db.execute("delete from orders where id = 2")
+    assert len(unended(db)) == 4
+    db.execute("create table other (id int)")
+    db.execute(
+        "create trigger t after insert on other for each row execute function bt_enqueue_row('a', 'q', '5', '', 'no')"
+    )
+    with pytest.raises(psycopg.errors.TriggerProtocolViolated, match='the column "no"'):
+        db.execute("insert into other values (1)")
+
+
+def test_python_says_whether_a_job_was_made(db, connect, add):
+    unique = add.options(key="k", on_conflict="replace", max_wait=60, successor=True)
+
+    first = unique.schedule_at(dt.timedelta(seconds=5), 1, 2)
+    second = asyncio.run(unique.aschedule(3, 4))
+
+    assert (first.made, second.made, first == second, job_of(db, first).args) == (True, False, True, [3, 4])
+    assert add.schedule(1, 2).made
+    ids = add.schedule_many([(1, 1), (2, 2), (3, 3)], keys=["k", None, "l"], conn=connect())
+    assert [id_.made for id_ in ids] == [False, True, True] and ids[0] == first
+    assert job_of(db, add.schedule(first, first)).args == [first, first], (
+        "it can be an argument, and what comes is an int"
+    )
+    assert not asyncio.run(add.options(unique_for=60).aschedule_many([(1, 1)], keys=["k"]))[0].made
+    with pytest.raises(ValueError, match="on_conflict is"):
+        add.options(key="k", on_conflict="never").schedule(1, 2)
+    with pytest.raises(ValueError, match="no key"):
+        add.options(successor=True).schedule(1, 2)
+    with pytest.raises(TypeError, match="retries"):
+        add.options(retries=3)
+    for options in (
+        {"max_wait": 0},
+        {"unique_for": -1},
+        {"after": 5},
+        {"after": ["x"]},
+        {"key": 5},
+        {"successor": "yes"},
+    ):
+        with pytest.raises((ValueError, TypeError)):
+            add.options(**options)
+    backtick.schedule_recurring(1000, add, 1, 2, name="tick", key="t")
+    assert db.execute("select key from backtick_schedule").fetchone() == ("t",)
+
+
+def limit_depth(db, depth, how=None):
+    db.execute(
+        "insert into backtick_limit (kind, queue, max_depth, on_depth, set_at) values ('queue', 'default', %s, %s, now())"
+        " on conflict (kind, queue, name) do update set max_depth = excluded.max_depth, on_depth = excluded.on_depth",
+        (depth, how),
+    )
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("key", [None, "k"])
+def test_a_full_queue_refuses_more_or_drops_it_as_it_is_set(db, add, key):
+    limit_depth(db, 3)
+    enqueue(db, "a"), call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 2)
+
+    with pytest.raises(psycopg.errors.ConfigurationLimitExceeded, match="default has 3 jobs, and may have 3") as caught:
+        enqueue(db, "a", p_key=key)
+    assert "max_depth" in caught.value.diag.message_hint
+    with pytest.raises(psycopg.errors.ConfigurationLimitExceeded):
+        call(db, "bt_enqueue_many", p_name="a", p_args=["[]"])
+    assert enqueue(db, "a", p_queue="mail"), "others are not concerned"
+
+    limit_depth(db, 4, "drop")
+    assert [made for *_, made in call(db, "bt_put_special", p_name="a", p_args=["[]"] * 3)] == [True, False, False]
+    assert enqueue(db, "a", p_key=key) is None
+    assert put(db, key=key) == (None, False)
+    assert call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 2) == [(None,)] * 2
+    dropped = add.schedule(1, 2)
+    assert (dropped, dropped.made) == (0, False)
+    assert len(unended(db)) == 5
+
+
+@pytest.mark.as_owner
+def test_while_a_runner_lives_depth_is_what_it_saw_last(db, connect):
+    limit_depth(db, 2)
+    call(db, "bt_revive", p_runner=register(db))
+
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 2)
+    call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 2)  # not seen yet
+    move_clock(db, "1 s")
+    user = connect()
+    user.execute("begin")
+    call(user, "bt_enqueue_many", p_name="a", p_args=["[]"], p_queue="mail")
+    call(db, "bt_revive")
+    with pytest.raises(psycopg.errors.ConfigurationLimitExceeded, match="more than 2"):
+        enqueue(db, "a")
+    for id_, _ in unended(db):
+        call(db, "bt_cancel", p_id=id_)
+    with pytest.raises(psycopg.errors.ConfigurationLimitExceeded):
+        enqueue(db, "a")
+    move_clock(db, "7 s")  # nobody looked for so long
+    assert enqueue(db, "a")
+
+
 # ---- Waking up -----------------------------------------------------------------------------
 
 
@@ -3530,6 +3967,33 @@ class QueueMachine(RuleBasedStateMachine):
         self.snoozes = Counter()  # by id
         self.expires = {}  # id -> minutes
         self.heartbeats = {}  # runner -> minutes
+        self.keys = {}  # id -> key
+
+    @rule(key=st.sampled_from("xy"), how=st.sampled_from(["keep", "replace", "error"]), successor=st.booleans())
+    def enqueue_with_key(self, key, how, successor):
+        made, last = True, None
+        while there := sorted(i for i, k in self.keys.items() if k == key and self.model[i] in ("queued", "running")):
+            last = there[-1]
+            if self.model[last] == "queued" and (last in self.asked or self.expires.get(last, 10**9) <= self.minutes):
+                self.model[last] = "canceled"
+                continue
+            made = self.model[last] == "running" and successor and len(there) == 1
+            break
+        call_ = functools.partial(
+            call, self.db, "bt_enqueue_unique", p_name="a", p_key=key, p_on_conflict=how, p_successor=successor
+        )
+        if not made and how == "error":
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                call_(p_max_tries=2)
+            # what was about to end as canceled is as it was, for the call did nothing
+            self.model |= dict(self.db.execute("select id, state from backtick_job where key = %s", [key]).fetchall())
+            return
+        ((id_, is_made),) = call_(p_max_tries=2)
+        assert (is_made, True if made else id_ == last) == (made, True)
+        if made:
+            self.model[id_], self.keys[id_] = "queued", key
+        elif how == "replace" and self.model[id_] == "queued":
+            self.expires.pop(id_, None), self.snoozes.pop(id_, None)
 
     @rule(
         count=st.integers(1, 5),
@@ -3558,7 +4022,9 @@ class QueueMachine(RuleBasedStateMachine):
         runner = data.draw(st.sampled_from(sorted(self.heartbeats)))
         due = self.db.execute(
             "select id from backtick_job where state = 'queued' and run_at <= bt_now() and cancel_asked_at is null"
-            " and (expires_at > bt_now()) is not false order by priority, run_at, id"
+            " and (expires_at > bt_now()) is not false and not exists (select from backtick_queue as next"
+            " join backtick_queue as last on last.id = next.after_job where next.id = backtick_job.id)"
+            " order by priority, run_at, id"
         ).fetchall()
         jobs = claim(self.db, runner, limit, names=["a"])
         assert [job.id for job in jobs] == [id_ for (id_,) in due][:limit]
@@ -3667,18 +4133,31 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def retry(self, data):
         id_ = data.draw(st.sampled_from(sorted(self.model)))
-        ((retried,),) = call(self.db, "bt_retry", p_id=id_)
         was = self.model[id_]
+        if was in ("done", "exceeded", "canceled") and self.unended_with(self.keys.get(id_)):
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                call(self.db, "bt_retry", p_id=id_)
+            return
+        ((retried,),) = call(self.db, "bt_retry", p_id=id_)
         assert retried == (was not in ("running", "deleted") and not (was == "queued" and id_ in self.asked))
         if was in ("done", "exceeded", "canceled"):
             self.forget(id_, "queued")
 
     @rule(state=st.sampled_from(["exceeded", "canceled", "done"]))
     def retry_all(self, state):
-        ids = [id_ for id_, known in self.model.items() if known == state]
-        assert call(self.db, "bt_retry_all", p_state=state) == [(len(ids),)]
-        for id_ in ids:
+        ids = {id_ for id_, known in self.model.items() if known == state}
+        keys = {self.keys[id_] for id_ in ids & self.keys.keys()}
+        free = {key for key in keys if not self.unended_with(key)}
+        count = len(ids - self.keys.keys()) + len(free)  # of those with one key one
+        assert call(self.db, "bt_retry_all", p_state=state) == [(count,)]
+        back = {id_ for (id_,) in self.db.execute("select id from backtick_queue").fetchall()} & ids
+        assert len(back) == count
+        for id_ in back:
             self.forget(id_, "queued")
+
+    def unended_with(self, key):
+        ids = [id_ for id_, own in self.keys.items() if own == key]
+        return [id_ for id_ in ids if self.model[id_] in ("queued", "running")]
 
     def forget(self, id_, state):
         """What was, but for the failures, of a job that is brought back, or deleted."""
@@ -3747,6 +4226,15 @@ class QueueMachine(RuleBasedStateMachine):
         model = {id_: state for id_, state in self.model.items() if state != "deleted"}
         assert dict(self.db.execute("select id, state from backtick_job").fetchall()) == model
         assert self.db.execute("select count(*) from backtick_job").fetchone() == (len(model),)
+
+    @invariant()
+    def of_two_jobs_with_one_key_at_most_one_has_not_ended_or_one_waits_behind_the_other(self):
+        rows = self.db.execute(
+            "select key, id, after_job from backtick_queue where key is not null order by id"
+        ).fetchall()
+        for _, jobs in itertools.groupby(sorted(rows), key=lambda row: row[0]):
+            (_, first, _), *others = jobs
+            assert [after for *_, after in others] == [first] * len(others) and len(others) < 2
 
     @invariant()
     def results_and_snoozes_are_those_of_the_model(self):
@@ -6214,6 +6702,7 @@ def test_wrong_calls_are_seen_by_type_checkers_and_right_ones_are_not(tmp_path, 
 
 def test_the_settings_as_keywords_are_those_of_config():
     fields = {field.name: f"{field.type} | None" for field in backtick.dataclasses.fields(Config)}
+    fields["queues"] = "str | Sequence[str] | None"
 
     assert {name: hint.__forward_arg__ for name, hint in backtick.Settings.__annotations__.items()} == fields
 
@@ -8516,6 +9005,37 @@ def test_queues_are_served_in_order_or_by_weight(db, clean_registry, runner):
     call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 20, p_queue="x")
     runner(queues="x:1,z:1000", pool_size=1, drain=True).join()
     assert sorted(order) == ["x"] * 20 + ["z"] * 20
+
+
+@pytest.mark.parametrize("queues", [["x=2", "y"], " x = 2 , y"])
+def test_a_queue_has_no_more_than_its_slots_of_a_runner_and_others_have_the_rest(db, clean_registry, runner, queues):
+    at_work, most, lock, go_on = Counter(), Counter(), threading.Lock(), threading.Event()
+
+    def work():
+        queue = backtick.current_job().queue
+        with lock:
+            at_work[queue] += 1
+            most[queue] = max(most[queue], at_work[queue])
+        go_on.wait(PATIENCE_S)
+        with lock:
+            at_work[queue] -= 1
+
+    backtick.register(work, "a")
+    for queue in "xy":
+        call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 30, p_queue=queue)
+    started = runner(queues=queues, pool_size=5, poll_ms=50)
+    wait_until(lambda: at_work["x"] == 2 and at_work["y"] == 3)
+    go_on.set()
+    wait_until(lambda: states(db) == {"done": 60})
+    started.stop()
+
+    assert most["x"] == 2
+
+
+@pytest.mark.parametrize("queues", ["x=0", "x=", "=4", "x=4:2", "x=-1", ["x", 5], ["x=100000"]])
+def test_slots_that_are_none_are_refused(queues):
+    with pytest.raises(backtick.ConfigError, match="queues"):
+        Config(queues=queues)
 
 
 def test_weights_are_the_odds_of_being_looked_at_first(url, clean_registry):

@@ -329,6 +329,13 @@ begin
             raise exception 'bt_enqueue: on_conflict is "%"', left(p_on_conflict, 60)
                 using errcode = 'invalid_parameter_value', hint = 'on_conflict is keep, replace or error.';
         end if;
+        if p_on_conflict = 'error' then
+            select given.key into v_bad from unnest(p_keys) as given (key) where given.key is not null group by given.key having count(*) > 1 limit 1;
+            if found then
+                raise exception 'bt_enqueue_many: the key "%" is given twice', v_bad
+                    using errcode = 'unique_violation', hint = 'Give each key once, or let on_conflict be keep, or replace.';
+            end if;
+        end if;
         if p_max_wait is not null and (p_on_conflict is distinct from 'replace' or p_max_wait <= interval '0 s') then
             raise exception 'bt_enqueue: max_wait is %, on_conflict is %', p_max_wait, coalesce(p_on_conflict, 'keep')
                 using errcode = 'invalid_parameter_value',

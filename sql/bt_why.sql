@@ -86,7 +86,7 @@ begin
     end if;
 
     facts := jsonb_build_object(
-        'id', v_job.id, 'state', 'queued', 'queue', v_job.queue, 'worker', v_job.name, 'run_at', v_job.run_at,
+        'id', v_job.id, 'state', 'queued', 'queue', v_job.queue, 'worker', v_job.name, 'run_at', v_job.run_at, 'key', v_job.key,
         'tries', v_job.tries, 'crashes', nullif(v_job.crashes, 0), 'snoozes', nullif(v_job.snoozes, 0),
         'expires_at', v_job.expires_at, 'batch', v_job.batch) || bt_error_facts(v_job.error);
     select asked.asked_at into v_asked from backtick_cancel as asked where asked.job = p_id;
@@ -164,12 +164,16 @@ begin
     elsif v_after <> '{}' then
         reason := 'waiting';
         facts := facts || jsonb_build_object('after_job', v_after[1], 'after_jobs', cardinality(v_after));
-        clause := format('waits for job %s', v_after[1]) || case cardinality(v_after)
-            when 1 then '' when 2 then ' and one more' else format(' and %s more', cardinality(v_after) - 1) end;
+        clause := case
+            when v_job.key = (select previous.key from backtick_queue as previous where previous.id = v_job.after_job)
+            then format('waits behind job %s, which has the same key', v_job.after_job)
+            else format('waits for job %s', v_after[1]) || case cardinality(v_after)
+                when 1 then '' when 2 then ' and one more' else format(' and %s more', cardinality(v_after) - 1) end
+        end;
         if not p_is_other and cardinality(v_after) = 1 then
             select * into v_other from bt_reason(v_after[1], p_now, true);
             if v_other.reason <> 'unknown' then  -- it may be another's
-                clause := format('%s, which %s', clause, v_other.clause);
+                clause := clause || case when clause like '%key' then ' and ' else ', which ' end || v_other.clause;
                 facts := facts || jsonb_build_object('after_reason', v_other.reason);
             end if;
         end if;
