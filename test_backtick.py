@@ -3953,6 +3953,7 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.turns = itertools.cycle(self.clients)
         tables = "backtick_queue, backtick_claim, backtick_cancel, backtick_done, backtick_runner, backtick_waiter"
+        tables += ", backtick_after, backtick_opening, backtick_batch, backtick_ending"
         self.db.execute(f"truncate {tables} restart identity")
         for client in self.clients:
             client.execute("reset all")  # where claims of it would start
@@ -6437,6 +6438,10 @@ def doors_of_python(conn):
         "retry run_at": (lambda v: backtick.retry(1, v, conn=conn), NO_VALUE),
         "delete job": (lambda v: backtick.delete(v, conn=conn), []),
         "why job": (lambda v: backtick.why(v, conn=conn), []),
+        "batch on_done": (lambda v: backtick.batch(on_done=v), TEXT_OR_NONE),
+        "batch queue": (lambda v: backtick.batch(on_done="a", queue=v), TEXT_OR_NONE),
+        "cancel_batch batch": (lambda v: backtick.cancel_batch(v, conn=conn), []),
+        "progress batch": (lambda v: backtick.progress(v, conn=conn), []),
         "result job": (lambda v: backtick.result(v, 0), []),
         "aresult job": (lambda v: asyncio.run(backtick.aresult(v, 0)), []),
         "beat share": (lambda v: backtick.beat(v), [None]),
@@ -6506,7 +6511,11 @@ def test_each_public_function_is_a_door():
     functions = {name for name in backtick.__all__ if inspect.isfunction(getattr(backtick, name))}
     options = doors_of_python(None).keys()
 
-    assert functions == {name.partition(" ")[0] for name in options} | {"current_job", "registered_workers"}
+    assert functions == {name.partition(" ")[0] for name in options} | {
+        "current_batch",
+        "current_job",
+        "registered_workers",
+    }
     assert {f"worker {name}" for name in inspect.signature(backtick.worker).parameters} <= options
 
 
@@ -18873,7 +18882,7 @@ def shop(project, monkeypatch):
 RUN_BY_COMMANDS = {"myjobs.py", "jobs/mail.py", "shop.py", "jobs/nightly.py", "myapp/mail.py", "myapp/schedules.py"}
 RUN_BY_TESTS = {"web.py", "lifespan.py", "app.py", "test_mail.py", "orders/jobs.py", "orders/runner.py"}
 RUN_BY_TESTS |= {"orders/migrations/0002_backtick.py", "myapp/everything.py", "myapp/kinds.py", "myapp/payments.py"}
-RUN_BY_TESTS |= {"myapp/till.py", "myapp/ends.py", "myapp/mend.py"}
+RUN_BY_TESTS |= {"myapp/till.py", "myapp/ends.py", "myapp/mend.py", "myapp/night.py"}
 
 
 def test_every_python_example_of_the_readme_is_run_by_a_test():
@@ -19001,16 +19010,32 @@ def test_the_longer_python_examples_of_the_readme_work_too(db, shop):
     assert db.execute("select queue from backtick_job where name = 'billing.jobs.close'").fetchall() == [("billing",)]
 
 
+def test_the_night_of_the_readme_runs_in_its_order(db, shop):
+    said = shop.python("-c", "import myapp.night as n; n.tonight()")
+    assert said == (0, "Batch 1 has 3 left, of which none runs.\n", "")
+
+    status, printed, _ = shop.python("backtick.py", "myapp.night", "--drain")
+
+    assert (status, printed) == (0, "4 of 4\n")
+    assert states(db) == {"done": 8}
+    order = "select array_agg(name order by started_at) from backtick_done where batch is null and name <> 'myapp.night.report'"
+    assert db.execute(order).fetchone()[0][-1] == "myapp.night.add_up"
+
+
 def test_the_sql_examples_of_the_readme_work(db):
     db.execute("create table orders (id int)")
 
     for document in (README, REFERENCE):
         for block in blocks_of(document, "sql"):
-            db.execute(block)
+            for statement in [block] if "begin;" not in block else block.split(";\n")[:-1]:
+                db.execute(statement)
     db.execute("insert into orders values (1)")
 
     names = db.execute("select name, count(*) from backtick_job group by name order by name").fetchall()
-    assert names == [("myapp.mail.send", 1), ("myjobs.log_sum", 7), ("myjobs.on_order", 1)]
+    assert names == [
+        *[("myapp.mail.send", 1), ("myapp.night.add_up", 1), ("myapp.night.load", 1), ("myapp.night.report", 1)],
+        *[("myjobs.log_sum", 7), ("myjobs.on_order", 1)],
+    ]
     assert [name for (name,) in db.execute("select name from backtick_recurring")] == ["sweep"]
 
 
