@@ -3210,6 +3210,157 @@ def test_a_callback_belongs_to_the_role_that_made_the_batch_and_goes_where_runne
     assert rows == db.execute("select 'reports', 2, created_by from backtick_batch").fetchall()
 
 
+class OrderMachine(RuleBasedStateMachine):
+    """Jobs in order and in batches, while two clients end jobs in transactions that commit when they will."""
+
+    db: psycopg.Connection
+    slow: list[psycopg.Connection]
+
+    def __init__(self):
+        super().__init__()
+        for client in self.slow:
+            client.rollback()
+        tables = "backtick_queue, backtick_claim, backtick_cancel, backtick_done, backtick_freed, backtick_runner"
+        self.db.execute(
+            f"truncate {tables}, backtick_after, backtick_opening, backtick_batch, backtick_ending restart identity"
+        )
+        self.db.execute("reset all")
+        self.runner = register(self.db)
+        self.after = {}  # id -> ids
+        self.state = {}  # id -> queued, running, or how it ended
+        self.cancels = set()  # ids of jobs that are canceled if one of those before fails
+        self.batch_of = {}  # id -> batch
+        self.batches = {}  # batch -> parent
+        self.ending = [{}, {}]  # what each slow client has ended, and not committed: id -> state
+        self.held = {}  # id -> as claimed
+
+    def unended(self, ids):
+        return [id_ for id_ in ids if self.state[id_] in ("queued", "running")]
+
+    @rule(data=st.data(), how=st.sampled_from(["cancel", "run"]))
+    def enqueue(self, data, how):
+        after = data.draw(st.lists(st.sampled_from(sorted(self.state)), unique=True, max_size=3)) if self.state else []
+        is_open = dict(self.db.execute("select id, ended_at is null from backtick_batch").fetchall())
+        batch_ = data.draw(st.sampled_from([None, *(id_ for id_ in self.batches if is_open[id_])]))
+        options = {"p_after": after, "p_after_failure": how} if after else {}
+        id_ = enqueue(self.db, "a", p_batch=batch_, **options)
+        is_failed = how == "cancel" and any(self.state[before] in ("exceeded", "canceled") for before in after)
+        self.state[id_] = "canceled" if is_failed else "queued"
+        self.after[id_], self.batch_of[id_] = after, batch_
+        self.cancels |= {id_} if how == "cancel" else set()
+
+    @precondition(lambda self: len(self.batches) < 4)
+    @rule(data=st.data())
+    def make_batch(self, data):
+        is_open = dict(self.db.execute("select id, ended_at is null from backtick_batch").fetchall())
+        parent = data.draw(st.sampled_from([None, *(id_ for id_ in self.batches if is_open[id_])]))
+        self.batches[batch(self.db, p_on_done="a", p_on_failed="b", p_queue="ends", p_parent=parent)] = parent
+
+    @rule()
+    def claim(self):
+        for job in claim(self.db, self.runner, 1, options=", p_whole => true"):
+            assert (self.state[job.id], self.unended(self.after[job.id])) == ("queued", [])
+            self.state[job.id], self.held[job.id] = "running", job
+        self.learn()
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), client=st.integers(0, 1), state=st.sampled_from(["done", "done", "exceeded", "canceled"]))
+    def end(self, data, client, state):
+        job = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
+        conn = self.slow[client]
+        if state == "done":
+            assert complete(conn, job) == [job.id]
+        elif state == "exceeded":
+            assert fail(conn, job, max_tries=1) == state
+        else:
+            assert call(conn, "bt_cancel_held", p_claim=job.claim, p_ids=[job.id]) == [(job.id,)]
+        self.ending[client][job.id] = state
+
+    @rule(client=st.integers(0, 1))
+    def commit(self, client):
+        self.slow[client].commit()
+        self.state |= self.ending[client]
+        self.ending[client] = {}
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.unended(self.state))
+    def cancel(self, data):
+        id_ = data.draw(st.sampled_from(sorted(self.unended(self.state))))
+        if self.state[id_] == "queued":
+            assert call(self.db, "bt_cancel", p_id=id_) == [(True,)]
+            self.state[id_] = "canceled"
+
+    @rule()
+    def revive(self):
+        call(self.db, "bt_revive")
+
+    def learn(self):
+        """What claims have canceled, since one before it failed; the model does not say when."""
+        for id_, state in self.db.execute("select id, state from backtick_done where queue = 'default'").fetchall():
+            if self.state[id_] == "queued":
+                failed = [before for before in self.after[id_] if self.state[before] in ("exceeded", "canceled")]
+                assert (state, bool(failed), id_ in self.cancels) == ("canceled", True, True)
+                self.state[id_] = state
+
+    @invariant()
+    def a_callback_is_there_once_and_only_when_all_of_its_batch_have_ended(self):
+        rows = self.db.execute(
+            "select (args -> 0 ->> 'batch')::bigint, args -> 0 from backtick_job where queue = 'ends'"
+        ).fetchall()
+        counts = dict(rows)
+        assert len(rows) == len(counts)
+        for batch_ in counts:
+            own = [id_ for id_, of in self.batch_of.items() if of == batch_]
+            ended = dict(self.db.execute("select id, state from backtick_done where id = any(%s)", [own]).fetchall())
+            assert sorted(own) == sorted(ended)
+            assert all(child in counts for child, parent in self.batches.items() if parent == batch_)
+
+    def teardown(self):
+        """In the end all can run, and every batch ends."""
+        for client in range(2):
+            self.commit(client)
+        for _ in range(200):
+            self.claim()
+            for id_ in [*self.held]:
+                complete(self.db, self.held[id_])
+                self.state[id_] = "done"
+                del self.held[id_]
+            for job in claim(self.db, self.runner, 10, "ends", options=", p_whole => true"):
+                complete(self.db, job)
+            call(self.db, "bt_revive")
+            if (
+                states(self.db).keys() <= {"done", "exceeded", "canceled"}
+                and not self.db.execute("select from backtick_batch where ended_at is null").fetchone()
+            ):
+                break
+        left = (
+            "select (select count(*) from backtick_queue), (select count(*) from backtick_batch where ended_at is null)"
+        )
+        assert self.db.execute(left).fetchone() == (0, 0)
+        assert self.db.execute("select count(*) from backtick_after").fetchone() == (0,)
+        self.a_callback_is_there_once_and_only_when_all_of_its_batch_have_ended()
+        assert (
+            self.db.execute(
+                "select count(distinct batch), count(*) from (select args -> 0 ->> 'batch' as batch"
+                " from backtick_done where queue = 'ends') as end_"
+            ).fetchone()
+            == (len(self.batches),) * 2
+        )
+
+
+def test_order_and_batches_hold_after_every_random_step(connect):
+    OrderMachine.db, OrderMachine.slow = connect(), [connect(), connect()]
+    for client in OrderMachine.slow:
+        client.autocommit = False
+
+    run_state_machine_as_test(
+        OrderMachine,
+        settings=settings(
+            max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+
+
 @pytest.fixture
 def report(clean_registry, add):
     """A worker for the ends of batches; `report.got` is what it got."""
