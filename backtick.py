@@ -171,6 +171,7 @@ if TYPE_CHECKING:  # mypy and pyright know it without the package; Python 3.10 h
 __all__ = [
     "AlreadyRegistered",
     "BacktickError",
+    "Batch",
     "Cancel",
     "Config",
     "ConfigError",
@@ -185,6 +186,7 @@ __all__ = [
     "JobLost",
     "JobStopped",
     "JobTimeout",
+    "Progress",
     "RetryAt",
     "Runner",
     "SealError",
@@ -199,10 +201,13 @@ __all__ = [
     "aschedule",
     "aschedule_at",
     "aschedule_many",
+    "batch",
     "beat",
     "cancel",
     "cancel_all",
+    "cancel_batch",
     "cron",
+    "current_batch",
     "current_job",
     "delete",
     "delete_all",
@@ -210,6 +215,7 @@ __all__ = [
     "job_record",
     "make_roles",
     "pause",
+    "progress",
     "rebuild",
     "recurring",
     "register",
@@ -1698,7 +1704,7 @@ class Scheduler(Scheduling[P]):
     ) -> tuple[str, dict[str, Any]]:
         _warn_of_import(self.name, _imported_for_workers())
         (text,) = self.seal([self.encode(args, kwargs)])
-        if self.special:
+        if self.special or _in_batch.get():
             return self._special_call([text], None, when)
         return "bt_enqueue", {"p_name": self.name, "p_args": text, **self.sql_options(), **when}
 
@@ -1715,13 +1721,14 @@ class Scheduler(Scheduling[P]):
                     f"{self.name}: a call is a tuple of arguments or a dict of keyword arguments, not {call!r}"
                 )
             encoded.append(self.encode((), call) if isinstance(call, dict) else self.encode(call, {}))
-        if self.special or keys is not None:
+        if self.special or keys is not None or _in_batch.get():
             return self._special_call(self.seal(encoded), keys, {})
         return "bt_enqueue_many", {"p_name": self.name, "p_args": self.seal(encoded), **self.sql_options()}
 
     def _special_call(self, texts: list[str], keys: _Keys, when: dict[str, str]) -> tuple[str, dict[str, Any]]:
-        options = self.sql_options()
+        options, block = self.sql_options(), _in_batch.get()
         key = options.pop("p_key", None)
+        options |= {"p_batch": block.id} if block else {}
         if keys is not None or key is not None:
             options["p_keys"] = [key] * len(texts) if keys is None else list(keys)
         return "bt_put_special", {"p_name": self.name, "p_args": texts, **options, **when}
@@ -2169,6 +2176,7 @@ def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
 
 def _rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     function, parameters = call
+    conn = _conn_of_block(conn)
     if conn is None:
         read_only = contextlib.suppress(psycopg.errors.ReadOnlySqlTransaction)  # then nothing was done: ask once more
         with read_only, _connections.connection() as database, _refusals():
@@ -2224,8 +2232,8 @@ async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
 
 
 async def _arows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
-    if conn is None:
-        return await asyncio.to_thread(_rows, None, call)
+    if conn is None and not isinstance(conn := _conn_of_block(conn), psycopg.AsyncConnection):
+        return await asyncio.to_thread(_rows, conn, call)
     kind = type(conn).__name__
     if _is_sqlalchemys(conn) and hasattr(conn, "sync_session"):
         conn = await conn.connection()
@@ -2254,6 +2262,176 @@ def _refusals() -> Iterator[None]:
         yield
     except psycopg.errors.InvalidParameterValue as error:
         raise ValueError(f"{error.diag.message_primary}. {error.diag.message_hint or ''}".rstrip(". ")) from None
+
+
+# ---- Batches: jobs with a common end ---------------------------------------------------
+#
+# What is called in a block without `conn` goes on the connection of the block, in its transaction.
+
+
+class Progress(NamedTuple):
+    """How far a batch is, its jobs and those of batches within; as text it is the sentence."""
+
+    total: int
+    queued: int
+    running: int
+    done: int
+    exceeded: int
+    canceled: int
+    state: str  # open, done, or failed: it has ended, and not all of it as done
+    callback: int | None  # the job that was made at its end
+    sentence: str
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class Batch:
+    """Jobs with a common end: batch() makes one. `with` (or `async with`) it, what is scheduled goes into it.
+
+    Batch(17) is one that is there: its jobs add to it like that, until the last of them has ended; current_batch() is
+    theirs. All that a block schedules is queued in one transaction, when it ends, unless `conn` was given. Raises
+    ValueError if the batch has ended, or is not there.
+    """
+
+    def __init__(self, id: int, *, conn: Any = None, made: dict[str, Any] | None = None) -> None:
+        self._id: int | None = None if made else _job_id(id)
+        self._made = made  # parameters of bt_batch; None: it is there
+        self.conn = conn
+        self._held = contextlib.ExitStack()  # a connection of ours and its transaction, during the block
+
+    @property
+    def id(self) -> int:
+        """Its id. Raises RuntimeError before it is made, which its block does."""
+        if self._id is None:
+            raise RuntimeError("the batch is not made before its block: with batch(…) as b: …")
+        return self._id
+
+    def __enter__(self) -> Batch:
+        self._begin()
+        self._token = _in_batch.set(self)
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        _in_batch.reset(self._token)
+        self._end(*raised)
+
+    async def __aenter__(self) -> Batch:
+        if isinstance(outer := _conn_of_block(self.conn), psycopg.AsyncConnection):
+            self.conn = outer
+        if not isinstance(self.conn, psycopg.AsyncConnection):
+            await asyncio.to_thread(self._begin)
+        elif self._made:
+            self._id = (await _aquery(self.conn, self._make_call()))[0]
+        self._token = _in_batch.set(self)
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:
+        _in_batch.reset(self._token)
+        if not isinstance(self.conn, psycopg.AsyncConnection):
+            await asyncio.to_thread(self._end, *raised)
+        elif self._made and raised[0] is None:
+            await _aquery(self.conn, ("bt_close_batch", {"p_batch": self.id}))
+            self._made = None
+
+    def _make_call(self) -> tuple[str, dict[str, Any]]:
+        block = _in_batch.get()
+        within = {"p_parent": block.id} if block else {}
+        return "bt_batch", {**(self._made or {}), **within, "p_open": True}
+
+    def _begin(self) -> None:
+        with contextlib.ExitStack() as held:
+            if self.conn is None:
+                outer = _conn_of_block(None)  # within another block a part of its transaction
+                connection = outer or held.enter_context(_connections.connection()).connection
+                held.callback(setattr, self, "conn", None)
+                if isinstance(connection, psycopg.Connection):
+                    held.enter_context(connection.transaction())
+                if outer is None:
+                    connection.execute("set transaction isolation level read committed")
+                    connection.execute(*_set_call(_TRANSACTION | {"idle_in_transaction_session_timeout": "1h"}, True))
+                self.conn = connection
+            if self._made:
+                self._id = _query(self.conn, self._make_call())[0]
+            self._held = held.pop_all()
+
+    def _end(self, *raised: Any) -> None:
+        held = self._held.pop_all()
+        if self._made and raised[0] is None:
+            with held:
+                _query(self.conn, ("bt_close_batch", {"p_batch": self.id}))
+            self._made = None  # in its next block it is there
+        else:
+            held.__exit__(*raised)
+
+
+_in_batch: contextvars.ContextVar[Batch | None] = contextvars.ContextVar("backtick_batch", default=None)
+
+
+def _conn_of_block(conn: Any) -> Any:
+    """The given connection, or else that of the block in which this is called; None: there is none."""
+    block = _in_batch.get()
+    return block.conn if conn is None and block else conn
+
+
+def batch(
+    *,
+    on_done: str | Callable[..., Any] | None = None,
+    on_failed: str | Callable[..., Any] | None = None,
+    queue: str | None = None,
+    conn: Any = None,
+) -> Batch:
+    """A new batch: `with batch(on_done=report) as b:` queues what is scheduled in the block, in one transaction.
+
+    When all of its jobs have ended, one more is made, for `on_done`, or for `on_failed` if some were exceeded or
+    canceled: a call with one argument, a dict with batch, total, done, exceeded, canceled. `queue` is where that goes,
+    else its worker's. Inside another block it is a part of that batch. With `conn` it is part of its transaction; if
+    that commits each call, and the block raises, the batch stays open. Raises what scheduling raises.
+    Source: sql/bt_batch.sql decides; this passes it on.
+    """
+    callbacks = {
+        name: _callback(worker, queue)
+        for name, worker in (("p_on_done", on_done), ("p_on_failed", on_failed))
+        if worker is not None
+    }
+    return Batch(0, conn=conn, made={"p_on_done": None, **callbacks})
+
+
+def _callback(worker: str | Callable[..., Any], queue: str | None) -> str:
+    scheduler = _scheduler(worker).options(queue=queue)
+    scheduler.encode(({},), {})  # it must take one argument
+    if _keyring(_connections.settings()).demands(scheduler.worker):
+        raise SealError(
+            f"{scheduler.name}: jobs of it are sealed, and SQL, which makes the callback of a batch, cannot"
+        )
+    spec = {"name": scheduler.name, "queue": scheduler.queue, "priority": scheduler.priority}
+    return json.dumps({name: value for name, value in spec.items() if value is not None})
+
+
+def current_batch() -> Batch | None:
+    """The batch that the job is of which runs here: `with current_batch():` adds to it. None: it is of none."""
+    job = current_job()
+    id_ = _query(None, ("bt_batch_of", {"p_id": job.id}))[0] if job else None
+    return None if id_ is None else Batch(id_)
+
+
+def progress(batch: Batch | int, *, conn: Any = None) -> Progress:
+    """How far a batch is: print(progress(b)). Raises UnknownJob if it is not there (any more)."""
+    rows = _rows(conn, ("bt_progress", {"p_batch": _batch_id(batch)}))
+    if not rows:
+        raise UnknownJob(
+            f"there is no batch {_batch_id(batch)}: it was not committed, or ended long ago and was removed"
+        )
+    return Progress(*rows[0])
+
+
+def cancel_batch(batch: Batch | int, *, conn: Any = None) -> int:
+    """Withdraw what is queued of a batch and stop what runs; returns how many. Its end then comes as on_failed."""
+    return int(_query(conn, ("bt_cancel_batch", {"p_batch": _batch_id(batch)}))[0])
+
+
+def _batch_id(batch: Batch | int) -> int:
+    return batch.id if isinstance(batch, Batch) else _job_id(batch)
 
 
 # ---- Cron: specs are checked where they are written ------------------------------------
@@ -2918,12 +3096,20 @@ def _statement(schema: str, function: str, parameters: tuple[str, ...]) -> str:
     text = f"select * from {prefix}{function}({', '.join(arguments)})"  # noqa: S608, all names are our own
     if function in ("bt_fail", "bt_snooze"):
         text = text.replace("::timestamptz", "::timestamptz[]")
+    if function == "bt_next_cron":
+        text = text.replace("::bigint[]", "::timestamptz")
     return (
         text.replace("::text", "::text[]") if function in ("bt_enqueue_many", "bt_put_special", "bt_reseal") else text
     )
 
 
 _CASTS = {
+    "p_batch": "::bigint",
+    "p_on_done": "::text",
+    "p_on_failed": "::text",
+    "p_open": "::boolean",
+    "p_parent": "::bigint",
+    "p_after": "::bigint[]",
     "p_after_id": "::bigint",
     "p_args": "::text",
     "p_backoff": "::text",

@@ -12,6 +12,7 @@ Sections, each under a line "# ---- name"; tools that only one of them uses stan
     Ending: complete, fail, release, revive, cancel
     Mending: retry, delete, expire, and what is kept of a job
     Keys: unique jobs, debounce, throttle, successors; how many a queue may have
+    Order between jobs, and batches
     Waking up
     Every invariant after every random step
     When a due job is seen
@@ -2692,6 +2693,816 @@ def test_what_is_told_of_a_job_in_any_state_is_complete(db, how):
     assert shown.keys() - told.keys() == {"error_class", "attempts"}
 
 
+# ---- Order between jobs, and batches ---------------------------------------------------------
+
+
+def batch(db, **options):
+    """Make a batch; returns it."""
+    return call(db, "bt_batch", **options)[0][0]
+
+
+def progress(db, batch):
+    with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
+        return cursor.execute("select * from bt_progress(%s)", [batch]).fetchone()
+
+
+def test_a_job_begins_when_all_that_it_comes_after_have_ended(db):
+    runner = register(db)
+    first, second = enqueue(db), enqueue(db)
+    last = enqueue(db, p_after=[first, second])
+
+    one, two = claim(db, runner, 10)
+    assert claimed(db, runner) == []
+    complete(db, one)
+    assert claimed(db, runner) == []
+    complete(db, two)
+
+    assert claimed(db, runner) == [last]
+    assert db.execute(
+        "select (select count(*) from backtick_after), (select count(*) from backtick_opening)"
+    ).fetchone() == (0, 0)
+
+
+def test_a_job_that_comes_after_ended_ones_only_is_due_at_once(db):
+    runner = register(db)
+    first = enqueue(db)
+    complete(db, claim(db, runner)[0])
+
+    last = enqueue(db, p_after=[first])
+
+    assert claimed(db, runner) == [last]
+
+
+def test_a_job_for_later_that_waited_still_begins_at_its_time(db):
+    runner = register(db)
+    first = enqueue(db)
+    last = call(
+        db,
+        "bt_enqueue_many",
+        p_name="a",
+        p_args=["[]"],
+        p_after=[first],
+        p_run_at=dt.datetime.now(UTC) + dt.timedelta(hours=1),
+    )
+    due = job_of(db, last[0][0]).run_at
+
+    complete(db, claim(db, runner)[0])
+
+    assert claimed(db, runner) == []
+    assert job_of(db, last[0][0]).run_at == due
+    move_clock(db, "61 min")
+    assert claimed(db, runner) == [last[0][0]]
+
+
+@pytest.mark.parametrize("how", ["exceeded", "canceled", "expired"])
+@pytest.mark.parametrize("after_failure", [None, "cancel", "run"])
+def test_what_comes_after_a_job_that_failed_is_canceled_with_all_that_comes_after_it_unless_it_is_to_run(
+    db, how, after_failure
+):
+    runner = register(db)
+    first = enqueue(db, p_expires_in="1 min")
+    second = enqueue(db, p_after=[first], p_after_failure=after_failure)
+    third = enqueue(db, p_after=[second])
+
+    if how == "exceeded":
+        fail(db, claim(db, runner)[0], max_tries=1)
+    elif how == "canceled":
+        call(db, "bt_cancel", p_id=first)
+    else:
+        move_clock(db, "2 min")
+        call(db, "bt_expire")
+
+    if after_failure == "run":
+        assert claimed(db, runner) == [second]
+        return
+    assert claimed(db, runner) == []
+    assert job_of(db, second).error["class"] == "DependencyFailed"
+    assert (job_of(db, second).state, job_of(db, third).state) == ("canceled", "canceled")
+    assert f"after job {first}, which was" in job_of(db, second).error["message"]
+    assert db.execute("select count(*) from backtick_after").fetchone() == (0,)
+
+
+def test_a_job_after_one_that_has_failed_already_is_canceled_at_once(db):
+    first = enqueue(db)
+    call(db, "bt_cancel", p_id=first)
+
+    id_ = enqueue(db, p_after=[first])
+
+    assert (job_of(db, id_).state, job_of(db, id_).error["class"]) == ("canceled", "DependencyFailed")
+
+
+def test_what_failed_but_was_retried_before_anybody_looked_is_waited_for_again(db):
+    runner = register(db)
+    first = enqueue(db)
+    second = enqueue(db, p_after=[first])
+
+    fail(db, claim(db, runner)[0], max_tries=1)
+    call(db, "bt_retry", p_id=first)
+
+    [job] = claim(db, runner, 10)
+    assert job.id == first
+    complete(db, job)
+    assert claimed(db, runner) == [second]
+
+
+def test_a_canceled_job_that_is_retried_waits_again_for_what_was_retried_before_it(db):
+    runner = register(db)
+    first = enqueue(db)
+    second = enqueue(db, p_after=[first])
+    fail(db, claim(db, runner)[0], max_tries=1)
+    assert claimed(db, runner) == []
+
+    for id_ in (first, second):
+        assert call(db, "bt_retry", p_id=id_) == [(True,)]
+
+    [job] = claim(db, runner, 10)
+    assert job.id == first
+    complete(db, job)
+    assert claimed(db, runner) == [second]
+
+
+def test_a_retried_job_whose_dependency_stays_failed_runs(db):
+    runner = register(db)
+    first = enqueue(db)
+    second = enqueue(db, p_after=[first])
+    fail(db, claim(db, runner)[0], max_tries=1)
+    assert claimed(db, runner) == []
+
+    call(db, "bt_retry", p_id=second)
+
+    assert claimed(db, runner) == [second]
+
+
+def test_a_job_after_one_that_failed_and_was_deleted_is_canceled(db):
+    runner = register(db)
+    first = enqueue(db)
+    second = enqueue(db, p_after=[first])
+
+    fail(db, claim(db, runner)[0], max_tries=1)
+    call(db, "bt_delete", p_id=first)
+
+    assert claimed(db, runner) == []
+    assert job_of(db, second).state == "canceled"
+
+
+@pytest.mark.parametrize("how", ["cancel", "expire", "retry"])
+def test_a_job_that_waits_for_another_can_be_canceled_expires_and_stays_waiting_if_it_is_retried(db, how):
+    runner = register(db)
+    first = enqueue(db)
+    second = enqueue(db, p_after=[first], p_expires_in="1 min")
+
+    if how == "cancel":
+        assert call(db, "bt_cancel", p_id=second) == [(True,)]
+    elif how == "expire":
+        move_clock(db, "2 min")
+        assert call(db, "bt_expire") == [(second, "log_sum")]
+    else:
+        assert call(db, "bt_retry", p_id=second) == [(True,)]
+
+    assert job_of(db, second).state == ("queued" if how == "retry" else "canceled")
+    assert claimed(db, runner) == [first]
+    assert db.execute("select count(*) from backtick_after").fetchone() == (how == "retry",)
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"p_after": [17]}, "after has job 17, which is not there"),
+        ({"p_after": [None]}, "one of which is null"),
+        ({"p_after": list(range(1001))}, "after has 1001 jobs"),
+        ({"p_after_failure": "run"}, "after_failure is"),
+        ({"p_after": [1], "p_after_failure": "wait"}, "after_failure is"),
+        ({"p_batch": 17}, "there is no batch 17"),
+    ],
+)
+def test_what_a_job_cannot_wait_for_or_be_of_is_refused(db, options, said):
+    with pytest.raises(errors.InvalidParameterValue, match=said) as refused:
+        enqueue(db, **options)
+
+    assert refused.value.diag.message_hint
+    assert states(db) == {}
+
+
+def test_two_jobs_that_end_beside_each_other_let_in_what_waits_for_both(db, connect):
+    runner, one, two = register(db), connect(), connect()
+    last = enqueue(db, p_after=[enqueue(db), enqueue(db)])
+    first = claim(db, runner)[0]
+    second = claim(db, runner)[0]
+    one.autocommit = two.autocommit = False
+
+    complete(one, first)
+    complete(two, second)  # neither sees that the other's is gone
+    assert claimed(db, runner) == []
+    one.commit()
+    assert claimed(db, runner) == []
+    two.commit()
+
+    assert claimed(db, runner) == [last]
+
+
+def test_who_queues_a_job_after_another_does_not_hold_up_its_end_and_misses_none(db, connect):
+    runner, other = register(db), connect()
+    first = enqueue(db)
+    [job] = claim(db, runner)
+    other.autocommit = False
+
+    last = enqueue(other, p_after=[first])
+    db.execute("set lock_timeout = '1s'")
+    assert complete(db, job) == [first]
+    assert claimed(db, runner) == []
+    other.commit()
+
+    assert claimed(db, runner) == [last]
+
+
+def test_a_job_that_somebody_is_about_to_cancel_is_let_in_once_he_has_rolled_back(db, connect):
+    runner, other = register(db), connect()
+    first = enqueue(db)
+    last = enqueue(db, p_after=[first])
+    other.autocommit = False
+    call(other, "bt_cancel", p_id=last)
+
+    complete(db, claim(db, runner)[0])
+    assert claimed(db, runner) == []
+    other.rollback()
+
+    assert [job.id for job in claim(db, runner, 10, options=", p_whole => true")] == [last]
+
+
+def test_a_chain_of_a_thousand_jobs_runs_through_in_order(db, add, runner):
+    last = None
+    started = time.monotonic()
+    with db.transaction():
+        for n in range(1000):
+            last = enqueue(db, args=f"[{n}]", **({"p_after": [last]} if last else {}))
+
+    runner(pool_size=2, poll_ms=60_000)
+
+    wait_for_states(db, {"done": 1000})
+    print(f"a chain of 1000: {time.monotonic() - started:.1f} s")
+    assert db.execute(
+        "select array_agg(id order by finished_at) = array_agg(id order by id) from backtick_done"
+    ).fetchone()[0]
+
+
+def test_a_chain_of_a_thousand_jobs_whose_first_fails_is_canceled_a_hundred_a_claim(db):
+    runner = register(db)
+    last = first = enqueue(db)
+    with db.transaction():
+        for _ in range(1000):
+            last = enqueue(db, p_after=[last])
+
+    call(db, "bt_cancel", p_id=first)
+    for _ in range(12):
+        claimed(db, runner)
+
+    assert states(db) == {"canceled": 1001}
+
+
+@pytest.mark.parametrize("has_group", [False, True])
+def test_what_waits_with_a_group_then_waits_for_its_turn(db, has_group):
+    runner = register(db)
+    first = enqueue(db)
+    last = enqueue(db, p_after=[first], **({"p_group": "g"} if has_group else {}))
+
+    complete(db, claim(db, runner)[0])
+
+    assert claimed(db, runner) == [last]
+
+
+def test_why_says_for_which_jobs_one_waits(db):
+    runner = register(db, names=NAMES)
+    first, second = enqueue(db), enqueue(db)
+    waits, for_both = enqueue(db, p_after=[first]), enqueue(db, p_after=[first, second])
+    claim(db, runner)
+
+    one, both = (call(db, "bt_why", p_id=id_)[0] for id_ in (waits, for_both))
+
+    assert one[0] == both[0] == "waiting"
+    assert one[1].startswith(f"Job {waits} waits for job {first}, which is held by runner {runner}")
+    assert both[1] == f"Job {for_both} waits for job {first} and one more."
+    call(db, "bt_cancel", p_id=second)
+    claimed(db, runner)
+    assert call(db, "bt_why", p_id=for_both)[0][1].endswith(f"it was to come after job {second}, which was canceled.")
+
+
+@pytest.mark.parametrize("ends", [["done"] * 3, ["done", "exceeded", "canceled"]])
+def test_a_batch_makes_one_callback_when_all_of_its_jobs_have_ended(db, ends):
+    runner = register(db)
+    id_ = batch(db, p_on_done="a", p_on_failed="b", p_queue="ends", p_priority=3)
+    call(db, "bt_enqueue_many", p_name="log_sum", p_args=["[]"] * 3, p_batch=id_)
+
+    for end in ends:
+        assert claimed(db, runner, queue="ends") == []
+        [job] = claim(db, runner)
+        if end == "done":
+            complete(db, job)
+        elif end == "exceeded":
+            fail(db, job, max_tries=1)
+        else:
+            call(db, "bt_cancel_held", p_claim=job.claim, p_ids=[job.id])
+
+    [callback] = claim(db, runner, 10, "ends")
+    counts = {state: ends.count(state) for state in ("done", "exceeded", "canceled")}
+    assert callback.args == [{"batch": id_, "total": 3, **counts}]
+    assert (callback.name, callback.priority) == ("a" if ends == ["done"] * 3 else "b", 3)
+    assert progress(db, id_)[:7] == (3, 0, 0, *counts.values(), "done" if callback.name == "a" else "failed")
+    complete(db, callback)
+    call(db, "bt_revive")
+    assert claimed(db, runner, queue="ends") == []
+
+
+def test_a_batch_without_a_callback_for_its_end_just_ends(db):
+    id_ = batch(db, p_on_done="a")
+    job = enqueue(db, p_batch=id_)
+
+    call(db, "bt_cancel", p_id=job)
+
+    assert (progress(db, id_).state, states(db)) == ("failed", {"canceled": 1})
+
+
+def test_an_empty_batch_ends_with_its_transaction_or_when_it_is_closed(db):
+    id_, opened = batch(db, p_on_done="a"), batch(db, p_on_done="b", p_open=True)
+
+    call(db, "bt_revive")
+    assert (progress(db, id_).state, progress(db, opened).state) == ("done", "open")
+    assert call(db, "bt_close_batch", p_batch=opened) == [(True,)]
+
+    assert progress(db, opened).state == "done"
+    assert [name for (name,) in db.execute("select name from backtick_queue order by id")] == ["a", "b"]
+
+
+def test_a_batch_does_not_end_in_the_transaction_that_makes_it(db):
+    with db.transaction():
+        id_ = batch(db, p_on_done="a")
+        call(db, "bt_cancel", p_id=enqueue(db, p_batch=id_))
+        enqueue(db, p_batch=id_)
+    [job] = claim(db, register(db))
+
+    complete(db, job)
+
+    assert progress(db, id_)[3:7] == (1, 0, 1, "failed")
+
+
+def test_two_jobs_of_a_batch_that_end_beside_each_other_end_it_once(db, connect):
+    runner, one, two = register(db), connect(), connect()
+    id_ = batch(db, p_on_done="a", p_queue="ends")
+    for _ in range(2):
+        enqueue(db, p_batch=id_)
+    first, second = claim(db, runner)[0], claim(db, runner)[0]
+    one.autocommit = two.autocommit = False
+
+    complete(one, first)
+    complete(two, second)
+    call(db, "bt_revive")
+    one.commit()
+    call(db, "bt_revive")
+    assert progress(db, id_).state == "open"
+    two.commit()
+    for _ in range(2):
+        call(db, "bt_revive")
+
+    assert len(claimed(db, runner, queue="ends")) == 1
+    assert db.execute("select count(*) from backtick_ending").fetchone() == (0,)
+
+
+def test_who_adds_to_a_batch_keeps_it_open_and_holds_up_no_completion(db, connect):
+    runner, other = register(db), connect()
+    id_ = batch(db, p_on_done="a", p_queue="ends")
+    enqueue(db, p_batch=id_)
+    [job] = claim(db, runner)
+    other.autocommit = False
+
+    added = enqueue(other, p_batch=id_)
+    db.execute("set lock_timeout = '1s'")
+    assert complete(db, job) == [job.id]
+    call(db, "bt_revive")
+    assert progress(db, id_).state == "open"
+    other.commit()
+    call(db, "bt_revive")
+    assert progress(db, id_).state == "open"
+    [job] = claim(db, runner)
+    assert job.id == added
+    complete(db, job)
+
+    assert len(claimed(db, runner, queue="ends")) == 1
+
+
+def test_who_adds_to_a_batch_that_is_just_ending_waits_and_is_refused(db, connect):
+    runner, ender, adder = register(db), connect(), connect()
+    id_ = batch(db, p_on_done="a")
+    enqueue(db, p_batch=id_)
+    [job] = claim(db, runner)
+    ender.autocommit = False
+    complete(ender, job)
+
+    adding = in_thread(lambda: enqueue(adder, p_batch=id_))
+    wait_until_blocked(db, adder)
+    ender.commit()
+
+    with pytest.raises(errors.InvalidParameterValue, match=f"batch {id_} has ended") as refused:
+        adding.result()
+    assert "make a new one" in refused.value.diag.message_hint
+
+
+def test_a_batch_waits_for_the_batches_within_and_for_their_callbacks(db):
+    runner = register(db)
+    outer = batch(db, p_on_failed="b", p_open=True)
+    inner = batch(db, p_on_failed="a", p_parent=outer, p_open=True)
+    silent = batch(db, p_parent=outer)
+    job, other = enqueue(db, p_batch=inner), enqueue(db, p_batch=silent)
+    for id_ in (inner, outer):
+        assert call(db, "bt_close_batch", p_batch=id_) == [(False,)]
+
+    call(db, "bt_cancel", p_id=job)
+    assert progress(db, inner).state == "failed"
+    [one, two] = claim(db, runner, 10)
+    assert (one.id, two.name, progress(db, outer).state) == (other, "a", "open")
+    complete(db, two)
+    assert progress(db, outer).state == "open"
+    complete(db, one)
+
+    [last] = claim(db, runner, 10)
+    assert (last.name, last.args[0]) == ("b", {"batch": outer, "total": 3, "done": 2, "exceeded": 0, "canceled": 1})
+
+
+def test_a_retried_job_of_an_ended_batch_does_not_end_it_again_and_of_an_open_one_keeps_it_open(db):
+    runner = register(db)
+    id_ = batch(db, p_on_done="a", p_on_failed="b", p_queue="ends")
+    job, other = enqueue(db, p_batch=id_), enqueue(db, p_batch=id_)
+
+    call(db, "bt_cancel", p_id=job)
+    call(db, "bt_retry", p_id=job)
+    call(db, "bt_cancel", p_id=other)
+    assert progress(db, id_).state == "open"
+    call(db, "bt_cancel", p_id=job)
+    assert progress(db, id_)[5:7] == (2, "failed")
+    call(db, "bt_retry", p_id=job)
+    complete(db, claim(db, runner)[0])
+    call(db, "bt_revive")
+
+    assert len(claimed(db, runner, queue="ends")) == 1
+    assert job_of(db, job).state == "done"
+
+
+def test_a_whole_batch_is_canceled_with_batches_within(db):
+    runner = register(db, names=NAMES)
+    outer = batch(db, p_on_failed="b", p_queue="ends")
+    inner = batch(db, p_parent=outer)
+    for id_ in (outer, inner, inner):
+        enqueue(db, p_batch=id_)
+    other = enqueue(db)
+    [job] = claim(db, runner)
+
+    assert call(db, "bt_cancel_batch", p_batch=outer) == [(3,)]
+
+    assert asked(db, runner) == [job.id]
+    assert progress(db, outer)[:7] == (3, 0, 1, 0, 0, 2, "open")
+    call(db, "bt_cancel_held", p_claim=job.claim, p_ids=[job.id])
+    call(db, "bt_revive")
+    assert [row.args[0]["canceled"] for row in claim(db, runner, 10, "ends")] == [3]
+    assert job_of(db, other).state == "queued"
+
+
+def test_an_old_batch_goes_with_its_jobs_and_an_open_one_keeps_them(db):
+    runner = register(db)
+    ended, still = batch(db), batch(db)
+    enqueue(db, p_batch=ended), enqueue(db, p_batch=still)
+    for job in claim(db, runner, 10):
+        complete(db, job)
+    # of one more job it has not seen the end
+    db.execute("update backtick_batch set ended_at = null, state = null where id = %s", [still])
+    enqueue(db, p_batch=still)
+    move_clock(db, "8 days")
+
+    assert call(db, "bt_remove_old") == [(1,)]
+
+    assert progress(db, ended) is None
+    assert progress(db, still)[:4] == (2, 1, 0, 1)
+
+
+def test_progress_says_in_a_sentence_what_a_batch_waits_for(db):
+    id_ = batch(db, p_open=True)
+    assert (
+        progress(db, id_).sentence
+        == f"Batch {id_} has none left, but is not closed: whoever made it may still add to it."
+    )
+    enqueue(db, p_batch=id_), enqueue(db, p_batch=id_)
+    claim(db, register(db))
+
+    assert progress(db, id_).sentence == f"Batch {id_} has 2 left, of which 1 runs."
+
+
+@pytest.mark.parametrize(
+    "callback", ["", "x" * 201, '{"name": 1, "who": 2}', "{", '{"name": "a", "priority": 10}', "{}"]
+)
+def test_a_callback_that_can_be_none_is_refused(db, callback):
+    with pytest.raises((errors.InvalidParameterValue, errors.NullValueNotAllowed)) as refused:
+        batch(db, p_on_done=callback)
+
+    assert refused.value.diag.message_hint
+
+
+def test_a_callback_belongs_to_the_role_that_made_the_batch_and_goes_where_runners_declare_it(db):
+    db.execute("insert into backtick_worker values ('a', 'reports', 2, now())")
+    job = enqueue(db, p_batch=batch(db, p_on_failed="a"))
+
+    call(db, "bt_cancel", p_id=job)
+
+    rows = db.execute("select queue, priority, enqueued_by from backtick_queue").fetchall()
+    assert rows == db.execute("select 'reports', 2, created_by from backtick_batch").fetchall()
+
+
+class OrderMachine(RuleBasedStateMachine):
+    """Jobs in order and in batches, while two clients end jobs in transactions that commit when they will."""
+
+    db: psycopg.Connection
+    slow: list[psycopg.Connection]
+
+    def __init__(self):
+        super().__init__()
+        for client in self.slow:
+            client.rollback()
+        tables = "backtick_queue, backtick_claim, backtick_cancel, backtick_done, backtick_freed, backtick_runner"
+        self.db.execute(
+            f"truncate {tables}, backtick_after, backtick_opening, backtick_batch, backtick_ending restart identity"
+        )
+        self.db.execute("reset all")
+        self.runner = register(self.db)
+        self.after = {}  # id -> ids
+        self.state = {}  # id -> queued, running, or how it ended
+        self.cancels = set()  # ids of jobs that are canceled if one of those before fails
+        self.batch_of = {}  # id -> batch
+        self.batches = {}  # batch -> parent
+        self.ending = [{}, {}]  # what each slow client has ended, and not committed: id -> state
+        self.held = {}  # id -> as claimed
+
+    def unended(self, ids):
+        return [id_ for id_ in ids if self.state[id_] in ("queued", "running")]
+
+    @rule(data=st.data(), how=st.sampled_from(["cancel", "run"]))
+    def enqueue(self, data, how):
+        after = data.draw(st.lists(st.sampled_from(sorted(self.state)), unique=True, max_size=3)) if self.state else []
+        is_open = dict(self.db.execute("select id, ended_at is null from backtick_batch").fetchall())
+        batch_ = data.draw(st.sampled_from([None, *(id_ for id_ in self.batches if is_open[id_])]))
+        options = {"p_after": after, "p_after_failure": how} if after else {}
+        id_ = enqueue(self.db, "a", p_batch=batch_, **options)
+        is_failed = how == "cancel" and any(self.state[before] in ("exceeded", "canceled") for before in after)
+        self.state[id_] = "canceled" if is_failed else "queued"
+        self.after[id_], self.batch_of[id_] = after, batch_
+        self.cancels |= {id_} if how == "cancel" else set()
+
+    @precondition(lambda self: len(self.batches) < 4)
+    @rule(data=st.data())
+    def make_batch(self, data):
+        is_open = dict(self.db.execute("select id, ended_at is null from backtick_batch").fetchall())
+        parent = data.draw(st.sampled_from([None, *(id_ for id_ in self.batches if is_open[id_])]))
+        self.batches[batch(self.db, p_on_done="a", p_on_failed="b", p_queue="ends", p_parent=parent)] = parent
+
+    @rule()
+    def claim(self):
+        for job in claim(self.db, self.runner, 1, options=", p_whole => true"):
+            assert (self.state[job.id], self.unended(self.after[job.id])) == ("queued", [])
+            self.state[job.id], self.held[job.id] = "running", job
+        self.learn()
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), client=st.integers(0, 1), state=st.sampled_from(["done", "done", "exceeded", "canceled"]))
+    def end(self, data, client, state):
+        job = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
+        conn = self.slow[client]
+        if state == "done":
+            assert complete(conn, job) == [job.id]
+        elif state == "exceeded":
+            assert fail(conn, job, max_tries=1) == state
+        else:
+            assert call(conn, "bt_cancel_held", p_claim=job.claim, p_ids=[job.id]) == [(job.id,)]
+        self.ending[client][job.id] = state
+
+    @rule(client=st.integers(0, 1))
+    def commit(self, client):
+        self.slow[client].commit()
+        self.state |= self.ending[client]
+        self.ending[client] = {}
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.unended(self.state))
+    def cancel(self, data):
+        id_ = data.draw(st.sampled_from(sorted(self.unended(self.state))))
+        if self.state[id_] == "queued":
+            assert call(self.db, "bt_cancel", p_id=id_) == [(True,)]
+            self.state[id_] = "canceled"
+
+    @rule()
+    def revive(self):
+        call(self.db, "bt_revive")
+
+    def learn(self):
+        """What claims have canceled, since one before it failed; the model does not say when."""
+        for id_, state in self.db.execute("select id, state from backtick_done where queue = 'default'").fetchall():
+            if self.state[id_] == "queued":
+                failed = [before for before in self.after[id_] if self.state[before] in ("exceeded", "canceled")]
+                assert (state, bool(failed), id_ in self.cancels) == ("canceled", True, True)
+                self.state[id_] = state
+
+    @invariant()
+    def a_callback_is_there_once_and_only_when_all_of_its_batch_have_ended(self):
+        rows = self.db.execute(
+            "select (args -> 0 ->> 'batch')::bigint, args -> 0 from backtick_job where queue = 'ends'"
+        ).fetchall()
+        counts = dict(rows)
+        assert len(rows) == len(counts)
+        for batch_ in counts:
+            own = [id_ for id_, of in self.batch_of.items() if of == batch_]
+            ended = dict(self.db.execute("select id, state from backtick_done where id = any(%s)", [own]).fetchall())
+            assert sorted(own) == sorted(ended)
+            assert all(child in counts for child, parent in self.batches.items() if parent == batch_)
+
+    def teardown(self):
+        """In the end all can run, and every batch ends."""
+        for client in range(2):
+            self.commit(client)
+        for _ in range(200):
+            self.claim()
+            for id_ in [*self.held]:
+                complete(self.db, self.held[id_])
+                self.state[id_] = "done"
+                del self.held[id_]
+            for job in claim(self.db, self.runner, 10, "ends", options=", p_whole => true"):
+                complete(self.db, job)
+            call(self.db, "bt_revive")
+            if (
+                states(self.db).keys() <= {"done", "exceeded", "canceled"}
+                and not self.db.execute("select from backtick_batch where ended_at is null").fetchone()
+            ):
+                break
+        left = (
+            "select (select count(*) from backtick_queue), (select count(*) from backtick_batch where ended_at is null)"
+        )
+        assert self.db.execute(left).fetchone() == (0, 0)
+        assert self.db.execute("select count(*) from backtick_after").fetchone() == (0,)
+        self.a_callback_is_there_once_and_only_when_all_of_its_batch_have_ended()
+        assert (
+            self.db.execute(
+                "select count(distinct batch), count(*) from (select args -> 0 ->> 'batch' as batch"
+                " from backtick_done where queue = 'ends') as end_"
+            ).fetchone()
+            == (len(self.batches),) * 2
+        )
+
+
+def test_order_and_batches_hold_after_every_random_step(connect):
+    OrderMachine.db, OrderMachine.slow = connect(), [connect(), connect()]
+    for client in OrderMachine.slow:
+        client.autocommit = False
+
+    run_state_machine_as_test(
+        OrderMachine,
+        settings=settings(
+            max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+
+
+@pytest.fixture
+def report(clean_registry, add):
+    """A worker for the ends of batches; `report.got` is what it got."""
+
+    @backtick.worker(name="report")
+    def report(counts):
+        report.got.append(counts)
+
+    report.got = []
+    return report
+
+
+@pytest.mark.parametrize("kind", ["own", "autocommit", "transaction"])
+def test_what_a_block_schedules_is_a_batch_and_its_callback_gets_the_counts(db, connect, add, report, runner, kind):
+    conn = {"own": None, "autocommit": db, "transaction": connect()}[kind]
+    if kind == "transaction":
+        conn.autocommit = False
+    runner()
+
+    with backtick.batch(on_done=report, on_failed="boom", conn=conn) as b:
+        ids = [add.schedule(1), *add.schedule_many([(2,), (3,)]), backtick.schedule_at(dt.timedelta(0), add, 4)]
+        assert kind == "autocommit" or states(db) == {}
+    if conn:
+        conn.commit()
+
+    wait_for_states(db, {"done": 5})
+    assert report.got == [{"batch": b.id, "total": 4, "done": 4, "exceeded": 0, "canceled": 0}]
+    assert db.execute(
+        "select count(*) from backtick_done where batch = %s and id = any(%s)", [b.id, ids]
+    ).fetchone() == (4,)
+    wait_until(lambda: backtick.progress(b)[:7] == (4, 0, 0, 4, 0, 0, "done"))
+    assert str(backtick.progress(b.id)).startswith(f"Batch {b.id} ended")
+
+
+def test_a_block_that_raises_leaves_nothing(db, add, report):
+    with pytest.raises(ZeroDivisionError), backtick.batch(on_done=report):
+        add.schedule(1)
+        raise ZeroDivisionError
+
+    assert states(db) == {}
+    assert db.execute("select count(*) from backtick_batch").fetchone() == (0,)
+    add.schedule(1)
+    assert job_of(db, 2).batch is None
+
+
+def test_a_block_within_a_block_is_a_batch_within_a_batch(db, add, report):
+    with backtick.batch(on_done=report) as outer:
+        add.schedule(1)
+        with backtick.batch() as inner:
+            add.schedule(2)
+        with contextlib.suppress(ZeroDivisionError), backtick.batch():
+            add.schedule(3)
+            raise ZeroDivisionError
+        add.schedule(4)
+
+    rows = db.execute("select args -> 0, batch from backtick_queue order by id").fetchall()
+    assert rows == [(1, outer.id), (2, inner.id), (4, outer.id)]
+    assert db.execute("select parent from backtick_batch order by id").fetchall() == [(None,), (outer.id,)]
+
+
+def test_a_job_adds_to_its_batch(db, add, report, runner):
+    @backtick.worker(name="more")
+    def more():
+        with backtick.current_batch() as b:
+            add.schedule(1)
+            assert b.id == backtick.current_batch().id
+
+    runner()
+    with backtick.batch(on_done=report) as b:
+        backtick.schedule(more)
+    wait_until(lambda: report.got)
+
+    assert report.got == [{"batch": b.id, "total": 2, "done": 2, "exceeded": 0, "canceled": 0}]
+    with pytest.raises(ValueError, match="has ended"), b:
+        add.schedule(1)
+    with pytest.raises(ValueError, match="has ended"), backtick.Batch(b.id):
+        add.schedule(1)
+
+
+@pytest.mark.parametrize("kind", ["own", "given"])
+def test_a_block_of_asyncio_is_a_batch_too(db, url, add, report, kind):
+    async def main():
+        async with contextlib.AsyncExitStack() as stack:
+            conn = None
+            if kind == "given":
+                conn = await stack.enter_async_context(await psycopg.AsyncConnection.connect(login_url(url, "app")))
+            async with backtick.batch(on_done=report, conn=conn) as b:
+                await add.aschedule(1)
+                async with backtick.batch() as inner:
+                    await add.aschedule_many([(2,)])
+            return b.id, inner.id
+
+    outer, inner = asyncio.run(main())
+
+    assert db.execute("select batch from backtick_queue order by id").fetchall() == [(outer,), (inner,)]
+    assert db.execute("select closed_at is not null, parent from backtick_batch order by id").fetchall() == [
+        (True, None),
+        (True, outer),
+    ]
+
+
+def test_a_batch_of_python_is_canceled_and_an_unknown_one_is_told(db, add, report):
+    with backtick.batch(on_failed=report) as b:
+        add.schedule_many([(1,), (2,)])
+
+    assert backtick.cancel_batch(b) == 2
+    assert states(db) == {"canceled": 2, "queued": 1}
+    with pytest.raises(backtick.UnknownJob, match="no batch 99"):
+        backtick.progress(99)
+    with pytest.raises(RuntimeError, match="before its block"):
+        backtick.progress(backtick.batch())
+
+
+def test_what_cannot_be_a_callback_is_refused_before_anything_is_queued(db, add, report):
+    @backtick.worker(name="secret", sealed=True)
+    def secret(counts):
+        pass
+
+    @backtick.worker(name="none")
+    def none():
+        pass
+
+    with pytest.raises(backtick.SealError, match="secret"):
+        backtick.batch(on_done=secret)
+    with pytest.raises(TypeError, match="none"):
+        backtick.batch(on_done=none)
+    with pytest.raises(UnknownWorker):
+        backtick.batch(on_done=print)
+
+
+def test_after_of_python(db, add):
+    first = add.schedule(1)
+    second = add.options(after=[first], after_failure="run").schedule(2)
+
+    assert db.execute("select waits_for, job, on_failure from backtick_after").fetchall() == [(first, second, "run")]
+    with pytest.raises(ValueError, match="which is not there"):
+        add.options(after=[99]).schedule(1)
+
+
 # ---- Keys: unique jobs, debounce, throttle, successors; how many a queue may have ----------------------
 
 
@@ -3296,6 +4107,7 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.turns = itertools.cycle(self.clients)
         tables = "backtick_queue, backtick_claim, backtick_cancel, backtick_done, backtick_runner, backtick_waiter"
+        tables += ", backtick_after, backtick_opening, backtick_batch, backtick_ending"
         self.db.execute(f"truncate {tables} restart identity")
         for client in self.clients:
             client.execute("reset all")  # where claims of it would start
@@ -3608,6 +4420,490 @@ def test_the_invariants_of_the_queue_hold_after_every_random_step(connect):
     )
 
 
+# ---- Groups, limits, turns ----------------------------------------------------------------------
+
+
+def claimed(db, runner, limit=100, **options):
+    """Claim; returns the ids."""
+    return [job.id for job in claim(db, runner, limit, **options)]
+
+
+def enqueue_each(db, groups, name="a", **options):
+    """Enqueue a job for each group of a text, in order; returns their ids."""
+    return [enqueue(db, name, p_group=group, **options) for group in groups]
+
+
+def test_of_a_group_with_a_limit_no_more_run_at_once(db):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=2)
+    ids = enqueue_each(db, "ggggg")
+    runner = register(db, names=["a"])
+
+    first = claim(db, runner, 10, names=["a"])
+    more = claimed(db, runner)
+    complete(db, first[0])
+    then = claimed(db, runner)
+
+    assert [job.id for job in first] == ids[:2]
+    assert more == []
+    assert then == ids[2:3]
+
+
+def test_groups_without_a_limit_take_turns(db):
+    many = enqueue_each(db, "m" * 100)
+    (one,) = enqueue_each(db, "o")
+    runner = register(db, names=["a"])
+
+    first = claimed(db, runner, 40)
+
+    assert first[:32] == many[:32]
+    assert first[32] == one
+    assert len(first) == 33
+
+
+def test_a_job_of_a_full_group_does_not_hold_up_others(db):
+    call(db, "bt_limit", p_queue="default", p_groups=True, p_running=1)
+    ids = enqueue_each(db, "aaabbc")
+    plain = enqueue(db, "a")
+    runner = register(db, names=["a"])
+
+    assert sorted(claimed(db, runner)) == sorted([ids[0], ids[3], ids[5], plain])
+
+
+def test_in_a_group_of_one_a_failed_job_keeps_its_place_and_the_order(db):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=1)
+    first, second = enqueue_each(db, "gg")
+    runner = register(db, names=["a"])
+    (job,) = claim(db, runner, names=["a"])
+
+    fail(db, job, retry_ms=60_000)
+
+    assert claimed(db, runner) == []
+    assert job_of(db, first).run_at > db.execute("select bt_now() + interval '10 s'").fetchone()[0]
+    move_clock(db, "10 min")
+    (job,) = claim(db, runner, 9, names=["a"])
+    assert job.id == first
+    complete(db, job)
+    assert claimed(db, runner) == [second]
+
+
+@pytest.mark.parametrize("options", [{"p_running": 1, "p_on_failure": "go_on"}, {"p_running": 2}, None])
+@pytest.mark.parametrize("how", ["fail", "snooze"])
+def test_in_other_groups_a_failed_job_makes_room_for_the_next(db, options, how):
+    if options:
+        call(db, "bt_limit", p_queue="default", p_group="g", **options)
+    n = options["p_running"] if options else 32
+    ids = enqueue_each(db, "g" * 33)
+    runner = register(db, names=["a"])
+    jobs = claim(db, runner, n, names=["a"])
+    assert claimed(db, runner, 1, options=", p_whole => true") == ([] if options else [ids[32]])
+
+    if how == "fail":
+        fail(db, jobs[0], retry_ms=60_000)
+    else:
+        db.execute(
+            "select bt_snooze(%s, array[%s::bigint], null, array['1 min'::interval])", [jobs[0].claim, jobs[0].id]
+        )
+
+    if options:
+        assert claimed(db, runner) == ids[n : n + 1]
+    assert db.execute("select gate, due_at from backtick_queue where id = %s", [ids[0]]).fetchone() == (1, None)
+
+
+def test_a_long_transaction_that_enqueues_to_a_group_holds_up_nobody_and_is_seen_at_its_end(db, connect):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=1)
+    other, runner = connect(), register(db, names=["a"])
+    other.execute("begin")
+    late = enqueue(other, "a", p_group="g")
+    first, second = enqueue_each(db, "gg")
+
+    (job,) = claim(db, runner, names=["a"])
+    assert job.id == first
+    complete(db, job)
+    other.execute("commit")
+
+    (job,) = claim(db, runner, names=["a"])
+    assert job.id == late
+    complete(db, job)
+    assert claimed(db, runner) == [second]
+
+
+def test_what_is_enqueued_while_the_groups_last_job_ends_is_let_in(db, connect):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=1)
+    one, other, runner = connect(), connect(), register(db, names=["a"])
+    enqueue_each(db, "g")
+    (job,) = claim(db, runner, names=["a"])
+
+    one.execute("begin")
+    complete(one, job)  # sees no other
+    second = enqueue(other, "a", p_group="g")
+    assert claimed(db, runner) == []  # reads what was told of it, and the group is full
+    one.execute("commit")
+
+    assert claimed(db, runner) == [second]
+
+
+def test_priority_goes_before_turns_and_before_the_order_of_a_group(db):
+    call(db, "bt_limit", p_queue="default", p_groups=True, p_running=1)
+    enqueue_each(db, "ab")
+    first = enqueue(db, "a", p_group="b", p_priority=0)
+    runner = register(db, names=["a"])
+
+    assert claimed(db, runner, 1) == [first]
+
+
+def test_a_job_of_a_group_that_is_for_later_begins_then_and_a_sleeping_runner_knows_when(db):
+    runner = register(db, names=["a"])
+    later = enqueue(db, "a", p_group="g", p_run_at=db.execute("select bt_now() + interval '2 s'").fetchone()[0])
+    now = enqueue(db, "a", p_group="g")
+    assert claimed(db, runner) == [now]
+
+    ((sleep_ms, _),) = call(db, "bt_sleep", p_runner=runner, p_poll_ms=60_000)
+
+    assert 1000 < sleep_ms <= 2000
+    move_clock(db, "3 s")
+    assert claimed(db, runner) == [later]
+
+
+def test_future_jobs_of_a_higher_priority_hold_up_none_of_their_group(db):
+    for _ in range(3):
+        enqueue(db, "a", p_group="g", p_priority=0, p_run_at=dt.datetime(2100, 1, 1, tzinfo=UTC))
+    (now,) = enqueue_each(db, "g")
+
+    assert claimed(db, register(db, names=["a"])) == [now]
+
+
+@pytest.mark.parametrize("running, expected", [(1, []), (2, [1, 2])])
+def test_nobody_passes_a_locked_job_in_a_group_that_keeps_its_order(db, connect, running, expected):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=running)
+    ids, other, runner = enqueue_each(db, "ggg"), connect(), register(db, names=["a"])
+    other.execute("begin")
+    call(other, "bt_cancel", p_id=ids[0])
+
+    assert claimed(db, runner) == [ids[n] for n in expected]
+
+    other.execute("rollback")
+    if running == 1:
+        assert claimed(db, runner) == ids[:1]
+
+
+def test_a_job_of_a_group_is_canceled_expires_and_is_retried_as_others_are(db):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=1)
+    ids = enqueue_each(db, "ggg")
+    runner = register(db, names=["a"])
+    (job,) = claim(db, runner, names=["a"])
+
+    assert call(db, "bt_cancel", p_id=ids[1]) == [(True,)]
+    complete(db, job)
+    assert call(db, "bt_retry", p_id=ids[0]) == [(True,)]
+
+    (job,) = claim(db, runner, 9, names=["a"])
+    assert job.id == ids[2]  # what is retried is due now, so it comes last
+    complete(db, job)
+    assert claimed(db, runner) == ids[:1]
+    assert job_of(db, ids[0]).group_key == "g"
+
+
+def test_a_revived_job_keeps_its_place_in_its_group(db):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=1)
+    ids = enqueue_each(db, "gg")
+    runner = register(db, names=["a"], lease_ms=1000)
+    assert claimed(db, runner) == ids[:1]
+
+    move_clock(db, "10 s")
+    call(db, "bt_revive")
+
+    assert claimed(db, register(db, names=["a"])) == ids[:1]
+
+
+@pytest.mark.parametrize("name", ["g" * 200, "é, :x\n", "𝔘" * 200, " "])
+def test_a_group_has_any_name_of_up_to_200_characters(db, name):
+    call(db, "bt_limit", p_queue="default", p_group=name, p_running=1)
+    ids = [enqueue(db, "a", p_group=name) for _ in range(2)]
+
+    assert claimed(db, register(db, names=["a"])) == ids[:1]
+    ((*_, runs),) = call(db, "bt_limits")
+    assert runs == 1
+
+
+def test_of_many_groups_that_are_told_at_once_all_are_let_in(db):
+    db.execute("select bt_enqueue('a', p_group => 'g' || n) from generate_series(1, 2500) as n")
+    runner = register(db, names=["a"])
+
+    taken = [claimed(db, runner, 3000) for _ in range(4)]
+
+    assert [len(ids) for ids in taken] == [1000, 1000, 500, 0]
+
+
+# ---- Limits
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_a_lower_limit_holds_at_once_for_what_was_let_in_and_not_claimed(db, groups):
+    of = {"p_queue": "default", **({"p_groups": True} if groups else {"p_group": "g"})}
+    call(db, "bt_limit", **of, p_running=5)
+    ids = enqueue_each(db, "g" * 8)
+    runner = register(db, names=["a"])
+    jobs = claim(db, runner, 2, names=["a"])
+    assert db.execute("select count(*) from backtick_queue where gate = 0").fetchone() == (5,)
+
+    call(db, "bt_limit", **of, p_running=3)
+    assert claimed(db, runner) == ids[2:3]
+    call(db, "bt_limit", **of, p_running=1)
+    for job in jobs:
+        complete(db, job)
+    assert claimed(db, runner) == []
+    call(db, "bt_limit", **of, p_running=0)
+    assert claimed(db, runner) == []
+    call(db, "bt_limit", **of)
+
+    assert claimed(db, runner) == ids[3:]
+
+
+def test_a_limit_that_is_lowered_beside_a_claim_is_not_exceeded(db, connect):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=5)
+    ids, other, runner = enqueue_each(db, "g" * 9), connect(), register(db, names=["a"])
+    claimed(db, runner, 1)
+
+    other.execute("begin")
+    call(other, "bt_limit", p_queue="default", p_group="g", p_running=2)
+    assert claimed(db, runner, 1) == ids[1:2]  # and its lock holds up no claim
+    other.execute("commit")
+
+    assert claimed(db, runner) == []
+
+
+def test_of_a_queue_with_a_limit_no_more_run_whoever_claims_and_none_is_claimed_ahead(db):
+    call(db, "bt_limit", p_queue="default", p_running=3)
+    ids = enqueue_each(db, [None] * 8)
+    one, other = register(db, names=["a"]), register(db, names=["a"])
+
+    assert claimed(db, one, 10, options=", p_whole => false, p_begin => 1") == ids[:1]
+    assert claimed(db, other) == ids[1:3]
+    assert claimed(db, one) == []
+    call(db, "bt_unregister_runner", p_runner=other)
+    assert claimed(db, one) == ids[1:3]
+    call(db, "bt_limit", p_queue="default", p_running=0)
+    assert claimed(db, one) == []
+    call(db, "bt_limit", p_queue="default")
+    assert claimed(db, one) == ids[3:]
+
+
+def test_of_a_worker_with_a_limit_no_more_run_and_others_do(db):
+    call(db, "bt_limit", p_queue="default", p_worker="a", p_running=2)
+    ids = [enqueue(db, name) for name in "aaaabab"]
+    runner = register(db, names=NAMES)
+
+    jobs = claim(db, runner, 10)
+    assert [job.id for job in jobs] == [ids[0], ids[1], ids[4], ids[6]]
+    assert claimed(db, runner) == []
+    late = enqueue(db, "b")
+    assert claimed(db, runner) == [late]
+    complete(db, jobs[0])
+    assert claimed(db, runner) == [ids[2]]
+    call(db, "bt_limit", p_queue="default", p_worker="a")
+    assert claimed(db, runner) == [ids[3], ids[5]]
+
+
+def test_a_worker_with_a_limit_is_not_claimed_ahead(db):
+    call(db, "bt_limit", p_queue="default", p_worker="a", p_running=4)
+    a, b, _ = enqueue(db, "a"), enqueue(db, "b"), enqueue(db, "a")
+    runner = register(db, names=NAMES)
+
+    assert claimed(db, runner, 10, options=", p_whole => false, p_begin => 1") == [a, b]
+
+
+def windows(db, period_s, group=""):
+    """How many began in each window of a period that starts with a begin."""
+    begun = db.execute(
+        "select extract(epoch from begun_at)::float8, jobs from backtick_begun where group_key = %s", [group]
+    ).fetchall()
+    return [sum(n for then, n in begun if at <= then < at + period_s - 1e-6) for at, _ in begun]
+
+
+def test_of_a_queue_with_a_rate_no_more_begin_in_any_window(db):
+    stop_clock(db, 0)
+    call(db, "bt_limit", p_queue="default", p_rate=3, p_period="10 s")
+    ids, runner = enqueue_each(db, [None] * 20), register(db, names=["a"])
+    begun = []
+
+    for second in range(0, 40, 4):
+        stop_clock(db, second)
+        begun += [len(claimed(db, runner, 2))]
+
+    assert begun == [2, 1, 0, 2, 1, 0, 2, 1, 0, 2]
+    assert max(windows(db, 10)) == 3
+    assert len(ids) == 20
+
+
+def test_a_runner_that_a_rate_keeps_waiting_sleeps_until_the_next_may_begin(db):
+    stop_clock(db, 0)
+    runner = register(db, names=["a"])
+    call(db, "bt_limit", p_queue="default", p_rate=1, p_period="2 s")
+    enqueue_each(db, [None] * 2)
+    claimed(db, runner)
+
+    ((sleep_ms, _),) = call(db, "bt_sleep", p_runner=runner, p_poll_ms=60_000)
+
+    assert sleep_ms == 2000
+
+
+@pytest.mark.parametrize("running", [None, 1, 2])
+def test_of_a_group_with_a_rate_no_more_begin_in_any_window_whatever_fails(db, running):
+    stop_clock(db, 0)
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=running, p_rate=3, p_period="10 s")
+    runner, random_ = register(db, names=["a"]), random.Random(running)
+    enqueue_each(db, "g" * 60)
+    begun, held = 0, []
+
+    for second in range(100):
+        stop_clock(db, second)
+        other = enqueue(db, "a")
+        jobs = {job.id: job for job in claim(db, runner, 20, names=["a"])}
+        complete(db, jobs.pop(other))
+        begun += len(jobs)
+        held += jobs.values()
+        while held and random_.random() < 0.7:
+            job = held.pop()
+            fail(db, job, retry_ms=500) if random_.random() < 0.5 else complete(db, job)
+
+    assert max(windows(db, 10, "g")) == 3
+    assert begun > (20 if running != 1 else 10)
+
+
+def test_a_limit_says_what_is_wrong_with_it(db):
+    for options in (
+        {"p_running": -1},
+        {"p_rate": 1},
+        {"p_rate": 0, "p_period": "1 s"},
+        {"p_rate": 1, "p_period": "-1 s"},
+        {"p_worker": "a", "p_group": "g", "p_running": 1},
+        {"p_group": "", "p_running": 1},
+        {"p_group": "g" * 201, "p_running": 1},
+        {"p_group": "g", "p_running": 1, "p_on_failure": "cry"},
+        {"p_running": 1, "p_on_failure": "wait"},
+        {"p_worker": "a", "p_rate": 1, "p_period": "1 s"},
+        {"p_group": "g", "p_max_depth": 1},
+        {"p_max_depth": 0},
+    ):
+        with pytest.raises(psycopg.errors.InvalidParameterValue):
+            call(db, "bt_limit", p_queue="default", **options)
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        call(db, "bt_limit", p_queue="a,b", p_running=1)
+    assert call(db, "bt_limits") == []
+
+
+def test_a_limit_that_was_so_already_changes_nothing(db):
+    of = {"p_queue": "mail", "p_group": "g", "p_running": 1}
+
+    assert call(db, "bt_limit", **of) == [(True,)]
+    assert call(db, "bt_limit", **of) == [(False,)]
+    assert call(db, "bt_limit", p_queue="mail", p_group="g") == [(True,)]
+    assert call(db, "bt_limit", p_queue="mail", p_group="g") == [(False,)]
+
+
+def test_a_look_each_minute_finds_groups_of_which_nobody_told(db):
+    runner = register(db, names=["a"])
+    call(db, "bt_revive")
+    ids = enqueue_each(db, "ggh")
+    enqueue(db, "a", p_group="later", p_run_at=dt.datetime(2100, 1, 1, tzinfo=UTC))
+    db.execute("delete from backtick_opening")
+    assert claimed(db, runner) == []
+
+    call(db, "bt_revive")
+    assert claimed(db, runner) == []
+    move_clock(db, "61 s")
+    call(db, "bt_revive", p_runner=runner)
+
+    assert claimed(db, runner) == ids
+
+
+# ---- Pauses
+
+
+def test_a_paused_worker_is_not_claimed_here_or_anywhere_until_it_is_resumed(db):
+    runner = register(db, names=NAMES, queues=["default", "mail"])
+    call(db, "bt_pause", p_worker="a", p_queue="mail", p_reason="they are down")
+    here, there, other = enqueue(db, "a"), enqueue(db, "a", p_queue="mail"), enqueue(db, "b", p_queue="mail")
+
+    assert claimed(db, runner) == [here]
+    assert claimed(db, runner, queue="mail") == [other]
+    assert call(db, "bt_pause", p_worker="a") == [(True,)]
+    again = enqueue(db, "a")
+    assert claimed(db, runner) == []
+    assert call(db, "bt_resume", p_worker="a") == [(True,)]
+    assert claimed(db, runner) == [again]
+    assert claimed(db, runner, queue="mail") == []
+    assert call(db, "bt_resume", p_worker="a", p_queue="mail") == [(True,)]
+    assert call(db, "bt_resume", p_worker="a", p_queue="mail") == [(False,)]
+    assert claimed(db, runner, queue="mail") == [there]
+
+
+def test_a_paused_group_is_not_claimed_and_what_was_let_in_is_once_it_is_resumed(db):
+    stop_clock(db, 0)
+    runner = register(db, names=["a"])
+    ids = enqueue_each(db, "g" * 3)
+    assert claimed(db, runner, 1) == ids[:1]
+
+    call(db, "bt_pause", p_group="g")
+    late = enqueue(db, "a", p_group="g")
+    other = enqueue(db, "a")
+    stop_clock(db, 1)
+    assert claimed(db, runner) == [other]
+    never_look_from_the_beginning(db)
+    call(db, "bt_resume", p_group="g")
+
+    assert claimed(db, runner) == [*ids[1:], late]
+
+
+def test_a_paused_schedule_stays_off_whatever_code_declares_and_what_it_missed_is_left_out(db):
+    every(db, 60_000)
+    call(db, "bt_pause", p_schedule="tick", p_reason="too loud")
+    move_clock(db, "10 min")
+    every(db, 60_000, p_declared=True, p_catch_up="all")
+    every(db, 30_000, p_declared=True, p_catch_up="all")
+
+    assert run_due(db) == []
+    assert db.execute("select bt_until_fire()").fetchone() == (None,)
+    assert call(db, "bt_resume", p_schedule="tick") == [(True,)]
+    assert run_due(db) == []
+    move_clock(db, "11 min")
+    assert len(run_due(db)) == 2
+
+
+def test_what_is_paused_is_told_with_who_and_since_when_and_why(db):
+    every(db, 60_000)
+    call(db, "bt_pause", p_queue="mail", p_reason="a flood")
+    call(db, "bt_pause", p_queue="mail", p_group="g")
+    call(db, "bt_pause", p_worker="a", p_reason="first")
+    call(db, "bt_pause", p_schedule="tick")
+    assert call(db, "bt_pause", p_worker="a", p_reason="second") == [(False,)]
+
+    rows = call(db, "bt_pauses")
+
+    assert [(kind, queue, name, reason) for kind, queue, name, _, _, reason in rows] == [
+        ("group", "mail", "g", None),
+        ("queue", "mail", None, "a flood"),
+        ("schedule", None, "tick", None),
+        ("worker", None, "a", "second"),
+    ]
+    assert all(since and by for *_, since, by, _ in rows)
+    assert len(call(db, "bt_pauses", p_queues=["default"])) == 2
+
+
+def test_a_pause_says_what_is_wrong_with_it(db):
+    for options in (
+        {},
+        {"p_worker": "a", "p_group": "g"},
+        {"p_queue": "mail", "p_schedule": "tick"},
+        {"p_schedule": "tock"},
+        {"p_worker": ""},
+        {"p_group": "g" * 201},
+        {"p_queue": "mail", "p_reason": ""},
+    ):
+        with pytest.raises(psycopg.errors.InvalidParameterValue):
+            call(db, "bt_pause", **options)
+
+
 # ---- When a due job is seen -------------------------------------------------------------------
 
 
@@ -3882,7 +5178,9 @@ def test_a_claim_does_not_go_back_while_a_lock_stays_that_it_has_met(db, connect
     stop_clock(db, 2)
     claim(db, runner)
 
-    ((floor,),) = db.execute("select current_setting(bt_floor_name('default'))").fetchall()
+    ((floor,),) = db.execute(
+        "select current_setting(bt_floor_name('default', hash_array(%s::text[])))", [NAMES]
+    ).fetchall()
     ((times, doubted),) = db.execute(
         "select (f).times[6], cardinality((f).doubted) from (select %s::backtick_floor as f) x", [floor]
     ).fetchall()
@@ -5294,6 +6592,10 @@ def doors_of_python(conn):
         "retry run_at": (lambda v: backtick.retry(1, v, conn=conn), NO_VALUE),
         "delete job": (lambda v: backtick.delete(v, conn=conn), []),
         "why job": (lambda v: backtick.why(v, conn=conn), []),
+        "batch on_done": (lambda v: backtick.batch(on_done=v), TEXT_OR_NONE),
+        "batch queue": (lambda v: backtick.batch(on_done="a", queue=v), TEXT_OR_NONE),
+        "cancel_batch batch": (lambda v: backtick.cancel_batch(v, conn=conn), []),
+        "progress batch": (lambda v: backtick.progress(v, conn=conn), []),
         "result job": (lambda v: backtick.result(v, 0), []),
         "aresult job": (lambda v: asyncio.run(backtick.aresult(v, 0)), []),
         "beat share": (lambda v: backtick.beat(v), [None]),
@@ -5364,6 +6666,7 @@ def test_each_public_function_is_a_door():
     options = doors_of_python(None).keys()
 
     assert functions == {name.partition(" ")[0] for name in options} | {
+        "current_batch",
         "current_job",
         "registered_workers",
         "job_record",
@@ -7887,7 +9190,9 @@ def test_of_many_queues_those_are_told_that_have_a_job_which_is_due(db):
     enqueue(db, p_queue="future", p_run_at=future)
     for queue in ("b", "a", "c"):
         enqueue(db, p_queue=queue, p_priority=9)
-    db.execute("update backtick_queue set gate = 1, group_key = 'g' where queue = 'c'")
+    db.execute(
+        "update backtick_queue set gate = 1, group_key = 'g', created_at = created_at - interval '1 s' where queue = 'c'"
+    )
     db.execute("insert into backtick_opening (queue, job, noted_at) values ('told', 1, bt_now())")
     enqueue(db, p_queue="told", p_run_at=future)
     served = ["z", "a", "future", "told", "b", "c"]
@@ -18304,7 +19609,7 @@ def shop(project, monkeypatch):
 RUN_BY_COMMANDS = {"myjobs.py", "jobs/mail.py", "shop.py", "jobs/nightly.py", "myapp/mail.py", "myapp/schedules.py"}
 RUN_BY_TESTS = {"web.py", "lifespan.py", "app.py", "test_mail.py", "orders/jobs.py", "orders/runner.py"}
 RUN_BY_TESTS |= {"orders/migrations/0002_backtick.py", "myapp/everything.py", "myapp/kinds.py", "myapp/payments.py"}
-RUN_BY_TESTS |= {"myapp/till.py", "myapp/ends.py", "myapp/mend.py", "myapp/once.py"}
+RUN_BY_TESTS |= {"myapp/till.py", "myapp/ends.py", "myapp/mend.py", "myapp/night.py", "myapp/once.py"}
 
 
 def test_every_python_example_of_the_readme_is_run_by_a_test():
@@ -18436,16 +19741,32 @@ def test_the_longer_python_examples_of_the_readme_work_too(db, shop):
     assert db.execute("select queue from backtick_job where name = 'billing.jobs.close'").fetchall() == [("billing",)]
 
 
+def test_the_night_of_the_readme_runs_in_its_order(db, shop):
+    said = shop.python("-c", "import myapp.night as n; n.tonight()")
+    assert said == (0, "Batch 1 has 3 left, of which none runs.\n", "")
+
+    status, printed, _ = shop.python("backtick.py", "myapp.night", "--drain")
+
+    assert (status, printed) == (0, "4 of 4\n")
+    assert states(db) == {"done": 8}
+    order = "select array_agg(name order by started_at) from backtick_done where batch is null and name <> 'myapp.night.report'"
+    assert db.execute(order).fetchone()[0][-1] == "myapp.night.add_up"
+
+
 def test_the_sql_examples_of_the_readme_work(db):
     db.execute("create table orders (id int)")
 
     for document in (README, REFERENCE):
         for block in blocks_of(document, "sql"):
-            db.execute(block)
+            for statement in [block] if "begin;" not in block else block.split(";\n")[:-1]:
+                db.execute(statement)
     db.execute("insert into orders values (1)")
 
     names = db.execute("select name, count(*) from backtick_job group by name order by name").fetchall()
-    assert names == [("myapp.mail.send", 1), ("myjobs.index", 7), ("myjobs.log_sum", 7), ("myjobs.on_order", 1)]
+    assert names == [
+        *[("myapp.mail.send", 1), ("myapp.night.add_up", 1), ("myapp.night.load", 1), ("myapp.night.report", 1)],
+        *[("myjobs.index", 7), ("myjobs.log_sum", 7), ("myjobs.on_order", 1)],
+    ]
     assert [name for (name,) in db.execute("select name from backtick_recurring")] == ["sweep"]
 
 

@@ -38,7 +38,12 @@ as $$
             ) as due
         )
         or exists (
-            select from backtick_queue as gated where gated.queue = served.queue and gated.gate = 1 and gated.run_at <= served.now
+            select
+            from backtick_queue as gated
+            where hashtext(gated.queue) = hashtext(served.queue)
+              and gated.gate + 0 = 1
+              and gated.run_at > gated.created_at
+              and gated.run_at <= served.now
         )
         or exists (select from backtick_opening as opening where opening.queue = served.queue)
     order by served.place

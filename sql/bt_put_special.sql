@@ -5,7 +5,8 @@
 --
 -- One way in for one and for many. Its steps, most of them a function of its own below:
 --
---   1. everything is checked, as bt_put_jobs does, and by bt_check_special
+--   1. everything is checked, as bt_put_jobs does, and by bt_check_special; bt_unended tells which of p_after have not
+--      ended, bt_join_batch holds the batch open until the transaction ends
 --   2. how many fit says bt_room
 --   3. rows are inserted: without keys, all at once; with keys one job as said below, many first all at once, in the order of
 --      their keys, lest two such calls wait for each other, and what then is left one by one
@@ -92,6 +93,7 @@ declare
     v_new    bigint[];
     v_left   record;
     v_one    record;
+    v_failed bigint;
 begin
     if p_expires_in is not null then
         p_expires_at := bt_expiry(p_run_at, p_expires_at, p_expires_in);
@@ -106,6 +108,13 @@ begin
     perform bt_check_special(
         cardinality(v_args), p_group, p_keys, p_on_conflict, p_successor, p_max_wait, p_unique_for, p_after, p_after_failure,
         p_batch);
+    if p_after is not null then
+        select needed.unended, needed.failed into p_after, v_failed
+        from bt_unended(p_after, p_after_failure) as needed;
+    end if;
+    if p_batch is not null then
+        perform bt_join_batch(p_batch);
+    end if;
     v_room := bt_room(p_queue, cardinality(v_args));
 
     -- What is the same for all of them
@@ -238,7 +247,7 @@ begin
     end if;
 
     if v_new <> '{}' then
-        perform bt_put_after(p_queue, v_new, p_after, p_after_failure);
+        perform bt_put_after(p_queue, v_new, p_after, p_after_failure, v_failed);
         perform bt_put_group(p_queue, p_group);
         if v_job.run_at < bt_now() - interval '10 ms' then  -- below floors: see bt_floor
             insert into backtick_freed (queue, priority, run_at, job, freed_at)
@@ -705,7 +714,7 @@ begin
               hint = 'Enqueue later, when runners have worked some off, start more of them, or raise its max_depth.';
 end;
 $$;
-comment on function bt_room is 'How many of some new jobs a queue has room for.';
+comment on function bt_room(text, int) is 'How many of some new jobs a queue has room for.';
 
 -- bt_depth: how many jobs of a queue have not ended, those for later and those that run included; p_most + 1: more than that.
 create or replace function bt_depth(p_queue text, p_most int)
@@ -762,16 +771,21 @@ comment on function bt_look_at_depths is 'Note how many jobs those queues have t
 -- ---- Groups ---------------------------------------------------------------------
 
 -- bt_first_gate: the gate that new jobs stand before: see backtick_queue.gate.
+--
+-- p_group   their group
+-- p_after   what bt_unended returned
 create or replace function bt_first_gate(p_group text, p_after bigint[])
     returns smallint
     language sql
     immutable
 as $$
-    select 0::smallint
+    select (case when p_after <> '{}' then 2 when p_group is null then 0 else 1 end)::smallint
 $$;
 comment on function bt_first_gate is 'The gate that new jobs stand before.';
 
 -- bt_put_group: tell claims that a group has new jobs, or has lost one; p_group null: they have none.
+--
+-- Only adds a row, and locks nothing: a transaction of a user, however long, holds up nobody. See bt_let_in.
 create or replace function bt_put_group(p_queue text, p_group text)
     returns void
     language plpgsql
@@ -779,24 +793,9 @@ create or replace function bt_put_group(p_queue text, p_group text)
     set search_path from current
 as $$
 begin
-    null;
+    if p_group is not null then
+        insert into backtick_opening (queue, group_key, noted_at) values (p_queue, p_group, bt_now());
+    end if;
 end;
 $$;
 comment on function bt_put_group is 'Tell claims that a group has new jobs.';
-
--- ---- Order between jobs -----------------------------------------------------------
-
--- bt_put_after: store what new jobs wait for. Called once a call that made some; p_after null or empty: for nothing.
---
--- What is wrong with p_after, p_after_failure and p_batch is told by bt_check_special, before anything is inserted.
-create or replace function bt_put_after(p_queue text, p_ids bigint[], p_after bigint[], p_after_failure text)
-    returns void
-    language plpgsql
-    volatile
-    set search_path from current
-as $$
-begin
-    null;
-end;
-$$;
-comment on function bt_put_after is 'Store what new jobs wait for.';

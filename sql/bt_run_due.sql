@@ -9,6 +9,8 @@
 -- It commits asynchronously: a fire that the server forgets in a crash was told to nobody, and is
 -- due again afterwards. So call it in a transaction of its own.
 --
+-- What is paused fires nothing: see bt_pause.
+--
 -- A fire is missed if it is more than ten seconds late, or a later one is due as well. Then catch_up
 -- decides: 'once' fires one job for all that were missed, for the time of the first; 'all' fires each,
 -- oldest first, at most a thousand for one outage; 'skip' fires only one that is not missed.
@@ -54,6 +56,8 @@ begin
         select due.*
         from backtick_schedule as due
         where due.next_run_at <= v_now
+          and not exists (
+              select from backtick_pause as pause where (pause.queue, pause.kind, pause.name) = ('', 'schedule', due.name))
         order by due.next_run_at
         limit p_limit
         for update skip locked
@@ -199,6 +203,8 @@ create or replace function bt_until_fire()
 as $$
     select greatest(-86400000, least(86400000, ceil(extract(epoch from min(schedule.next_run_at) - bt_now()) * 1000)))::int
     from backtick_schedule as schedule
+    where not exists (
+        select from backtick_pause as pause where (pause.queue, pause.kind, pause.name) = ('', 'schedule', schedule.name))
     having min(schedule.next_run_at) is not null
 $$;
 comment on function bt_until_fire is 'Milliseconds until the next schedule fires; null: none does.';

@@ -39,6 +39,10 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_enqueue_many.sql
 \ir bt_enqueue_row.sql
 
+-- Jobs in order, and with a common end
+\ir bt_after.sql
+\ir bt_batch.sql
+
 -- Runners come and go
 \ir bt_mend_sequences.sql
 \ir bt_register_runner.sql
@@ -52,6 +56,8 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_check_isolation.sql
 \ir bt_due.sql
 \ir bt_due_queues.sql
+\ir bt_let_in.sql
+\ir bt_room.sql
 \ir bt_floor.sql
 \ir bt_claim.sql
 \ir bt_let_go.sql
@@ -90,6 +96,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_retry.sql
 \ir bt_delete.sql
 \ir bt_pause.sql
+\ir bt_limit.sql
 \ir bt_remove_old.sql
 \ir bt_reseal.sql
 \ir bt_show.sql
@@ -98,6 +105,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 -- Why a job does not run
 \ir bt_age.sql
 \ir bt_nearest.sql
+\ir bt_progress.sql
 \ir bt_why.sql
 \ir bt_tell_orphans.sql
 

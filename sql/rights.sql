@@ -33,6 +33,12 @@ declare
         ['bt_put_jobs',           'owner',  'producer'],
         ['bt_put_special',        'owner',  'producer'],
 
+        ['bt_batch',              'owner',  'producer'],
+        ['bt_close_batch',        'owner',  'producer admin'],
+        ['bt_cancel_batch',       'owner',  'producer admin'],
+        ['bt_batch_of',           'owner',  'producer viewer admin'],
+        ['bt_progress',           'owner',  'producer viewer admin'],
+
         ['bt_home',               'owner',  'producer runner admin'],
 
         ['bt_register_runner',    'owner',  'runner'],
@@ -88,6 +94,9 @@ declare
         ['bt_job_of',             'owner',  'viewer admin'],
         ['bt_pause',              'owner',  'admin'],
         ['bt_resume',             'owner',  'admin'],
+        ['bt_limit',              'owner',  'admin'],
+        ['bt_limits',             'owner',  'viewer admin'],
+        ['bt_pauses',             'owner',  'runner viewer admin'],
         ['bt_remove_old',         'owner',  'runner admin'],
 
         ['bt_show',               'owner',  'admin'],
@@ -125,7 +134,7 @@ declare
                                'error'],
         ['backtick_runner',    'id, host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at, unlocked_at, '
                                'asleep_until'],
-        ['backtick_setting',   'queue, paused_at, paused_by'],
+        ['backtick_setting',   'queue, paused_at, paused_by, paused_why'],
         ['backtick_orphan',    'queue, worker, jobs, oldest, why, nearest']
     ];
 

@@ -286,6 +286,7 @@ create unlogged table if not exists backtick_uptime (
     started_at timestamptz not null,
     since      timestamptz not null,
     orphans_at timestamptz,
+    groups_at  timestamptz,
     constraint backtick_uptime_started_at primary key (started_at)
 );
 comment on table backtick_uptime is 'One row: the start of the server that bt_revive saw last.';
@@ -372,12 +373,35 @@ create table if not exists backtick_setting (
     queue     text not null,
     paused_at timestamptz,
     paused_by text,
+    paused_why text,
+    has_limits boolean not null default false,
+    is_closing boolean not null default false,
     constraint backtick_setting_queue primary key (queue),
     constraint backtick_setting_queue_is_short check (char_length(queue) between 1 and 200)
 );
 comment on table backtick_setting is 'Settings of queues, a row each; a queue without a row has none.';
 comment on column backtick_setting.queue is 'The queue that they hold for.';
 comment on column backtick_setting.paused_at is 'Since when nothing is claimed from the queue; null: it is not paused.';
+
+-- ---- backtick_pause: what is paused, beside queues ----------------------------
+
+create table if not exists backtick_pause (
+    queue     text        not null,
+    kind      text        not null,
+    name      text        not null,
+    paused_at timestamptz not null,
+    paused_by text        not null,
+    reason    text,
+    constraint backtick_pause_of primary key (queue, kind, name),
+    constraint backtick_pause_kind_is_known check (kind in ('worker', 'group', 'schedule'))
+);
+comment on table backtick_pause is 'Workers, groups and schedules that are paused, a row each; queues are in backtick_setting.';
+comment on column backtick_pause.queue is 'The queue in which it is; empty: in all, of a worker, or it is a schedule.';
+comment on column backtick_pause.kind is 'worker, group or schedule.';
+comment on column backtick_pause.name is 'The worker, the group, or the schedule.';
+comment on column backtick_pause.paused_at is 'Since when.';
+comment on column backtick_pause.paused_by is 'The role that paused it.';
+comment on column backtick_pause.reason is 'Why, for people; null: nobody said.';
 
 -- ---- backtick_limit: what is limited -----------------------------------------
 
@@ -419,6 +443,20 @@ comment on column backtick_limit.depth_at is 'When that was.';
 comment on column backtick_limit.set_at is 'When it was set.';
 comment on column backtick_limit.set_by is 'The role that set it.';
 
+-- ---- backtick_begun: what began, where a rate is limited ------------------------
+
+create table if not exists backtick_begun (
+    queue     text        not null,
+    group_key text        not null,
+    begun_at  timestamptz not null,
+    jobs      int         not null
+);
+comment on table backtick_begun is 'How many jobs claims began, of queues and groups that have a rate; bt_tend_groups removes what is over.';
+comment on column backtick_begun.queue is 'The queue.';
+comment on column backtick_begun.group_key is 'The group; empty: the queue itself.';
+comment on column backtick_begun.begun_at is 'When they were claimed.';
+comment on column backtick_begun.jobs is 'How many.';
+
 -- ---- backtick_opening: what opens gates ---------------------------------------
 
 create table if not exists backtick_opening (
@@ -428,6 +466,7 @@ create table if not exists backtick_opening (
     group_key  text,
     job        bigint,
     has_failed boolean     not null default false,
+    can_wait   boolean     not null default false,
     noted_at   timestamptz not null,
     constraint backtick_opening_id primary key (queue, xid, id),  -- as backtick_freed
     constraint backtick_opening_is_of_group_or_job check ((group_key is null) <> (job is null))
@@ -439,6 +478,7 @@ comment on column backtick_opening.xid is 'The transaction that noted it.';
 comment on column backtick_opening.group_key is 'The group, of which a job came or ended; null: it is about one job.';
 comment on column backtick_opening.job is 'A job that waited for one which has ended; null: it is about a group.';
 comment on column backtick_opening.has_failed is 'Whether that one ended as exceeded or canceled.';
+comment on column backtick_opening.can_wait is 'Whether it is for claims that look below their floors alone: there is more, once what is in has been claimed.';
 comment on column backtick_opening.noted_at is 'When it was noted.';
 
 -- ---- backtick_after: which jobs wait for which ---------------------------------
@@ -456,6 +496,55 @@ comment on column backtick_after.waits_for is 'The job that must have ended.';
 comment on column backtick_after.job is 'The job that waits for it.';
 comment on column backtick_after.queue is 'The queue of that.';
 comment on column backtick_after.on_failure is 'If the one waited for was exceeded or canceled: cancel, it is canceled; run, it runs all the same.';
+
+-- ---- backtick_batch: jobs with a common end -------------------------------------
+
+create table if not exists backtick_batch (
+    id         bigint generated always as identity,
+    on_done    jsonb,
+    on_failed  jsonb,
+    parent     bigint,
+    created_at timestamptz not null,
+    created_by text        not null,
+    made_by    xid8        not null default pg_current_xact_id(),
+    closed_at  timestamptz,
+    ended_at   timestamptz,
+    state      text,
+    callback   bigint,
+    done       bigint,
+    exceeded   bigint,
+    canceled   bigint,
+    constraint backtick_batch_id primary key (id),
+    constraint backtick_batch_state_is_an_end check ((state in ('done', 'failed')) = (ended_at is not null))
+);
+comment on table backtick_batch is 'Batches: jobs with a common end, a row each: see bt_batch.';
+comment on column backtick_batch.id is 'Given in order, never used again.';
+comment on column backtick_batch.on_done is 'The job that is made when all have ended as done: name, queue, priority, max_tries; null: none.';
+comment on column backtick_batch.on_failed is 'The job that is made when all have ended, and not all as done; null: none.';
+comment on column backtick_batch.parent is 'The batch that it is of itself; null: none.';
+comment on column backtick_batch.created_at is 'When it was made.';
+comment on column backtick_batch.created_by is 'The role that made it, which its callback is queued for.';
+comment on column backtick_batch.made_by is 'The transaction that made it: in there it does not end.';
+comment on column backtick_batch.closed_at is 'Since when it may end; null: who made it still adds to it.';
+comment on column backtick_batch.ended_at is 'When all had ended; null: it is open, and takes more jobs.';
+comment on column backtick_batch.state is 'done: all of its jobs; failed: some were exceeded or canceled; null: it has not ended.';
+comment on column backtick_batch.callback is 'The job that was made at its end; null: none.';
+comment on column backtick_batch.done is 'How many of its jobs, and those of batches within, ended as done; null: it has not ended. So are exceeded and canceled.';
+comment on column backtick_batch.exceeded is 'How many were exceeded.';
+comment on column backtick_batch.canceled is 'How many were canceled.';
+
+-- ---- backtick_ending: the batches that may have ended ----------------------------
+
+create table if not exists backtick_ending (
+    id       bigint generated always as identity,
+    batch    bigint      not null,
+    noted_at timestamptz not null,
+    constraint backtick_ending_id primary key (id)
+);
+comment on table backtick_ending is 'Batches of which a job ended; only added to, and read and removed by bt_end_batches.';
+comment on column backtick_ending.id is 'Only tells rows apart.';
+comment on column backtick_ending.batch is 'The batch.';
+comment on column backtick_ending.noted_at is 'When it was noted.';
 
 -- ---- Columns that tables of before have not -----------------------------------
 
@@ -525,6 +614,16 @@ begin
     end if;
 
     if not exists (
+        select from pg_attribute where attrelid = 'backtick_setting'::regclass and attname = 'has_limits' and not attisdropped
+    ) then
+        alter table backtick_setting
+            add column paused_why text,
+            add column has_limits boolean not null default false,
+            add column is_closing boolean not null default false;
+        alter table backtick_uptime add column if not exists groups_at timestamptz;
+    end if;
+
+    if not exists (
         select from pg_attribute where attrelid = 'backtick_schedule'::regclass and attname = 'caught_up' and not attisdropped
     ) then
         alter table backtick_schedule add column caught_up int not null default 0;
@@ -569,6 +668,10 @@ comment on column backtick_claim.lowest is 'The lowest id that was claimed.';
 comment on column backtick_claim.highest is 'The highest id that was claimed.';
 comment on column backtick_claim.floor is 'Where the next claim of a runner with the same workers starts; null: not known.';
 comment on column backtick_uptime.orphans_at is 'When runners next look for orphans: see bt_tell_orphans; null: at once.';
+comment on column backtick_uptime.groups_at is 'When runners next look for groups that nobody told claims of: see bt_tend_groups; null: at once.';
+comment on column backtick_setting.paused_why is 'Why it is paused, for people; null: nobody said.';
+comment on column backtick_setting.has_limits is 'Whether claims must look at limits of the queue and its workers, and at rates.';
+comment on column backtick_setting.is_closing is 'Whether a limit of groups was lowered: the next claim closes gates first.';
 comment on column backtick_setting.paused_by is 'The role that paused it; null: it is not paused, or was before roles were recorded.';
 comment on column backtick_schedule.caught_up is 'How many fires of one outage have been looked at so far, by catch_up all.';
 comment on column backtick_schedule.expires_in is 'How long after it fired a job of it may begin; null: for ever.';
@@ -585,7 +688,7 @@ comment on column backtick_done.snoozes is 'How often its worker put it off with
 comment on column backtick_done.attempts is 'What became of it before it ended, as in backtick_queue; null: nothing.';
 comment on column backtick_queue.gate is '0: claims take it, if it is due; 1: it waits for the turn of its group; 2: it waits until other jobs have ended.';
 comment on column backtick_queue.group_key is 'The group whose limits, order and turns it shares; null: none.';
-comment on column backtick_queue.due_at is 'When it was due, if run_at is when its group let it in; null: run_at is.';
+comment on column backtick_queue.due_at is 'When it was due, if run_at is when its group or the jobs it waited for let it in; null: run_at is.';
 comment on column backtick_queue.key is 'Of the jobs of a queue with one key one has not ended, and one more may wait behind it (after_job); null: none.';
 comment on column backtick_queue.batch is 'The batch that it is of; null: none.';
 comment on column backtick_queue.is_second is 'Of the two places that a key has, true: the second, null: the first; who waits behind a job has the other one.';
@@ -635,11 +738,22 @@ begin
         drop index if exists backtick_claim_highest;  -- of version 3
     end if;
 
-    -- bt_let_in: the first job of a group that waits; how many of a group are let in; what waits and is due from now on
+    -- bt_let_in: the first jobs of a group that wait; how many of a group are let in
     if to_regclass('backtick_queue_turn') is null then
-        create index backtick_queue_turn on backtick_queue (queue, group_key, priority, run_at, (id + 0)) where gate = 1;
-        create index backtick_queue_let_in on backtick_queue (queue, group_key, run_at) where group_key is not null and gate = 0;
-        create index backtick_queue_gated on backtick_queue (queue, run_at) where gate = 1;
+        create index backtick_queue_turn on backtick_queue (hashtext(queue), group_key, priority, run_at, (id + 0)) where gate = 1;
+        create index backtick_queue_let_in on backtick_queue (hashtext(queue), group_key, run_at)
+            where gate = 0 and group_key is not null;
+    end if;
+
+    -- bt_let_in: groups of which a job becomes due that was not when it came; bt_sleep: the first of these to come
+    if to_regclass('backtick_queue_later') is null then
+        create index backtick_queue_later on backtick_queue (hashtext(queue), run_at, group_key)
+            where gate + 0 = 1 and run_at > created_at;
+    end if;
+
+    -- bt_room, bt_let_in: how many began in the last period
+    if to_regclass('backtick_begun_at') is null then
+        create index backtick_begun_at on backtick_begun (queue, group_key, begun_at);
     end if;
 
     -- bt_put_special: a key is unique, but for one job that waits behind the one that runs
@@ -651,10 +765,17 @@ begin
         create index backtick_done_key on backtick_done (queue, key, created_at) where key is not null;
     end if;
 
-    -- what a batch has left, and what became of it
-    if to_regclass('backtick_queue_batch') is null then
-        create index backtick_queue_batch on backtick_queue (batch) where batch is not null;
-        create index backtick_done_batch on backtick_done (batch, state) where batch is not null;
+    -- what a batch has left, the last first; what became of it
+    if to_regclass('backtick_queue_left') is null then
+        create index backtick_queue_left on backtick_queue (batch, (id + 0)) where batch is not null;
+        create index if not exists backtick_done_batch on backtick_done (batch, state) where batch is not null;
+        drop index if exists backtick_queue_batch;  -- of a version 4 in the making
+    end if;
+
+    -- the batches within a batch; bt_remove_old: those that ended long ago
+    if to_regclass('backtick_batch_parent') is null then
+        create index backtick_batch_parent on backtick_batch (parent, (ended_at is null)) where parent is not null;
+        create index backtick_batch_ended on backtick_batch (state, ended_at) where ended_at is not null;
     end if;
 
     -- what waits for others, by its own id
