@@ -3243,8 +3243,8 @@ class OrderMachine(RuleBasedStateMachine):
     @rule(data=st.data(), how=st.sampled_from(["cancel", "run"]))
     def enqueue(self, data, how):
         after = data.draw(st.lists(st.sampled_from(sorted(self.state)), unique=True, max_size=3)) if self.state else []
-        is_open = dict(self.db.execute("select id, ended_at is null from backtick_batch").fetchall())
-        batch_ = data.draw(st.sampled_from([None, *(id_ for id_ in self.batches if is_open[id_])]))
+        is_open = self.open_batches()
+        batch_ = data.draw(st.sampled_from([None, *(id_ for id_ in self.batches if id_ in is_open)]))
         options = {"p_after": after, "p_after_failure": how} if after else {}
         id_ = enqueue(self.db, "a", p_batch=batch_, **options)
         is_failed = how == "cancel" and any(self.state[before] in ("exceeded", "canceled") for before in after)
@@ -3252,11 +3252,20 @@ class OrderMachine(RuleBasedStateMachine):
         self.after[id_], self.batch_of[id_] = after, batch_
         self.cancels |= {id_} if how == "cancel" else set()
 
+    def open_batches(self):
+        """Those that have not ended, and that no transaction is just about to end: who adds to one waits for that."""
+        return {
+            id_
+            for (id_,) in self.db.execute(
+                "select id from backtick_batch where ended_at is null for key share skip locked"
+            ).fetchall()
+        }
+
     @precondition(lambda self: len(self.batches) < 4)
     @rule(data=st.data())
     def make_batch(self, data):
-        is_open = dict(self.db.execute("select id, ended_at is null from backtick_batch").fetchall())
-        parent = data.draw(st.sampled_from([None, *(id_ for id_ in self.batches if is_open[id_])]))
+        is_open = self.open_batches()
+        parent = data.draw(st.sampled_from([None, *(id_ for id_ in self.batches if id_ in is_open)]))
         self.batches[batch(self.db, p_on_done="a", p_on_failed="b", p_queue="ends", p_parent=parent)] = parent
 
     @rule()
