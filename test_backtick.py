@@ -12,6 +12,7 @@ Sections, each under a line "# ---- name"; tools that only one of them uses stan
     Ending: complete, fail, release, revive, cancel
     Mending: retry, delete, expire, and what is kept of a job
     Order between jobs, and batches
+    Keys: unique jobs, debounce, throttle, successors; how many a queue may have
     Waking up
     Every invariant after every random step
     When a due job is seen
@@ -19035,7 +19036,7 @@ def shop(project, monkeypatch):
 RUN_BY_COMMANDS = {"myjobs.py", "jobs/mail.py", "shop.py", "jobs/nightly.py", "myapp/mail.py", "myapp/schedules.py"}
 RUN_BY_TESTS = {"web.py", "lifespan.py", "app.py", "test_mail.py", "orders/jobs.py", "orders/runner.py"}
 RUN_BY_TESTS |= {"orders/migrations/0002_backtick.py", "myapp/everything.py", "myapp/kinds.py", "myapp/payments.py"}
-RUN_BY_TESTS |= {"myapp/till.py", "myapp/ends.py", "myapp/mend.py", "myapp/night.py"}
+RUN_BY_TESTS |= {"myapp/till.py", "myapp/ends.py", "myapp/mend.py", "myapp/night.py", "myapp/once.py"}
 
 
 def test_every_python_example_of_the_readme_is_run_by_a_test():
@@ -19140,6 +19141,10 @@ def test_the_longer_python_examples_of_the_readme_work_too(db, shop):
     queues = dict(db.execute("select queue, count(*) from backtick_job where name = 'myapp.mail.send' group by queue"))
     assert queues == {"mail": 7, "urgent": 1}
 
+    assert shop.python("-c", "import myapp.once as o; o.examples()") == (0, "True False True\n", "")
+    assert db.execute("select count(*) from backtick_queue where name = 'myapp.once.index'").fetchone() == (6,)
+    db.execute("delete from backtick_queue where name = 'myapp.once.index'")
+
     status, printed, said = shop.python("-m", "myapp.everything")
     assert status == 0, said
     assert printed.count("to ada@example.org: hello") == 3
@@ -19187,7 +19192,7 @@ def test_the_sql_examples_of_the_readme_work(db):
     names = db.execute("select name, count(*) from backtick_job group by name order by name").fetchall()
     assert names == [
         *[("myapp.mail.send", 1), ("myapp.night.add_up", 1), ("myapp.night.load", 1)],
-        *[("myjobs.log_sum", 7), ("myjobs.on_order", 1)],
+        *[("myjobs.index", 7), ("myjobs.log_sum", 7), ("myjobs.on_order", 1)],
     ]
     assert [name for (name,) in db.execute("select name from backtick_recurring")] == ["sweep"]
 
