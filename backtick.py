@@ -3096,8 +3096,6 @@ def _statement(schema: str, function: str, parameters: tuple[str, ...]) -> str:
     text = f"select * from {prefix}{function}({', '.join(arguments)})"  # noqa: S608, all names are our own
     if function in ("bt_fail", "bt_snooze"):
         text = text.replace("::timestamptz", "::timestamptz[]")
-    if function == "bt_next_cron":
-        text = text.replace("::bigint[]", "::timestamptz")
     return (
         text.replace("::text", "::text[]") if function in ("bt_enqueue_many", "bt_put_special", "bt_reseal") else text
     )
@@ -3109,7 +3107,6 @@ _CASTS = {
     "p_on_failed": "::text",
     "p_open": "::boolean",
     "p_parent": "::bigint",
-    "p_after": "::bigint[]",
     "p_after_id": "::bigint",
     "p_args": "::text",
     "p_backoff": "::text",

@@ -2364,7 +2364,7 @@ def test_a_deleted_job_is_gone_from_every_table_and_what_has_not_ended_stays(db)
         "select attrelid::regclass::text, attname from pg_attribute join pg_class on pg_class.oid = attrelid"
         " where relkind = 'r' and relnamespace = 'public'::regnamespace and attname in ('id', 'job')"
         " and attrelid::regclass::text not in ('backtick_runner', 'backtick_claim', 'backtick_queue', 'backtick_freed',"
-        " 'backtick_opening', 'backtick_after')"
+        " 'backtick_after', 'backtick_opening', 'backtick_batch', 'backtick_ending')"
     ).fetchall()
     assert len(columns) >= 4
     for table, column in columns:
@@ -12417,6 +12417,7 @@ def test_every_function_is_documented_and_bound_to_its_schema(db):
             "bt_wake",
             "bt_freed",
             "bt_floor",
+            "bt_open",
             "bt_remember",
         )
         assert is_sql or helper or "search_path=public, pg_temp" in config, name
@@ -19773,7 +19774,7 @@ def test_the_sql_examples_of_the_readme_work(db):
 
     names = db.execute("select name, count(*) from backtick_job group by name order by name").fetchall()
     assert names == [
-        *[("myapp.mail.send", 1), ("myapp.night.add_up", 1), ("myapp.night.load", 1), ("myapp.night.report", 1)],
+        *[("myapp.mail.send", 1), ("myapp.night.add_up", 1), ("myapp.night.load", 1)],
         *[("myjobs.index", 7), ("myjobs.log_sum", 7), ("myjobs.on_order", 1)],
     ]
     assert [name for (name,) in db.execute("select name from backtick_recurring")] == ["sweep"]
