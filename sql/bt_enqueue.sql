@@ -157,18 +157,21 @@ begin
     end if;
     perform bt_check_job(p_name, v_args, p_queue, p_run_at, p_priority, p_max_tries, p_expires_at, p_tags);
 
-    insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags)
-    select p_queue, p_name, v_args, p_priority, coalesce(p_run_at, v_now), p_max_tries, v_now, p_expires_at, nullif(p_tags, '{}')
-    where not exists (
+    if exists (  -- 6 us
         select from backtick_limit as one
-        where one.kind = 'queue' and one.queue = p_queue and one.name = '' and one.max_depth is not null)
-    returning id into v_id;
-    if v_id is null then
+        where one.kind = 'queue' and one.queue = p_queue and one.name = '' and one.max_depth is not null
+    ) then
         return (
             select put.id
-            from bt_put_special(p_name, array[p_args], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at) as put
+            from bt_put_special(
+                p_name, array[p_args], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at) as put
         );
     end if;
+
+    insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags)
+    values (
+        p_queue, p_name, v_args, p_priority, coalesce(p_run_at, v_now), p_max_tries, v_now, p_expires_at, nullif(p_tags, '{}'))
+    returning id into v_id;
     if coalesce(p_run_at, v_now) < bt_now() - interval '10 ms' then  -- below floors: see bt_floor
         insert into backtick_freed (queue, priority, run_at, job, freed_at)
         values (p_queue, p_priority, coalesce(p_run_at, v_now), v_id, v_now);
