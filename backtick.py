@@ -36,7 +36,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #
 # What producers use      Errors, Decisions, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
 # What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, Runner
-# The command line        python backtick.py myjobs, and the commands
+# What people use         Verbs, Command line: python backtick.py myjobs, python backtick.py status
 # The embedded database   for who has no database URL; nothing above knows more of it than embedded_url()
 #
 # Threads of a runner, and what each owns:
@@ -144,6 +144,7 @@ import threading
 import time
 import traceback
 import types
+import unicodedata
 import urllib.parse
 import uuid
 import weakref
@@ -6113,26 +6114,424 @@ def start(*, drain: bool = False, executor: Executor | None = None, **settings: 
     return Runner(config, drain, executor)
 
 
-# ==== The command line ============================================================================
+# ==== What people use =============================================================================
 #
-# What people type: python backtick.py myjobs, and the verbs.
+# The table of verbs, and the command line: python backtick.py myjobs, python backtick.py status.
+
+
+# ---- Verbs: what people do with the queue, a function of SQL each -------------------
+#
+# The one table that all faces read. Nothing here decides anything: each option is a parameter of the function, and text
+# that the database reads. What is shown is what the function returns, as JSON.
+
+
+class Verb(NamedTuple):
+    """What people do with the queue: a function of SQL, how its parameters are typed, how what it returns is shown."""
+
+    name: str
+    function: str  # of SQL, bt_…; or of this file, _command_…, which reads its words itself
+    group: str
+    help: str
+    example: str = ""
+    positional: tuple[str, ...] = ()  # parameters by their place: id, name; args? may be left out, id* is any number
+    options: str = ""  # parameters by name: queue tags* groups! (* may be repeated, ! is true if it is there)
+    changes: bool = False  # else it only looks, and can be watched
+    record: bool = False  # it returns one thing, and null if that is not there; else rows
+    fails: bool = False  # the exit status is 1 if it returns rows
+    yes: str = ""  # what is said of what it returns, {result}, {0} being the first word by place; for jobs: is canceled
+    no: str = ""  # the same if that is false, 0 or null, and the exit status is 1; of rows, if there are none
+    all: str = ""  # the function that does to what a filter means what this one does to a job
+    state: str = ""  # to which state that does it, if not said
+    given: tuple[str, ...] = ()  # parameters that are null, and not their defaults, if they are not given
+
+
+_FILTER = "queue name state error_class since until tag"
+_OPTIONS = {  # what the parameters mean, for --help
+    "args": 'JSON: [3, 4] or {"a": 3}',
+    "error_class": "class of the last error, such as ValueError",
+    "limit": "how many at most",
+    "name": "the worker",
+    "queue": "the queue",
+    "since": "not before: 2026-03-28T00:00Z, or 2h, which is two hours ago",
+    "state": "queued, retrying, running, done, exceeded, canceled, or ended: any of the last three",
+    "tag": "one of its tags",
+    "until": "before",
+}
+
+VERBS = (
+    Verb("why", "bt_why", "Look", "why a job does not run", "why 17", ("id",), record=True),
+    Verb("queues", "bt_queues", "Look", "how deep queues are", "queues --watch", no="no queue has jobs or settings"),
+    Verb("enqueue", "bt_enqueue", "Act", "queue a job", "enqueue myjobs.log_sum '[3, 4]' --run-at 10min",
+         ("name", "args?"), "queue run_at priority max_tries tags* expires_at expires_in", True,
+         yes="job {result} is queued", given=("queue", "priority")),
+    Verb("cancel", "bt_cancel", "Act", "withdraw or stop jobs", "cancel 17 18", ("id*",), _FILTER, True,
+         yes="is canceled", all="bt_cancel_all", state="queued"),
+    Verb("retry", "bt_retry", "Act", "queue jobs again", "retry --worker myjobs.log_sum --since 2h", ("id*",), _FILTER,
+         True, yes="is queued again", all="bt_retry_all", state="exceeded"),
+    Verb("delete", "bt_delete", "Act", "delete ended jobs", "delete --tag customer-7", ("id*",), _FILTER, True,
+         yes="is deleted", all="bt_delete_all", state="ended"),
+    Verb("pause", "bt_pause", "Act", "claim no more of a queue", "pause mail", ("queue",), "", True,
+         yes="the queue {0} is paused", no="the queue {0} was paused already"),
+    Verb("resume", "bt_resume", "Act", "claim from it again", "resume mail", ("queue",), "", True,
+         yes="the queue {0} is served again", no="the queue {0} was not paused"),
+    Verb("unschedule", "bt_unschedule", "Act", "remove a schedule", "unschedule myjobs.sweep", ("name",), "", True,
+         yes="the schedule {0} is removed", no="there is no schedule {0}"),
+    Verb("cron", "_command_cron", "Cron and keys", "when a cron spec fires"),
+    Verb("keygen", "_command_keygen", "Cron and keys", "make a key that seals jobs"),
+    Verb("rekey", "_command_rekey", "Cron and keys", "seal anew, for the newest key"),
+    Verb("unseal", "_command_unseal", "Cron and keys", "show what a sealed job holds"),
+    Verb("run", "_command_run", "Set up", "run jobs: run MODULE …"),
+    Verb("install", "_command_install", "Set up", "install or upgrade the SQL"),
+    Verb("rebuild", "_command_rebuild", "Set up", "destroy the database, anew"),
+    Verb("roles", "_command_roles", "Set up", "make roles, and their rights"),
+    Verb("bench", "_command_bench", "Set up", "benchmarks, where they are"),
+)  # fmt: skip
+
+
+def _act(verb: Verb, arguments: Sequence[str]) -> int:
+    """Do what a verb of SQL says; returns the exit status."""
+    parser = _parser(verb)
+    typed = vars(parser.parse_args(arguments))
+    every, as_json, yes = typed.pop("watch", None), typed.pop("json"), typed.pop("yes", False)
+    given = dict.fromkeys(verb.given) | {name: value for name, value in typed.items() if value not in (None, [])}
+    if every is not None:
+        return _watch(verb, given, every, as_json)
+    with contextlib.closing(_Database(Config.load())) as database:
+        if not verb.all:
+            return _show(verb, given, *_ask(database, verb.function, given), as_json)
+        ids = given.pop("id", [])
+        if bool(ids) == bool(given):
+            parser.error("say which jobs: by their ids, or by a filter, such as --queue mail")
+        if ids:
+            return _act_on(database, verb, ids, as_json)
+        return _act_on_all(database, verb, {"state": verb.state} | given, yes, as_json)
+
+
+def _parser(verb: Verb) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python backtick.py {verb.name}",
+        description=verb.help.capitalize() + ".",
+        epilog=f"example: python backtick.py {verb.example}".replace("%", "%%"),
+        allow_abbrev=False,
+    )
+    for place in verb.positional:
+        name, many = place.rstrip("?*"), place[len(place.rstrip("?*")) :]
+        parser.add_argument(name, nargs=many or None, type=_id if name == "id" else str, help=_OPTIONS.get(name))
+    for option in verb.options.split():
+        name = option.rstrip("*!")
+        others = ["--worker"] if name == "name" else ["--" + name[:-1]] if "*" in option else []
+        flags = ["--" + name.replace("_", "-"), *others]
+        action = {"*": "append", "!": "store_true"}.get(option[-1], "store")
+        parser.add_argument(*flags, dest=name, action=action, default=None, help=_OPTIONS.get(name))
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    if not verb.changes:
+        parser.add_argument("--watch", type=float, nargs="?", const=2.0, metavar="S", help="again every S seconds, 2")
+    if verb.all:
+        parser.add_argument("--yes", action="store_true", help="do not ask first")
+    return parser
+
+
+def _id(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no id of a job or runner, which is a whole number")
+    return int(text)
+
+
+def _ask(database: _Database, function: str, given: dict[str, Any]) -> tuple[dt.datetime, list[str]]:
+    """Call a function of SQL; returns the database's time, and what it returned: the JSON of each row."""
+    prefix = '"' + database.schema.replace('"', '""').replace("%", "%%") + '".' if database.schema else ""
+    arguments, values = [], []
+    for name, value in given.items():
+        ago = re.fullmatch(r"([0-9]+ ?(?:s|min|h|d))", str(value)) if name in _TIMES else None
+        arguments.append(f"p_{name} => " + (f"{prefix}bt_now() {_TIMES[name]} %s::interval" if ago else "%s"))
+        arguments[-1] += "::text" * (name == "args")  # whose parameter takes several types
+        values.append(value)
+    call = f"select {prefix}bt_now(), to_json(found)::text from {prefix}{function}({', '.join(arguments)}) as found"  # noqa: S608
+    local = _set_call({"timezone": "UTC", "client_min_messages": "notice"}, True)
+    rows = database.round_trip([local, (call.encode(), tuple(values))])[0][1]
+    return (rows[0][0] if rows else dt.datetime.now(dt.timezone.utc)), [row[1] for row in rows]
+
+
+_TIMES = {"since": "-", "until": "-", "before": "-", "run_at": "+", "expires_at": "+"}  # 2h is so long ago, or from now
+
+
+def _watch(verb: Verb, given: dict[str, Any], every: float, as_json: bool) -> int:
+    """Show it again and again, whether the database is there or not, until Ctrl-C."""
+    while True:
+        try:
+            with contextlib.closing(_Database(Config.load())) as database:
+                while True:
+                    found = _ask(database, verb.function, given)
+                    if sys.stdout.isatty():
+                        print("\x1b[H\x1b[2J", end="")
+                    _show(verb, given, *found, as_json)
+                    sys.stdout.flush()
+                    time.sleep(every)
+        except (DatabaseUnavailable, *_LOST) as error:
+            print(f"backtick: {_one_line(error)}", file=sys.stderr)
+            time.sleep(every)
+
+
+def _act_on(database: _Database, verb: Verb, ids: Sequence[int], as_json: bool) -> int:
+    """Do it to some jobs, and say of each what became of it."""
+    results = []
+    for job in ids:
+        ((done,),) = database.run(verb.function, p_id=job)
+        ((state,),) = database.run("bt_state", p_id=job)
+        results.append({"id": job, "done": done, "state": state})
+        if as_json:
+            continue
+        if done and (verb.name, state) == ("cancel", "running"):
+            print(f"job {job} runs; its runner is told to stop it")
+        elif done:
+            print(f"job {job} {verb.yes}")
+        elif state in ("queued", "running"):
+            print(f"job {job} is {state}")
+        else:
+            print(f"job {job} has ended as {state}" if state else f"job {job} is not there")
+    if as_json:
+        print(json.dumps(results))
+    return int(not all(result["done"] for result in results))
+
+
+def _act_on_all(database: _Database, verb: Verb, which: dict[str, Any], yes: bool, as_json: bool) -> int:
+    """Do it to all jobs that a filter means, in batches, when somebody said yes to their number."""
+    now, (count,) = _ask(database, "bt_count", which)
+    if int(count) and not yes:
+        question = f"{verb.name} {count} {'job' if count == '1' else 'jobs'}?"
+        if not sys.stdin.isatty():
+            print(f"backtick: {question} Nobody is here to ask: add --yes", file=sys.stderr)
+            return 2
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return 1
+    total, done = 0, int(count)
+    while done:
+        _, (result,) = _ask(database, verb.all, {"until": now.isoformat()} | which)
+        done = int(result)
+        total += done
+    print(total if as_json else f"{total} {'job' if total == 1 else 'jobs'} {verb.yes.replace('is', 'are')}")
+    return 0
+
+
+def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str], as_json: bool) -> int:
+    """Print what a verb returned; returns the exit status."""
+    is_one = verb.record or verb.changes
+    values = [json.loads(text) for text in found]
+    is_false = is_one and values in ([], [None], [False], [0])
+    if as_json:
+        print((found[0] if found else "null") if is_one else "[" + ",\n ".join(found) + "]")
+    elif is_false or not found:
+        words = (verb.no or "that is not there").format(*given.values())
+        print(words, file=sys.stdout if verb.changes else sys.stderr)
+    elif verb.yes:
+        print(verb.yes.format(*given.values(), result=values[0]))
+    elif not sys.stdout.isatty():
+        print("\n".join(_plain(values[0] if is_one else values)))
+    else:
+        width = shutil.get_terminal_size().columns
+        lines, is_cut = _lines(values[0] if is_one else values, width, now)
+        print("\n".join(lines))
+        if is_cut:
+            print(_styled("2", "what ends in … is cut: --json shows all"))
+    return int(is_false or (verb.fails and bool(found)))
+
+
+def _plain(value: Any, *before: str) -> list[str]:
+    """Lines for programs: cells between tabs, and no head; of one thing a line for each part, its name first."""
+    if isinstance(value, dict) and not before:
+        return [line for name, part in value.items() for line in _plain(part, name)]
+    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        return ["\t".join([*before, *(_text(cell) for cell in row.values())]) for row in value]
+    return ["\t".join([*before, _text(value)])]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _lines(value: Any, width: int, now: dt.datetime) -> tuple[list[str], bool]:
+    """What people see of rows, or of one thing and its parts; and whether something is cut."""
+    if isinstance(value, list):
+        return _table(value, width, now)
+    if not isinstance(value, dict):
+        return [_printable(line) for line in str(value).splitlines()], False
+    parts = {name: part for name, part in value.items() if part not in (None, [], {})}
+    tables = {name: part for name, part in parts.items() if isinstance(part, list) and isinstance(part[0], dict)}
+    indent, lines, is_cut = max(map(len, parts), default=0) + 2, list[str](), False
+    for name in [name for name in parts if name not in tables]:
+        texts = parts[name].splitlines() if isinstance(parts[name], str) else [parts[name]]
+        for n, cell in enumerate(_cell(text, now, True) for text in texts):
+            is_cut |= _width(cell) > width - indent
+            lines.append(_styled("1", ("" if n else _title(name)).ljust(indent)) + _cut(cell, width - indent))
+    for name, rows in tables.items():
+        table, cut = _table(rows, width, now)
+        lines += ["", _styled("1", _title(name)), *table]
+        is_cut |= cut
+    return lines, is_cut
+
+
+def _table(rows: list[dict[str, Any]], width: int, now: dt.datetime) -> tuple[list[str], bool]:
+    """Rows below each other, as wide as fits, numbers to the right. What not each row has stands last."""
+    names = [name for name in rows[0] if all(name in row for row in rows)]
+    cells = [[_cell(row[name], now) for name in names] for row in rows]
+    if any(len(row) > len(names) for row in rows):
+        for row, line in zip(rows, cells, strict=True):
+            line.append(", ".join(f"{_title(name)} {_cell(row[name], now)}" for name in row if name not in names))
+        names.append("")
+    is_number = [all(isinstance(row.get(name), (int, float, type(None))) for row in rows) and name for name in names]
+    lines = [[_title(name) for name in names], *cells]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    is_cut = False
+    while (excess := sum(widths) + 2 * len(widths) - 2 - width) > 0 and len(widths) > 1:
+        is_cut = True
+        size, widest = max(
+            (0 if right else size, n) for n, (size, right) in enumerate(zip(widths, is_number, strict=False))
+        )
+        if size > 8:
+            widths[widest] = max(8, size - (excess + 3) // 4)
+        else:  # no narrower: the last column is left out
+            widths.pop()
+    shown = []
+    for line in lines:
+        cut = [_cut(cell, size) for cell, size in zip(line, widths, strict=False)]
+        gaps = [" " * (size - _width(cell)) for cell, size in zip(cut, widths, strict=True)]
+        shown.append(
+            "  ".join(
+                gap + c if right else c + gap for c, gap, right in zip(cut, gaps, is_number, strict=False)
+            ).rstrip()
+        )
+    return [_styled("1", shown[0]), *shown[1:]], is_cut
+
+
+def _cell(value: Any, now: dt.datetime, is_alone: bool = False) -> str:
+    """A value as people read it, on one line: times as ages, and also as such if there is room."""
+    if isinstance(value, str):
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+[+]00:00", value):
+            seconds = (now - dt.datetime.fromisoformat(_six_digits(value))).total_seconds()
+            age = _age_of(abs(seconds))
+            return (f"{age} ago" if seconds >= 0 else f"in {age}") + f" ({value[:19]}Z)" * is_alone
+        return _printable(value if is_alone else " ".join(value.split()))
+    if isinstance(value, list) and not any(isinstance(item, (dict, list)) for item in value):
+        return ", ".join(_cell(item, now) for item in value)
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    return _printable(json.dumps(value, ensure_ascii=False))
+
+
+def _six_digits(time: str) -> str:
+    """A time of PostgreSQL's as datetime.fromisoformat() of Python 3.10 reads it: without or with all digits."""
+    return re.sub(r"[.]([0-9]+)", lambda match: "." + match[1].ljust(6, "0"), time)
+
+
+def _age_of(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size or (unit == "min" and seconds >= size):
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _title(name: str) -> str:
+    return name.removesuffix("_at").replace("_", " ")
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would obey, or show in another order."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _width(text: str) -> int:
+    """How many columns of a terminal it takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def _cut(text: str, width: int) -> str:
+    if _width(text) <= width:
+        return text
+    while _width(text) >= width > 0:
+        text = text[: min(len(text) - 1, width)]
+    return text + "…"
+
+
+def _styled(style: str, text: str) -> str:
+    """Bold (1) or faint (2), unless somebody wants no colours."""
+    return text if "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" else f"\x1b[{style}m{text}\x1b[0m"
+
+
+# ---- Command line ---------------------------------------------------------------------
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    command = _COMMANDS.get(arguments[0]) if arguments else None
+    """The command line; returns the exit status: 1 if it says no, 2 if it was not understood."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verb = next((verb for verb in VERBS if words[:1] == [verb.name]), None)
     try:
-        return command(arguments[1:]) if command else _command_run(arguments)
+        if not words or words[0] in ("-h", "--help", "--version"):
+            return _help() if words[:1] != ["--version"] else _tell_version()
+        if not verb:
+            return _command_run(words)
+        if verb.function.startswith("bt_"):
+            return _act(verb, words[1:])
+        command: Callable[[Sequence[str]], int] = globals()[verb.function]
+        return command(words[1:])
     except BacktickError as error:
-        print(f"backtick: {error}", file=sys.stderr)
-        return 1
+        said, status = str(error), 1
     except psycopg.errors.InsufficientPrivilege as error:
-        said = f"{_one_line(error)}: the database's user needs more rights, as by grant backtick_runner to …"
-        print(f"backtick: {said}", file=sys.stderr)
-        return 1
+        said, status = f"{_said(error)}{_who_may(error)}", 1
+    except psycopg.Error as error:
+        said, status = _said(error), 2 if isinstance(error, psycopg.DataError) else 1
+    except BrokenPipeError:  # as of `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
     except KeyboardInterrupt:
         return 130
+    print(f"backtick: {said}", file=sys.stderr)
+    return status
+
+
+def _said(error: psycopg.Error) -> str:
+    """What the server said, and its hint, in one line."""
+    said = [error.diag.message_primary or _one_line(error), error.diag.message_hint or ""]
+    return _printable(". ".join(" ".join(part.rstrip(".").split()) for part in said if part))
+
+
+def _who_may(error: psycopg.Error) -> str:
+    """Which roles may do what was refused, if the catalogue tells."""
+    function = re.search(r"function (\w+)", str(error))
+    roles = ["backtick_admin"]
+    with contextlib.suppress(BacktickError, psycopg.Error), _connect(database_url()) as connection:
+        rows = connection.execute(
+            "select distinct role.rolname from pg_proc, aclexplode(proacl) join pg_roles as role on role.oid = grantee"
+            " where proname = %s and role.rolname like 'backtick\\_%%' and grantee <> proowner order by 1",
+            [function and function[1]],
+        ).fetchall()
+        roles = [role for (role,) in rows] or roles
+    return f": the database's user needs more rights, as by grant {' or '.join(roles)} to …"
+
+
+def _help() -> int:
+    """Say what there is, on one screen."""
+    print("usage: python backtick.py MODULE …   run the jobs of the workers in these modules\n"
+          "       python backtick.py VERB …     see and change what is in the database")  # fmt: skip
+    for group, verbs in itertools.groupby(VERBS, lambda verb: verb.group):
+        lines = [f"{verb.name:<10} {verb.help}" for verb in verbs]
+        half = (len(lines) + 1) // 2
+        print(f"{group}:")
+        for left, right in itertools.zip_longest(lines[:half], lines[half:], fillvalue=""):
+            print(f"  {left:<38} {right}".rstrip())
+    print("VERB --help has an example; run --help has all settings, each a variable too: BT_POLL_MS.\n"
+          "The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL.")  # fmt: skip
+    return 0
+
+
+def _tell_version() -> int:
+    versions = f"SQL {SQL_VERSION}, Python {sys.version.split()[0]}, psycopg {psycopg.__version__}"
+    print(f"backtick {__version__}, {versions}")
+    return 0
 
 
 def _command_install(arguments: Sequence[str]) -> int:
@@ -6174,25 +6573,6 @@ def _command_roles(arguments: Sequence[str]) -> int:
     make_roles(config, options.own_jobs)
     print("backtick: the roles are there; to let somebody in say, for example, grant backtick_producer to web_app")
     return 0
-
-
-def _command_cancel(arguments: Sequence[str]) -> int:
-    """Cancel jobs: a queued one at once, a running one as soon as its runner has stopped it."""
-    parser = argparse.ArgumentParser(prog="python backtick.py cancel", description=_command_cancel.__doc__)
-    parser.add_argument("jobs", nargs="+", type=int, metavar="id", help="a job's id, as bt_enqueue returned it")
-    status = 0
-    with contextlib.closing(_Database(Config.load())) as database:
-        for job in parser.parse_args(arguments).jobs:
-            ((canceled,),) = database.run("bt_cancel", p_id=job)
-            ((state,),) = database.run("bt_state", p_id=job)
-            if canceled and state == "running":
-                print(f"job {job} runs; its runner is told to stop it")
-            elif canceled:
-                print(f"job {job} is canceled")
-            else:
-                print(f"job {job} has ended as {state}" if state else f"job {job} is not there")
-                status = 1
-    return status
 
 
 def _command_cron(arguments: Sequence[str]) -> int:
@@ -6469,28 +6849,12 @@ def _command_bench(arguments: Sequence[str]) -> int:
     raise BacktickError("the benchmarks are in backtick's repository: run `python .ci/bench.py` or `make bench` there")
 
 
-_COMMANDS = {
-    "bench": _command_bench,
-    "cancel": _command_cancel,
-    "cron": _command_cron,
-    "install": _command_install,
-    "keygen": _command_keygen,
-    "rebuild": _command_rebuild,
-    "rekey": _command_rekey,
-    "roles": _command_roles,
-    "unseal": _command_unseal,
-}
-
-
 def _command_run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python backtick.py",
+        prog="python backtick.py run",
         description="Run the jobs of the workers in these modules until SIGTERM or SIGINT: then claim no more, let "
         "running jobs finish, and hand the rest back; a second signal hands everything back at once.",
-        epilog="Other commands: install (or upgrade the database), rebuild (destroy and create it), roles (who may do "
-        "what), cancel (jobs), cron (when a spec fires, in words and times), keygen, rekey, unseal (for jobs "
-        "that are sealed). "
-        "The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL. "
+        epilog="The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL. "
         "Each setting is an environment variable too, BT_POLL_MS say.",
     )
     parser.add_argument("modules", nargs="+", metavar="module", help="module to import, as in `import myjobs`")

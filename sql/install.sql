@@ -98,6 +98,9 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_why.sql
 \ir bt_tell_orphans.sql
 
+-- What people look at
+\ir bt_queues.sql
+
 -- What a restore or a failover may have left behind
 select bt_mend_sequences();
 

@@ -82,6 +82,7 @@ declare
         ['bt_delete_all',         'owner',  'admin'],
         ['bt_count',              'owner',  'viewer admin'],
         ['bt_job_of',             'owner',  'viewer admin'],
+        ['bt_queues',             'owner',  'viewer admin'],
         ['bt_pause',              'owner',  'admin'],
         ['bt_resume',             'owner',  'admin'],
         ['bt_remove_old',         'owner',  'runner admin'],
