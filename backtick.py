@@ -4921,6 +4921,8 @@ class _Session:
             p_names=list(_by_name),
             p_lease_ms=self.config.lease_ms,
             p_lock=not self.database.pooled,
+            p_slots=self.config.pool_size,
+            p_version=__version__,
         )
         self._listen()
 
@@ -5823,6 +5825,7 @@ class _Keeper:
         if self.judge.has_come():
             self._revive(self.database, runner)
         self._expire(self.database)
+        self._drain_if_told(self.database, runner)
         if self.poller.held:
             self._pass_on_canceled(self.database, runner)
             self._pass_on_progress(self.database, runner)
@@ -5891,6 +5894,11 @@ class _Keeper:
                 log.warning("job %d %s has expired: it had not begun in time", id_, name, extra=extra)
             if time.monotonic() > end:
                 break
+
+    def _drain_if_told(self, database: _Database, runner: int) -> None:
+        if database.run("bt_is_drained", p_runner=runner) == [(True,)] and self.poller.stop_at is None:
+            log.info("runner %d is drained: it takes no more jobs, finishes those it runs, and ends", runner)
+            self.poller.stop(CENTURY_MS)
 
     def _pass_on_canceled(self, database: _Database, runner: int) -> None:
         if asked := database.run("bt_cancel_asked", p_runner=runner):
@@ -6159,8 +6167,21 @@ _OPTIONS = {  # what the parameters mean, for --help
 }
 
 VERBS = (
+    Verb("status", "bt_status", "Look", "what wants attention", "status --watch", record=True),
+    Verb("jobs", "bt_jobs", "Look", "list jobs by a filter", "jobs --queue mail --state exceeded --since 2h",
+         options=_FILTER + " after limit", no="no such jobs"),
+    Verb("show", "bt_job_of", "Look", "all about a job", "show 17", ("id",), record=True, no="job {0} is not there"),
     Verb("why", "bt_why", "Look", "why a job does not run", "why 17", ("id",), record=True),
-    Verb("queues", "bt_queues", "Look", "how deep queues are", "queues --watch", no="no queue has jobs or settings"),
+    Verb("queues", "bt_queues", "Look", "how deep queues are", "queues --watch", options="queue",
+         no="no queue has jobs or a runner"),
+    Verb("workers", "bt_workers", "Look", "their jobs and times", "workers --since 1h", options="name since",
+         no="no worker is known or has jobs"),
+    Verb("failures", "bt_failures", "Look", "errors by worker and class", "failures --since 2h",
+         options="queue name since", no="nothing has failed"),
+    Verb("runners", "bt_runners", "Look", "who runs what, where", "runners --watch", no="no runner lives"),
+    Verb("schedules", "bt_schedules", "Look", "next fires and last runs", "schedules myjobs.sweep", ("name?",), "fires",
+         no="there is no such schedule"),
+    Verb("orphans", "bt_orphans", "Look", "jobs that nobody can run", "orphans", no="whatever is due has a runner"),
     Verb("enqueue", "bt_enqueue", "Act", "queue a job", "enqueue myjobs.log_sum '[3, 4]' --run-at 10min",
          ("name", "args?"), "queue run_at priority max_tries tags* expires_at expires_in", True,
          yes="job {result} is queued", given=("queue", "priority")),
@@ -6174,8 +6195,12 @@ VERBS = (
          yes="the queue {0} is paused", no="the queue {0} was paused already"),
     Verb("resume", "bt_resume", "Act", "claim from it again", "resume mail", ("queue",), "", True,
          yes="the queue {0} is served again", no="the queue {0} was not paused"),
+    Verb("fire", "bt_fire", "Act", "fire a schedule now", "fire myjobs.sweep", ("name",), "", True,
+         yes="job {result} is queued", no="there is no schedule {0}"),
     Verb("unschedule", "bt_unschedule", "Act", "remove a schedule", "unschedule myjobs.sweep", ("name",), "", True,
          yes="the schedule {0} is removed", no="there is no schedule {0}"),
+    Verb("drain", "bt_drain", "Act", "end a runner, or a host's", "drain web-1", ("runner",), "", True,
+         yes="{result} to finish what they have, and end", no="no living runner has the id or host {0}"),
     Verb("cron", "_command_cron", "Cron and keys", "when a cron spec fires"),
     Verb("keygen", "_command_keygen", "Cron and keys", "make a key that seals jobs"),
     Verb("rekey", "_command_rekey", "Cron and keys", "seal anew, for the newest key"),
@@ -6194,6 +6219,8 @@ def _act(verb: Verb, arguments: Sequence[str]) -> int:
     typed = vars(parser.parse_args(arguments))
     every, as_json, yes = typed.pop("watch", None), typed.pop("json"), typed.pop("yes", False)
     given = dict.fromkeys(verb.given) | {name: value for name, value in typed.items() if value not in (None, [])}
+    if " limit" in verb.options:
+        given.setdefault("limit", "50")
     if every is not None:
         return _watch(verb, given, every, as_json)
     with contextlib.closing(_Database(Config.load())) as database:
@@ -6248,8 +6275,18 @@ def _ask(database: _Database, function: str, given: dict[str, Any]) -> tuple[dt.
         values.append(value)
     call = f"select {prefix}bt_now(), to_json(found)::text from {prefix}{function}({', '.join(arguments)}) as found"  # noqa: S608
     local = _set_call({"timezone": "UTC", "client_min_messages": "notice"}, True)
-    rows = database.round_trip([local, (call.encode(), tuple(values))])[0][1]
+    database.connection.add_notice_handler(_pass_on)
+    try:
+        rows = database.round_trip([local, (call.encode(), tuple(values))])[0][1]
+    finally:
+        database.connection.remove_notice_handler(_pass_on)
     return (rows[0][0] if rows else dt.datetime.now(dt.timezone.utc)), [row[1] for row in rows]
+
+
+def _pass_on(said: psycopg.errors.Diagnostic) -> None:
+    """Print what a function of SQL has to say beside what it returns."""
+    place = f"; --after {said.message_hint} looks on there" if said.message_hint else ""
+    print(f"{said.message_primary}{place}", file=sys.stderr)
 
 
 _TIMES = {"since": "-", "until": "-", "before": "-", "run_at": "+", "expires_at": "+"}  # 2h is so long ago, or from now
@@ -6296,16 +6333,18 @@ def _act_on(database: _Database, verb: Verb, ids: Sequence[int], as_json: bool) 
 
 def _act_on_all(database: _Database, verb: Verb, which: dict[str, Any], yes: bool, as_json: bool) -> int:
     """Do it to all jobs that a filter means, in batches, when somebody said yes to their number."""
-    now, (count,) = _ask(database, "bt_count", which)
-    if int(count) and not yes:
-        question = f"{verb.name} {count} {'job' if count == '1' else 'jobs'}?"
+    most = 100_000
+    now, (found,) = _ask(database, "bt_count", which | {"limit": most + 1})
+    count = int(found)
+    if count and not yes:
+        question = f"{verb.name} {'more than ' * (count > most)}{min(count, most)} job{'s' * (count != 1)}?"
         if not sys.stdin.isatty():
             print(f"backtick: {question} Nobody is here to ask: add --yes", file=sys.stderr)
             return 2
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             return 1
-    total, done = 0, int(count)
+    total, done = 0, count
     while done:
         _, (result,) = _ask(database, verb.all, {"until": now.isoformat()} | which)
         done = int(result)
@@ -6322,18 +6361,18 @@ def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str],
     if as_json:
         print((found[0] if found else "null") if is_one else "[" + ",\n ".join(found) + "]")
     elif is_false or not found:
-        words = (verb.no or "that is not there").format(*given.values())
-        print(words, file=sys.stdout if verb.changes else sys.stderr)
+        print((verb.no or "there is nothing").format(*given.values()), file=sys.stdout if verb.changes else sys.stderr)
     elif verb.yes:
         print(verb.yes.format(*given.values(), result=values[0]))
     elif not sys.stdout.isatty():
         print("\n".join(_plain(values[0] if is_one else values)))
     else:
-        width = shutil.get_terminal_size().columns
-        lines, is_cut = _lines(values[0] if is_one else values, width, now)
+        lines, is_cut = _lines(values[0] if is_one else values, shutil.get_terminal_size().columns, now)
         print("\n".join(lines))
         if is_cut:
-            print(_styled("2", "what ends in … is cut: --json shows all"))
+            print(_styled("2", "cut to fit: --json shows all"))
+    if not as_json and len(found) == int(given.get("limit") or -1):
+        print(f"there may be more: --after {values[-1].get('place')}", file=sys.stderr)
     return int(is_false or (verb.fails and bool(found)))
 
 
@@ -6360,12 +6399,20 @@ def _lines(value: Any, width: int, now: dt.datetime) -> tuple[list[str], bool]:
         return [_printable(line) for line in str(value).splitlines()], False
     parts = {name: part for name, part in value.items() if part not in (None, [], {})}
     tables = {name: part for name, part in parts.items() if isinstance(part, list) and isinstance(part[0], dict)}
+    parts = {name: part for name, part in parts.items() if name not in tables}
+    if isinstance(error := parts.get("error"), dict):  # each part of it on lines of its own
+        parts |= {"error": None} | error
     indent, lines, is_cut = max(map(len, parts), default=0) + 2, list[str](), False
-    for name in [name for name in parts if name not in tables]:
-        texts = parts[name].splitlines() if isinstance(parts[name], str) else [parts[name]]
-        for n, cell in enumerate(_cell(text, now, True) for text in texts):
-            is_cut |= _width(cell) > width - indent
-            lines.append(_styled("1", ("" if n else _title(name)).ljust(indent)) + _cut(cell, width - indent))
+    for name, part in parts.items():
+        texts = part.splitlines() if isinstance(part, str) else [] if part is None else [part]
+        cells = [
+            json.dumps(text, ensure_ascii=False) if name in ("args", "result") else _cell(text, now, True)
+            for text in texts
+        ]
+        cells = [cell[n : n + width - indent] for cell in cells for n in range(0, len(cell), width - indent)]
+        is_cut |= len(cells) > _MOST_LINES
+        for n, cell in enumerate(cells[:_MOST_LINES]):
+            lines.append(_styled("1", ("" if n else _title(name)).ljust(indent)) + cell)
     for name, rows in tables.items():
         table, cut = _table(rows, width, now)
         lines += ["", _styled("1", _title(name)), *table]
@@ -6373,13 +6420,18 @@ def _lines(value: Any, width: int, now: dt.datetime) -> tuple[list[str], bool]:
     return lines, is_cut
 
 
+_MOST_LINES = 40  # of one part of what is shown, on a terminal
+
+
 def _table(rows: list[dict[str, Any]], width: int, now: dt.datetime) -> tuple[list[str], bool]:
     """Rows below each other, as wide as fits, numbers to the right. What not each row has stands last."""
-    names = [name for name in rows[0] if all(name in row for row in rows)]
-    cells = [[_cell(row[name], now) for name in names] for row in rows]
-    if any(len(row) > len(names) for row in rows):
+    names = [name for name in rows[0] if name not in ("about", "place") and all(name in row for row in rows)]
+    names = [name for name in names if any(row[name] not in (None, []) for row in rows)]
+    cells = [["~" * (name in (row.get("about") or ())) + _cell(row[name], now) for name in names] for row in rows]
+    others = {name for row in rows for name in row if not all(name in other for other in rows)}
+    if others:
         for row, line in zip(rows, cells, strict=True):
-            line.append(", ".join(f"{_title(name)} {_cell(row[name], now)}" for name in row if name not in names))
+            line.append(", ".join(f"{_title(name)} {_cell(row[name], now)}" for name in row if name in others))
         names.append("")
     is_number = [all(isinstance(row.get(name), (int, float, type(None))) for row in rows) and name for name in names]
     lines = [[_title(name) for name in names], *cells]
@@ -6390,8 +6442,8 @@ def _table(rows: list[dict[str, Any]], width: int, now: dt.datetime) -> tuple[li
         size, widest = max(
             (0 if right else size, n) for n, (size, right) in enumerate(zip(widths, is_number, strict=False))
         )
-        if size > 8:
-            widths[widest] = max(8, size - (excess + 3) // 4)
+        if size > 12:
+            widths[widest] = max(12, size - (excess + 3) // 4)
         else:  # no narrower: the last column is left out
             widths.pop()
     shown = []
@@ -6418,6 +6470,8 @@ def _cell(value: Any, now: dt.datetime, is_alone: bool = False) -> str:
         return ", ".join(_cell(item, now) for item in value)
     if value is None or isinstance(value, bool):
         return {None: "", True: "yes", False: "no"}[value]
+    if isinstance(value, dict):
+        return ", ".join(f"{_title(name)} {_cell(part, now)}" for name, part in value.items() if part is not None)
     return _printable(json.dumps(value, ensure_ascii=False))
 
 

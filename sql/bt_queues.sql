@@ -1,13 +1,34 @@
 -- SPDX-License-Identifier: EPL-1.0+
 --
+-- bt_estimate: how many jobs of a queue, of a worker, due by some time, have not ended, as the planner sees it; null: any.
+create or replace function bt_estimate(p_queue text, p_name text, p_until timestamptz)
+    returns bigint
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+declare
+    v_plan json;
+begin
+    execute 'explain (format json) select from backtick_queue where true'
+        || coalesce(' and queue = ' || quote_literal(p_queue), '')
+        || coalesce(' and name = ' || quote_literal(p_name), '')
+        || coalesce(' and gate = 0 and run_at <= ' || quote_literal(p_until), '')
+    into v_plan;
+    return (v_plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric::bigint;
+end;
+$$;
+comment on function bt_estimate is 'How many jobs have not ended, as the planner estimates it.';
+
 -- bt_queues: what waits and runs in each queue, those first in which jobs are due for longest.
 --
 -- A walk over the index from queue to queue, and from each so many jobs and no more: it does not matter how many there are.
 --
 -- p_queue   this one only; null: all
--- returns   a row for each queue that has jobs, a setting, or a runner: how many jobs wait, how many of them are due, and
---           since when the first; how many run, when the next is due if none is; whether it is paused, since when and by
---           whom; how many living runners serve it. A number of 10000 stands for as many or more
+-- returns   a row for each queue that has jobs, a runner, or is paused: how many jobs wait, how many of them are due, and
+--           since when the first; how many run, when the next is due if none is; how many living runners serve it; since
+--           when it is paused, and by whom; about: the names of those columns which are the planner's estimates, since
+--           the queue has more than 10 000 jobs
 create or replace function bt_queues(p_queue text default null)
     returns table (
         queue     text,
@@ -18,12 +39,14 @@ create or replace function bt_queues(p_queue text default null)
         next_at   timestamptz,
         runners   bigint,
         paused_at timestamptz,
-        paused_by text
+        paused_by text,
+        about     text[]
     )
     language sql
-    stable
+    volatile
     set search_path from current
     set enable_seqscan to off
+    set enable_bitmapscan to off
     set jit to off
 as $$
     with recursive clock as materialized (
@@ -56,55 +79,51 @@ as $$
         select setting.queue from backtick_setting as setting where setting.paused_at is not null
     )
     select known.queue,
-           case when waiting.jobs < 10000 then greatest(waiting.jobs - coalesce(busy.jobs, 0), 0) else 10000 end,
-           case when due.jobs < 10000 then greatest(due.jobs - coalesce(busy.jobs, 0), 0) else 10000 end,
+           greatest(waiting.jobs - coalesce(busy.jobs, 0), 0),
+           greatest(waiting.due - coalesce(busy.jobs, 0), 0),
            coalesce(busy.jobs, 0),
-           due.oldest,
-           case when due.oldest is null then due.next_at end,
+           first.oldest,
+           case when first.oldest is null then first.next_at end,
            coalesce(serving.runners, 0),
            setting.paused_at,
-           setting.paused_by
+           setting.paused_by,
+           case when waiting.is_about then '{queued,due}'::text[] end
     from clock
     cross join known
     left join backtick_setting as setting on setting.queue = known.queue
     left join serving on serving.queue = known.queue
     left join busy on busy.queue = known.queue
     cross join lateral (
-        select count(*) as jobs
-        from (select from backtick_queue as job where job.queue = known.queue limit 10000) as few
+        select case when few.jobs < 10000 then few.jobs else bt_estimate(known.queue, null, null) end as jobs,
+               case when few.jobs < 10000 then few.due else bt_estimate(known.queue, null, clock.now) end as due,
+               few.jobs >= 10000 as is_about
+        from (
+            select count(*) as jobs, count(*) filter (where one.gate = 0 and one.run_at <= clock.now) as due
+            from (
+                select job.gate, job.run_at
+                from backtick_queue as job
+                where job.queue = known.queue
+                order by job.queue, job.gate, job.priority, job.run_at
+                limit 10000
+            ) as one
+        ) as few
     ) as waiting
     cross join lateral (
-        select sum(lane.jobs)::bigint as jobs,
-               min(lane.first) filter (where lane.first <= clock.now) as oldest,
-               min(lane.first) as next_at
-        from (
-            select (
-                       select count(*)
-                       from (
-                           select
-                           from backtick_queue as job
-                           where job.queue = known.queue
-                             and job.gate = 0
-                             and job.priority = level.priority
-                             and job.run_at <= clock.now
-                           limit 10000
-                       ) as few
-                   ) as jobs,
-                   (
-                       select job.run_at
-                       from backtick_queue as job
-                       where job.queue = known.queue
-                         and job.gate = 0
-                         and job.priority = level.priority
-                         and job.id not in (select held.id from held)
-                       order by job.run_at
-                       limit 1
-                   ) as first
-            from generate_series(0, 9) as level (priority)
+        select min(lane.run_at) filter (where lane.run_at <= clock.now) as oldest, min(lane.run_at) as next_at
+        from generate_series(0, 9) as level (priority)
+        cross join lateral (
+            select job.run_at
+            from backtick_queue as job
+            where job.queue = known.queue
+              and job.gate = 0
+              and job.priority = level.priority
+              and job.id not in (select held.id from held)
+            order by job.run_at
+            limit 1
         ) as lane
-    ) as due
+    ) as first
     where p_queue is null
        or known.queue = p_queue
-    order by due.oldest, known.queue
+    order by first.oldest, known.queue
 $$;
-comment on function bt_queues is 'What waits and runs in each queue, those first in which jobs are due for longest; 10000 stands for as many or more.';
+comment on function bt_queues is 'What waits and runs in each queue, those first in which jobs are due for longest.';

@@ -100,6 +100,12 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 
 -- What people look at
 \ir bt_queues.sql
+\ir bt_jobs.sql
+\ir bt_workers.sql
+\ir bt_failures.sql
+\ir bt_runners.sql
+\ir bt_schedules.sql
+\ir bt_status.sql
 
 -- What a restore or a failover may have left behind
 select bt_mend_sequences();

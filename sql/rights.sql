@@ -82,7 +82,17 @@ declare
         ['bt_delete_all',         'owner',  'admin'],
         ['bt_count',              'owner',  'viewer admin'],
         ['bt_job_of',             'owner',  'viewer admin'],
+        ['bt_status',             'owner',  'viewer admin'],
+        ['bt_jobs',               'owner',  'viewer admin'],
         ['bt_queues',             'owner',  'viewer admin'],
+        ['bt_workers',            'owner',  'viewer admin'],
+        ['bt_failures',           'owner',  'viewer admin'],
+        ['bt_runners',            'owner',  'viewer admin'],
+        ['bt_schedules',          'owner',  'viewer admin'],
+        ['bt_orphans',            'owner',  'viewer admin'],
+        ['bt_fire',               'owner',  'admin'],
+        ['bt_drain',              'owner',  'admin'],
+        ['bt_is_drained',         'owner',  'runner'],
         ['bt_pause',              'owner',  'admin'],
         ['bt_resume',             'owner',  'admin'],
         ['bt_remove_old',         'owner',  'runner admin'],
@@ -121,7 +131,7 @@ declare
                                'next_run_at, last_run_at, lateness, last_job, last_state, skipped, declared_at, has_worker, '
                                'error'],
         ['backtick_runner',    'id, host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at, unlocked_at, '
-                               'asleep_until'],
+                               'asleep_until, slots, version, drained_at'],
         ['backtick_setting',   'queue, paused_at, paused_by'],
         ['backtick_orphan',    'queue, worker, jobs, oldest, why, nearest']
     ];

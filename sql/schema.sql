@@ -244,6 +244,9 @@ create table if not exists backtick_runner (
     heartbeat_at  timestamptz not null,
     unlocked_at   timestamptz,
     asleep_until  timestamptz,
+    slots         int,
+    version       text,
+    drained_at    timestamptz,
     constraint backtick_runner_id primary key (id),
     constraint backtick_runner_lease_is_positive check (lease_ms > 0)
 );
@@ -505,6 +508,12 @@ begin
     end if;
 
     if not exists (
+        select from pg_attribute where attrelid = 'backtick_runner'::regclass and attname = 'drained_at' and not attisdropped
+    ) then
+        alter table backtick_runner add column slots int, add column version text, add column drained_at timestamptz;
+    end if;
+
+    if not exists (
         select from pg_attribute where attrelid = 'backtick_uptime'::regclass and attname = 'orphans_at' and not attisdropped
     ) then
         alter table backtick_uptime add column orphans_at timestamptz;
@@ -560,6 +569,9 @@ $$;
 comment on column backtick_claim.lowest is 'The lowest id that was claimed.';
 comment on column backtick_claim.highest is 'The highest id that was claimed.';
 comment on column backtick_claim.floor is 'Where the next claim of a runner with the same workers starts; null: not known.';
+comment on column backtick_runner.slots is 'How many jobs of plain workers it runs at once; null: it did not say.';
+comment on column backtick_runner.version is 'The version of its backtick.py; null: it did not say.';
+comment on column backtick_runner.drained_at is 'When it was told to finish what it has and end; null: it was not.';
 comment on column backtick_uptime.orphans_at is 'When runners next look for orphans: see bt_tell_orphans; null: at once.';
 comment on column backtick_setting.paused_by is 'The role that paused it; null: it is not paused, or was before roles were recorded.';
 comment on column backtick_schedule.caught_up is 'How many fires of one outage have been looked at so far, by catch_up all.';
