@@ -6176,12 +6176,13 @@ VERBS = (
          no="no queue has jobs or a runner"),
     Verb("workers", "bt_workers", "Look", "their jobs and times", "workers --since 1h", options="name since",
          no="no worker is known or has jobs"),
-    Verb("failures", "bt_failures", "Look", "errors by worker and class", "failures --since 2h",
+    Verb("failures", "bt_failures", "Look", "by worker and class", "failures --since 2h",
          options="queue name since", no="nothing has failed"),
     Verb("runners", "bt_runners", "Look", "who runs what, where", "runners --watch", no="no runner lives"),
     Verb("schedules", "bt_schedules", "Look", "next fires and last runs", "schedules myjobs.sweep", ("name?",), "fires",
          no="there is no such schedule"),
     Verb("orphans", "bt_orphans", "Look", "jobs that nobody can run", "orphans", no="whatever is due has a runner"),
+    Verb("cron", "_command_cron", "Look", "when a cron spec fires"),
     Verb("enqueue", "bt_enqueue", "Act", "queue a job", "enqueue myjobs.log_sum '[3, 4]' --run-at 10min",
          ("name", "args?"), "queue run_at priority max_tries tags* expires_at expires_in", True,
          yes="job {result} is queued", given=("queue", "priority")),
@@ -6199,17 +6200,17 @@ VERBS = (
          yes="job {result} is queued", no="there is no schedule {0}"),
     Verb("unschedule", "bt_unschedule", "Act", "remove a schedule", "unschedule myjobs.sweep", ("name",), "", True,
          yes="the schedule {0} is removed", no="there is no schedule {0}"),
-    Verb("drain", "bt_drain", "Act", "end a runner, or a host's", "drain web-1", ("runner",), "", True,
+    Verb("drain", "bt_drain", "Act", "end a runner, a host's", "drain web-1", ("runner",), "", True,
          yes="{result} to finish what they have, and end", no="no living runner has the id or host {0}"),
-    Verb("cron", "_command_cron", "Cron and keys", "when a cron spec fires"),
-    Verb("keygen", "_command_keygen", "Cron and keys", "make a key that seals jobs"),
-    Verb("rekey", "_command_rekey", "Cron and keys", "seal anew, for the newest key"),
-    Verb("unseal", "_command_unseal", "Cron and keys", "show what a sealed job holds"),
-    Verb("run", "_command_run", "Set up", "run jobs: run MODULE …"),
-    Verb("install", "_command_install", "Set up", "install or upgrade the SQL"),
-    Verb("rebuild", "_command_rebuild", "Set up", "destroy the database, anew"),
-    Verb("roles", "_command_roles", "Set up", "make roles, and their rights"),
-    Verb("bench", "_command_bench", "Set up", "benchmarks, where they are"),
+    Verb("keygen", "_command_keygen", "Keys", "make a key to seal jobs"),
+    Verb("rekey", "_command_rekey", "Keys", "seal anew, by the newest"),
+    Verb("unseal", "_command_unseal", "Keys", "show a sealed job"),
+    Verb("run", "_command_run", "Setup", "run jobs: run MODULE …"),
+    Verb("install", "_command_install", "Setup", "or upgrade the SQL"),
+    Verb("rebuild", "_command_rebuild", "Setup", "destroy it, and make anew"),
+    Verb("roles", "_command_roles", "Setup", "make roles, and their rights"),
+    Verb("completion", "_command_completion", "Setup", "for bash, zsh or fish"),
+    Verb("bench", "_command_bench", "Setup", "benchmarks, where they are"),
 )  # fmt: skip
 
 
@@ -6574,9 +6575,8 @@ def _help() -> int:
     for group, verbs in itertools.groupby(VERBS, lambda verb: verb.group):
         lines = [f"{verb.name:<10} {verb.help}" for verb in verbs]
         half = (len(lines) + 1) // 2
-        print(f"{group}:")
-        for left, right in itertools.zip_longest(lines[:half], lines[half:], fillvalue=""):
-            print(f"  {left:<38} {right}".rstrip())
+        for n, (left, right) in enumerate(itertools.zip_longest(lines[:half], lines[half:], fillvalue="")):
+            print(f"{'' if n else group:<7}{left:<37}{right}".rstrip())
     print("VERB --help has an example; run --help has all settings, each a variable too: BT_POLL_MS.\n"
           "The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL.")  # fmt: skip
     return 0
@@ -6901,6 +6901,39 @@ def _command_unseal(arguments: Sequence[str]) -> int:
 
 def _command_bench(arguments: Sequence[str]) -> int:
     raise BacktickError("the benchmarks are in backtick's repository: run `python .ci/bench.py` or `make bench` there")
+
+
+_COMPLETION = """_backtick() {
+    local at=0 options=
+    [[ ${COMP_WORDS[0]} == *python* ]] && at=1
+    if [[ $at == 1 && ${COMP_WORDS[1]} != *backtick.py ]]; then return; fi
+    if [[ $COMP_CWORD == $((at + 1)) ]]; then options="VERBS"; else
+        case ${COMP_WORDS[$((at + 1))]} in
+CASES
+        esac
+    fi
+    COMPREPLY=($(compgen -W "$options" -- "${COMP_WORDS[$COMP_CWORD]}"))
+}
+complete -o default -F _backtick bt backtick.py ./backtick.py python python3"""
+
+
+def _command_completion(arguments: Sequence[str]) -> int:
+    """Print what completes verbs and options: eval "$(python backtick.py completion bash)", in ~/.bashrc say."""
+    parser = argparse.ArgumentParser(prog="python backtick.py completion", description=_command_completion.__doc__)
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    shell = parser.parse_args(arguments).shell
+    options = {verb.name: sorted(_parser(verb)._option_string_actions) for verb in VERBS if verb.function[:3] == "bt_"}
+    if shell == "fish":
+        for verb in VERBS:
+            print(f"complete -c bt -c backtick.py -n __fish_use_subcommand -a {verb.name} -d {shlex.quote(verb.help)}")
+            for option in options.get(verb.name, ()):
+                kind = f"-l {option[2:]}" if option[:2] == "--" else f"-s {option[1:]}"
+                print(f"complete -c bt -c backtick.py -n '__fish_seen_subcommand_from {verb.name}' {kind}")
+        return 0
+    cases = [f'            {name}) options="{" ".join(words)}" ;;' for name, words in options.items()]
+    script = _COMPLETION.replace("VERBS", " ".join(verb.name for verb in VERBS)).replace("CASES", "\n".join(cases))
+    print("autoload -U +X bashcompinit && bashcompinit\n" * (shell == "zsh") + script)
+    return 0
 
 
 def _command_run(arguments: Sequence[str]) -> int:

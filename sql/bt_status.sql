@@ -55,15 +55,18 @@ begin
     from (
         select wanted.*, row_number() over () as place, count(*) over () as of
         from (
-            select 'orphans' as what, format('%s in the queue %s: due since %s, and no living runner %s', orphan.worker, orphan.queue,
-                bt_moment(orphan.oldest, v_now), case orphan.why when 'queue' then 'serves the queue' else 'knows the worker' end) as sentence
+            select 'orphans' as what, format(
+                case orphan.why
+                    when 'queue' then 'no runner serves the queue %2$s: %1$s is due for %3$s'
+                    else 'no runner of the queue %2$s knows %1$s, due for %3$s'
+                end, orphan.worker, orphan.queue, bt_age(v_now - orphan.oldest)) as sentence
             from backtick_orphan as orphan
             union all
             select 'schedule', format('%s is %s', schedule.name, schedule.state || coalesce(': ' || schedule.error, ''))
             from bt_schedules() as schedule
             where schedule.state <> 'on'
             union all
-            select 'paused', format('the queue %s is paused since %s', setting.queue, bt_moment(setting.paused_at, v_now))
+            select 'paused', format('the queue %s is paused for %s', setting.queue, bt_age(v_now - setting.paused_at))
             from backtick_setting as setting
             where setting.paused_at is not null
         ) as wanted
@@ -72,8 +75,9 @@ begin
 
     return json_build_object(
         'attention', v_wants,
-        'database', format('%s, PostgreSQL %s, SQL of version %s', current_database(),
-                           split_part(current_setting('server_version'), ' ', 1), (select max(version) from generate_series(1, 99) as version where bt_serves(version))),
+        'database', format(
+            '%s, PostgreSQL %s, SQL of version %s', current_database(), split_part(current_setting('server_version'), ' ', 1),
+            (select max(version) from generate_series(1, 99) as version where bt_serves(version))),
         'runners', v_runners, 'last_hour', v_hour, 'snapshot', v_snapshot, 'queues', v_queues);
 end;
 $$;
