@@ -14249,7 +14249,7 @@ def test_a_viewer_is_told_of_a_job_without_arguments_and_the_texts_of_errors(rol
     assert "secret" not in json.dumps([running, told])
     assert (told["state"], told["error"], told["name"]) == ("exceeded", {"class": "E"}, "a")
     assert [event["what"] for event in told["timeline"]] == ["enqueued", "failed", "claimed", "exceeded"]
-    assert json.dumps(call(roles["admin"], "bt_job_of", p_id=id_)[0][0]).count("secret") == 6
+    assert json.dumps(call(roles["admin"], "bt_job_of", p_id=id_)[0][0]).count("secret") == 7  # once in why
     assert call(roles["viewer"], "bt_count", p_state="exceeded") == [(1,)]
 
 
@@ -14715,7 +14715,7 @@ def test_the_command_line_makes_roles_rebuilds_with_them_and_tells_who_lacks_one
         assert status == 1, said
         assert "Traceback" not in said
         assert "permission denied" in said or "must " in said
-        assert ("as by grant backtick_runner to" in said) == (login != "viewer")
+        assert bool(re.search("as by grant [a-z_ ]*backtick_runner", said)) == (login != "viewer")
 
 
 def test_a_runner_process_needs_to_be_a_runner_and_nothing_else(url, roles, project, monkeypatch):
@@ -18080,6 +18080,7 @@ def test_the_help_and_the_reference_readme_names_every_verb(capsys):
     backtick.main(["--help"])
     helped = capsys.readouterr().out
     shown = {words[2] for words in commands_of(REFERENCE) if words[:2] == ["python", "backtick.py"]}
+    shown |= set(re.findall(r"`(\w+)\s", REFERENCE.read_text()))
 
     for name in {verb.name for verb in backtick.VERBS} - {"bench", "run"}:
         assert re.search(rf"^(?:\w+| ) +{name} |  {name} ", helped, re.M), name
