@@ -6201,7 +6201,7 @@ VERBS = (
     Verb("unschedule", "bt_unschedule", "Act", "remove a schedule", "unschedule myjobs.sweep", ("name",), "", True,
          yes="the schedule {0} is removed", no="there is no schedule {0}"),
     Verb("drain", "bt_drain", "Act", "end a runner, a host's", "drain web-1", ("runner",), "", True,
-         yes="{result} to finish what they have, and end", no="no living runner has the id or host {0}"),
+         yes="told to finish what they run and end: {result}", no="no living runner has the id or host {0}"),
     Verb("keygen", "_command_keygen", "Keys", "make a key to seal jobs"),
     Verb("rekey", "_command_rekey", "Keys", "seal anew, by the newest"),
     Verb("unseal", "_command_unseal", "Keys", "show a sealed job"),
@@ -6214,9 +6214,8 @@ VERBS = (
 )  # fmt: skip
 
 
-def _act(verb: Verb, arguments: Sequence[str]) -> int:
+def _act(verb: Verb, parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Do what a verb of SQL says; returns the exit status."""
-    parser = _parser(verb)
     typed = vars(parser.parse_args(arguments))
     every, as_json, yes = typed.pop("watch", None), typed.pop("json"), typed.pop("yes", False)
     given = dict.fromkeys(verb.given) | {name: value for name, value in typed.items() if value not in (None, [])}
@@ -6224,24 +6223,27 @@ def _act(verb: Verb, arguments: Sequence[str]) -> int:
         given.setdefault("limit", "50")
     if every is not None:
         return _watch(verb, given, every, as_json)
+    ids = given.pop("id", []) if verb.all else []
+    if verb.all and bool(ids) == bool(given):
+        parser.error("say which jobs: by their ids, or by a filter, such as --queue mail")
     with contextlib.closing(_Database(Config.load())) as database:
-        if not verb.all:
-            return _show(verb, given, *_ask(database, verb.function, given), as_json)
-        ids = given.pop("id", [])
-        if bool(ids) == bool(given):
-            parser.error("say which jobs: by their ids, or by a filter, such as --queue mail")
         if ids:
             return _act_on(database, verb, ids, as_json)
-        return _act_on_all(database, verb, {"state": verb.state} | given, yes, as_json)
+        if verb.all:
+            return _act_on_all(database, verb, {"state": verb.state} | given, yes, as_json)
+        return _show(verb, given, *_ask(database, verb.function, given), as_json)
 
 
 def _parser(verb: Verb) -> argparse.ArgumentParser:
+    """What reads a verb's words; a command of this file adds its own."""
     parser = argparse.ArgumentParser(
         prog=f"python backtick.py {verb.name}",
-        description=verb.help.capitalize() + ".",
-        epilog=f"example: python backtick.py {verb.example}".replace("%", "%%"),
+        description=getattr(globals().get(verb.function), "__doc__", None) or f"{verb.help.capitalize()}.",
+        epilog=f"example: python backtick.py {verb.example}" if verb.example else None,
         allow_abbrev=False,
     )
+    if not verb.function.startswith("bt_"):
+        return parser
     for place in verb.positional:
         name, many = place.rstrip("?*"), place[len(place.rstrip("?*")) :]
         parser.add_argument(name, nargs=many or None, type=_id if name == "id" else str, help=_OPTIONS.get(name))
@@ -6353,11 +6355,8 @@ def _act_on_all(database: _Database, verb: Verb, which: dict[str, Any], yes: boo
         _, (result,) = _ask(database, verb.all, {"until": now.isoformat()} | which)
         done = int(result)
         total += done
-    print(
-        total
-        if as_json
-        else f"{total} {'job' if total == 1 else 'jobs'} {verb.yes if total == 1 else verb.yes.replace('is', 'are', 1)}"
-    )
+    said = f"1 job {verb.yes}" if total == 1 else f"{total} jobs {verb.yes.replace('is', 'are', 1)}"
+    print(total if as_json else said)
     return 0
 
 
@@ -6417,7 +6416,8 @@ def _lines(value: Any, width: int, now: dt.datetime) -> tuple[list[str], bool]:
             json.dumps(text, ensure_ascii=False) if name in ("args", "result") else _cell(text, now, True)
             for text in texts
         ]
-        cells = [cell[n : n + width - indent] for cell in cells for n in range(0, len(cell), width - indent)]
+        step = (width - indent) // (1 if "".join(cells).isascii() else 2)  # as wide as characters may be
+        cells = [cell[n : n + step] for cell in cells for n in range(0, len(cell), step)]
         is_cut |= len(cells) > _MOST_LINES
         for n, cell in enumerate(cells[:_MOST_LINES]):
             lines.append(_styled("1", ("" if n else _title(name)).ljust(indent)) + cell)
@@ -6530,18 +6530,17 @@ def _styled(style: str, text: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 1 if it says no, 2 if it was not understood."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    verb = next((verb for verb in VERBS if words[:1] == [verb.name]), None)
+    verb = {verb.name: verb for verb in VERBS}.get(words[0] if words else "")
     try:
         if not words or words[0] in ("-h", "--help", "--version"):
             if words[:1] == ["--version"]:
                 return _tell_version()
             return _help() or (0 if words else 2)
-        if not verb:
-            return _command_run(words)
-        if verb.function.startswith("bt_"):
-            return _act(verb, words[1:])
-        command: Callable[[Sequence[str]], int] = globals()[verb.function]
-        return command(words[1:])
+        verb, words = (verb, words[1:]) if verb else (next(verb for verb in VERBS if verb.name == "run"), words)
+        act: Callable[[argparse.ArgumentParser, Sequence[str]], int] = globals().get(
+            verb.function
+        ) or functools.partial(_act, verb)
+        return act(_parser(verb), words)
     except BacktickError as error:
         said, status = str(error), 1
     except psycopg.errors.InsufficientPrivilege as error:
@@ -6597,9 +6596,8 @@ def _tell_version() -> int:
     return 0
 
 
-def _command_install(arguments: Sequence[str]) -> int:
+def _command_install(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Install or upgrade backtick in the database."""
-    parser = argparse.ArgumentParser(prog="python backtick.py install", description=_command_install.__doc__)
     parser.parse_args(arguments)
     config = Config.load()
     print(f"backtick: {_which_database(config)}", file=sys.stderr)
@@ -6608,9 +6606,8 @@ def _command_install(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_rebuild(arguments: Sequence[str]) -> int:
+def _command_rebuild(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Destroy the database, create it anew and install backtick."""
-    parser = argparse.ArgumentParser(prog="python backtick.py rebuild", description=_command_rebuild.__doc__)
     parser.add_argument("--force", action="store_true", help="also if unfinished jobs or other tables are lost")
     options = parser.parse_args(arguments)
     config = Config.load()
@@ -6619,9 +6616,8 @@ def _command_rebuild(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_roles(arguments: Sequence[str]) -> int:
+def _command_roles(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Create the roles, or bring their rights up to date: backtick_producer, _runner, _viewer and _admin."""
-    parser = argparse.ArgumentParser(prog="python backtick.py roles", description=_command_roles.__doc__)
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--own-jobs",
@@ -6638,9 +6634,8 @@ def _command_roles(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_cron(arguments: Sequence[str]) -> int:
+def _command_cron(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Say in words when a cron spec fires, and the next times, as bt_next_cron in the database computes them."""
-    parser = argparse.ArgumentParser(prog="python backtick.py cron", description=_command_cron.__doc__)
     parser.add_argument("spec", help="in quotes: second minute hour day month weekday, or an alias such as @daily")
     parser.add_argument("--tz", default="UTC", help="time zone whose clock the spec means, such as Europe/London")
     parser.add_argument("--after", type=_instant, metavar="TIME", help="such as 2026-03-28T00:00:00Z; default: now")
@@ -6747,9 +6742,8 @@ def _mark(before: dt.datetime, fire: dt.datetime, skipped: dt.datetime | None) -
     return "clocks went forward" if _offset(before) < _offset(fire) else "clocks went back"
 
 
-def _command_keygen(arguments: Sequence[str]) -> int:
+def _command_keygen(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Make a key to seal jobs with, or a pair: the public key seals only, the private one opens."""
-    parser = argparse.ArgumentParser(prog="python backtick.py keygen", description=_command_keygen.__doc__)
     parser.add_argument("--pair", action="store_true", help="a public and a private key instead of one secret key")
     parser.add_argument("--file", metavar="PATH", help="a new file, of mode 0600, for the key that opens")
     options = parser.parse_args(arguments)
@@ -6769,12 +6763,11 @@ def _command_keygen(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_rekey(arguments: Sequence[str]) -> int:
+def _command_rekey(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Seal with the newest key what older ones sealed: unfinished jobs and schedules. Others may work meanwhile.
 
     It can be stopped at any time and begun again. The exit status is 0 if nothing is left for an older key.
     """
-    parser = argparse.ArgumentParser(prog="python backtick.py rekey", description=_command_rekey.__doc__)
     parser.parse_args(arguments)
     config = Config.load()
     keyring = _keyring(config)
@@ -6882,9 +6875,8 @@ def _needs_newer_sql() -> Iterator[None]:
         raise WrongVersion("the database has no functions for this yet: run `python backtick.py install`") from None
 
 
-def _command_unseal(arguments: Sequence[str]) -> int:
+def _command_unseal(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Print the arguments and the last error of a job, opened with the keys that are set."""
-    parser = argparse.ArgumentParser(prog="python backtick.py unseal", description=_command_unseal.__doc__)
     parser.add_argument("job", type=int, help="the job's id")
     job = parser.parse_args(arguments).job
     config = Config.load()
@@ -6908,7 +6900,7 @@ def _command_unseal(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_bench(arguments: Sequence[str]) -> int:
+def _command_bench(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     raise BacktickError("the benchmarks are in backtick's repository: run `python .ci/bench.py` or `make bench` there")
 
 
@@ -6926,9 +6918,8 @@ CASES
 complete -o default -F _backtick bt backtick.py ./backtick.py python python3"""
 
 
-def _command_completion(arguments: Sequence[str]) -> int:
+def _command_completion(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Print what completes verbs and options: eval "$(python backtick.py completion bash)", in ~/.bashrc say."""
-    parser = argparse.ArgumentParser(prog="python backtick.py completion", description=_command_completion.__doc__)
     parser.add_argument("shell", choices=("bash", "zsh", "fish"))
     shell = parser.parse_args(arguments).shell
     options = {verb.name: sorted(_parser(verb)._option_string_actions) for verb in VERBS if verb.function[:3] == "bt_"}
@@ -6945,14 +6936,13 @@ def _command_completion(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_run(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python backtick.py run",
-        description="Run the jobs of the workers in these modules until SIGTERM or SIGINT: then claim no more, let "
-        "running jobs finish, and hand the rest back; a second signal hands everything back at once.",
-        epilog="The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL. "
-        "Each setting is an environment variable too, BT_POLL_MS say.",
-    )
+def _command_run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+    """Run the jobs of the workers in these modules until SIGTERM or SIGINT.
+
+    Then claim no more, let running jobs finish, and hand the rest back; a second signal hands everything back at once.
+    The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL. Each setting is an environment
+    variable too, BT_POLL_MS say.
+    """
     parser.add_argument("modules", nargs="+", metavar="module", help="module to import, as in `import myjobs`")
     parser.add_argument("--drain", action="store_true", help="end when no job is due")
     parser.add_argument(

@@ -66,7 +66,7 @@ begin
 
     return json_build_object(
         'id', v_job.id, 'state', v_job.state, 'why', (select told.sentence from bt_why(p_id) as told), 'queue', v_job.queue, 'name', v_job.name, 'priority', v_job.priority,
-        'group', v_job.group_key, 'key', v_job.key, 'batch', v_job.batch, 'tags', v_job.tags, 'args', case when v_is_all then v_job.args end,
+        'tags', v_job.tags, 'args', case when v_is_all then v_job.args end,
         'result', case when v_is_all then v_job.result end,
         'error', v_job.error,
         'key', v_job.key, 'group_key', v_job.group_key, 'batch', v_job.batch,
