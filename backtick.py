@@ -1548,10 +1548,10 @@ def _warn_of_import(worker: str, module: str) -> None:
 class Scheduler(Scheduling[P]):
     """Schedules calls of one worker, with options that go before those of the worker.
 
-    Each method takes `conn`: a psycopg connection, or any other with a DB-API cursor() and %s
-    placeholders (psycopg 2, Django's connection, SQLAlchemy's driver connection), inside whose
-    transaction the job is queued. Without it the job is queued at once, on a connection of our own.
-    The methods that start with a are for asyncio; their `conn` is a psycopg AsyncConnection.
+    Each method takes `conn`, inside whose transaction the job is queued: a connection of psycopg 3 or 2,
+    or any other with a DB-API cursor() and %s placeholders; Django's connection, or its alias; a Session or
+    Connection of SQLAlchemy's. Without it the job is queued at once, on a connection of our own. The methods that
+    start with a are for asyncio; their `conn` is an AsyncConnection of psycopg's or SQLAlchemy's, or an AsyncSession.
 
     Jobs of a worker that is sealed, or of all with Config.seal, are sealed here, before anything is sent.
 
@@ -2069,10 +2069,7 @@ def _rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
             return database.run(function, **parameters)
         with _connections.connection() as database, _refusals():
             return database.run(function, **parameters)
-    if isinstance(conn, psycopg.AsyncConnection):
-        raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
-    if not callable(getattr(conn, "cursor", None)):  # what it is may hold a password
-        raise TypeError(f"conn is a {type(conn).__name__}; it must be a connection, of psycopg's or another driver's")
+    conn = _driver_connection(conn)
     text = _statement(_connections.settings().schema, function, tuple(parameters))
     # Whatever the shape in which the connection gives rows: what could not be read would be queued all the same.
     ours = isinstance(conn, psycopg.Connection)
@@ -2087,11 +2084,51 @@ def _rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
         return [tuple(row.values()) if isinstance(row, Mapping) else row for row in cursor.fetchall()]
 
 
+def _driver_connection(conn: Any) -> Any:
+    """What has the cursor() of a connection, a SQLAlchemy Session, or an alias of Django's. Raises TypeError."""
+    if isinstance(conn, str) and "django.db" in sys.modules and sys.modules["django.conf"].settings.configured:
+        connections = sys.modules["django.db"].connections
+        conn = connections[conn] if conn in connections.databases else conn
+    if _is_sqlalchemys(conn):
+        if hasattr(conn, "sync_session") or hasattr(conn, "sync_connection"):
+            raise TypeError(
+                f"conn is an {type(conn).__name__}; use the method whose name starts with a, as in aschedule"
+            )
+        conn = conn.connection() if callable(getattr(conn, "connection", None)) else conn
+        if hasattr(conn, "in_transaction"):  # not an engine
+            if not conn.in_transaction():  # else its commit() would do nothing
+                conn.begin()
+            return conn.connection.driver_connection
+    if isinstance(conn, psycopg.AsyncConnection):
+        raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
+    if not callable(getattr(conn, "cursor", None)) or hasattr(conn, "fetchone"):  # what it is may hold a password
+        raise TypeError(
+            f"conn is a {type(conn).__name__}; pass a connection of psycopg's or another driver's, Django's or its "
+            "alias, or a Session or Connection of SQLAlchemy's"
+        )
+    return conn
+
+
+def _is_sqlalchemys(conn: Any) -> bool:
+    return any(kind.__module__.partition(".")[0] == "sqlalchemy" for kind in type(conn).__mro__)
+
+
 async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     if conn is None:
         return await asyncio.to_thread(_query, None, call)
+    kind = type(conn).__name__
+    if _is_sqlalchemys(conn) and hasattr(conn, "sync_session"):
+        conn = await conn.connection()
+    if _is_sqlalchemys(conn) and hasattr(conn, "sync_connection"):
+        if not conn.in_transaction():
+            await conn.begin()
+        conn = (await conn.get_raw_connection()).driver_connection
+        kind += f" on a {type(conn).__module__.partition('.')[0]} connection"
     if not isinstance(conn, psycopg.AsyncConnection):
-        raise TypeError(f"conn is a {type(conn).__name__}; with asyncio it must be a psycopg AsyncConnection")
+        raise TypeError(
+            f"conn is a {kind}; with asyncio pass a psycopg AsyncConnection, or SQLAlchemy's AsyncSession or "
+            "AsyncConnection on psycopg"
+        )
     function, parameters = call
     text = _statement(_connections.settings().schema, function, tuple(parameters))
     async with psycopg.AsyncCursor(conn, row_factory=psycopg.rows.tuple_row) as cursor:
@@ -2735,6 +2772,10 @@ class _Backoff:
         """Seconds to wait this time."""
         seconds, self.seconds = self.seconds, min(self.seconds * 2, self.MOST_S)
         return seconds * random.uniform(0.5, 1.5)
+
+
+def _seconds(ms: int | None) -> float:
+    return math.inf if ms is None else ms / 1000
 
 
 class _Due:
@@ -4985,6 +5026,8 @@ class _Session:
 class _Claims:
     """Which queue is looked into first, and the call that does; where it starts is bt_claim's to know."""
 
+    FEW = 4  # queues are looked into one by one; of more it is asked first which are worth it
+
     def __init__(self, session: _Session) -> None:
         self.session = session
         self.weights = session.config.queue_weights()
@@ -5550,6 +5593,7 @@ class _Poller:
         """
         reports = self.reports.calls()
         order = self.claims.order() if wish.limit and wish.names else []
+        are_many = len(order) > self.claims.FEW
         now = time.monotonic()
         trip: dict[str, list[Call]] = {}
         if reports:
@@ -5558,7 +5602,8 @@ class _Poller:
             for_ms = self.ASLEEP_POLLS * self.config.poll_ms
             trip["sleep"] = [self.session.database.call("bt_sleep", p_runner=self.session.runner, p_poll_ms=for_ms)]
         if order:
-            trip["claim"] = [self.claims.call(order[0], wish, whole)]
+            looks = [self.session.database.call("bt_due_queues", p_queues=order[1:])] if are_many else []
+            trip["claim"] = [*looks, self.claims.call(order[0], wish, whole)]
         if not trip:
             return 0
         try:
@@ -5571,8 +5616,8 @@ class _Poller:
         if lie_down:
             (((sleep_ms, _),),) = answers["sleep"]
             self.asleep_until = now + sleep_ms / 1000
-        claimed = self._claimed(answers["claim"][0], now) if order else 0
-        for queue in order[1:]:
+        claimed = self._claimed(answers["claim"][-1], now) if order else 0
+        for queue in [queue for (queue,) in answers["claim"][0]] if are_many else order[1:]:
             if claimed < wish.limit:
                 left = _Wish(wish.limit - claimed, max(0, wish.begin - claimed), wish.names)
                 asked_at = time.monotonic()
@@ -5747,6 +5792,7 @@ class _Keeper:
     LOCKED_S = 0.1  # when a schedule is looked for again that is due, and in the hands of somebody else
     REMOVE_S = 60.0  # how often it removes old jobs
     DECLARE_S = 600.0  # how often it says which schedules its code wants
+    STORES = 100  # schedules in one transaction, as it starts
     PAUSED_S = 10.0  # how often it asks which queues are paused
     ORPHANS_S = 10.0  # how often it asks for jobs that nobody can run; one runner of all is told of them
 
@@ -5822,10 +5868,7 @@ class _Keeper:
             self.attached = runner
         if self.heartbeat.has_come():
             self._heartbeat(self.database, runner)
-        if self.judge.has_come():
-            self._revive(self.database, runner)
-        self._expire(self.database)
-        self._drain_if_told(self.database, runner)
+        self._do_chores(self.database, runner)
         if self.poller.held:
             self._pass_on_canceled(self.database, runner)
             self._pass_on_progress(self.database, runner)
@@ -5867,24 +5910,28 @@ class _Keeper:
         due, until = database.call("bt_run_due", p_limit=self.FIRES), database.call("bt_until_fire")
         (fires,), (((ms,),),) = database.round_trip([due], [until])
         _log_fires(fires)
-        if ms is None:
-            self.fire.again_in(self.LOOK_S)
-        elif ms <= 0 and not fires:
-            self.fire.again_in(self.LOCKED_S)
-        else:
-            self.fire.again_in(min(ms / 1000, self.LOOK_S))
+        self.fire.again_in(self.LOCKED_S if ms is not None and ms <= 0 and not fires else _seconds(ms))
         if fires and database.pooled:  # no NOTIFY gets through
             self.poller.bell.ring(urgent=True)
         return bool(fires)
 
-    def _revive(self, database: _Database, runner: int) -> None:
-        if database.connection.info.server_version < 170_000:  # later ones have transaction_timeout
-            database.run("bt_end_stuck")
-        for id_, name, dead, state in database.run(
-            "bt_revive", p_runner=runner, p_retry_ms=self.config.retry_ms, p_max_crashes=self.config.max_crashes
-        ):
+    def _do_chores(self, database: _Database, runner: int) -> None:
+        calls = [database.call("bt_chores"), database.call("bt_is_drained", p_runner=runner)]
+        if self.judge.has_come():
+            terms = {"p_retry_ms": self.config.retry_ms, "p_max_crashes": self.config.max_crashes}
+            calls.append(database.call("bt_revive", p_runner=runner, **terms))
+            if database.connection.info.server_version < 170_000:  # later ones have transaction_timeout
+                database.run("bt_end_stuck")
+        ((((fire_ms, is_late),), ((is_drained,),), *revived),) = database.round_trip(calls)
+        self.fire.again_in(_seconds(fire_ms))
+        for id_, name, dead, state in itertools.chain(*revived):
             extra = {"job": id_, "worker": name}
             log.warning("job %d %s is %s: runner %d died while it held it", id_, name, state, dead, extra=extra)
+        if is_late:
+            self._expire(database)
+        if is_drained and self.poller.stop_at is None:
+            log.info("runner %d is drained: it takes no more jobs, finishes those it runs, and ends", runner)
+            self.poller.stop(CENTURY_MS)
 
     def _expire(self, database: _Database) -> None:
         end = time.monotonic() + self.LOOK_S / 2  # and the rest later: others wait for signs of life
@@ -5894,11 +5941,6 @@ class _Keeper:
                 log.warning("job %d %s has expired: it had not begun in time", id_, name, extra=extra)
             if time.monotonic() > end:
                 break
-
-    def _drain_if_told(self, database: _Database, runner: int) -> None:
-        if database.run("bt_is_drained", p_runner=runner) == [(True,)] and self.poller.stop_at is None:
-            log.info("runner %d is drained: it takes no more jobs, finishes those it runs, and ends", runner)
-            self.poller.stop(CENTURY_MS)
 
     def _pass_on_canceled(self, database: _Database, runner: int) -> None:
         if asked := database.run("bt_cancel_asked", p_runner=runner):
@@ -5920,8 +5962,16 @@ class _Keeper:
         """Store what decorators declared. Raises BacktickError if the database refuses one."""
         self.database = _Database(self.config, self.session.watchdog)
         self.unstored = list(_schedules.values())
-        while self.unstored and self._store_next(self.database):
-            pass
+        while some := self.unstored[: self.STORES]:
+            calls = [schedule.call(self.poller.keyring) for schedule in some]
+            try:
+                self.database.round_trip([self.database.call(f, **given, p_declared=True) for f, given in calls])
+                del self.unstored[: len(some)]
+            except psycopg.Error as error:  # which one it is shows one by one
+                if isinstance(error, _LOST) and not isinstance(error, _WAITED):
+                    raise
+                if not all(self._store_next(self.database) for _ in some):
+                    return
 
     def _store_next(self, database: _Database) -> bool:
         """Store one of the schedules that are not stored yet; false if somebody has locked it."""

@@ -5209,12 +5209,14 @@ def test_a_job_is_queued_inside_the_transaction_of_any_dbapi_connection(url, db,
         psycopg.connect(url, row_factory=psycopg.rows.dict_row) as dicts,
         contextlib.closing(psycopg2.connect(url)) as two,
         sqlalchemy.orm.Session(engine) as session,
+        engine.connect() as connection,
         contextlib.closing(django),
     ):
-        for owner in (plain, dicts, two, session, django):
+        scoped = sqlalchemy.orm.scoped_session(lambda: session)
+        for owner in (plain, dicts, two, session, scoped, connection, django):
 
             def conn(owner=owner):
-                return owner.connection().connection.driver_connection if owner is session else owner
+                return owner
 
             rolled_back = add.schedule(1, conn=conn())
             owner.rollback()
@@ -5317,22 +5319,34 @@ def test_a_job_is_queued_inside_the_transaction_of_sqlalchemys_async_session(url
 
     async def main():
         async with sqlalchemy.AsyncSession(engine) as session:
-
-            async def schedule(number):
-                raw = await (await session.connection()).get_raw_connection()  # as sql/README.md has it
-                return await add.aschedule(number, conn=raw.driver_connection)
-
-            lost = await schedule(1)
+            with pytest.raises(TypeError, match="AsyncSession; use the method whose name starts with a"):
+                add.schedule(0, conn=session)
+            lost = await add.aschedule(1, conn=session)
             await session.rollback()
-            kept = await schedule(2)
+            kept = [await add.aschedule(2, conn=session)]
             await session.commit()
+        async with engine.connect() as connection:
+            kept.append(await add.aschedule(3, conn=connection))
+            await connection.commit()
         await engine.dispose()
         return lost, kept
 
     lost, kept = asyncio.run(main())
 
     assert job_of(db, lost) is None
-    assert job_of(db, kept).args == [2]
+    assert [job_of(db, id_).args for id_ in kept] == [[2], [3]]
+
+
+def test_what_is_no_connection_is_refused_in_a_line_that_says_what_can_be_given(url, db, add):
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url))
+    django = pytest.importorskip("django.db")
+    for wrong in (engine, db.cursor(), url, 7, object(), django.connections):
+        with pytest.raises(
+            TypeError, match="; pass a connection of psycopg's or another driver's, Django's or its alias"
+        ):
+            add.schedule(1, conn=wrong)
+    engine.dispose()
 
 
 def test_scheduling_from_many_threads_keeps_few_connections(db, add):
@@ -7377,6 +7391,57 @@ def test_queues_are_served_in_order_or_by_weight(db, clean_registry, runner):
     assert sorted(order) == ["x"] * 20 + ["z"] * 20
 
 
+def test_of_many_queues_those_are_told_that_have_a_job_which_is_due(db):
+    future = dt.datetime.now(dt.timezone.utc) + dt.timedelta(hours=1)
+    enqueue(db, p_queue="future", p_run_at=future)
+    for queue in ("b", "a", "c"):
+        enqueue(db, p_queue=queue, p_priority=9)
+    db.execute("update backtick_queue set gate = 1, group_key = 'g' where queue = 'c'")
+    db.execute("insert into backtick_opening (queue, job, noted_at) values ('told', 1, bt_now())")
+    enqueue(db, p_queue="told", p_run_at=future)
+    served = ["z", "a", "future", "told", "b", "c"]
+
+    assert [queue for (queue,) in call(db, "bt_due_queues", p_queues=served)] == ["a", "told", "b", "c"]
+
+
+def test_many_queues_are_served_in_order_and_cost_one_call(db, clean_registry, runner, monkeypatch):
+    claims, call_ = [], backtick._Claims.call
+    monkeypatch.setattr(
+        backtick._Claims, "call", lambda self, queue, *wish: (claims.append(queue), call_(self, queue, *wish))[1]
+    )
+    order = []
+    backtick.register(lambda: order.append(backtick.current_job().queue), "a")
+    for queue in ("q9", "q190", "q7"):
+        call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 3, p_queue=queue)
+
+    runner(queues=",".join(f"q{n}" for n in range(200)), pool_size=1, drain=True).join()
+
+    assert order == ["q7"] * 3 + ["q9"] * 3 + ["q190"] * 3
+    assert set(claims) == {"q0", "q7", "q9", "q190"}
+
+
+def test_schedules_are_stored_a_hundred_at_a_time_and_what_is_as_it_was_is_not_written(
+    db, clean_registry, runner, monkeypatch
+):
+    trips, round_trip = [], backtick._Database.round_trip
+
+    def counted(self, *transactions, **more):
+        trips.extend(len(calls) for calls in transactions if "bt_schedule_" in str(calls[0][0]))
+        return round_trip(self, *transactions, **more)
+
+    monkeypatch.setattr(backtick._Database, "round_trip", counted)
+    backtick.register(print, "a")
+    for n in range(250):
+        backtick._schedules[f"s{n}"] = backtick._recurring(3_600_000, "a", (), f"s{n}")
+    runner(drain=True).join()
+    db.execute("create function refuse() returns trigger language plpgsql as 'begin raise exception $$written$$; end'")
+    db.execute("create trigger refuse before insert on backtick_schedule for each row execute function refuse()")
+    runner(drain=True).join()
+
+    assert trips == [100, 100, 50] * 2
+    assert db.execute("select count(*) from backtick_schedule").fetchone() == (250,)
+
+
 def test_weights_are_the_odds_of_being_looked_at_first(url, clean_registry):
     poller = backtick._Poller(Config.load(queues="a:3,b:1"))
     firsts = [poller.claims.order()[0] for _ in range(4000)]
@@ -7627,6 +7692,8 @@ CALLS_OF_A_RUNNER = [
     "bt_revive(%(runner)s)",
     "bt_end_stuck()",
     "bt_run_due()",
+    "bt_chores()",
+    "bt_due_queues(text[])",
     "bt_until_fire()",
     "bt_declare(array['tick'])",
     "bt_declare_workers(%(runner)s, array['a'], array['default'], array[5])",
@@ -13840,7 +13907,7 @@ MAY_CALL = {
     ),
     "bt_note_success": "runner",
     **dict.fromkeys(["bt_release_except", "bt_holds", "bt_revive", "bt_cancel_asked", "bt_end_stuck"], "runner"),
-    **dict.fromkeys(["bt_run_due", "bt_until_fire", "bt_declare"], "runner"),
+    **dict.fromkeys(["bt_run_due", "bt_until_fire", "bt_chores", "bt_due_queues", "bt_declare"], "runner"),
     **dict.fromkeys(["bt_schedule_recurring", "bt_schedule_cron", "bt_put_schedule"], "runner admin"),
     "bt_remove_old": "runner admin",
     "bt_state": "producer viewer admin",

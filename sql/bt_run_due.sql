@@ -148,3 +148,18 @@ as $$
     having min(schedule.next_run_at) is not null
 $$;
 comment on function bt_until_fire is 'Milliseconds until the next schedule fires; null: none does.';
+
+-- bt_chores: what a runner has to do beside running jobs; asked once a second, in one transaction with bt_revive.
+--
+-- returns   fire_ms as bt_until_fire; is_late: bt_expire may find something
+create or replace function bt_chores()
+    returns table (fire_ms int, is_late boolean)
+    language sql
+    volatile
+    set search_path from current
+    set enable_seqscan to off
+    set jit to off
+as $$
+    select bt_until_fire(), exists (select from backtick_queue as job where job.expires_at <= bt_now())
+$$;
+comment on function bt_chores is 'What a runner has to do beside running jobs.';

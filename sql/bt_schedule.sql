@@ -152,6 +152,21 @@ begin
             using errcode = 'invalid_parameter_value', hint = 'overlap is skip, queue or allow.';
     end if;
 
+    -- As it is stored, most likely: code asks at each start.
+    select stored.next_run_at into v_next
+    from backtick_schedule as stored
+    where stored.name = p_name
+      and stored.next_run_at is not null
+      and stored.error is null
+      and (stored.declared_at is not null) = p_declared
+      and (stored.worker, stored.interval_ms, stored.spec, stored.tz, stored.args::text, stored.queue, stored.priority, stored.max_tries,
+           stored.catch_up, stored.overlap, stored.expires_in, stored.tags)
+          is not distinct from (p_worker, v_interval_ms, p_spec, p_tz, v_args::text, p_queue, p_priority::smallint, p_max_tries,
+           p_catch_up, p_overlap, p_expires_in, nullif(p_tags, '{}'));
+    if found then
+        return v_next;
+    end if;
+
     insert into backtick_schedule as stored (
         name, worker, interval_ms, spec, tz, args, queue, priority, max_tries, catch_up, overlap, next_run_at, declared_at,
         expires_in, tags)

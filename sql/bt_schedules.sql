@@ -3,10 +3,10 @@
 -- bt_schedules: the schedules, when each fires next, and what became of its last fire; first those that want attention.
 --
 -- p_name    this one only; null: all
--- p_fires   of how many next times each is told; null: five if it is one, else one
+-- p_fires   how many of its next times each is told
 -- returns   a row for each: state is on, late (it should have fired ten seconds ago), off (with the reason in error), or
 --           no worker; lateness: how many seconds after its time it fired last
-create or replace function bt_schedules(p_name text default null, p_fires int default null)
+create or replace function bt_schedules(p_name text default null, p_fires int default 5)
     returns table (
         name       text,
         state      text,
@@ -25,42 +25,64 @@ create or replace function bt_schedules(p_name text default null, p_fires int de
     language sql
     stable
     set search_path from current
+    set enable_seqscan to off
+    set enable_hashjoin to off
+    set enable_mergejoin to off
     set jit to off
 as $$
     select schedule.name,
            case
                when schedule.next_run_at is null then 'off'
                when schedule.next_run_at < clock.now - interval '10 s' then 'late'
-               when not schedule.has_worker then 'no worker'
+               when not worker.is_known then 'no worker'
                else 'on'
            end,
            coalesce(schedule.spec || ' ' || schedule.tz, 'every ' || bt_age(schedule.interval_ms * interval '1 ms')),
            schedule.next_run_at,
            schedule.last_run_at,
-           schedule.last_state,
+           last.state,
            schedule.last_job,
            schedule.skipped,
            schedule.worker,
            schedule.queue,
-           extract(epoch from schedule.lateness)::int,
+           extract(epoch from schedule.last_late)::int,
            schedule.error,
-           case when coalesce(p_fires, case when p_name is null then 1 else 5 end) > 1 then array(
+           array(
                with recursive fire (at, place) as (
                    select schedule.next_run_at, 1
                    where schedule.next_run_at is not null
                    union all
                    select bt_next_fire(schedule.interval_ms, schedule.spec, schedule.tz, fire.at, fire.at), fire.place + 1
                    from fire
-                   where fire.place < coalesce(p_fires, 5)
+                   where fire.place < p_fires
                      and fire.at is not null
                )
                select fire.at from fire where fire.at is not null
-           ) end
+           )
     from (select bt_now() as now) as clock
-    cross join backtick_recurring as schedule
+    cross join backtick_schedule as schedule
+    cross join lateral (
+        select exists (
+            select from backtick_runner as runner
+            where schedule.worker = any (runner.names)
+              and schedule.queue = any (runner.queues)
+        ) as is_known
+    ) as worker
+    left join lateral (
+        select case when exists (
+                   select from backtick_claim as claim
+                   where hashtext(claim.queue) = hashtext(job.queue)
+                     and claim.highest >= job.id
+                     and job.id = any (claim.jobs)
+               ) then 'running' else 'queued' end as state
+        from backtick_queue as job
+        where job.id = schedule.last_job
+        union all
+        select job.state from backtick_done as job where job.id = schedule.last_job
+    ) as last on true
     where p_name is null
        or schedule.name = p_name
-    order by schedule.next_run_at >= clock.now - interval '10 s' and schedule.has_worker, schedule.next_run_at, schedule.name
+    order by schedule.next_run_at >= clock.now - interval '10 s' and worker.is_known, schedule.next_run_at, schedule.name
 $$;
 comment on function bt_schedules is 'The schedules, when each fires next, and what became of its last fire.';
 

@@ -55,6 +55,7 @@ begin
     select least(v_until, min(next.run_at)) into v_until
     from backtick_runner as runner
     cross join unnest(runner.queues) as served (queue)
+    cross join lateral (select from backtick_queue as job where job.queue = served.queue limit 1) as filled  -- most are empty
     cross join generate_series(0, 9) as lane (priority)
     cross join lateral (
         select job.run_at

@@ -49,6 +49,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_backoff.sql
 \ir bt_check_isolation.sql
 \ir bt_due.sql
+\ir bt_due_queues.sql
 \ir bt_floor.sql
 \ir bt_claim.sql
 \ir bt_let_go.sql

@@ -56,7 +56,9 @@ declare
         ['bt_note_progress',      'owner',  'runner'],
         ['bt_end_stuck',          'caller', 'runner'],
         ['bt_run_due',            'owner',  'runner'],
+        ['bt_due_queues',         'owner',  'runner'],
         ['bt_until_fire',         'owner',  'runner'],
+        ['bt_chores',             'owner',  'runner'],
         ['bt_declare',            'owner',  'runner'],
         ['bt_tell_orphans',       'owner',  'runner'],
 
