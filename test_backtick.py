@@ -7693,6 +7693,7 @@ CALLS_OF_A_RUNNER = [
     "bt_end_stuck()",
     "bt_run_due()",
     "bt_chores()",
+    "bt_is_drained(%(runner)s)",
     "bt_due_queues(text[])",
     "bt_until_fire()",
     "bt_declare(array['tick'])",
