@@ -6435,6 +6435,8 @@ def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str],
 
 def _plain(value: Any, *before: str) -> list[str]:
     """Lines for programs: cells between tabs, and no head; of one thing a line for each part, its name first."""
+    if isinstance(value, str) and not before:
+        return value.splitlines()
     if isinstance(value, dict) and not before:
         return [line for name, part in value.items() for line in _plain(part, name)]
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):

@@ -7694,7 +7694,7 @@ CALLS_OF_A_RUNNER = [
     "bt_run_due()",
     "bt_chores()",
     "bt_is_drained(%(runner)s)",
-    "bt_due_queues(text[])",
+    "bt_due_queues(array['default'])",
     "bt_until_fire()",
     "bt_declare(array['tick'])",
     "bt_declare_workers(%(runner)s, array['a'], array['default'], array[5])",
