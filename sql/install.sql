@@ -45,6 +45,10 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_sleep.sql
 \ir bt_unregister_runner.sql
 
+-- Numbers over time
+\ir bt_note_stats.sql
+\ir bt_stats.sql
+
 -- A job's life
 \ir bt_backoff.sql
 \ir bt_check_isolation.sql
