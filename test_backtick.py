@@ -4239,6 +4239,131 @@ def test_whatever_state_the_queue_is_in_the_reason_that_is_given_for_each_job_is
     assert len(WhyMachine.seen) >= 4, "each reason has its own test; here many jobs are to have some"
 
 
+# ---- Health: numbers over time, check, doctor, metrics -------------------------------------------
+
+
+def stat(worker="a", **numbers):
+    """A row as runners note it."""
+    return {"queue": "default", "worker": worker} | numbers
+
+
+def note_stats(db, *rows, note=1):
+    return call(db, "bt_note_stats", p_note=note, p_stats=json.dumps(rows))
+
+
+def stats(db, *columns, **parameters):
+    """The columns of what bt_stats returns."""
+    arguments = ", ".join(f"p_{name} => %({name})s" for name in parameters)
+    chosen = ", ".join(columns)
+    return db.execute(f"select {chosen} from bt_stats({arguments})", parameters).fetchall()
+
+
+def test_the_classes_of_times_are_the_same_in_sql_and_in_python(db):
+    assert db.execute("select bt_bounds()").fetchone()[0] == list(backtick._Stats.BOUNDS)
+
+
+def test_what_runners_note_is_summed_by_queue_and_worker(db):
+    note_stats(db, stat(done=3), stat("b", done=1), note=1)
+    note_stats(db, stat(done=4, failed=2, retried=1, exceeded=1), note=2)
+
+    assert stats(db, "worker", "done", "failed", "retried", "exceeded") == [("a", 7, 2, 1, 1), ("b", 1, 0, 0, 0)]
+
+
+def test_a_note_whose_answer_got_lost_is_stored_once(db):
+    for _ in range(2):
+        note_stats(db, stat(done=3), stat("b", done=1), note=1)
+
+    assert stats(db, "worker", "done") == [("a", 3), ("b", 1)]
+
+
+def test_numbers_stay_the_same_while_they_are_folded_by_the_minute_and_the_hour(db):
+    times = {"runs": 3, "run_s": 0.6, "wait_s": 3, "run_classes": [0] * 4 + [3] + [0] * 8, "wait_classes": [0] * 5 + [3] + [0] * 7}
+    since = dt.datetime.now(UTC) - HOUR
+    expected = [(6, 6, 0.2, 0.5, 1.0)]
+
+    for n, by in enumerate(["0", "4 minutes", "26 hours"]):
+        move_clock(db, by)
+        if n < 2:
+            note_stats(db, stat(done=3, **times), note=n)
+        db.execute("select bt_fold_stats(), bt_fold_stats()")
+    spans = db.execute("select span, sum(done) from backtick_stat group by 1 order by 1").fetchall()
+
+    assert spans == [("ever", 6), ("hour", 6)]
+    assert stats(db, "done", "runs", "round(run_mean::numeric, 3)::float8", "run_p50", "wait_p95", **{"from": since}) in (
+        expected, [(3, 3, 0.2, 0.5, 1.0)] * 2)
+
+
+def test_numbers_are_forgotten_after_thirty_days_but_not_their_sum(db):
+    note_stats(db, stat(done=3))
+    for by in ("1 hour", "2 days", "40 days"):
+        move_clock(db, by)
+        db.execute("select bt_fold_stats()")
+
+    assert db.execute("select span, done from backtick_stat").fetchall() == [("ever", 3)]
+
+
+def test_stats_come_in_steps(db):
+    note_stats(db, stat(done=1), note=1)
+    move_clock(db, "61 minutes")
+    note_stats(db, stat(done=2), note=2)
+
+    assert stats(db, "done", step=HOUR, **{"from": dt.datetime.now(UTC) - HOUR}) == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("step", [dt.timedelta(seconds=59), dt.timedelta(0)])
+def test_a_step_below_a_minute_is_refused(db, step):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="a minute or longer"):
+        stats(db, "done", step=step)
+
+
+def test_what_no_runner_ends_is_counted_too(db):
+    enqueue(db, "a")
+    expiring = enqueue(db, "b", p_expires_in=dt.timedelta(seconds=1))
+    db.execute("select bt_cancel_all(p_name => 'a', p_state => 'queued')")
+    move_clock(db, "1 minute")
+    call(db, "bt_expire")
+
+    assert job_of(db, expiring).state == "canceled"
+    assert stats(db, "worker", "canceled", "done") == [("a", 1, 0), ("b", 1, 0)]
+
+
+def test_crashes_are_counted_and_what_they_exceed(db):
+    enqueue(db, "a")
+    for _ in range(3):
+        move_clock(db, "0")
+        dead = register(db, names=["a"])
+        move_clock(db, "1 hour")
+        db.execute("update backtick_queue set run_at = bt_now() - interval '1 s'")
+        assert claim(db, dead, names=["a"])
+        db.execute("delete from backtick_runner")
+        call(db, "bt_revive")
+
+    assert states(db) == {"exceeded": 1}
+    assert stats(db, "crashed", "exceeded") == [(3, 1)]
+
+
+def test_a_runner_counts_its_jobs_and_tells_when_it_ends(db, add, runner):
+    for _ in range(40):
+        enqueue(db, args="[1, 2]")
+    enqueue(db, args='["a", 2]', p_max_tries=2)
+    with runner():
+        wait_for_states(db, {"done": 40, "exceeded": 1})
+
+    rows = stats(db, "worker", "done", "failed", "retried", "exceeded", "runs", "run_p95 <= 1", "wait_mean between 0 and 60")
+    assert rows == [("log_sum", 40, 2, 1, 1, 42, True, True)]
+    classes = db.execute("select sum(c) from backtick_stat, unnest(run_classes) as c").fetchone()
+    assert classes == (42,)
+    assert db.execute("select sum(c) from backtick_stat, unnest(wait_classes) as c").fetchone() == (42,)
+
+
+def test_a_wait_of_an_hour_is_told_as_one(db, add, runner):
+    enqueue(db, args="[1, 2]", p_run_at=dt.datetime.now(UTC) - HOUR)
+    with runner():
+        wait_for_states(db, {"done": 1})
+
+    assert stats(db, "wait_p50", "wait_mean between 3600 and 3660") == [(7200.0, True)]
+
+
 # ---- Arguments --------------------------------------------------------------------------------
 
 ZONES = ["Europe/Paris", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"]

@@ -20,8 +20,8 @@ as $$
         when p_some is null then p_more
         when p_more is null then p_some
         else array(
-            select coalesce(one.some, 0) + coalesce(one.more, 0)
-            from unnest(p_some, p_more) with ordinality as one (some, more, place)
+            select coalesce(one.first, 0) + coalesce(one.second, 0)
+            from unnest(p_some, p_more) with ordinality as one (first, second, place)
             order by one.place)
     end
 $$;
@@ -34,6 +34,7 @@ begin
     end if;
 end;
 $$;
+comment on aggregate bt_sum (bigint[]) is 'The sum of arrays, place by place.';
 
 -- bt_note_stats: a runner tells what became of its jobs since it last did, in one small call every few seconds.
 --
@@ -46,17 +47,16 @@ $$;
 -- p_stats       a JSON array of objects: queue, worker, done, failed (tries), retried (failed, and queued again), exceeded,
 --               canceled, snoozed; runs, how many have the times that follow; run_s, wait_s: sums, in seconds;
 --               run_classes, wait_classes: how many fell into each class of bt_bounds
--- returns       how many rows were stored
+-- returns       the database's time, in seconds since 1970, by which the caller may tell how long a job waited
 -- raises        22004 null_value_not_allowed
 create or replace function bt_note_stats(p_note bigint, p_stats json)
-    returns bigint
+    returns float8
     language plpgsql
     volatile
     set search_path from current
 as $$
 declare
-    v_now   timestamptz := bt_now();
-    v_count bigint;
+    v_now timestamptz := bt_now();
 begin
     if p_note is null or p_stats is null then
         raise exception 'bt_note_stats: p_note and p_stats must not be null'
@@ -75,11 +75,10 @@ begin
         queue text, worker text, done bigint, failed bigint, retried bigint, exceeded bigint, canceled bigint,
         snoozed bigint, runs bigint, run_s float8, wait_s float8, run_classes bigint[], wait_classes bigint[])
     where not exists (select from backtick_stat as said where said.span = 'note' and said.note = p_note);
-    get diagnostics v_count = row_count;
-    return v_count;
+    return extract(epoch from bt_now());
 end;
 $$;
-comment on function bt_note_stats is 'Note what became of a runner''s jobs since it last told; returns how many rows were stored.';
+comment on function bt_note_stats is 'Note what became of a runner''s jobs since it last told; returns the database''s time.';
 
 -- bt_fold_stats: sum up what runners noted: by the minute for a day, then by the hour for 30 days; and since ever.
 --
