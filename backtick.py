@@ -4924,7 +4924,7 @@ class _Session:
             p_lease_ms=self.config.lease_ms,
             p_lock=not self.database.pooled,
             p_slots=self.config.pool_size,
-            p_version=__version__,
+            p_release=__version__,
         )
         self._listen()
 
@@ -6384,11 +6384,13 @@ def _ask(database: _Database, function: str, given: dict[str, Any]) -> tuple[dt.
         rows = database.round_trip([local, (call.encode(), tuple(values))])[0][1]
     finally:
         database.connection.remove_notice_handler(_pass_on)
-    return (rows[0][0] if rows else dt.datetime.now(dt.timezone.utc)), [row[1] for row in rows]
+    return (rows[0][0] if rows else dt.datetime.now(dt.timezone.utc)), [row[1] or "null" for row in rows]
 
 
 def _pass_on(said: psycopg.errors.Diagnostic) -> None:
     """Print what a function of SQL has to say beside what it returns."""
+    if said.severity_nonlocalized != "NOTICE":  # that the connection ends, say
+        return
     place = f"; --after {said.message_hint} looks on there" if said.message_hint else ""
     print(f"{said.message_primary}{place}", file=sys.stderr)
 
@@ -6398,6 +6400,7 @@ _TIMES = {"since": "-", "until": "-", "before": "-", "run_at": "+", "expires_at"
 
 def _watch(verb: Verb, given: dict[str, Any], every: float, as_json: bool) -> int:
     """Show it again and again, whether the database is there or not, until Ctrl-C."""
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())  # it tells of what broke, too
     while True:
         try:
             with contextlib.closing(_Database(Config.load())) as database:
@@ -6453,7 +6456,11 @@ def _act_on_all(database: _Database, verb: Verb, which: dict[str, Any], yes: boo
         _, (result,) = _ask(database, verb.all, {"until": now.isoformat()} | which)
         done = int(result)
         total += done
-    print(total if as_json else f"{total} {'job' if total == 1 else 'jobs'} {verb.yes.replace('is', 'are')}")
+    print(
+        total
+        if as_json
+        else f"{total} {'job' if total == 1 else 'jobs'} {verb.yes if total == 1 else verb.yes.replace('is', 'are', 1)}"
+    )
     return 0
 
 
@@ -6491,7 +6498,7 @@ def _plain(value: Any, *before: str) -> list[str]:
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
-        return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+        return _printable(value.replace("\\", "\\\\"))
     return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
@@ -6629,7 +6636,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = next((verb for verb in VERBS if words[:1] == [verb.name]), None)
     try:
         if not words or words[0] in ("-h", "--help", "--version"):
-            return _help() if words[:1] != ["--version"] else _tell_version()
+            if words[:1] == ["--version"]:
+                return _tell_version()
+            return _help() or (0 if words else 2)
         if not verb:
             return _command_run(words)
         if verb.function.startswith("bt_"):

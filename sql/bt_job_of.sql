@@ -69,6 +69,7 @@ begin
         'group', v_job.group_key, 'key', v_job.key, 'batch', v_job.batch, 'tags', v_job.tags, 'args', case when v_is_all then v_job.args end,
         'result', case when v_is_all then v_job.result end,
         'error', v_job.error,
+        'key', v_job.key, 'group_key', v_job.group_key, 'batch', v_job.batch,
         'tries', v_job.tries, 'max_tries', v_job.max_tries, 'crashes', v_job.crashes, 'snoozes', v_job.snoozes,
         'run_at', v_job.run_at, 'expires_at', v_job.expires_at, 'created_at', v_job.created_at,
         'started_at', v_job.started_at, 'finished_at', v_job.finished_at, 'enqueued_by', v_job.enqueued_by,

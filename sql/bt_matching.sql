@@ -88,6 +88,7 @@ create or replace function bt_check_filter(
     returns void
     language plpgsql
     immutable
+    set search_path from current
 as $$
 begin
     if p_state not in ('queued', 'retrying', 'running', 'ended', 'done', 'exceeded', 'canceled') then

@@ -13,7 +13,7 @@
 -- p_names     the workers that it knows, for backtick_recurring to tell
 -- p_lease_ms  milliseconds without bt_heartbeat after which it counts as dead
 -- p_lock      false behind a pooler, where a session lock is somebody else's: the lease alone counts
--- p_slots, p_version  how many jobs it runs at once, and what it is, for people
+-- p_slots, p_release  how many jobs it runs at once, and which version it is, for people
 -- returns     the runner's id, for all other calls
 -- raises      22004 null_value_not_allowed, 22023 invalid_parameter_value
 drop function if exists bt_register_runner(text[], text, int, text[], int, boolean);  -- of version 3
@@ -25,7 +25,7 @@ create or replace function bt_register_runner(
     p_lease_ms int default 30000,
     p_lock     boolean default true,
     p_slots    int default null,
-    p_version  text default null
+    p_release  text default null
 )
     returns bigint
     language plpgsql
@@ -60,7 +60,7 @@ begin
       and job.created_at > v_now + interval '5 s'
     limit 1;
     insert into backtick_runner (host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at, slots, version)
-    values (p_host, p_pid, p_queues, p_names, p_lease_ms, p_lock, v_now, coalesce(v_ahead, v_now), p_slots, p_version)
+    values (p_host, p_pid, p_queues, p_names, p_lease_ms, p_lock, v_now, coalesce(v_ahead, v_now), p_slots, p_release)
     returning id into v_runner;
 
     if p_lock then

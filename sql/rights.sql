@@ -128,7 +128,7 @@ declare
     c_columns constant text[] := array[
         ['backtick_job',       'id, queue, name, priority, run_at, state, tries, crashes, max_tries, created_at, started_at, '
                                'finished_at, runner, schedule, scheduled_for, cancel_asked_at, error_class, enqueued_by, '
-                               'expires_at, tags, snoozes, progress'],
+                               'expires_at, tags, snoozes, progress, group_key, key, batch'],
         ['backtick_recurring', 'name, worker, interval_ms, spec, tz, queue, priority, max_tries, catch_up, overlap, '
                                'next_run_at, last_run_at, lateness, last_job, last_state, skipped, declared_at, has_worker, '
                                'error'],
