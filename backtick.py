@@ -6286,6 +6286,12 @@ VERBS = (
          no="there is no such schedule"),
     Verb("orphans", "bt_orphans", "Look", "jobs that nobody can run", "orphans", no="whatever is due has a runner"),
     Verb("cron", "_command_cron", "Look", "when a cron spec fires"),
+    Verb("check", "bt_check", "Look", "what is wrong; status 1 if", "check --max-age 5min", options="max_age max_exceeded",
+         fails=True, no="nothing is wrong"),
+    Verb("stats", "bt_stats", "Look", "numbers over time", "stats --from 2026-11-26T08:00Z --step 1h",
+         options="from to step queue worker", no="nothing was noted in that time"),
+    Verb("load", "bt_load", "Look", "backlog, for autoscalers", "load mail --json", ("queue?",), record=True),
+    Verb("metrics", "bt_metrics", "Look", "Prometheus' text", "metrics", options="most", record=True),
     Verb("enqueue", "bt_enqueue", "Act", "queue a job", "enqueue myjobs.log_sum '[3, 4]' --run-at 10min",
          ("name", "args?"), "queue run_at priority max_tries tags* expires_at expires_in", True,
          yes="job {result} is queued", given=("queue", "priority")),
@@ -6475,6 +6481,8 @@ def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str],
         print((verb.no or "there is nothing").format(*given.values()), file=sys.stdout if verb.changes else sys.stderr)
     elif verb.yes:
         print(verb.yes.format(*given.values(), result=values[0]))
+    elif values[0] and isinstance(values[0], str):
+        print(values[0].rstrip("\n"))
     elif not sys.stdout.isatty():
         print("\n".join(_plain(values[0] if is_one else values)))
     else:

@@ -59,6 +59,7 @@ declare
         ['bt_until_fire',         'owner',  'runner'],
         ['bt_declare',            'owner',  'runner'],
         ['bt_tell_orphans',       'owner',  'runner'],
+        ['bt_tell_alerts',        'owner',  'runner'],
         ['bt_note_stats',         'owner',  'runner'],
 
         ['bt_schedule_recurring', 'caller', 'runner admin'],
@@ -84,6 +85,9 @@ declare
         ['bt_count',              'owner',  'viewer admin'],
         ['bt_job_of',             'owner',  'viewer admin'],
         ['bt_stats',              'owner',  'viewer admin'],
+        ['bt_check',              'owner',  'runner viewer admin'],
+        ['bt_load',               'owner',  'viewer admin'],
+        ['bt_metrics',            'owner',  'runner viewer admin'],
         ['bt_status',             'owner',  'viewer admin'],
         ['bt_jobs',               'owner',  'viewer admin'],
         ['bt_queues',             'owner',  'viewer admin'],
