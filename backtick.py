@@ -75,6 +75,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   _Interrupts.lock   what is watched in threads of stopped jobs; one poller at a time looks
 #   _Connections.lock  the idle connections of producers, and who waits for which job
 #   _Watchdog.lock     which connections are watched
+#   _Stats.lock        the numbers of jobs: the poller adds, the keeper takes
 #   _Coroutines.loop_lock, _Scribe.lock    that their thread is started once
 # What else two threads touch is a deque, a set, a SimpleQueue or a plain attribute, and says which threads at its
 # definition.
@@ -98,6 +99,7 @@ import asyncio
 import atexit
 import base64
 import binascii
+import bisect
 import concurrent.futures.thread
 import contextlib
 import contextvars
@@ -5184,6 +5186,97 @@ class _Reports:
                 _log_outcome(outcome, fates.get(outcome.job.id))
 
 
+class _Stats:
+    """What became of jobs, by queue and worker, since the database was told last: see sql/bt_note_stats.sql."""
+
+    BOUNDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200)  # seconds, as bt_bounds has them
+    FEW, STANDS_FOR = 16, 8  # of more that are reported at once, one in so many is asked how long it waited
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()  # for rows: the poller adds, the keeper takes
+        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self.unsaid: tuple[int, str] | None = None  # what the database may not know yet; the keeper's, as is
+        self.ahead_s: float | None = None  # how much the database's clock is ahead of ours; None: not known yet
+
+    def add(self, reports: list[_Report], answers: list[list[Any]]) -> None:
+        """Count what the database has just been told."""
+        now = time.time() + (self.ahead_s or 0)
+        with self.lock:
+            for (outcomes, _), rows in zip(reports, answers, strict=True):
+                report, of = outcomes[0].report, outcomes
+                if report == "bt_release":
+                    continue
+                if len(rows) != len(outcomes) or report == "bt_fail":
+                    fates = {row[0]: row for row in rows}
+                    of = [outcome for outcome in outcomes if outcome.job.id in fates]
+                groups: dict[str, list[_Outcome]] = {}
+                for outcome in of:
+                    groups.setdefault(outcome.job.name, []).append(outcome)
+                for name, group in groups.items():
+                    row = self._row(group[0].job.queue, name)
+                    self._count_times(row, group, now)
+                    if report == "bt_fail":
+                        exceeded = sum(fates[outcome.job.id][1] == "exceeded" for outcome in group)
+                        row["failed"] += len(group)
+                        row["exceeded"] += exceeded
+                        row["retried"] += len(group) - exceeded
+                    else:
+                        row[_COUNTED[report]] += len(group)
+
+    def _row(self, queue: str, name: str) -> dict[str, Any]:
+        row = self.rows.get((queue, name))
+        if row is None:
+            row = dict.fromkeys((*_COUNTED.values(), "failed", "retried", "exceeded", "runs", "run_s", "wait_s"), 0)
+            row |= {f"{what}_classes": [0] * (len(self.BOUNDS) + 1) for what in ("run", "wait")}
+            row |= {"queue": queue, "worker": name}
+            self.rows[queue, name] = row
+        return row
+
+    def _count_times(self, row: dict[str, Any], group: list[_Outcome], now: float) -> None:
+        count = len(group)
+        step = 1 if count <= self.FEW else self.STANDS_FOR
+        runs = [outcome.ms / 1000 for outcome in group]
+        waits = [max(0.0, now - run_s - _seconds_of(outcome.job.run_at_text))
+                 for outcome, run_s in zip(group[::step], runs[::step], strict=True)]  # fmt: skip
+        row["runs"] += count
+        row["run_s"] += sum(runs)
+        row["wait_s"] += sum(waits) * count / len(waits)
+        self._classify(row["run_classes"], runs, 1, count)
+        self._classify(row["wait_classes"], waits, step, count)
+
+    def _classify(self, classes: list[int], times: list[float], weight: int, count: int) -> None:
+        times.sort()
+        done = 0
+        for place, bound in enumerate((*self.BOUNDS, math.inf)):
+            upto = min(count, bisect.bisect_right(times, bound) * weight)
+            classes[place] += upto - done
+            done = upto
+            if done == count:
+                break
+
+    def tell(self, database: _Database) -> None:
+        """Tell the database, by the keeper. If that fails the same is told again by the next call."""
+        if self.unsaid is None:
+            with self.lock:
+                rows, self.rows = self.rows, {}
+            if not rows and self.ahead_s is not None:
+                return
+            self.unsaid = secrets.randbits(62), json.dumps(list(rows.values()), ensure_ascii=False)
+        note, text = self.unsaid
+        before = time.time()
+        ((now,),) = database.run("bt_note_stats", p_note=note, p_stats=text)
+        self.ahead_s = now - (before + time.time()) / 2
+        self.unsaid = None
+
+
+_COUNTED = {"bt_complete": "done", "bt_cancel_held": "canceled", "bt_snooze": "snoozed"}  # what each report counts as
+
+
+def _seconds_of(text: str) -> float:
+    """An instant as PostgreSQL writes it, in seconds since 1970."""
+    return (dt.datetime.fromisoformat(text) if sys.version_info >= (3, 11) else _time_of(text)).timestamp()
+
+
 class _Bell:
     """Wakes the poller; rung by any thread, and by signal handlers."""
 
@@ -5272,6 +5365,7 @@ class _Poller:
         self.session = _Session(config)
         self.claims = _Claims(self.session)
         self.reports = _Reports(self.session)
+        self.stats = _Stats()
         self.bell = _Bell()
         self.pool = _Pool(config, self.held, self.bell.ring, self.keyring, executor)
 
@@ -5648,6 +5742,7 @@ class _Poller:
         for outcomes, _ in reports:
             for outcome in outcomes:
                 self.held.pop(outcome.job.id, None)
+        self.stats.add(reports, answers)
         self.reports.log_fates(reports, answers)
 
     def _report(self) -> None:
@@ -5795,6 +5890,7 @@ class _Keeper:
     STORES = 100  # schedules in one transaction, as it starts
     PAUSED_S = 10.0  # how often it asks which queues are paused
     ORPHANS_S = 10.0  # how often it asks for jobs that nobody can run; one runner of all is told of them
+    STATS_S = 5.0  # how often it tells what became of jobs, in numbers
 
     def __init__(self, poller: _Poller) -> None:
         self.poller = poller
@@ -5806,6 +5902,7 @@ class _Keeper:
         self.looked_at = time.monotonic()  # when it looked last
         self.look, self.fire, self.heartbeat, self.judge = (_Due() for _ in range(4))
         self.remove, self.declare, self.pauses, self.orphans, self.progress = (_Due() for _ in range(5))
+        self.stats = _Due()
         self.remove.again_in(random.uniform(0, self.REMOVE_S))
         self.unstored: list[Schedule] = []  # schedules that somebody had locked
         self.told: set[str] = set()  # schedules without a worker that were logged
@@ -5845,6 +5942,9 @@ class _Keeper:
                     log.critical("an error in backtick's keeper, trying again", exc_info=True)
                 self.close()
                 self.look.now()
+        if self.database:
+            with contextlib.suppress(BacktickError, psycopg.Error):
+                self.poller.stats.tell(self.database)
         self.close()
 
     def close(self) -> None:
@@ -5884,6 +5984,9 @@ class _Keeper:
             self._tell_of_pauses(self.database)
         if self.orphans.has_come():
             self._tell_of_orphans(self.database)
+        if self.stats.has_come():
+            self.stats.again_in(self.STATS_S)
+            self.poller.stats.tell(self.database)
         self.looked_at = time.monotonic()
         return None
 
@@ -6233,6 +6336,12 @@ VERBS = (
          no="there is no such schedule"),
     Verb("orphans", "bt_orphans", "Look", "jobs that nobody can run", "orphans", no="whatever is due has a runner"),
     Verb("cron", "_command_cron", "Look", "when a cron spec fires"),
+    Verb("check", "bt_check", "Look", "what is wrong; status 1 if", "check --max-age 5min", options="max_age max_exceeded",
+         fails=True, no="nothing is wrong"),
+    Verb("stats", "bt_stats", "Look", "numbers over time", "stats --from 2026-11-26T08:00Z --step 1h",
+         options="from to step queue worker", no="nothing was noted in that time"),
+    Verb("load", "bt_load", "Look", "backlog, for autoscalers", "load mail --json", ("queue?",), record=True),
+    Verb("metrics", "bt_metrics", "Look", "Prometheus' text", "metrics", options="most", record=True),
     Verb("enqueue", "bt_enqueue", "Act", "queue a job", "enqueue myjobs.log_sum '[3, 4]' --run-at 10min",
          ("name", "args?"), "queue run_at priority max_tries tags* expires_at expires_in", True,
          yes="job {result} is queued", given=("queue", "priority")),
@@ -6421,6 +6530,8 @@ def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str],
         print((verb.no or "there is nothing").format(*given.values()), file=sys.stdout if verb.changes else sys.stderr)
     elif verb.yes:
         print(verb.yes.format(*given.values(), result=values[0]))
+    elif values[0] and isinstance(values[0], str):
+        print(values[0].rstrip("\n"))
     elif not sys.stdout.isatty():
         print("\n".join(_plain(values[0] if is_one else values)))
     else:

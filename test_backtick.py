@@ -4242,6 +4242,372 @@ def test_whatever_state_the_queue_is_in_the_reason_that_is_given_for_each_job_is
     assert len(WhyMachine.seen) >= 4, "each reason has its own test; here many jobs are to have some"
 
 
+# ---- Health: numbers over time, check, doctor, metrics -------------------------------------------
+
+
+def stat(worker="a", **numbers):
+    """A row as runners note it."""
+    return {"queue": "default", "worker": worker} | numbers
+
+
+def note_stats(db, *rows, note=1):
+    return call(db, "bt_note_stats", p_note=note, p_stats=json.dumps(rows))
+
+
+def stats(db, *columns, **parameters):
+    """The columns of what bt_stats returns."""
+    arguments = ", ".join(f"p_{name} => %({name})s" for name in parameters)
+    chosen = ", ".join(columns)
+    return db.execute(f"select {chosen} from bt_stats({arguments})", parameters).fetchall()
+
+
+def test_the_classes_of_times_are_the_same_in_sql_and_in_python(db):
+    assert db.execute("select bt_bounds()").fetchone()[0] == list(backtick._Stats.BOUNDS)
+
+
+def test_what_runners_note_is_summed_by_queue_and_worker(db):
+    note_stats(db, stat(done=3), stat("b", done=1), note=1)
+    note_stats(db, stat(done=4, failed=2, retried=1, exceeded=1), note=2)
+
+    assert stats(db, "worker", "done", "failed", "retried", "exceeded") == [("a", 7, 2, 1, 1), ("b", 1, 0, 0, 0)]
+
+
+def test_a_note_whose_answer_got_lost_is_stored_once(db):
+    for _ in range(2):
+        note_stats(db, stat(done=3), stat("b", done=1), note=1)
+
+    assert stats(db, "worker", "done") == [("a", 3), ("b", 1)]
+
+
+def test_numbers_stay_the_same_while_they_are_folded_by_the_minute_and_the_hour(db):
+    times = {
+        "runs": 3,
+        "run_s": 0.6,
+        "wait_s": 3,
+        "run_classes": [0] * 4 + [3] + [0] * 8,
+        "wait_classes": [0] * 5 + [3] + [0] * 7,
+    }
+    since = dt.datetime.now(UTC) - HOUR
+    expected = [(6, 6, 0.2, 0.5, 1.0)]
+
+    for n, by in enumerate(["0", "4 minutes", "26 hours"]):
+        move_clock(db, by)
+        if n < 2:
+            note_stats(db, stat(done=3, **times), note=n)
+        db.execute("select bt_fold_stats(), bt_fold_stats()")
+    spans = db.execute("select span, sum(done) from backtick_stat group by 1 order by 1").fetchall()
+
+    assert spans == [("ever", 6), ("hour", 6)]
+    assert stats(
+        db, "done", "runs", "round(run_mean::numeric, 3)::float8", "run_p50", "wait_p95", **{"from": since}
+    ) in (expected, [(3, 3, 0.2, 0.5, 1.0)] * 2)
+
+
+def test_numbers_are_forgotten_after_thirty_days_but_not_their_sum(db):
+    note_stats(db, stat(done=3))
+    for by in ("1 hour", "2 days", "40 days"):
+        move_clock(db, by)
+        db.execute("select bt_fold_stats()")
+
+    assert db.execute("select span, done from backtick_stat").fetchall() == [("ever", 3)]
+
+
+def test_stats_come_in_steps(db):
+    note_stats(db, stat(done=1), note=1)
+    move_clock(db, "61 minutes")
+    note_stats(db, stat(done=2), note=2)
+
+    assert stats(db, "done", step=HOUR, **{"from": dt.datetime.now(UTC) - HOUR}) == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("step", [dt.timedelta(seconds=59), dt.timedelta(0)])
+def test_a_step_below_a_minute_is_refused(db, step):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="a minute or longer"):
+        stats(db, "done", step=step)
+
+
+def test_what_no_runner_ends_is_counted_too(db):
+    enqueue(db, "a")
+    expiring = enqueue(db, "b", p_expires_in=dt.timedelta(seconds=1))
+    db.execute("select bt_cancel_all(p_name => 'a', p_state => 'queued')")
+    move_clock(db, "1 minute")
+    call(db, "bt_expire")
+
+    assert job_of(db, expiring).state == "canceled"
+    assert stats(db, "worker", "canceled", "done") == [("a", 1, 0), ("b", 1, 0)]
+
+
+def test_crashes_are_counted_and_what_they_exceed(db):
+    enqueue(db, "a")
+    for _ in range(3):
+        move_clock(db, "0")
+        dead = register(db, names=["a"])
+        move_clock(db, "1 hour")
+        db.execute("update backtick_queue set run_at = bt_now() - interval '1 s'")
+        assert claim(db, dead, names=["a"])
+        db.execute("delete from backtick_runner")
+        call(db, "bt_revive")
+
+    assert states(db) == {"exceeded": 1}
+    assert stats(db, "crashed", "exceeded") == [(3, 1)]
+
+
+def test_a_runner_counts_its_jobs_and_tells_when_it_ends(db, add, runner):
+    for _ in range(40):
+        enqueue(db, args="[1, 2]")
+    enqueue(db, args='["a", 2]', p_max_tries=2)
+    with runner():
+        wait_for_states(db, {"done": 40, "exceeded": 1})
+
+    rows = stats(
+        db, "worker", "done", "failed", "retried", "exceeded", "runs", "run_p95 <= 1", "wait_mean between 0 and 60"
+    )
+    assert rows == [("log_sum", 40, 2, 1, 1, 42, True, True)]
+    classes = db.execute("select sum(c) from backtick_stat, unnest(run_classes) as c").fetchone()
+    assert classes == (42,)
+    assert db.execute("select sum(c) from backtick_stat, unnest(wait_classes) as c").fetchone() == (42,)
+
+
+def test_a_wait_of_an_hour_is_told_as_one(db, add, runner):
+    enqueue(db, args="[1, 2]", p_run_at=dt.datetime.now(UTC) - HOUR)
+    with runner():
+        wait_for_states(db, {"done": 1})
+
+    assert stats(db, "wait_p50", "wait_mean between 3600 and 3660") == [(7200.0, True)]
+
+
+def findings(db, **parameters):
+    """The findings of bt_check and what they are about."""
+    return [(finding, subject) for _, finding, subject, _, _ in call(db, "bt_check", **parameters)]
+
+
+def test_an_empty_queue_is_well_and_so_is_one_whose_runner_is_at_it(db):
+    assert findings(db) == []
+
+    runner = register(db, names=["a"])
+    enqueue(db, "a")
+    claim(db, runner, names=["a"])
+
+    assert findings(db) == []
+
+
+def test_due_jobs_without_a_runner_are_found_until_one_comes(db):
+    enqueue(db, "a")
+    assert findings(db) == [("no runner", "default")]
+
+    register(db, names=["a"])
+    assert findings(db) == []
+
+
+def test_a_job_that_is_not_due_wants_no_runner(db):
+    enqueue(db, "a", p_run_at=dt.datetime.now(UTC) + HOUR)
+
+    assert findings(db) == []
+
+
+def test_an_old_due_job_is_found_by_max_age_unless_its_queue_is_paused(db):
+    register(db, names=["a"])
+    enqueue(db, "a", p_run_at=dt.datetime.now(UTC) - dt.timedelta(seconds=30))
+    assert findings(db) == []
+    assert findings(db, p_max_age=dt.timedelta(minutes=1)) == []
+    assert findings(db, p_max_age=dt.timedelta(seconds=20)) == [("max age", "default")]
+
+    call(db, "bt_pause", p_queue="default")
+    assert findings(db, p_max_age=dt.timedelta(seconds=20)) == []
+
+
+def test_orphans_are_found(db):
+    register(db, names=["a"])
+    enqueue(db, "b", p_run_at=dt.datetime.now(UTC) - HOUR)
+
+    assert findings(db) == [("orphans", "default b")]
+
+
+def test_schedules_that_should_have_fired_or_were_switched_off_are_found(db):
+    every(db, 3_600_000)
+    assert findings(db) == []
+
+    db.execute("update backtick_schedule set next_run_at = bt_now() - interval '1 min', last_run_at = null")
+    assert findings(db) == [("late schedule", "tick")]
+
+    db.execute("update backtick_schedule set next_run_at = null, error = 'no'")
+    assert findings(db) == [("schedule off", "tick")]
+
+
+def test_a_worker_whose_jobs_are_exceeded_is_found_for_ten_minutes(db):
+    note_stats(db, stat(done=2, exceeded=2), note=1)
+    assert findings(db) == []
+
+    note_stats(db, stat(exceeded=3), note=2)
+    assert findings(db) == [("exceeded", "a")]
+    assert findings(db, p_max_exceeded=0.9) == []
+    assert findings(db, p_max_exceeded=None) == []
+
+    move_clock(db, "12 minutes")
+    assert findings(db) == []
+
+
+def test_a_runner_that_lives_and_takes_nothing_is_found(db):
+    idle = register(db, names=["a"], lease_ms=3_600_000)
+    enqueue(db, "a")
+    move_clock(db, "5 minutes")
+    assert findings(db) == [("idle runner", str(idle))]
+
+    claim(db, idle, names=["a"])
+    assert findings(db) == []
+
+
+def test_a_limit_that_lets_nothing_run_is_found_while_jobs_wait(db):
+    register(db, names=["a"])
+    db.execute(
+        "insert into backtick_limit (kind, queue, name, running, set_at) values ('worker', 'default', 'a', 0, now())"
+    )
+    assert findings(db) == []
+
+    enqueue(db, "a")
+    assert findings(db) == [("closed limit", "worker default a")]
+
+
+def test_runners_of_an_older_version_are_found(db):
+    old, new = register(db), register(db)
+    db.execute("update backtick_runner set version = case id when %s then '3.0' else '4.0' end", [old])
+    assert findings(db) == [("version", "3.0")]
+
+    db.execute("update backtick_runner set version = '4.0'")
+    assert findings(db) == [] and new
+
+
+@pytest.mark.parametrize("wrong", [{"p_max_age": dt.timedelta(seconds=-1)}, {"p_max_exceeded": 2}])
+def test_what_check_cannot_mean_is_refused(db, wrong):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="bt_check"):
+        findings(db, **wrong)
+
+
+def test_the_verb_check_says_a_line_a_finding_and_exits_with_1(db, project):
+    assert project.python("backtick.py", "check")[:2] == (0, "")
+
+    enqueue(db, "a")
+    status, said, _ = project.python("backtick.py", "check")
+
+    assert status == 1
+    assert re.fullmatch("error\tno runner\tdefault\tno living runner serves the queue default, .*\n", said)
+
+
+def tell_alerts(db):
+    return [(row[1], row[2], row[5]) for row in call(db, "bt_tell_alerts")]
+
+
+def test_a_finding_is_told_once_and_once_when_it_is_over(db, connect):
+    others = [db, connect(), connect()]
+    enqueue(db, "a")
+
+    told = []
+    for n in range(4):
+        move_clock(db, f"{n * 11} seconds")
+        told += [tell_alerts(other) for other in others]
+    assert [one for one in told if one] == [[("no runner", "default", False)]]
+
+    register(db, names=["a"])
+    told = []
+    for n in range(4, 7):
+        move_clock(db, f"{n * 11} seconds")
+        told += [tell_alerts(other) for other in others]
+    assert [one for one in told if one] == [[("no runner", "default", True)]]
+
+
+def test_what_was_over_before_it_was_told_is_not_told_at_all(db):
+    enqueue(db, "a")
+    assert tell_alerts(db) == []
+
+    db.execute("delete from backtick_queue")
+    move_clock(db, "11 seconds")
+
+    assert tell_alerts(db) == []
+    assert db.execute("select from backtick_alert").fetchall() == []
+
+
+def metrics(db, most=50):
+    """The samples of bt_metrics, as prometheus_client reads them: name and labels to value."""
+    parser = pytest.importorskip("prometheus_client.parser")
+    (text,) = call(db, "bt_metrics", p_most=most)[0]
+    families = list(parser.text_string_to_metric_families(text))
+    for family in families:
+        assert re.fullmatch("backtick_[a-z_]+", family.name) and family.documentation
+        assert family.type in ("gauge", "counter", "histogram")
+    return {(one.name, *sorted(one.labels.items())): one.value for family in families for one in family.samples}
+
+
+def test_metrics_of_an_empty_database_can_be_read(db):
+    assert metrics(db)["backtick_runners",] == 0
+
+
+def test_metrics_tell_of_jobs_ends_times_and_runners(db):
+    runner = register(db, names=["a"])
+    db.execute("update backtick_runner set slots = 4")
+    enqueue(db, "a"), enqueue(db, "a"), enqueue(db, "a", p_run_at=dt.datetime.now(UTC) + HOUR)
+    claim(db, runner, names=["a"])
+    classes = [0] * 4 + [3] + [0] * 8
+    note_stats(db, stat(done=3, retried=1, runs=3, run_s=0.6, wait_s=3, run_classes=classes, wait_classes=classes))
+
+    found = metrics(db)
+
+    default, a = ("queue", "default"), ("worker", "a")
+    assert [found["backtick_jobs", default, ("state", s)] for s in ("scheduled", "due", "running")] == [1, 1, 1]
+    assert found["backtick_ended_total", default, ("state", "done"), a] == 3
+    assert found["backtick_retries_total", default, a] == 1
+    assert found["backtick_run_seconds_bucket", ("le", "0.1"), default, a] == 0
+    assert found["backtick_run_seconds_bucket", ("le", "0.5"), default, a] == 3
+    assert (
+        found["backtick_run_seconds_bucket", ("le", "+Inf"), default, a]
+        == found["backtick_run_seconds_count", default, a]
+        == 3
+    )
+    assert found["backtick_run_seconds_sum", default, a] == pytest.approx(0.6)
+    assert [found["backtick_slots", ("state", s)] for s in ("busy", "free")] == [1, 3]
+
+
+def test_metrics_name_so_many_workers_and_sum_up_the_rest(db):
+    note_stats(db, *(stat(f"w{n}", done=n) for n in range(1, 6)))
+
+    found = {
+        labels: value
+        for (name, *labels), value in ((k, v) for k, v in metrics(db, most=2).items())
+        if name == "backtick_ended_total" and ("state", "done") in labels
+        for labels in [dict(labels)["worker"]]
+    }
+
+    assert found == {"w5": 5, "w4": 4, "other": 6}
+
+
+def test_metrics_escape_what_names_may_hold(db):
+    enqueue(db, "a", p_queue='a"b\\c\nd')
+
+    assert metrics(db)["backtick_jobs", ("queue", 'a"b\\c\nd'), ("state", "due")] == 1
+
+
+def test_counters_do_not_go_back_while_numbers_are_folded(db):
+    note_stats(db, stat(done=3))
+    seen = []
+    for by in ("0", "1 hour", "2 days", "40 days"):
+        move_clock(db, by)
+        db.execute("select bt_fold_stats()")
+        seen.append(metrics(db)["backtick_ended_total", ("queue", "default"), ("state", "done"), ("worker", "a")])
+
+    assert seen == [3, 3, 3, 3]
+
+
+def test_load_is_one_row_with_backlog_running_age_and_runners(db):
+    assert call(db, "bt_load") == [(0, 0, 0, 0)]
+
+    runner = register(db, names=["a"])
+    enqueue(db, "a"), enqueue(db, "a", p_run_at=dt.datetime.now(UTC) - HOUR), enqueue(db, "a", p_queue="mail")
+    claim(db, runner, names=["a"])
+
+    ((backlog, running, age, runners),) = call(db, "bt_load", p_queue="default")
+    assert (backlog, running, age < 60, runners) == (1, 1, True, 1)
+    assert call(db, "bt_load")[0][:2] == (2, 1)
+
+
 # ---- Arguments --------------------------------------------------------------------------------
 
 ZONES = ["Europe/Paris", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"]

@@ -3,6 +3,7 @@
 -- bt_remove_old: delete jobs that ended long ago, oldest first, a batch a call.
 --
 -- Also forgets what backtick_freed has told for long enough; what somebody else is about to forget is left to him.
+-- And it sums up what runners noted: see bt_fold_stats.
 --
 -- p_max_completed_ms  milliseconds that done and canceled jobs are kept
 -- p_max_exceeded_ms   milliseconds that exceeded jobs are kept
@@ -60,6 +61,7 @@ begin
         for update skip locked
     ) as old
     where freed.id = old.id;
+    perform bt_fold_stats();
     return v_count;
 end;
 $$;

@@ -45,6 +45,10 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_sleep.sql
 \ir bt_unregister_runner.sql
 
+-- Numbers over time
+\ir bt_note_stats.sql
+\ir bt_stats.sql
+
 -- A job's life
 \ir bt_backoff.sql
 \ir bt_check_isolation.sql
@@ -106,6 +110,8 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_failures.sql
 \ir bt_runners.sql
 \ir bt_schedules.sql
+\ir bt_check.sql
+\ir bt_metrics.sql
 \ir bt_status.sql
 
 -- What a restore or a failover may have left behind
