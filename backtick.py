@@ -6310,12 +6310,27 @@ _FILTER = "queue name state error_class since until tag"
 _OPTIONS = {  # what the parameters mean, for --help
     "args": 'JSON: [3, 4] or {"a": 3}',
     "error_class": "class of the last error, such as ValueError",
+    "expires_at": "begin by then, or end as canceled",
+    "expires_in": "the same, so long after it is due",
+    "fires": "how many of the next times, default 5",
+    "from": "since then",
     "limit": "how many at most",
+    "max_age": "jobs that have been due for longer are an error, such as 5min",
+    "max_exceeded": "so large a share of a worker's jobs may be exceeded, default 0.5",
+    "max_tries": "tries after which it is exceeded",
+    "most": "so many queues and workers at most, the others summed",
     "name": "the worker",
+    "priority": "0 (first) to 9",
     "queue": "the queue",
+    "run_at": "when it is due: 2026-03-28T00:00Z, or 2h, which is in two hours",
+    "runner": "its id, or a host's name: all there",
     "since": "not before: 2026-03-28T00:00Z, or 2h, which is two hours ago",
     "state": "queued, retrying, running, done, exceeded, canceled, or ended: any of the last three",
+    "step": "how long each row is, such as 1h",
     "tag": "one of its tags",
+    "tags": "a word by which it is found; may be repeated",
+    "to": "and before",
+    "worker": "the worker",
     "until": "before",
 }
 
@@ -6336,7 +6351,7 @@ VERBS = (
          no="there is no such schedule"),
     Verb("orphans", "bt_orphans", "Look", "jobs that nobody can run", "orphans", no="whatever is due has a runner"),
     Verb("cron", "_command_cron", "Look", "when a cron spec fires"),
-    Verb("check", "bt_check", "Look", "what is wrong; status 1 if", "check --max-age 5min", options="max_age max_exceeded",
+    Verb("check", "bt_check", "Look", "what is wrong, status 1", "check --max-age 5min", options="max_age max_exceeded",
          fails=True, no="nothing is wrong"),
     Verb("stats", "bt_stats", "Look", "numbers over time", "stats --from 2026-11-26T08:00Z --step 1h",
          options="from to step queue worker", no="nothing was noted in that time"),
@@ -6453,7 +6468,14 @@ def _pass_on(said: psycopg.errors.Diagnostic) -> None:
     print(f"{said.message_primary}{place}", file=sys.stderr)
 
 
-_TIMES = {"since": "-", "until": "-", "before": "-", "run_at": "+", "expires_at": "+"}  # 2h is so long ago, or from now
+_TIMES = {
+    "since": "-",
+    "until": "-",
+    "from": "-",
+    "to": "-",
+    "run_at": "+",
+    "expires_at": "+",
+}  # 2h is so long ago, or from now
 
 
 def _watch(verb: Verb, given: dict[str, Any], every: float, as_json: bool) -> int:

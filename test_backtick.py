@@ -9809,7 +9809,10 @@ def test_the_status_begins_with_what_wants_attention(full):
     status = look("status")
 
     assert next(iter(status)) == "attention"
-    assert {row["what"] for row in status["attention"]} == {"orphans", "paused"}
+    assert {row["what"] for row in status["attention"]} == {"error", "paused"}
+    assert {row["text"] for row in json.loads(verb("check", "--json")[1])} < {
+        row["sentence"] for row in status["attention"]
+    }
     assert status["last_hour"] == {"done": 1, "exceeded": 1, "canceled": 0}
     assert status["runners"]["living"] == 1
 

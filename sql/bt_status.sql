@@ -2,7 +2,7 @@
 --
 -- bt_status: how things are, on one screen, what wants attention first.
 --
--- returns   an object: attention, an array of objects: what, and a sentence; the database; how many runners live, what they
+-- returns   an object: attention, an array of what bt_check found, error or warning, and what is paused; the database; how many runners live, what they
 --           hold, and their slots; how many jobs ended in the last hour (100000: as many or more); the eight queues in which
 --           jobs have been due for longest; who holds the oldest snapshot, if it is older than a minute and may be seen
 create or replace function bt_status()
@@ -55,16 +55,7 @@ begin
     from (
         select wanted.*, row_number() over () as place, count(*) over () as of
         from (
-            select 'orphans' as what, format(
-                case orphan.why
-                    when 'queue' then 'no runner serves the queue %2$s: %1$s is due for %3$s'
-                    else 'no runner of the queue %2$s knows %1$s, due for %3$s'
-                end, orphan.worker, orphan.queue, bt_age(v_now - orphan.oldest)) as sentence
-            from backtick_orphan as orphan
-            union all
-            select 'schedule', format('%s is %s', schedule.name, schedule.state || coalesce(': ' || schedule.error, ''))
-            from bt_schedules() as schedule
-            where schedule.state <> 'on'
+            select finding.severity as what, finding.text as sentence from bt_check() as finding
             union all
             select 'paused', format('the queue %s is paused for %s', setting.queue, bt_age(v_now - setting.paused_at))
             from backtick_setting as setting
