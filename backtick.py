@@ -183,6 +183,7 @@ __all__ = [
     "Job",
     "JobCanceled",
     "JobFailed",
+    "JobFilter",
     "JobLost",
     "JobStopped",
     "JobTimeout",
@@ -208,6 +209,7 @@ __all__ = [
     "delete",
     "delete_all",
     "install",
+    "job_record",
     "make_roles",
     "pause",
     "rebuild",
@@ -257,7 +259,8 @@ class _Scribe:
 
     def handle(self, record: logging.LogRecord) -> None:
         """In place of Logger.handle: in whatever thread."""
-        if threading.get_ident() not in self.clients:
+        _name_job(record)
+        if threading.get_ident() not in self.clients and not hasattr(record, "aside"):
             logging.Logger.handle(log, record)
         elif self.records.qsize() < self.MOST:
             self.records.put(record)
@@ -296,9 +299,14 @@ class _Scribe:
                     count, self.left_out = self.left_out, 0
                     log.warning("%d lines were left out here: the log took no more", count)
 
+    def is_wanted(self, record: logging.LogRecord) -> bool:
+        """False for what psycopg says of a broken pipeline in a thread that we serve: what broke it is said anyway."""
+        return threading.get_ident() not in self.clients or not str(record.msg).startswith("error ignored")
+
 
 _scribe = _Scribe()
 setattr(log, "handle", _scribe.handle)  # noqa: B010, mypy would have no method assigned
+logging.getLogger("psycopg").addFilter(_scribe.is_wanted)
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -419,7 +427,9 @@ class Cancel(Decision):
 
 
 CENTURY_MS = 3_155_760_000_000
-_LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+NOTICE = 25  # a level of logging between INFO, which has a line a job, and WARNING
+logging.addLevelName(NOTICE, "NOTICE")
+_LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical")
 
 
 def _knob(default: Any, meaning: str, low: int = 0, high: int = 2_147_483_647, secret: bool = False) -> Any:
@@ -433,12 +443,13 @@ class Settings(TypedDict, total=False):
 
     database_url: str | None
     schema: str | None
-    queues: str | None
+    queues: str | Sequence[str] | None
     pooler: bool | None
     pool_size: int | None
     async_size: int | None
     processes: bool | None
     max_tasks_per_child: int | None
+    max_child_mb: int | None
     poll_ms: int | None
     retry_ms: int | None
     max_tries: int | None
@@ -453,6 +464,7 @@ class Settings(TypedDict, total=False):
     max_undeclared_ms: int | None
     log_level: str | None
     log_json: bool | None
+    log_start: bool | None
     seal: str | None
     secret_key: str | None
     secret_key_file: str | None
@@ -477,6 +489,7 @@ class Config:
     async_size: int = _knob(200, "so many jobs of async workers run at once, on the event loop", 1, 10_000)
     processes: bool = _knob(False, "run plain workers in processes, which can be killed, instead of threads")
     max_tasks_per_child: int = _knob(0, "a process is replaced after so many jobs; 0: never")
+    max_child_mb: int = _knob(0, "a process is replaced after a job that leaves it with more MB of memory; 0: never")
     poll_ms: int = _knob(1_000, "a sleeping runner looks for jobs at least this often", 10, 3_600_000)
     retry_ms: int = _knob(10_000, "unit of the back-off: after try n, retry_ms * 2^(n-1) to twice that")
     max_tries: int = _knob(16, "tries after which a job is exceeded", 1)
@@ -493,8 +506,11 @@ class Config:
     max_undeclared_ms: int = _knob(
         86_400_000, "a schedule that no code declares is switched off after so long", 0, 2**53
     )
-    log_level: str = _knob("info", "the command line logs from this level on: info has a line a job, or warning, error")
+    log_level: str = _knob(
+        "info", "the command line logs from debug on, or info: a line a job, notice: one a minute, warning, error"
+    )
     log_json: bool = _knob(False, "the command line logs JSON, a line an event")
+    log_start: bool = _knob(False, "log a line at the start of a job, too")
     seal: str = _knob("", "`all`: jobs of all workers are sealed, but for sealed=False; else those with sealed=True")
     secret_key: str = _knob("", "keys that seal and open jobs, the newest first", secret=True)
     secret_key_file: str = _knob("", "a file that holds secret keys, which only its owner can read")
@@ -519,6 +535,8 @@ class Config:
         return cls(**values)
 
     def __post_init__(self) -> None:
+        if isinstance(self.queues, (list, tuple)):
+            object.__setattr__(self, "queues", ",".join(map(str, self.queues)))
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
         self.queue_weights()
@@ -3409,8 +3427,10 @@ class _Fork:
         self.kept.update(opened)
 
     def handle_signals(self, handler: Callable[..., None]) -> None:
-        """Handle SIGTERM and SIGINT here, and not in children."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        """Handle what is for the runner here, and not in children; a SIGHUP that is ignored, as by nohup, stays so."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             before = self.handlers[number][1] if number in self.handlers else signal.getsignal(number)
             self.handlers[number] = handler, before
             signal.signal(number, handler)
@@ -3494,6 +3514,7 @@ class Job(_Row):
     result_bytes: int = 1_048_576  # Config.max_result_bytes of its runner
     said: tuple[float | None, str | None] | None = None  # share and note of its last beat(), and those that have
     told: tuple[float | None, str | None] | None = None  # been passed on
+    in_doubt: bool = False  # the runner's: a report of it may have got no answer
 
     @property
     def max_tries(self) -> int:
@@ -3597,6 +3618,28 @@ def beat(share: float | None = None, note: str | None = None) -> None:
         old_share, old_note = job.said or (None, None)
         new_note = old_note if note is None else _storable(str(note), 500)
         job.said = old_share if share is None else float(share), new_note
+
+
+class JobFilter(logging.Filter):
+    """For a handler of logging: its records say, as job_id and job_worker, which job runs where they are made."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Note the job, if there is one; let all through."""
+        _name_job(record)
+        return True
+
+
+def job_record(*arguments: Any, **keywords: Any) -> logging.LogRecord:
+    """The same for records of all handlers: logging.setLogRecordFactory(job_record)."""
+    record = logging.LogRecord(*arguments, **keywords)
+    _name_job(record)
+    return record
+
+
+def _name_job(record: logging.LogRecord) -> None:
+    known, job = record.__dict__, _current_job.get()
+    known["job_id"] = known.get("job", known.get("job_id") or (job and job.id))
+    known["job_worker"] = known.get("worker", known.get("job_worker") or (job and job.name))
 
 
 def _call(job: Job, keyring: _Keyring, wait: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run) -> _Result:
@@ -3758,6 +3801,9 @@ class _Run:
             self.finish(job, ("bt_cancel_held", None, None))
         elif self.started >= job.expires:
             self.finish(job, _EXPIRED)
+        elif self.pool.config.log_start:
+            extra = {"job": job.id, "worker": job.name, "tries": job.tries, "aside": True}  # of the log's own thread
+            log.info("%s begins, try %d", job, job.tries, extra=extra)
 
     def finish(self, job: Job, result: _Result) -> None:
         """The worker has ended by itself, in whatever thread; ignored after a stop()."""
@@ -3784,6 +3830,10 @@ class _Run:
     def ran_ms(self) -> float:
         """How long the worker has run."""
         return 0.0 if self.started is None else (time.monotonic() - self.started) * 1000
+
+    def stack(self, frames: Mapping[int, types.FrameType]) -> str:
+        """Where its worker is, as far as that can be seen from here; `frames` are those of the threads."""
+        return ""
 
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         """Have the worker end, if it can be; with the lock held."""
@@ -3940,6 +3990,9 @@ class _Slot(_Run):
         if error:
             raise error
         return returned
+
+    def stack(self, frames: Mapping[int, types.FrameType]) -> str:
+        return "".join(traceback.format_stack(frames.get(self.thread)))
 
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         if self.awaited:
@@ -4180,8 +4233,9 @@ class _Processes(_Threads):
 
     def give_back(self, child: _Child) -> None:
         """A process after a job, dead or alive; by slots."""
-        limit = self.pool.config.max_tasks_per_child
-        if child.is_killed or not child.is_alive() or self.closed or (limit and child.calls >= limit):
+        config = self.pool.config
+        is_spent = 0 < config.max_tasks_per_child <= child.calls or 0 < config.max_child_mb < child.used_mb()
+        if child.is_killed or not child.is_alive() or self.closed or is_spent:
             child.close()
             return
         self.children.append(child)
@@ -4226,6 +4280,10 @@ class _ProcessSlot(_Slot):
             self.child = None
         self.finish(job, result)
         self.processes.give_back(child)
+
+    def stack(self, frames: Mapping[int, types.FrameType]) -> str:
+        child = self.child
+        return child.ask_for_stack() if child else ""
 
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         if self.child:
@@ -4302,6 +4360,20 @@ class _Child:
             return self.process.poll() is None
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
+    def used_mb(self) -> float:
+        """How much memory it has now, if the system says so in /proc, as Linux does."""
+        with contextlib.suppress(OSError):
+            pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+            return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1_000_000
+        return 0.0
+
+    def ask_for_stack(self) -> str:
+        """Have it log where it is; says so. Not before it is ready: the signal would end it."""
+        if self.is_ready and self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGUSR1)
+        return f"in process {self.process.pid}, which logs where it is\n"
+
     def ask_to_end(self) -> None:
         """Tell it that there will be no more jobs."""
         with contextlib.suppress(OSError):
@@ -4326,7 +4398,7 @@ class _Child:
 
 def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
     """What a _Child runs: import the workers' modules, then call workers as told, until told to end."""
-    _fork.handle_signals(lambda *_: None)  # the runner decides; a handler, since programs inherit SIG_IGN
+    _fork.handle_signals(_child_signal)  # the runner decides; a handler, since programs inherit SIG_IGN
     with contextlib.suppress(OSError):  # if memory runs out, let it be this process that is killed, not the runner
         Path("/proc/self/oom_score_adj").write_text("500")
     os.set_inheritable(descriptor, False)
@@ -4336,7 +4408,7 @@ def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
     _connections.use(config)  # what a job schedules belongs where the runner runs
     keyring = _keyring(config)
     if logs:
-        _start_logging(config.log_level, config.log_json)
+        _start_logging(config)
     jobs: queues.SimpleQueue[Any] = queues.SimpleQueue()
     begun: deque[Job] = deque(maxlen=1)  # the job that runs; read by the thread that listens, which also tells of it
     lock = threading.Lock()  # guards what is sent
@@ -4355,6 +4427,13 @@ def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
         with lock:
             connection.send(result)  # first: what comes after cannot change it
         _flush_output()
+
+
+def _child_signal(number: int, frame: types.FrameType | None) -> None:
+    if number == signal.SIGUSR1:
+        log.warning(
+            "%s runs here", current_job() or "nothing", extra={"traceback": "".join(traceback.format_stack(frame))}
+        )
 
 
 def _flush_output() -> None:
@@ -4535,6 +4614,9 @@ class _Task(_Run):
             return _raised(job, entry, raised, sealed, keyring)
         return _DONE if returned is None else _returned(job, entry, returned, sealed, keyring)
 
+    def stack(self, frames: Mapping[int, types.FrameType]) -> str:
+        return _stack_of_task(self.task) if self.task else ""
+
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         if self.task:
             self.loop.call(self.task.cancel)
@@ -4542,6 +4624,16 @@ class _Task(_Run):
     def _make_room(self) -> None:
         self.kind.tasks.discard(self)  # at once, since a blocked loop does not come to it
         self.kind.tell()
+
+
+def _stack_of_task(task: asyncio.Task[Any]) -> str:
+    """Where a task waits: of each coroutine the one that it awaits. Task.get_stack() has the outermost only."""
+    coroutine: Any = task.get_coro()
+    frames = []
+    while frame := getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None):
+        frames.append((frame, frame.f_lineno))
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    return "".join(traceback.StackSummary.extract(iter(frames)).format())
 
 
 @types.coroutine
@@ -4946,6 +5038,8 @@ class _Session:
         self.lease_s = config.lease_ms / 1000
         self.trip_ms = 0.0  # how long a round trip takes, a moving mean
         self.told_of_pooler = False
+        self.lost_at: float | None = None  # since when the database is away; None: it is there
+        self.still_lost = _Due()  # when that is said again
         self.watchdog = _Watchdog(max(self.CALL_S, config.lease_ms / 3000))
         with contextlib.ExitStack() as undo:
             undo.callback(self.watchdog.stop.set)
@@ -4993,8 +5087,22 @@ class _Session:
             raise psycopg.OperationalError(str(error)) from None
         is_signed_in = self.database.pooled or self.database.run("bt_attach", p_runner=self.runner)[0][0]
         self._listen()
-        log.info("the database is back")
+        if self.lost_at is not None:
+            log.log(NOTICE, "the database is back, after %.1f s", time.monotonic() - self.lost_at)
+            self.lost_at = None
         return bool(is_signed_in)
+
+    def lost(self, error: BaseException) -> None:
+        """The database is away: close the connection; say so, again after 15 s, then once a minute."""
+        self.database.close()
+        now = time.monotonic()
+        if self.lost_at is None:
+            self.lost_at = now
+            self.still_lost.again_in(15)
+            log.warning("lost the database, trying again: %s", _one_line(error))
+        elif self.still_lost.has_come():
+            self.still_lost.again_in(60)
+            log.warning("the database has been away for %.0f s: %s", now - self.lost_at, _one_line(error))
 
     def exchange(self, trip: Mapping[str, list[Call]], meanwhile: Callable[[], object]) -> dict[str, list[list[Any]]]:
         """Transactions of some calls each, by name, in one round trip; returns the rows of each call by that name."""
@@ -5071,6 +5179,10 @@ class _Reports:
         self.warned: set[tuple[str, str]] = set()  # workers and what has been said of them
         self.one_by_one = False  # after an error: one of them may be what the database refuses
         self.kept: list[tuple[float, _Outcome]] = []  # those that could not be stored, and when to try again
+        self.lost: deque[int] = deque(maxlen=1_000)  # claims of which was said that they are not ours any more
+        self.tally: Counter[tuple[str, str]] = Counter()  # how many jobs ended how, since the last summary
+        self.summary = _Due()
+        self.summary.again_in(60)
         self.noted: set[int] = set()  # jobs of those that succeeded, and are not run again, whatever becomes of us
 
     def calls(self) -> list[_Report]:
@@ -5177,13 +5289,43 @@ class _Reports:
 
     def log_fates(self, reports: list[_Report], answers: list[list[Any]]) -> None:
         """Say what became of the jobs, by what the database answered."""
+        tells = log.isEnabledFor(logging.INFO)
+        is_to_count = not tells and log.isEnabledFor(NOTICE)
         for (outcomes, _), rows in zip(reports, answers, strict=True):
-            is_done = len(rows) == len(outcomes) and outcomes[0].report == "bt_complete"
-            if is_done and not log.isEnabledFor(logging.INFO):
+            if is_to_count:
+                self.tally.update((outcome.job.name, outcome.report) for outcome in outcomes)
+            if not tells and len(rows) == len(outcomes) and outcomes[0].report == "bt_complete":
                 continue  # all is well, and nobody wants to read it
             fates = {row[0]: row for row in rows}
             for outcome in outcomes:
-                _log_outcome(outcome, fates.get(outcome.job.id))
+                if fate := fates.get(outcome.job.id):
+                    _log_outcome(outcome, fate)
+            if missing := [outcome.job for outcome in outcomes if outcome.job.id not in fates]:
+                self._log_missing(missing)
+
+    def _log_missing(self, jobs: Sequence[Job]) -> None:
+        """Jobs of one claim that the database knows no more as ours: said once for each claim."""
+        claim, ids = jobs[0].claim, _some([job.id for job in jobs])
+        if all(job.in_doubt for job in jobs):
+            _log_stored(jobs)
+        elif claim not in self.lost:
+            self.lost.append(claim)
+            log.warning("reported already, or not this runner's any more, as others of claim %d: jobs %s", claim, ids)
+
+    def summarize(self) -> None:
+        """Say how many jobs ended how, for who wants no line a job: once a minute, and at the end."""
+        self.summary.again_in(60)
+        said: dict[str, list[str]] = {}
+        for (name, report), count in self.tally.most_common():
+            said.setdefault(name, []).append(f"{count} {_ENDS[report]}")
+        if said:
+            texts = [f"{name} {', '.join(ends)}" for name, ends in said.items()]
+            log.log(NOTICE, "%d jobs: %s", self.tally.total(), _some(texts, 20, "; "))
+        self.tally.clear()
+
+
+_ENDS = {"bt_complete": "done", "bt_fail": "failed", "bt_snooze": "snoozed", "bt_cancel_held": "canceled"}
+_ENDS["bt_release"] = "handed back"
 
 
 class _Stats:
@@ -5402,12 +5544,13 @@ class _Poller:
                 self.reports.keep_locked()
                 self.reconcile.now()  # a claim may have been made whose answer went unread
             except _LOST as error:
-                log.warning("lost the database, trying again: %s", _one_line(error))
-                self.session.database.close()
+                self.session.lost(error)
                 self._stop_unwanted()
             except Exception:
                 log.critical("an error in backtick itself", exc_info=True)
                 self.reports.one_by_one = self.is_in_doubt = True
+            for outcome in self.reports.outcomes:
+                outcome.job.in_doubt = True
             if self._is_time_to_give_up():
                 return self.leave()
             self.bell.wait(self.backoff.next())
@@ -5421,6 +5564,7 @@ class _Poller:
         self.pool.close()
         self.pool.move_outcomes(self.reports.outcomes)
         self.reports.tell_of_unstored()
+        self.reports.summarize()
         self.session.sign_out()
         self.bell.close()
 
@@ -5437,6 +5581,8 @@ class _Poller:
             self._start_afresh()
         self._take_finished()
         self._stop_unwanted()
+        if self.reports.tally and self.reports.summary.has_come():
+            self.reports.summarize()
         self.reports.try_kept(at_once=self.stop_at is not None and time.monotonic() >= self.stop_at)
         self._check_pool()
         if self.stop_at is not None:
@@ -5636,8 +5782,11 @@ class _Poller:
 
     def _drop(self, gone: Sequence[Job]) -> None:
         """Stop jobs that are not ours any more, or never begin them; they are due for whoever claims them."""
+        if stored := [job for job in gone if job.in_doubt]:
+            _log_stored(stored)
+        if lost := [job for job in gone if not job.in_doubt]:
+            log.warning("%d jobs are stopped here, for their claim is gone: %s", len(lost), _some(lost))
         for job in gone:
-            log.warning("%s: its claim is gone, it is stopped here", job, extra={"job": job.id})
             del self.held[job.id]
             job.canceled = True  # if it is about to begin, that will be seen
             self.pool.stop(job, JobLost)
@@ -5732,6 +5881,8 @@ class _Poller:
                 job.runner_tries, job.result_bytes = self.config.max_tries, self.config.max_result_bytes
         self.fresh += jobs
         if jobs:
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("claimed %d jobs: %s", len(jobs), _some(jobs))
             self.asleep_until = self.deaf_until = None  # bt_claim may have woken this runner
             self.is_heavy = sum([len(job.args) for job in self.fresh]) > self.HEAVY_BYTES
         return len(jobs)
@@ -5838,9 +5989,7 @@ def _log_outcome(outcome: _Outcome, fate: Any) -> None:
     job, report, error, _, ms = outcome
     extra: dict[str, Any] = {"job": job.id, "worker": job.name, "ms": round(ms, 3), "tries": job.tries}
     what = f"{error['class']}: {' '.join(error['message'][:300].split())}" if error else ""
-    if fate is None:
-        log.warning("%s: reported already, or not this runner's any more, after %.0f ms", job, ms, extra=extra)
-    elif report == "bt_release":
+    if report == "bt_release":
         why = error["message"] if error else "its worker is not registered any more"
         log.warning("%s handed back: %s", job, why, extra=extra)
     elif report == "bt_cancel_held":
@@ -5865,6 +6014,15 @@ def _log_fires(rows: list[Any]) -> None:
             log.info("schedule %s fired job %d for %s, %d ms late", name, job, time_, late_ms, extra={"job": job})
         else:
             log.warning("schedule %s left out %s: its last job has not ended", name, time_)
+
+
+def _log_stored(jobs: Sequence[Job]) -> None:
+    log.info("stored already, by a call whose answer was cut off: %s", _some(jobs))
+
+
+def _some(items: Sequence[object], most: int = 10, comma: str = ", ") -> str:
+    """The first of them, and whether there are more."""
+    return comma.join(map(str, items[:most])) + f"{comma}…" * (len(items) > most)
 
 
 def _one_line(error: BaseException) -> str:
@@ -5899,7 +6057,8 @@ class _Keeper:
         self.stop = threading.Event()
         self.database: _Database | None = None
         self.attached: int | None = None  # the runner whose lock this connection holds
-        self.looked_at = time.monotonic()  # when it looked last
+        self.is_lost = False  # whether that was said
+        self.looked_at = self.moved_at = time.monotonic()  # when it looked last, and when it last did something
         self.look, self.fire, self.heartbeat, self.judge = (_Due() for _ in range(4))
         self.remove, self.declare, self.pauses, self.orphans, self.progress = (_Due() for _ in range(5))
         self.stats = _Due()
@@ -5923,12 +6082,14 @@ class _Keeper:
         """Look about once a second, and fire in between, until told to stop; reconnect for ever."""
         backoff, wait_s = _Backoff(), 0.0
         while not self.stop.wait(wait_s):
+            self.moved_at = time.monotonic()
             try:
                 if self.look.has_come():
                     self._look()
                 if self.database and self.fire.has_come():
                     self._fire(self.database)
                 backoff.reset()
+                self.is_lost = False
                 next_at = min(self.look.at, self.fire.at) if self.database else self.look.at
                 wait_s = max(0.0, next_at - time.monotonic())
             except _WAITED as error:
@@ -5937,7 +6098,9 @@ class _Keeper:
             except Exception as error:
                 wait_s = backoff.next()
                 if isinstance(error, (BacktickError, *_LOST)):
-                    log.warning("the keeper lost the database, trying again: %s", _one_line(error))
+                    if not self.is_lost:  # the poller says how it goes on
+                        log.warning("the keeper lost the database, trying again: %s", _one_line(error))
+                    self.is_lost = True
                 else:
                     log.critical("an error in backtick's keeper, trying again", exc_info=True)
                 self.close()
@@ -5946,6 +6109,11 @@ class _Keeper:
             with contextlib.suppress(BacktickError, psycopg.Error):
                 self.poller.stats.tell(self.database)
         self.close()
+
+    def is_hanging(self) -> bool:
+        """As _Poller.is_hanging(), of this thread; while there is no connection it may be connecting."""
+        is_calling = self.database is None or self.database.has_called_for()
+        return not is_calling and time.monotonic() - self.moved_at > self.session.lease_s
 
     def close(self) -> None:
         """Close the connection; the next look opens another."""
@@ -6027,9 +6195,15 @@ class _Keeper:
                 database.run("bt_end_stuck")
         ((((fire_ms, is_late),), ((is_drained,),), *revived),) = database.round_trip(calls)
         self.fire.again_in(_seconds(fire_ms))
+        again: dict[int, list[int]] = {}  # the jobs that are queued again, by the runner that died
         for id_, name, dead, state in itertools.chain(*revived):
-            extra = {"job": id_, "worker": name}
-            log.warning("job %d %s is %s: runner %d died while it held it", id_, name, state, dead, extra=extra)
+            if state == "queued":
+                again.setdefault(dead, []).append(id_)
+            else:
+                extra = {"job": id_, "worker": name}
+                log.warning("job %d %s is %s: runner %d died while it held it", id_, name, state, dead, extra=extra)
+        for dead, ids in again.items():
+            log.warning("runner %d died; %d jobs that it held are queued again: %s", dead, len(ids), _some(ids))
         if is_late:
             self._expire(database)
         if is_drained and self.poller.stop_at is None:
@@ -6112,7 +6286,7 @@ class _Keeper:
             log.warning(
                 "this runner does not serve the queues of %d of its workers, so their jobs are left to others: %s",
                 len(away),
-                ", ".join(away[:5]) + ", …" * (len(away) > 5),
+                _some(away, 5),
             )
 
     def _declare(self, database: _Database) -> None:
@@ -6244,6 +6418,11 @@ class Runner:
     def failed(self) -> bool:
         """Whether it ended because it could not go on."""
         return self.exit_status != 0
+
+    def _is_well(self) -> bool:
+        """Whether poller and keeper both go on: for a watchdog. They do while the database is away."""
+        are_there = self._thread.is_alive() and self._keeper_thread.is_alive()
+        return are_there and not (self._poller.is_hanging() or self._keeper.is_hanging())
 
     def __enter__(self) -> Runner:
         return self
@@ -7124,12 +7303,14 @@ def _command_completion(parser: argparse.ArgumentParser, arguments: Sequence[str
 def _command_run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Run the jobs of the workers in these modules until SIGTERM or SIGINT.
 
-    Then claim no more, let running jobs finish, and hand the rest back; a second signal hands everything back at once.
-    The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL. Each setting is an environment
-    variable too, BT_POLL_MS say.
+    Then claim no more, let running jobs finish, and hand the rest back; a second signal, more than a second later,
+    hands everything back at once. SIGUSR1 logs what runs, and where it is. The database is BT_DATABASE_URL, else
+    DATABASE_URL, else an embedded PostgreSQL. Each setting is an environment variable too, BT_POLL_MS say.
     """
     parser.add_argument("modules", nargs="+", metavar="module", help="module to import, as in `import myjobs`")
-    parser.add_argument("--drain", action="store_true", help="end when no job is due")
+    ending = parser.add_mutually_exclusive_group()
+    ending.add_argument("--drain", action="store_true", help="end when no job is due")
+    ending.add_argument("--reload", action="store_true", help="for development: begin anew when a file has changed")
     parser.add_argument(
         "--executor",
         metavar="MODULE:NAME",
@@ -7144,16 +7325,86 @@ def _command_run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> i
             parser.add_argument(flag, metavar="N" if field.type == "int" else "TEXT", help=meaning)
     options = vars(parser.parse_args(arguments))
     modules, drain, executor = options.pop("modules"), options.pop("drain"), options.pop("executor")
+    files = _Files() if options.pop("reload") else None
     config = Config.load(**options)
-    _start_logging(config.log_level, config.log_json)
-    _import_modules(modules)
+    _be_init()
+    _start_logging(config)
+    try:
+        _import_modules(modules)
+    except BacktickError as error:
+        if not files:
+            raise
+        files.wait(error)
+    if files:
+        files.changed()  # from now on
+    _mend_logging(config)
     ours = _twin() or sys.modules[__name__]
-    if not executor:
-        return ours._run_until_signal(config, drain)  # type: ignore[no-any-return]
-    found = _find_executor(executor)
-    status: int = ours._run_until_signal(config, drain, found)
-    _leave_executor(found, status)
+    found = _find_executor(executor) if executor else None
+    status: int = ours._run_until_signal(config, drain, found, files)
+    if found:
+        _leave_executor(found, status)
     return status
+
+
+def _be_init() -> None:
+    """As process 1, of a container: go on in a child, pass signals on to it, and reap what jobs have left behind."""
+    if os.getpid() != 1:
+        return
+    passed_on = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
+    signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)  # until somebody handles them
+    if child := os.fork():
+        for number in passed_on:
+            signal.signal(number, lambda number, _: os.kill(child, number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
+    while child:
+        process, status = os.wait()
+        if process == child:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
+
+
+class _Files:
+    """The project's files that are imported, and whether one has changed: for --reload."""
+
+    LOOK_S = 0.3
+
+    def __init__(self) -> None:
+        self.more: set[str] = set()  # further files, or folders, to look at
+        self.seen: dict[str, int] = {}
+
+    def changed(self) -> str:
+        """A file that has changed since the last call; empty if none has."""
+        names = {*self.more, *(str(getattr(module, "__file__", "<")) for module in list(sys.modules.values()))}
+        names = {name for name in names if name == __file__ or name in self.more or not _is_of_others(name)}
+        before, self.seen = self.seen, {name: self._time_of(name) for name in names}
+        return next((name for name, ns in self.seen.items() if before.get(name, ns) != ns), "")
+
+    def _time_of(self, name: str) -> int:
+        with contextlib.suppress(OSError):
+            return os.stat(name).st_mtime_ns
+        return 0
+
+    def wait(self, error: BacktickError) -> None:
+        """Say why an import failed, wait until a file that has to do with it has changed, and begin anew."""
+        why = error.__context__
+        frames = traceback.extract_tb(why.__traceback__ if why else None)
+        self.more |= {os.getcwd(), *(frame.filename for frame in frames if not frame.filename.startswith("<"))}
+        if isinstance(why, SyntaxError) and why.filename:
+            self.more.add(why.filename)
+        self.changed()
+        log.error("%s; waiting for a file to change", error)
+        while not (name := self.changed()):
+            time.sleep(self.LOOK_S)
+        self.begin_anew(name)
+
+    def begin_anew(self, name: str) -> None:
+        """Have this process start again, with all that is imported; does not return."""
+        log.warning("%s has changed: beginning anew", os.path.relpath(name))
+        atexit._run_exitfuncs()
+        for child in multiprocessing.active_children():  # of an executor, say
+            child.kill()
+        _flush_all()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606, as we were started
 
 
 def _find_executor(place: str) -> Executor:
@@ -7180,43 +7431,109 @@ def _leave_executor(executor: Executor, status: int) -> None:
         _exit_at_once(status)
 
 
-def _exit_at_once(status: int) -> None:
-    def end() -> None:
-        _scribe.flush()
-        logging.shutdown()
-        _flush_output()
+def _flush_all() -> None:
+    _scribe.flush()
+    logging.shutdown()
+    _flush_output()
 
-    ending = threading.Thread(target=end, daemon=True)  # a stuck thread may hold what is needed for that
+
+def _exit_at_once(status: int) -> None:
+    ending = threading.Thread(target=_flush_all, daemon=True)  # a stuck thread may hold what is needed for that
     ending.start()
     ending.join(2)
     os._exit(status)
 
 
 @_scribe.serving()
-def _run_until_signal(config: Config, drain: bool, executor: Executor | None = None) -> int:
-    signals: list[int] = []
+def _run_until_signal(
+    config: Config, drain: bool, executor: Executor | None = None, files: _Files | None = None
+) -> int:
+    stops: list[tuple[signal.Signals, float]] = []  # the signals to stop, and when they came
     runner: Runner | None = None
+    systemd = _Systemd()
 
-    def handle(number: int, frame: types.FrameType | None = None) -> None:
-        signals.append(number)
-        if runner:
-            runner.stop(None if len(signals) == 1 else 0, wait=False)
-            log.info(
-                "%s: %s", signal.Signals(number).name, "stopping" if len(signals) == 1 else "handing everything back"
-            )
+    def handle(number: int, _frame: types.FrameType | None = None) -> None:
+        if number == signal.SIGUSR1:
+            _log_what_runs(runner)
+        elif number == signal.SIGHUP:
+            log.log(NOTICE, "SIGHUP: there is nothing to reload; a new runner has new code and settings")
+        elif not stops or time.monotonic() - stops[0][1] > 1.0:  # one to the process and one to its group are one
+            stops.append((signal.Signals(number), time.monotonic()))
+            if runner:
+                stop(runner)
+
+    def stop(runner: Runner) -> None:
+        name = stops[-1][0].name
+        if len(stops) > 1:
+            runner.stop(0, wait=False)
+            log.info("%s: handing everything back", name)
+            return
+        running = [f"{job} ({run.ran_ms() / 1000:.0f} s)" for run, job in runner._poller.pool.runs()]
+        runner.stop(wait=False)
+        systemd.tell("STOPPING=1", f"STATUS=stopping, {len(running)} jobs run")
+        waits = f", for at most {config.shutdown_ms / 1000:g} s, for {len(running)} jobs: {_some(running, 5)}"
+        log.info("%s: stopping%s", name, waits if running else "")
 
     _fork.handle_signals(handle)
     log.info("%s", _which_database(config))
     runner = Runner(config, drain, executor)
     workers = f"{len(_by_name)} worker{'s' * (len(_by_name) != 1)}: {', '.join(_by_name)}"
     log.info("runner %d serves %s with %s", runner.id, config.queues, workers)
-    if signals:  # while it was starting
-        handle(signals.pop())
-    while not runner.join(timeout=3600):
-        pass
+    if stops:  # while it was starting
+        stop(runner)
+    systemd.tell("READY=1")
+    changed = ""
+    while not runner.join(timeout=min(systemd.ping_s, files.LOOK_S if files else 1.0)):
+        if runner._is_well():
+            running = len(list(runner._poller.pool.runs()))
+            does = "the database is away" if runner._poller.session.lost_at else f"serving {config.queues}"
+            systemd.tell("WATCHDOG=1", f"STATUS={'stopping' if stops else does}, {running} jobs run")
+        if files and not changed and (changed := files.changed()):
+            runner.stop(0, wait=False)
+        _mend_logging(config)
     log.info("runner %d has ended", runner.id)
+    if files and changed and not stops:
+        files.begin_anew(changed)
     _leave_stuck_threads(runner.exit_status)
     return runner.exit_status
+
+
+class _Systemd:
+    """Tells systemd, or whoever else has set NOTIFY_SOCKET, how this process is. See sd_notify(3)."""
+
+    def __init__(self) -> None:
+        variables = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+        self.address, limit, pid = (os.environ.pop(name, "") for name in variables)  # what jobs start is not meant
+        is_watched = limit.isdigit() and pid in ("", str(os.getpid()))
+        self.ping_s = max(int(limit), 1) / 2_000_000 if is_watched else 1.0
+
+    def tell(self, *lines: str) -> None:
+        """Send it; if it cannot be sent, that is not our business."""
+        if self.address:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+                line.settimeout(1.0)
+                line.sendto("\n".join(lines).encode(), re.sub("^@", "\0", self.address))
+
+
+def _log_what_runs(runner: Runner | None) -> None:
+    """What SIGUSR1 asks for: a line a job, thread and task, with their stacks."""
+    frames, pool = sys._current_frames(), runner and runner._poller.pool
+    runs = list(pool.runs()) if pool else []
+    waiting = pool.waiting() if pool else 0
+    log.warning("SIGUSR1: %d jobs run, %d wait; the threads are %d", len(runs), waiting, len(frames))
+    shown: set[object] = set()
+    for run, job in runs:
+        ms = run.ran_ms()
+        extra = {"job": job.id, "worker": job.name, "ms": round(ms, 3), "traceback": run.stack(frames)}
+        log.warning("%s has run for %.1f s", job, ms / 1000, extra=extra)
+        shown |= {getattr(run, "thread", None), getattr(run, "task", None)}
+    for thread in threading.enumerate():
+        if thread.ident in frames.keys() - shown:
+            trace = "".join(traceback.format_stack(frames[thread.ident]))
+            log.warning("thread %s", thread.name, extra={"traceback": trace})
+    loop = pool and pool.coroutines.loop
+    for task in asyncio.all_tasks(loop.loop) - shown if loop else ():
+        log.warning("task %s", task.get_name(), extra={"traceback": _stack_of_task(task)})
 
 
 def _leave_stuck_threads(status: int) -> None:
@@ -7275,29 +7592,67 @@ def _which_database(config: Config) -> str:
 _LOG_HANDLER = "backtick"
 
 
-def _start_logging(level: str, log_json: bool) -> None:
+def _start_logging(config: Config) -> None:
     handler = logging.StreamHandler()
     handler.set_name(_LOG_HANDLER)
-    if log_json:
-        handler.setFormatter(_JsonFormatter())
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-8s %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    handler.addFilter(JobFilter())
+    handler.setFormatter(_JsonFormatter() if config.log_json else _TextFormatter())
+    logging.basicConfig(level=config.log_level.upper(), handlers=[handler])
+
+
+def _mend_logging(config: Config) -> None:
+    """Say on standard error, once, what others' settings of logging take from the runner's; undo its muting."""
+    if log.disabled:
+        log.disabled = False
+        _say_once(
+            "logging's dictConfig has muted this runner, which is undone; say disable_existing_loggers=False there"
+        )
+    if log.getEffectiveLevel() > logging.getLevelName(config.log_level.upper()):
+        level = logging.getLevelName(log.getEffectiveLevel())
+        _say_once(
+            f"--log-level {config.log_level} has no effect: the root logger, or backtick, is set to {level} elsewhere"
+        )
+    if config.log_json and all(handler.name != _LOG_HANDLER for handler in logging.root.handlers):
+        _say_once("--log-json has no effect: the root logger has handlers of others")
+
+
+@functools.cache  # hence once
+def _say_once(text: str) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        print(f"backtick: {text}", file=sys.stderr, flush=True)
+
+
+class _TextFormatter(logging.Formatter):
+    """A line an event, with the job before what its worker logs, and under it the traceback of a failure."""
+
+    LINES, CHARACTERS = 40, 300  # of a traceback, and of a line of it; what is longer is cut
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-8s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, so it is called
+        known = record.__dict__
+        if known.get("job_id") and record.name != log.name:
+            record.message = f"job {known['job_id']} {known['job_worker']}: {record.message}"
+        lines = (known.get("traceback") or "").splitlines()
+        if len(lines) > self.LINES:
+            lines[10 : 11 - self.LINES] = [f"… {len(lines) - self.LINES + 1} lines are left out …"]
+        return "\n    ".join([super().formatMessage(record), *(line[: self.CHARACTERS] for line in lines)])
 
 
 class _JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, message, and for jobs job, worker, ms, tries."""
 
     def format(self, record: logging.LogRecord) -> str:
+        known = record.__dict__
         line = {
             "time": dt.datetime.fromtimestamp(record.created, dt.timezone.utc).isoformat(),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= {
-            key: getattr(record, key) for key in ("job", "worker", "ms", "tries", "traceback") if hasattr(record, key)
-        }
+        line |= {key: known[name] for key, name in (("job", "job_id"), ("worker", "job_worker")) if known.get(name)}
+        line |= {key: known[key] for key in ("ms", "tries", "traceback") if key in known}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)

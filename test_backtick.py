@@ -20,6 +20,7 @@ Sections, each under a line "# ---- name"; tools that only one of them uses stan
     Configuration
     A runner inside a program
     Runner processes, the command line
+    Being a good process, and logs
     What a worker decides, returns and says
     Installing
     Cron: bt_next_cron against the vectors
@@ -5241,7 +5242,11 @@ def test_each_public_function_is_a_door():
     functions = {name for name in backtick.__all__ if inspect.isfunction(getattr(backtick, name))}
     options = doors_of_python(None).keys()
 
-    assert functions == {name.partition(" ")[0] for name in options} | {"current_job", "registered_workers"}
+    assert functions == {name.partition(" ")[0] for name in options} | {
+        "current_job",
+        "registered_workers",
+        "job_record",
+    }
     assert {f"worker {name}" for name in inspect.signature(backtick.worker).parameters} <= options
 
 
@@ -5437,6 +5442,7 @@ def test_wrong_calls_are_seen_by_type_checkers_and_right_ones_are_not(tmp_path, 
 
 def test_the_settings_as_keywords_are_those_of_config():
     fields = {field.name: f"{field.type} | None" for field in backtick.dataclasses.fields(Config)}
+    fields["queues"] = "str | Sequence[str] | None"  # which Config makes a text
 
     assert {name: hint.__forward_arg__ for name, hint in backtick.Settings.__annotations__.items()} == fields
 
@@ -7706,7 +7712,7 @@ def test_what_a_server_forgot_in_a_crash_is_stopped_before_it_runs_again(db, cle
     assert stopped.wait(PATIENCE_S)
     wait_for_states(db, {"done": 1})
     assert job_of(db, id_).tries == 1
-    assert "its claim is gone" in caplog.text
+    assert "their claim is gone" in caplog.text
 
 
 def test_a_notification_wakes_a_runner_that_would_sleep_for_an_hour(db, clean_registry, runner):
@@ -8571,14 +8577,23 @@ def test_sigterm_lets_a_running_job_finish_hands_the_rest_back_and_leaves_with_0
     assert {job_of(db, i).tries for i in ids[1:]} == {0}
 
 
+def stop_at_once(process, project, number=signal.SIGTERM):
+    """Send signals until one is taken as the second one, which comes a second after the first."""
+
+    def is_heard():
+        process.send_signal(number)
+        return process.poll() is not None or "handing everything back" in project.logged()
+
+    wait_until(is_heard, "a second signal to be heard")
+
+
 def test_a_second_signal_hands_everything_back_at_once(db, project):
     id_ = enqueue(db, "myjobs.nap", "[600, 0]")
     process = project.start("myjobs")
     wait_until(lambda: "began 0" in project.lines(), "the job to begin")
 
     process.send_signal(signal.SIGINT)
-    wait_until(lambda: "SIGINT: stopping" in project.logged(), "the first signal to be heard")
-    process.send_signal(signal.SIGINT)
+    stop_at_once(process, project, signal.SIGINT)
 
     assert process.wait(PATIENCE_S) == 0
     job = job_of(db, id_)
@@ -8798,8 +8813,7 @@ def test_a_process_does_not_outlive_its_runner_or_its_job(db, hard, ends):
         process.kill()
     elif ends == "by a second signal":
         process.terminate()
-        wait_until(lambda: "SIGTERM: stopping" in hard.logged(), "the first signal to be heard")
-        process.terminate()
+        stop_at_once(process, hard)
         assert process.wait(PATIENCE_S) == 0
         assert job_of(db, id_).state == "queued"
     else:
@@ -10042,6 +10056,501 @@ def test_the_shell_completes_verbs_and_their_options(shell):
     assert done.stderr == ""
     if shell == "bash":
         assert done.stdout.splitlines() == ["queues", "--state", "", "show"]
+
+
+# ---- Being a good process, and logs ---------------------------------------------------------------------------
+
+
+def test_two_signals_within_a_second_are_one_and_stopping_says_what_it_waits_for(db, project):
+    id_ = enqueue(db, "myjobs.nap", "[4, 0]")
+    process = project.start("myjobs", "--shutdown-ms", "60000")
+    wait_until(lambda: "began 0" in project.lines(), "the job to begin")
+
+    # as from `timeout`, and a terminal; stopped meanwhile, so that they come at once
+    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
+        process.send_signal(number)
+
+    assert process.wait(PATIENCE_S) == 0
+    assert (job_of(db, id_).state, project.logged().count("stopping")) == ("done", 1)
+    assert re.search(rf": stopping, for at most 60 s, for 1 jobs: job {id_} myjobs.nap \(\d+ s\)\n", project.logged())
+    assert "handing everything back" not in project.logged()
+
+
+def test_sighup_is_logged_and_neither_reloads_nor_ends_anything_and_nohup_stays_in_force(db, project):
+    process = project.start("myjobs")
+    wait_until(lambda: "serves default" in project.logged(), "the start")
+
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "SIGHUP: there is nothing to reload" in project.logged(), "the signal to be heard")
+    enqueue(db, "myjobs.note", "[1]")
+
+    wait_for_states(db, {"done": 1})
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    fork = backtick._Fork()
+    others = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    try:
+        fork.handle_signals(lambda *_: None)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        for number, handler in {**others, signal.SIGHUP: before}.items():
+            signal.signal(number, handler)
+        fork.handlers.clear()
+
+
+def test_sigusr1_logs_what_runs_in_threads_tasks_and_processes_with_their_stacks(db, project):
+    (project.path / "own.py").write_text(
+        "import asyncio, time\nfrom backtick import worker\nfrom myjobs import note\n"
+        "def deep():\n    note('deep'); time.sleep(600)\n"
+        "@worker\ndef plain():\n    deep()\n"
+        "@worker(process=True)\ndef apart():\n    deep()\n"
+        "async def inner():\n    note('deep'); await asyncio.sleep(600)\n"
+        "@worker\nasync def task():\n    await inner()\n"
+    )
+    ids = [enqueue(db, f"own.{name}") for name in ("plain", "apart", "task")]
+    process = project.start("own", "--shutdown-ms", "0")
+    wait_until(lambda: len(project.lines()) == 3, "all to begin")
+
+    process.send_signal(signal.SIGUSR1)
+
+    for words in ("SIGUSR1: 3 jobs run, 0 wait", "thread backtick-poller", "thread backtick-keeper"):
+        wait_until(lambda words=words: words in project.logged(), words)
+    wait_until(lambda: "own.apart runs here" in project.logged(), "the process to say where it is")
+    for id_, name, function in zip(ids, ("plain", "apart", "task"), ("deep", "deep", "inner"), strict=True):
+        said = project.logged().split(f"job {id_} own.{name} {'runs here' if name == 'apart' else 'has run for'}")[1]
+        stack = itertools.takewhile(lambda line: line.startswith("    "), said.splitlines()[1:])
+        assert 'own.py", line' in (text := "\n".join(stack)) and f"in {function}" in text, said
+    assert process.poll() is None
+
+
+class Systemd:
+    """The other end of NOTIFY_SOCKET."""
+
+    def __init__(self, address, monkeypatch, watchdog_ms=None):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(address.replace("@", "\0"))
+        self.socket.settimeout(PATIENCE_S)
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        if watchdog_ms:
+            monkeypatch.setenv("WATCHDOG_USEC", str(watchdog_ms * 1000))
+        self.heard = []
+
+    def wait_for(self, line):
+        """The message that has this line; those before it are kept in `heard`."""
+        while not self.heard or line not in self.heard[-1]:
+            self.heard.append(self.socket.recv(4096).decode().splitlines())
+        return self.heard[-1]
+
+
+@pytest.mark.parametrize("address", ["a path", "an abstract one"])
+def test_systemd_is_told_when_a_runner_is_ready_how_it_is_and_that_it_stops(db, project, place, monkeypatch, address):
+    (project.path / "own.py").write_text(
+        "import os\nfrom myjobs import note, nap\nfrom backtick import worker\n"
+        "@worker\ndef look():\n    note(os.environ.get('NOTIFY_SOCKET'))\n"
+    )
+    name = f"{place}/notify" if address == "a path" else f"@backtick-{os.getpid()}"
+    systemd = Systemd(name, monkeypatch, watchdog_ms=200)
+    with contextlib.closing(systemd.socket):
+        process = project.start("own")
+        assert systemd.wait_for("READY=1") == systemd.heard[0]
+        assert systemd.wait_for("WATCHDOG=1")[1] == "STATUS=serving default, 0 jobs run"
+        enqueue(db, "own.look"), enqueue(db, "myjobs.nap", "[1, 0]")
+        systemd.wait_for("STATUS=serving default, 1 jobs run")
+        process.terminate()
+        systemd.wait_for("STOPPING=1")
+        systemd.wait_for("STATUS=stopping, 1 jobs run")
+
+    assert process.wait(PATIENCE_S) == 0
+    assert "None" in project.lines()  # what a job starts must not speak for the runner
+
+
+def test_the_watchdog_is_fed_while_the_database_is_away_and_not_when_poller_or_keeper_hangs(
+    db, clean_registry, runner, monkeypatch
+):
+    handle = runner(lease_ms=3000)
+    poller, keeper = handle._poller, handle._keeper
+    assert handle._is_well()
+
+    for hangs in (poller, keeper):
+        with monkeypatch.context() as patch:
+            patch.setattr(hangs, "is_hanging", lambda: True)
+            assert not handle._is_well()
+    keeper.stop.set()
+    handle._keeper_thread.join(PATIENCE_S)
+    assert not handle._is_well()  # it has ended
+
+    idle = backtick._Database(poller.config)
+    keeper.database, keeper.moved_at = idle, time.monotonic() - 4
+    assert keeper.is_hanging()
+    keeper.database = None  # it connects, or tries to
+    assert not keeper.is_hanging()
+    idle.close()
+
+
+def test_as_process_1_a_runner_reaps_what_jobs_leave_behind_and_passes_signals_on(db, project, tmp_path):
+    namespace = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if subprocess.run([*namespace, "true"], capture_output=True).returncode:
+        pytest.skip("no namespace for processes can be made here")
+    (project.path / "own.py").write_text(
+        "import os, subprocess\nfrom backtick import worker\nfrom myjobs import nap, note\n"
+        "@worker\ndef orphan():\n"
+        "    child = subprocess.run(['sh', '-c', 'sleep 0.1 & echo $!'], capture_output=True, text=True)\n"
+        "    note('left', child.stdout.strip(), os.getpid())\n"
+        "@worker(retry_ms=50, backoff='constant')\ndef look(pid):\n"
+        "    assert not os.path.exists(f'/proc/{pid}')\n    note('reaped', pid)\n"
+    )
+    enqueue(db, "own.orphan")
+    with open(project.path / "runner0.log", "w") as log:
+        process = subprocess.Popen(
+            [*namespace, sys.executable, "backtick.py", "own"], cwd=project.path, stderr=log, stdout=log
+        )
+    project.running.append(process)
+    ((_, left, pid),) = wait_until(lambda: [line.split() for line in project.lines()], "the job")
+    assert pid != "1"
+    enqueue(db, "own.look", f"[{left}]")
+    wait_for_states(db, {"done": 2})
+    enqueue(db, "myjobs.nap", "[0.5, 0]")
+    wait_until(lambda: "began 0" in project.lines(), "a job to begin")
+
+    (init,) = children(process.pid)
+    os.kill(init, signal.SIGTERM)
+
+    assert process.wait(PATIENCE_S) == 0
+    assert project.lines()[-1] == "ended 0"
+    assert states(db) == {"done": 3}
+
+
+def test_reload_begins_anew_when_a_file_changes_hands_jobs_back_and_outlives_a_syntax_error(db, project):
+    helper = project.path / "helper.py"
+    helper.write_text("WORD = 'old'\n")
+    (project.path / "own.py").write_text(
+        "import helper\nfrom backtick import worker\nfrom myjobs import nap, note\n"
+        "@worker\ndef say():\n    note(helper.WORD)\n"
+    )
+    id_ = enqueue(db, "myjobs.nap", "[600, 0]")
+    enqueue(db, "own.say")
+    process = project.start("own", "--reload")
+    wait_until(lambda: sorted(project.lines()) == ["began 0", "old"], "both jobs to begin")
+
+    helper.write_text("WORD = 'broken\n")
+    wait_until(lambda: "waiting for a file to change" in project.logged(), "the error to be said")
+    assert "SyntaxError" in project.logged()
+    assert (job_of(db, id_).state, job_of(db, id_).tries, job_of(db, id_).crashes) == ("queued", 0, 0)
+    enqueue(db, "own.say")
+    helper.write_text("WORD = 'a new one'\n")
+
+    wait_until(lambda: "a new one" in project.lines(), "the new code to run")
+    assert process.poll() is None
+    assert project.logged().count("helper.py has changed: beginning anew") == 2
+    stop_at_once(process, project)
+    assert process.wait(PATIENCE_S) == 0
+
+
+def test_a_process_that_has_grown_over_max_child_mb_is_replaced_after_its_job(db, project):
+    (project.path / "own.py").write_text(
+        "import os\nfrom backtick import worker\nfrom myjobs import note\nkept = []\n"
+        "@worker(process=True)\ndef grow(mb):\n    kept.append(os.urandom(mb * 1_000_000)); note(os.getpid())\n"
+    )
+    call(db, "bt_enqueue_many", p_name="own.grow", p_args=["[1]", "[1]", "[400]", "[1]", "[1]"])
+
+    options = ["--pool-size", "1", "--max-child-mb", "300"]
+    assert project.python("backtick.py", "own", "--drain", *options)[0] == 0
+
+    assert [len(list(group)) for _, group in itertools.groupby(project.lines())] == [3, 2]
+
+
+# Logs
+
+LOGGING_JOBS = """
+import asyncio, logging
+from backtick import worker
+
+own = logging.getLogger("own")
+
+@worker
+def plain():
+    own.info("as said")
+
+@worker
+async def on_loop():
+    await asyncio.sleep(0)
+    own.info("as said")
+
+@worker(process=True)
+def apart():
+    own.info("as said")
+
+def deeper(n):
+    if n:
+        deepest(n - 1)
+    raise ValueError("no\\nsecond line")
+
+def deepest(n):
+    deeper(n)
+
+@worker(max_tries=1)
+def fails():
+    deeper(60)
+"""
+
+
+@pytest.mark.parametrize("name", ["plain", "on_loop", "apart"])
+@pytest.mark.parametrize("form", ["text", "JSON"])
+def test_what_a_worker_logs_carries_its_job_and_worker(db, project, name, form):
+    (project.path / "own.py").write_text(LOGGING_JOBS)
+    id_ = enqueue(db, f"own.{name}")
+
+    _, _, said = project.python("backtick.py", "own", "--drain", *["--log-json"] * (form == "JSON"))
+
+    (line,) = [line for line in said.splitlines() if "as said" in line]
+    if form == "JSON":
+        assert {"job": id_, "worker": f"own.{name}", "logger": "own"}.items() <= json.loads(line).items()
+    else:
+        assert line.endswith(f" INFO     job {id_} own.{name}: as said")
+
+
+def test_a_failure_has_its_traceback_under_its_line_indented_and_cut(db, project):
+    (project.path / "own.py").write_text(LOGGING_JOBS)
+    enqueue(db, "own.fails")
+
+    _, _, said = project.python("backtick.py", "own", "--drain")
+
+    line, *trace = said.partition(" ERROR ")[2].splitlines()
+    trace = list(itertools.takewhile(lambda text: text.startswith("    "), trace))
+    assert "exceeded after" in line and "ValueError: no second line" in line
+    assert trace[0] == "    Traceback (most recent call last):"
+    assert trace[-2:] == ["    ValueError: no", "    second line"]
+    assert len(trace) == 40 and "lines are left out" in trace[10]
+
+
+def test_log_start_has_a_line_at_the_start_of_each_job_and_no_handler_holds_that_up(db, clean_registry, runner, caplog):
+    caplog.set_level(logging.INFO, logger="backtick")
+    backtick.register(lambda: None, "a")
+
+    async def b():
+        pass
+
+    backtick.register(b, "b")
+    ids = [enqueue(db, "a"), enqueue(db, "b")]
+    with runner(log_start=True):
+        wait_for_states(db, {"done": 2})
+
+    begins = {(r.job, r.worker, r.tries): r for r in caplog.records if "begins" in r.getMessage()}
+    assert begins.keys() == {(ids[0], "a", 1), (ids[1], "b", 1)}
+    assert {r.getMessage() for r in begins.values()} == {f"job {i} {n} begins, try 1" for i, n in zip(ids, "ab")}
+
+
+def test_at_the_level_notice_there_is_a_summary_and_no_line_a_job_that_went_well(db, project):
+    (project.path / "own.py").write_text(
+        "from backtick import worker\n@worker\ndef well():\n    pass\n@worker(max_tries=1)\ndef ill():\n    1 / 0\n"
+    )
+    call(db, "bt_enqueue_many", p_name="own.well", p_args=["[]"] * 30)
+    enqueue(db, "own.ill")
+
+    _, _, said = project.python("backtick.py", "own", "--drain", "--log-level", "Notice")
+
+    lines = [line for line in said.splitlines() if not line.startswith("    ")]
+    (summary,) = [line for line in lines if " NOTICE " in line]
+    assert summary.endswith("31 jobs: own.well 30 done; own.ill 1 failed")
+    assert len(lines) == 2 and "own.ill exceeded" in lines[0]
+
+
+def test_a_summary_comes_once_a_minute_while_jobs_end(db, monkeypatch, caplog, clean_registry, runner):
+    caplog.set_level(backtick.NOTICE, logger="backtick")
+    backtick.register(lambda: None, "a")
+    handle = runner()
+    summary = handle._poller.reports.summary
+    wait_until(lambda: summary.at > time.monotonic() + 100 or not summary.again_in(3600), "the clock to be set")
+    enqueue(db, "a"), enqueue(db, "a")
+    wait_for_states(db, {"done": 2})
+    wait_until(lambda: handle._poller.reports.tally, "it to be counted")
+    assert "jobs: a" not in caplog.text
+
+    summary.now()
+
+    wait_for_log(caplog, "2 jobs: a 2 done")
+    assert 50 < summary.at - time.monotonic() <= 60
+
+
+def test_a_filter_and_a_record_factory_name_the_job_in_a_programs_own_logging(db, clean_registry, runner):
+    stream, own = io.StringIO(), logging.getLogger("programs.own")
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(job_id)s %(job_worker)s %(message)s"))
+    own.addHandler(handler)
+    own.setLevel(logging.INFO)
+    backtick.register(lambda: own.info("said"), "a")
+    before = logging.getLogRecordFactory()
+    ids = []
+
+    for way in ("filter", "factory"):
+        if way == "filter":
+            handler.addFilter(named := backtick.JobFilter())
+        else:
+            handler.removeFilter(named)
+            logging.setLogRecordFactory(backtick.job_record)
+        try:
+            own.info("outside")
+            with runner():
+                ids.append(enqueue(db, "a"))
+                wait_for_states(db, {"done": len(ids)})
+            backtick.log.warning(
+                "of ours", extra={"job": 7, "worker": "b"}
+            )  # which a factory must not be in the way of
+        finally:
+            logging.setLogRecordFactory(before)
+    own.removeHandler(handler)
+
+    assert stream.getvalue().splitlines() == [line for id_ in ids for line in ("None None outside", f"{id_} a said")]
+
+
+class Lines(logging.Handler):
+    """What is logged, as text."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+        self.setFormatter(backtick._TextFormatter())
+
+    def emit(self, record):
+        self.lines.append(self.format(record))
+
+
+@pytest.mark.parametrize("what", ["a killed runner", "a lost claim", "a cut off answer"])
+def test_what_befalls_many_jobs_at_once_is_one_line(db, clean_registry, runner, caplog, monkeypatch, what):
+    caplog.set_level(logging.INFO, logger="backtick")
+    monkeypatch.setattr(backtick._Keeper, "AWAY_S", 3600)
+    if what == "a killed runner":
+        register(db)
+        call(db, "bt_enqueue_many", p_name="c", p_args=["[]"] * 150)
+        dead = register(db)
+        db.execute("select bt_claim(%s, 'default', 150, '{c}')", [dead])
+        db.execute("update backtick_runner set heartbeat_at = heartbeat_at - interval '1 h' where id = %s", [dead])
+        with runner():
+            wait_until(lambda: states(db) == {"queued": 150}, "them to be queued again")
+            wait_for_log(caplog, f"runner {dead} died; 150 jobs that it held are queued again: ")
+        assert len([r for r in caplog.records if "died" in r.getMessage()]) == 1
+        return
+    reports = backtick._Reports(None)
+    jobs = [backtick.Job(9, n, "default", "a", b"[]", 5, "", 1, 0, None, "", None) for n in range(20)]
+    for job in jobs:
+        job.in_doubt = what == "a cut off answer"
+    for part in (jobs[:15], jobs[15:]):
+        reports.log_fates([([backtick._Outcome(job, "bt_complete") for job in part], (b"", ()))], [[]])
+
+    said = [(r.levelname, r.getMessage()) for r in caplog.records]
+    if what == "a lost claim":
+        assert [level for level, _ in said] == ["WARNING"]
+        assert said[0][1].endswith("of claim 9: jobs 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …")
+    else:
+        assert {level for level, _ in said} == {"INFO"}
+
+
+def test_an_outcome_whose_report_was_cut_off_is_no_warning_when_it_is_reported_again(
+    db, clean_registry, runner, caplog, monkeypatch
+):
+    caplog.set_level(logging.INFO, logger="backtick")
+    exchange, cut = backtick._Session.exchange, []
+
+    def lose_first_answer(session, trip, meanwhile):
+        answers = exchange(session, trip, meanwhile)
+        if "report" in trip and not cut:
+            cut.append(trip)
+            raise psycopg.OperationalError("the line broke")
+        return answers
+
+    monkeypatch.setattr(backtick._Session, "exchange", lose_first_answer)
+    backtick.register(lambda: None, "a")
+    with runner():
+        id_ = enqueue(db, "a")
+        wait_for_log(caplog, f"stored already, by a call whose answer was cut off: job {id_} a")
+
+    said = [(r.levelname, r.getMessage()) for r in caplog.records]
+    assert [text for level, text in said if level == "WARNING"] == ["lost the database, trying again: the line broke"]
+
+
+def test_an_outage_of_half_a_minute_is_five_lines_at_most(own, run, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="backtick")
+    server, handler = own(), Lines()
+    backtick.register(lambda: None, "a")
+    clock = [0.0]
+    handle = run()
+    wait_done(server, backtick.schedule("a"))
+    monotonic = time.monotonic
+    session = handle._poller.session
+    tries = []
+    monkeypatch.setattr(backtick._Session, "reconnect", counting(backtick._Session.reconnect, tries))
+    monkeypatch.setattr(backtick._Backoff, "MOST_S", 0.05)
+    monkeypatch.setattr(backtick.time, "monotonic", lambda: monotonic() + clock[0])
+    for name in ("backtick", "psycopg"):
+        logging.getLogger(name).addHandler(handler)
+    try:
+        server.control("-m", "immediate", "stop")
+        for _ in range(30):
+            clock[0] += 1.0
+            so_far = len(tries)
+            wait_until(lambda so_far=so_far: len(tries) > so_far, "another try")
+        server.postgres.start_or_join()
+        wait_until(lambda: session.lost_at is None, "the database to be back")
+        wait_done(server, backtick.schedule("a"))
+    finally:
+        for name in ("backtick", "psycopg"):
+            logging.getLogger(name).removeHandler(handler)
+
+    lines = [line for line in handler.lines if " done in " not in line]
+    assert len(lines) <= 5, lines
+    assert "lost the database, trying again" in "".join(lines)
+    assert "the database has been away for 1" in "".join(lines)
+    assert re.search(r"the database is back, after [3-9]\d\.\d s", lines[-1] + lines[-2])
+
+
+def counting(function, calls):
+    def counted(*args):
+        calls.append(args)
+        return function(*args)
+
+    return counted
+
+
+MUTES = {
+    "a dictConfig of the module": ("logging.config.dictConfig({'version': 1})", "dictConfig has muted this runner"),
+    "a level of the root logger": ("logging.root.setLevel('ERROR')", "root logger, or backtick, is set to ERROR"),
+    "a handler of the root logger": (
+        "logging.basicConfig(force=True, level='INFO')",
+        "--log-json has no effect: the root logger has handlers of others",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MUTES)
+def test_a_runner_whose_log_others_change_says_so_in_one_line(db, project, what):
+    code, words = MUTES[what]
+    (project.path / "own.py").write_text(f"import logging, logging.config\nfrom myjobs import note\n{code}\n")
+    enqueue(db, "myjobs.note", "[1]")
+
+    status, _, said = project.python("backtick.py", "own", "--drain", "--log-json")
+
+    assert status == 0
+    assert len([line for line in said.splitlines() if words in line and line.startswith("backtick: ")]) == 1, said
+    assert ("myjobs.note done" in said) is (what != "a level of the root logger")
+
+
+def test_a_runner_whose_log_is_its_own_says_nothing_about_it(db, project):
+    _, _, said = project.python("backtick.py", "myjobs", "--drain")
+
+    assert "no effect" not in said and "muted" not in said
+
+
+def test_queues_may_be_given_as_a_list():
+    assert Config(queues=["mail", "default"]).queue_weights() == {"mail": 0, "default": 0}
+    with pytest.raises(ConfigError, match="write names"):
+        Config(queues=[])
+
+
+def test_debug_says_what_is_claimed(db, project):
+    enqueue(db, "myjobs.note", "[1]")
+
+    _, _, said = project.python("backtick.py", "myjobs", "--drain", "--log-level", "DEBUG")
+
+    assert re.search(r"DEBUG +claimed 1 jobs: job \d+ myjobs.note", said)
 
 
 # ---- What a worker decides, returns and says ----------------------------------------------------------------
@@ -18504,6 +19013,10 @@ def test_the_unit_and_the_container_of_the_readme_run_a_runner_and_give_it_time(
     assert {
         int(s) * 1000 > Config().shutdown_ms for s in re.findall(r"(?:timeout |period: )(\d+)", README.read_text())
     } == {True}
+    assert service["Type"] == "notify" and int(service["WatchdogSec"]) * 1000 > 1.5 * Config().lease_ms
+    (manifest,) = blocks_of(REFERENCE, "yaml")
+    assert int(re.search(r"terminationGracePeriodSeconds: (\d+)", manifest)[1]) * 1000 > Config().shutdown_ms
+    assert json.loads(re.search(r"command: (.*)", manifest)[1]) == command
     packages = shlex.split(re.search("^RUN pip install (.*)$", container, re.M)[1])
     assert packages == [re.sub(">=.*", "", p) for p in packages_of_the_makefile()]
 
