@@ -6456,6 +6456,15 @@ class Verb(NamedTuple):
 
 _FILTER = "queue name state error_class since until tag"
 _OPTIONS = {  # what the parameters mean, for --help
+    "client_time": "to compare with the database's clock, if not this machine's",
+    "free_bytes": "room on the database's disk, to tell how long the history will fit",
+    "from": "from when, an hour ago if not said",
+    "max_age": "a job due for longer is a finding: 5min",
+    "max_exceeded": "a larger share of exceeded jobs of a worker is a finding, 0.5",
+    "most": "how many queues and workers have labels of their own, 50",
+    "step": "how long each step is: 15min; else there is one",
+    "to": "to when, itself not in it",
+    "worker": "of this worker only",
     "args": 'JSON: [3, 4] or {"a": 3}',
     "error_class": "class of the last error, such as ValueError",
     "limit": "how many at most",
@@ -6486,8 +6495,8 @@ VERBS = (
     Verb("cron", "_command_cron", "Look", "when a cron spec fires"),
     Verb("check", "bt_check", "Look", "status 1 if all is not well", "check --max-age 5min",
          options="max_age max_exceeded", fails=True, no="nothing is wrong"),
-    Verb("doctor", "bt_doctor", "Look", "what slows it, and the cure", "doctor --json", options="client_time free_bytes",
-         no="nothing that slows or threatens the queue"),
+    Verb("doctor", "bt_doctor", "Look", "what slows it, and cures", "doctor --json",
+         options="client_time free_bytes", no="nothing that slows or threatens the queue"),
     Verb("stats", "bt_stats", "Look", "numbers over time", "stats --from 2026-11-26T08:00Z --step 1h",
          options="from to step queue worker", no="nothing was noted in that time"),
     Verb("load", "bt_load", "Look", "backlog, for autoscalers", "load mail --json", ("queue?",)),
@@ -6578,6 +6587,8 @@ def _ask(database: _Database, function: str, given: dict[str, Any]) -> tuple[dt.
     """Call a function of SQL; returns the database's time, and what it returned: the JSON of each row."""
     prefix = '"' + database.schema.replace('"', '""').replace("%", "%%") + '".' if database.schema else ""
     arguments, values = [], []
+    if function == "bt_doctor":
+        given = {"client_time": dt.datetime.now(dt.timezone.utc).isoformat()} | given
     for name, value in given.items():
         ago = re.fullmatch(r"([0-9]+ ?(?:s|min|h|d))", str(value)) if name in _TIMES else None
         arguments.append(f"p_{name} => " + (f"{prefix}bt_now() {_TIMES[name]} %s::interval" if ago else "%s"))
@@ -6601,7 +6612,15 @@ def _pass_on(said: psycopg.errors.Diagnostic) -> None:
     print(f"{said.message_primary}{place}", file=sys.stderr)
 
 
-_TIMES = {"since": "-", "until": "-", "before": "-", "run_at": "+", "expires_at": "+"}  # 2h is so long ago, or from now
+_TIMES = {
+    "since": "-",
+    "from": "-",
+    "to": "-",
+    "until": "-",
+    "before": "-",
+    "run_at": "+",
+    "expires_at": "+",
+}  # 2h is so long ago, or from now
 
 
 def _watch(verb: Verb, given: dict[str, Any], every: float, as_json: bool) -> int:

@@ -4770,9 +4770,11 @@ def test_where_http_cannot_be_is_refused(place):
 
 
 def test_a_port_that_is_taken_is_an_error_and_the_runner_is_signed_out(db, add):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        with pytest.raises(backtick.BacktickError, match="cannot serve HTTP"):
-            backtick.start(http=f"127.0.0.1:{taken.getsockname()[1]}")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(backtick.BacktickError, match="cannot serve HTTP"),
+    ):
+        backtick.start(http=f"127.0.0.1:{taken.getsockname()[1]}")
 
     assert db.execute("select from backtick_runner").fetchall() == []
 
