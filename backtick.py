@@ -45,6 +45,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   watchdog   nothing; it breaks a connection whose call gets no answer
 #   log        nothing; it writes what the three above log, and the command line, since a worker may hold a handler's
 #              lock for ever
+#   http       _Http, if Config.http says where, and a thread and a connection for each request; alert: calls on_alert
 #   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
 #   loop       the event loop on which `async def` workers run; it takes its next job by itself, as slots do
 #   those of an executor that the user gave, wherever they are, if there is one
@@ -114,6 +115,7 @@ import functools
 import gc
 import glob
 import hashlib
+import http.server
 import importlib
 import importlib.util
 import inspect
@@ -172,6 +174,7 @@ if TYPE_CHECKING:  # mypy and pyright know it without the package; Python 3.10 h
     from typing_extensions import Unpack
 
 __all__ = [
+    "Alert",
     "AlreadyRegistered",
     "BacktickError",
     "Cancel",
@@ -462,6 +465,8 @@ class Settings(TypedDict, total=False):
     max_completed_ms: int | None
     max_exceeded_ms: int | None
     max_undeclared_ms: int | None
+    http: str | None
+    alert_command: str | None
     log_level: str | None
     log_json: bool | None
     log_start: bool | None
@@ -506,6 +511,8 @@ class Config:
     max_undeclared_ms: int = _knob(
         86_400_000, "a schedule that no code declares is switched off after so long", 0, 2**53
     )
+    http: str = _knob("", "where a runner answers /metrics, /healthz and /readyz, `127.0.0.1:9187`; else nowhere")
+    alert_command: str = _knob("", "run with a finding of `check` as JSON on its input, once, and once when it is over")
     log_level: str = _knob(
         "info", "the command line logs from debug on, or info: a line a job, notice: one a minute, warning, error"
     )
@@ -543,7 +550,17 @@ class Config:
         object.__setattr__(self, "log_level", self.log_level.lower())
         if self.log_level not in _LOG_LEVELS:
             raise ConfigError(f"log_level (BT_LOG_LEVEL) is {self.log_level!r}: it is one of {', '.join(_LOG_LEVELS)}")
+        self._check_health()
         self._check_sealing()
+
+    def _check_health(self) -> None:
+        host = re.fullmatch(r"(?:[^:\s]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})", self.http)
+        if self.http and (not host or int(host[1]) > 65_535):
+            raise ConfigError(f"http (BT_HTTP) is {self.http!r}: write a host and a port, 127.0.0.1:9187")
+        try:
+            shlex.split(self.alert_command)
+        except ValueError as error:
+            raise ConfigError(f"alert_command (BT_ALERT_COMMAND) is {self.alert_command!r}: {error}") from None
 
     def queue_weights(self) -> dict[str, int]:
         """The queues and their weights; all weights 0 means: in this order."""
@@ -6061,7 +6078,10 @@ class _Keeper:
         self.looked_at = self.moved_at = time.monotonic()  # when it looked last, and when it last did something
         self.look, self.fire, self.heartbeat, self.judge = (_Due() for _ in range(4))
         self.remove, self.declare, self.pauses, self.orphans, self.progress = (_Due() for _ in range(5))
-        self.stats = _Due()
+        self.stats, self.alerts = _Due(), _Due()
+        self.alert: Callable[[Alert], object] | None = None
+        if command := self.config.alert_command:
+            self.alert = functools.partial(_run_alert_command, command)
         self.remove.again_in(random.uniform(0, self.REMOVE_S))
         self.unstored: list[Schedule] = []  # schedules that somebody had locked
         self.told: set[str] = set()  # schedules without a worker that were logged
@@ -6152,9 +6172,7 @@ class _Keeper:
             self._tell_of_pauses(self.database)
         if self.orphans.has_come():
             self._tell_of_orphans(self.database)
-        if self.stats.has_come():
-            self.stats.again_in(self.STATS_S)
-            self.poller.stats.tell(self.database)
+        self._tell_of_health(self.database)
         self.looked_at = time.monotonic()
         return None
 
@@ -6328,6 +6346,19 @@ class _Keeper:
         for queue, worker_, jobs, sentence in database.run("bt_tell_orphans"):
             log.warning("%s", sentence, extra={"queue": queue, "worker": worker_, "jobs": jobs})
 
+    def _tell_of_health(self, database: _Database) -> None:
+        """Tell the database what became of jobs, in numbers, and whoever wants to hear it what is wrong, or over."""
+        if self.stats.has_come():
+            self.stats.again_in(self.STATS_S)
+            self.poller.stats.tell(database)
+        if self.alert and self.alerts.has_come():
+            self.alerts.again_in(self.ORPHANS_S)
+            if found := database.run("bt_tell_alerts"):
+                alerts = [Alert(*row) for row in found]
+                threading.Thread(
+                    target=_call_all, args=(self.alert, alerts), name="backtick-alert", daemon=True
+                ).start()
+
     def _remove_old(self, database: _Database) -> None:
         limit = 1_000
         removed, end = limit, time.monotonic() + self.LOOK_S / 2  # and the rest later: others wait for signs of life
@@ -6341,13 +6372,131 @@ class _Keeper:
         self.remove.again_in(0 if removed == limit else self.REMOVE_S)
 
 
+# ---- Alerts: what is wrong with the queue, for who wants to be told ---------------------
+
+
+class Alert(NamedTuple):
+    """A finding of bt_check, as on_alert gets it: when it is new, and, with is_over, when it is so no more."""
+
+    severity: str  # error or warning
+    finding: str
+    subject: str
+    text: str
+    since: str  # as PostgreSQL writes it
+    is_over: bool
+
+
+def _call_all(alert: Callable[[Alert], object], alerts: list[Alert]) -> None:
+    """Call the function for each, in a thread of its own: nobody waits for it."""
+    for one in alerts:
+        try:
+            alert(one)
+        except Exception:
+            log.error("an alert cannot be passed on: %s", one.text, exc_info=True)
+
+
+def _run_alert_command(command: str, alert: Alert) -> None:
+    """Run the command with the alert as JSON on its standard input. Raises if it fails, or takes a minute."""
+    words, text = shlex.split(command), json.dumps(alert._asdict())
+    subprocess.run(words, input=text, text=True, timeout=60, check=True, start_new_session=True)
+
+
+# ---- HTTP: how a runner is, for probes and Prometheus -----------------------------------
+#
+# A server of the standard library in a thread of its own, with one for each of a few requests at a time. Off unless
+# Config.http says where.
+
+_Page = tuple[int, str, str]  # status, content type, text
+
+
+class _Http(http.server.ThreadingHTTPServer):
+    """Answers GET by a table of routes; ends with close()."""
+
+    daemon_threads = True
+    MOST = 16  # requests at once; more are turned away
+    LONGEST_S = 10.0  # a request and its answer
+
+    def __init__(self, place: str, routes: Mapping[str, Callable[[], _Page]]) -> None:
+        host, _, port = place.rpartition(":")
+        self.routes = routes
+        self.room = threading.BoundedSemaphore(self.MOST)
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        try:
+            super().__init__((host.strip("[]"), int(port)), _Request)
+        except OSError as error:
+            raise BacktickError(f"cannot serve HTTP at {place} (BT_HTTP): {error.strerror}") from None
+        _fork.keep_from_children(self.socket)
+        self.thread = threading.Thread(target=self.serve_forever, name="backtick-http", daemon=True)
+        self.thread.start()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Have a thread answer, if few are at it; it may take so long, and is then cut off."""
+        if not self.room.acquire(blocking=False):
+            return self.shutdown_request(request)
+        _fork.keep_from_children(request)
+        return super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer one request, in a thread of its own."""
+        timer = threading.Timer(self.LONGEST_S, self.shutdown_request, (request,))
+        timer.daemon = True
+        timer.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            timer.cancel()
+            self.room.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: who asked has gone, or was cut off."""
+
+    def close(self) -> None:
+        """Stop listening; answers that are under way are cut off with the process."""
+        self.shutdown()
+        self.server_close()
+
+
+class _Request(http.server.BaseHTTPRequestHandler):
+    """One request: no body is read, and the connection is closed after the answer."""
+
+    timeout = 5.0
+    server: _Http
+
+    def do_GET(self) -> None:
+        """Answer by the table of routes."""
+        page = self.server.routes.get(self.path.partition("?")[0])
+        try:
+            status, kind, text = page() if page else (404, "text/plain", f"there are {', '.join(self.server.routes)}\n")
+        except (BacktickError, psycopg.Error) as error:
+            status, kind, text = 503, "text/plain", f"{hide_password(_one_line(error))}\n"
+        body = text.encode(errors="backslashreplace")
+        self.send_response(status)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET  # noqa: N815, the standard library's name
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: a scraper asks all the time."""
+
+
 # ---- Runner: a poller and a keeper in threads of a program ------------------------------
 
 
 class Runner:
     """A running runner, as start() returns it; also a context manager that stops it at the end."""
 
-    def __init__(self, config: Config, drain: bool = False, executor: Executor | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        drain: bool = False,
+        executor: Executor | None = None,
+        on_alert: Callable[[Alert], object] | None = None,
+    ) -> None:
         if module := _imported_for_workers():
             raise BacktickError(
                 f"the import of {module} starts a runner, so each of its processes would start another: "
@@ -6359,9 +6508,11 @@ class Runner:
         except _LOST as error:
             lost = f"lost the database {database_url(config)} while starting: {_one_line(error)}; start again"
             raise DatabaseUnavailable(hide_password(lost)) from None
+        self._keeper.alert = on_alert or self._keeper.alert
         self.id = self._poller.session.runner
         self._keeper_thread = threading.Thread(target=self._keeper.run, name="backtick-keeper", daemon=True)
         self._thread = threading.Thread(target=self._serve, name="backtick-poller", daemon=True)
+        self._http = self._serve_http(config) if config.http else None
         self._keeper_thread.start()
         self._thread.start()
         # A program that ends and has not stopped its runner: before the executor waits for its threads, which
@@ -6377,6 +6528,41 @@ class Runner:
             self._poller.session.watchdog.stop.set()
             raise
 
+    def _serve_http(self, config: Config) -> _Http:
+        def metrics() -> _Page:
+            with contextlib.closing(_Database(config, self._poller.session.watchdog)) as database:
+                ((text,),) = database.run("bt_metrics")
+            return 200, "text/plain; version=0.0.4", text
+
+        def healthy() -> _Page:
+            is_well = self._thread.is_alive() and not self._poller.is_hanging()
+            return (200, "text/plain", "alive\n") if is_well else (503, "text/plain", "it does nothing any more\n")
+
+        def ready() -> _Page:
+            with contextlib.closing(_Database(config, self._poller.session.watchdog)) as database:
+                findings = database.run("bt_check")
+            state = (
+                "stopping"
+                if self._poller.stop_at is not None
+                else "lost"
+                if self._poller.session.is_lost()
+                else "ready"
+            )
+            if state == "ready" and healthy()[0] != 200:
+                state = "hanging"
+            text = json.dumps(
+                {"state": state, "runner": self._poller.session.runner, "findings": [row[3] for row in findings]}
+            )
+            return (200 if state == "ready" else 503), "application/json", text + "\n"
+
+        try:
+            return _Http(config.http, {"/metrics": metrics, "/healthz": healthy, "/readyz": ready})
+        except BaseException:
+            self._keeper.close()
+            self._poller.leave()
+            self._poller.session.watchdog.stop.set()
+            raise
+
     def _serve(self) -> None:
         try:
             self._poller.run()
@@ -6386,6 +6572,8 @@ class Runner:
         finally:
             self._keeper.stop.set()
             self._keeper_thread.join()
+            if self._http:
+                self._http.close()
             self._poller.session.watchdog.stop.set()
 
     def stop(self, shutdown_ms: int | None = None, wait: bool = True) -> None:
@@ -6436,14 +6624,22 @@ def _stop_if_there(reference: weakref.ref[Runner]) -> None:
         runner.stop()
 
 
-def start(*, drain: bool = False, executor: Executor | None = None, **settings: Unpack[Settings]) -> Runner:
+def start(
+    *,
+    drain: bool = False,
+    executor: Executor | None = None,
+    on_alert: Callable[[Alert], object] | None = None,
+    **settings: Unpack[Settings],
+) -> Runner:
     """Run a runner inside this program, in threads of its own; returns it, to stop() it.
 
     `settings` are those of Config: start(queues="mail", pool_size=4). With `drain` it ends by itself
     when no job is due. Plain workers run on the `executor`, if one is given: any of concurrent.futures'
     kind, which stays yours to shut down; its processes import the workers' modules, and a timeout counts
     from when it was given the job. Import the modules with the workers before: jobs of others are left
-    alone. Raises ConfigError, DatabaseUnavailable, WrongVersion; BacktickError while a runner imports modules.
+    alone. `on_alert` is called with an Alert, in a thread of its own, when something is wrong with the queue,
+    and when it is over, by one runner of all that have one. Raises ConfigError, DatabaseUnavailable,
+    WrongVersion; BacktickError while a runner imports modules, or if it cannot serve HTTP.
     """
     _check_kind("drain", drain, bool, "True or False")
     if executor is not None:
@@ -6451,7 +6647,9 @@ def start(*, drain: bool = False, executor: Executor | None = None, **settings: 
     config = Config.load(**settings)
     if not config.database_url:
         embedded_url(is_surprise=True)
-    return Runner(config, drain, executor)
+    if on_alert is not None and not callable(on_alert):
+        raise TypeError(f"on_alert is {on_alert!r}: it must be a function that takes an Alert, or None")
+    return Runner(config, drain, executor, on_alert)
 
 
 # ==== What people use =============================================================================
@@ -6487,17 +6685,22 @@ class Verb(NamedTuple):
 
 _FILTER = "queue name state error_class since until tag"
 _OPTIONS = {  # what the parameters mean, for --help
+    "client_time": "to compare with the database's clock, if not this machine's",
+    "free_bytes": "room on the database's disk, to tell how long the history will fit",
+    "from": "from when, an hour ago if not said",
+    "max_age": "a job due for longer is a finding: 5min",
+    "max_exceeded": "a larger share of exceeded jobs of a worker is a finding, 0.5",
+    "most": "how many queues and workers have labels of their own, 50",
+    "step": "how long each step is: 15min; else there is one",
+    "to": "to when, itself not in it",
+    "worker": "of this worker only",
     "args": 'JSON: [3, 4] or {"a": 3}',
     "error_class": "class of the last error, such as ValueError",
     "expires_at": "begin by then, or end as canceled",
     "expires_in": "the same, so long after it is due",
     "fires": "how many of the next times, default 5",
-    "from": "since then",
     "limit": "how many at most",
-    "max_age": "jobs that have been due for longer are an error, such as 5min",
-    "max_exceeded": "so large a share of a worker's jobs may be exceeded, default 0.5",
     "max_tries": "tries after which it is exceeded",
-    "most": "so many queues and workers at most, the others summed",
     "name": "the worker",
     "priority": "0 (first) to 9",
     "queue": "the queue",
@@ -6505,11 +6708,8 @@ _OPTIONS = {  # what the parameters mean, for --help
     "runner": "its id, or a host's name: all there",
     "since": "not before: 2026-03-28T00:00Z, or 2h, which is two hours ago",
     "state": "queued, retrying, running, done, exceeded, canceled, or ended: any of the last three",
-    "step": "how long each row is, such as 1h",
     "tag": "one of its tags",
     "tags": "a word by which it is found; may be repeated",
-    "to": "and before",
-    "worker": "the worker",
     "until": "before",
 }
 
@@ -6530,11 +6730,13 @@ VERBS = (
          no="there is no such schedule"),
     Verb("orphans", "bt_orphans", "Look", "jobs that nobody can run", "orphans", no="whatever is due has a runner"),
     Verb("cron", "_command_cron", "Look", "when a cron spec fires"),
-    Verb("check", "bt_check", "Look", "what is wrong, status 1", "check --max-age 5min", options="max_age max_exceeded",
-         fails=True, no="nothing is wrong"),
+    Verb("check", "bt_check", "Look", "status 1 if all is not well", "check --max-age 5min",
+         options="max_age max_exceeded", fails=True, no="nothing is wrong"),
+    Verb("doctor", "bt_doctor", "Look", "what slows it, and cures", "doctor --json",
+         options="client_time free_bytes", no="nothing that slows or threatens the queue"),
     Verb("stats", "bt_stats", "Look", "numbers over time", "stats --from 2026-11-26T08:00Z --step 1h",
          options="from to step queue worker", no="nothing was noted in that time"),
-    Verb("load", "bt_load", "Look", "backlog, for autoscalers", "load mail --json", ("queue?",), record=True),
+    Verb("load", "bt_load", "Look", "backlog, for autoscalers", "load mail --json", ("queue?",)),
     Verb("metrics", "bt_metrics", "Look", "Prometheus' text", "metrics", options="most", record=True),
     Verb("enqueue", "bt_enqueue", "Act", "queue a job", "enqueue myjobs.log_sum '[3, 4]' --run-at 10min",
          ("name", "args?"), "queue run_at priority max_tries tags* expires_at expires_in", True,
@@ -6624,6 +6826,8 @@ def _ask(database: _Database, function: str, given: dict[str, Any]) -> tuple[dt.
     """Call a function of SQL; returns the database's time, and what it returned: the JSON of each row."""
     prefix = '"' + database.schema.replace('"', '""').replace("%", "%%") + '".' if database.schema else ""
     arguments, values = [], []
+    if function == "bt_doctor":
+        given = {"client_time": dt.datetime.now(dt.timezone.utc).isoformat()} | given
     for name, value in given.items():
         ago = re.fullmatch(r"([0-9]+ ?(?:s|min|h|d))", str(value)) if name in _TIMES else None
         arguments.append(f"p_{name} => " + (f"{prefix}bt_now() {_TIMES[name]} %s::interval" if ago else "%s"))

@@ -67,6 +67,7 @@ import fcntl
 import functools
 import glob
 import hashlib
+import http.client
 import importlib
 import importlib.metadata
 import inspect
@@ -96,7 +97,9 @@ import termios
 import threading
 import time
 import tracemalloc
+import urllib.error
 import urllib.parse
+import urllib.request
 import zoneinfo
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -4607,6 +4610,217 @@ def test_load_is_one_row_with_backlog_running_age_and_runners(db):
     ((backlog, running, age, runners),) = call(db, "bt_load", p_queue="default")
     assert (backlog, running, age < 60, runners) == (1, 1, True, 1)
     assert call(db, "bt_load")[0][:2] == (2, 1)
+
+
+def doctor(db, *of, **parameters):
+    """The subjects of findings of these kinds."""
+    return [row[2] for row in call(db, "bt_doctor", **parameters) if row[1] in of]
+
+
+def test_a_transaction_that_stays_open_is_found_with_who_has_it_and_how_to_end_it(db, connect):
+    holder = connect()
+    holder.execute("begin isolation level repeatable read")
+    holder.execute("select 1")
+    pid = holder.info.backend_pid
+    text = db.execute("select pg_get_functiondef('bt_doctor'::regproc)").fetchone()[0]
+    db.execute(text.replace("interval '1 min'", "interval '0'"))
+
+    assert doctor(db, "snapshot") == [f"pid {pid}"]
+    (row,) = [row for row in call(db, "bt_doctor") if row[1] == "snapshot"]
+    assert f"pg_terminate_backend({pid})" in row[4]
+
+    holder.execute("rollback")
+    assert doctor(db, "snapshot") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["fsync", "full_page_writes", "synchronous_commit", "data_checksums", "autovacuum", "track_counts"]
+)
+def test_settings_that_threaten_jobs_are_found(db, name):
+    text = db.execute("select pg_get_functiondef('bt_doctor'::regproc)").fetchone()[0]
+    good = text.replace("current_setting(setting.name)", "'on'")
+    bad = text.replace("current_setting(setting.name)", f"case setting.name when '{name}' then 'off' else 'on' end")
+
+    db.execute(good)
+    assert doctor(db, "setting") == []
+    db.execute(bad)
+    assert doctor(db, "setting") == [name]
+
+
+def test_synchronous_commit_that_is_off_is_found_and_not_if_it_is_on(db):
+    for value, expected in (("off", True), ("on", False)):
+        db.execute(f"set synchronous_commit to {value}")
+        assert ("synchronous_commit" in doctor(db, "setting")) is expected
+
+
+@pytest.mark.parametrize("seconds", [-30, 30])
+def test_a_clock_that_differs_is_found(db, seconds):
+    now = dt.datetime.now(UTC)
+    assert doctor(db, "clock", p_client_time=now) == []
+
+    assert doctor(db, "clock", p_client_time=now + dt.timedelta(seconds=seconds)) == ["this machine"]
+
+
+@pytest.mark.as_owner
+def test_autovacuum_that_is_off_for_a_table_is_found(db):
+    db.execute("alter table backtick_queue set (autovacuum_enabled = off)")
+    assert doctor(db, "autovacuum") == ["backtick_queue"]
+
+    db.execute("alter table backtick_queue reset (autovacuum_enabled)")
+    assert doctor(db, "autovacuum") == []
+
+
+@pytest.mark.as_owner
+def test_an_index_that_is_not_valid_is_found(db):
+    db.execute("create table backtick_spare (n int); insert into backtick_spare values (1), (1)")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        db.execute("create unique index concurrently backtick_spare_n on backtick_spare (n)")
+    assert doctor(db, "invalid index") == ["backtick_spare_n"]
+
+    db.execute("drop table backtick_spare")
+    assert doctor(db, "invalid index") == []
+
+
+@pytest.mark.as_owner
+def test_dead_rows_and_old_statistics_are_found_until_they_are_cleaned(db):
+    db.execute("alter table backtick_done set (autovacuum_enabled = off)")
+    columns = "(id, queue, name, args, priority, run_at, state, tries, crashes, created_at, finished_at)"
+    db.execute(
+        f"insert into backtick_done {columns} select n, 'q', 'a', '[]', 5, now(), 'done', 1, 0, now(), now()"
+        " from generate_series(1, 60000) as n"
+    )
+    db.execute("delete from backtick_done")
+    wait_until(lambda: doctor(db, "dead rows") == ["backtick_done"], "dead rows to be found")
+    assert doctor(db, "statistics") == ["backtick_done"]
+
+    db.execute("vacuum analyze backtick_done")
+    wait_until(lambda: doctor(db, "dead rows", "statistics") == [], "them to be gone")
+
+
+def test_runners_behind_a_pooler_and_of_old_versions_are_found(db):
+    old, new = register(db), register(db, lock=True)
+    assert doctor(db, "pooler") == [f"runner {old}"]
+
+    db.execute("update backtick_runner set version = case id when %s then '4.0' else '3.0' end", [new])
+    assert doctor(db, "versions") == ["3.0"]
+
+    call(db, "bt_unregister_runner", p_runner=old)
+    assert doctor(db, "pooler", "versions") == []
+
+
+def test_how_long_the_history_will_fit_is_told_by_the_room_that_is_left(db):
+    runner = register(db, names=["a"])
+    enqueue(db, "a")
+    complete(db, claim(db, runner, names=["a"])[0])
+
+    assert doctor(db, "room") == []
+    assert doctor(db, "room", p_free_bytes=1_000_000) == ["backtick_done"]
+    assert doctor(db, "room", p_free_bytes=10**12) == []
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def get(port, path):
+    """Status, and text, of what a runner answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE_S) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_a_runner_answers_probes_and_prometheus_and_stops_listening_when_it_ends(db, add, runner):
+    port = free_port()
+    enqueue(db, args="[1, 2]", p_queue="mail")
+
+    with runner(http=f"127.0.0.1:{port}") as serving:
+        assert get(port, "/healthz") == (200, "alive\n")
+        status, text = get(port, "/metrics")
+        assert status == 200 and "\nbacktick_runners 1\n" in text
+        status, text = get(port, "/readyz?x=1")
+        assert status == 200 and json.loads(text)["state"] == "ready" and json.loads(text)["runner"] == serving.id
+        assert "no living runner serves the queue mail" in json.loads(text)["findings"][0]
+        assert get(port, "/nothing")[0] == 404
+
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", port), 1)
+
+
+def test_clients_that_say_nothing_keep_nobody_from_asking_for_long(add, runner, monkeypatch):
+    monkeypatch.setattr(backtick._Http, "LONGEST_S", 0.3)
+    port = free_port()
+    with runner(http=f"127.0.0.1:{port}"), contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port))).send(b"GET ")
+
+        wait_until(lambda: answered(port) == (200, "alive\n"), "room for one more")
+
+
+def answered(port):
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return get(port, "/healthz")
+
+
+@pytest.mark.parametrize("place", ["9187", "host", "host:99999", "a b:1", ":80"])
+def test_where_http_cannot_be_is_refused(place):
+    with pytest.raises(backtick.ConfigError, match="http"):
+        Config(http=place)
+
+
+def test_a_port_that_is_taken_is_an_error_and_the_runner_is_signed_out(db, add):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(backtick.BacktickError, match="cannot serve HTTP"),
+    ):
+        backtick.start(http=f"127.0.0.1:{taken.getsockname()[1]}")
+
+    assert db.execute("select from backtick_runner").fetchall() == []
+
+
+def test_of_three_runners_one_alerts_once_and_once_when_it_is_over(db, add, runner, monkeypatch):
+    monkeypatch.setattr(backtick._Keeper, "ORPHANS_S", 0.1)
+    alerts = []
+    for _ in range(3):
+        runner(on_alert=alerts.append)
+    lost = enqueue(db, p_queue="nobody")
+
+    hurry_clock(db, 60)
+    wait_until(lambda: alerts, "an alert")
+    call(db, "bt_cancel", p_id=lost)
+    wait_until(lambda: len(alerts) == 2, "its end")
+
+    assert [(one.finding, one.subject, one.is_over) for one in alerts] == [
+        ("no runner", "nobody", False),
+        ("no runner", "nobody", True),
+    ]
+
+
+def test_the_alert_command_gets_the_finding_as_json(db, add, runner, monkeypatch, tmp_path):
+    monkeypatch.setattr(backtick._Keeper, "ORPHANS_S", 0.1)
+    told = tmp_path / "told"
+    runner(alert_command=f"sh -c 'cat >> {told}; echo >> {told}'")
+    enqueue(db, p_queue="nobody")
+
+    hurry_clock(db, 60)
+    wait_until(lambda: told.exists() and told.read_text().endswith("\n"), "an alert")
+
+    assert json.loads(told.read_text().splitlines()[0])["subject"] == "nobody"
+
+
+def test_an_alert_that_raises_is_logged_and_the_next_is_told(caplog):
+    def alert(one):
+        if one.subject == "a":
+            raise ValueError
+        seen.append(one.subject)
+
+    seen = []
+    backtick._call_all(alert, [backtick.Alert("error", "x", subject, subject, "", False) for subject in "ab"])
+
+    assert seen == ["b"] and "cannot be passed on: a" in caplog.text
+    caplog.clear()
 
 
 # ---- Arguments --------------------------------------------------------------------------------
@@ -9607,10 +9821,7 @@ def full(db):
         "select bt_schedule_cron(p_name => 'daily', p_worker => 'jobs.mail', p_spec => '0 0 9 * * *', p_queue => 'mail')"
     )
     call(db, "bt_pause", p_queue="slow")
-    db.execute(
-        "insert into backtick_stat (span, at, queue, worker, noted_at, done)"
-        " values ('minute', now() - interval '1 min', 'mail', 'jobs.mail', now(), 1)"
-    )
+    note_stats(db, {"queue": "mail", "worker": "jobs.mail", "done": 1})
     return ids
 
 
@@ -9633,7 +9844,7 @@ def test_each_option_of_a_verb_is_a_parameter_of_its_function_and_the_other_way_
             assert is_set is not (one.record or one.changes) or function in ("bt_why", "bt_load")
 
 
-@pytest.mark.parametrize("name", LOOKS)
+@pytest.mark.parametrize("name", sorted(LOOKS.keys() - {"check", "doctor"}))  # which say what is wrong
 def test_what_a_verb_looks_at_is_one_json_document_or_plain_lines_when_piped(full, name):
     words = [full["running"]] if LOOKS[name] else []
 
@@ -9650,7 +9861,7 @@ def test_what_a_verb_looks_at_is_one_json_document_or_plain_lines_when_piped(ful
 
 
 @pytest.mark.parametrize("columns", [80, 200])
-@pytest.mark.parametrize("name", sorted(LOOKS.keys() - {"metrics"}))  # for programs
+@pytest.mark.parametrize("name", sorted(LOOKS.keys() - {"metrics", "doctor"}))
 def test_what_a_verb_looks_at_fits_the_terminal(full, project, name, columns):
     status, lines = on_terminal(project, columns, name, *([full["exceeded"]] if LOOKS[name] else []))
 
@@ -11471,6 +11682,7 @@ def test_every_function_is_documented_and_bound_to_its_schema(db):
             "bt_freed",
             "bt_floor",
             "bt_remember",
+            "bt_sum",  # an aggregate, which has none
         )
         assert is_sql or helper or "search_path=public, pg_temp" in config, name
     undescribed = db.execute(
@@ -15036,7 +15248,7 @@ def test_what_runs_with_the_owners_rights_is_pinned_and_takes_no_types_of_the_ca
         select proname, proconfig,
                exists (select from unnest(proargtypes) as type where type::regtype::text not in (
                    'text', 'text[]', 'bigint', 'bigint[]', 'integer', 'integer[]', 'boolean', 'boolean[]', 'json[]', 'jsonb[]',
-                   'interval', 'interval[]', 'double precision[]', 'timestamp with time zone',
+                   'interval', 'interval[]', 'double precision', 'double precision[]', 'json', 'timestamp with time zone',
                    'timestamp with time zone[]'))
         from pg_proc where pronamespace = 'public'::regnamespace and prosecdef
     """).fetchall()

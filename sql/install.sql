@@ -112,6 +112,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_schedules.sql
 \ir bt_check.sql
 \ir bt_metrics.sql
+\ir bt_doctor.sql
 \ir bt_status.sql
 
 -- What a restore or a failover may have left behind
