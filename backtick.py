@@ -5349,6 +5349,7 @@ class _Stats:
     """What became of jobs, by queue and worker, since the database was told last: see sql/bt_note_stats.sql."""
 
     BOUNDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200)  # seconds, as bt_bounds has them
+    ENDS = (*BOUNDS, math.inf)
     FEW, STANDS_FOR = 16, 8  # of more that are reported at once, one in so many is asked how long it waited
 
     def __init__(self) -> None:
@@ -5369,8 +5370,11 @@ class _Stats:
                     fates = {row[0]: row for row in rows}
                     of = [outcome for outcome in outcomes if outcome.job.id in fates]
                 groups: dict[str, list[_Outcome]] = {}
-                for outcome in of:
-                    groups.setdefault(outcome.job.name, []).append(outcome)
+                if len({outcome.job.name for outcome in of}) == 1:  # as mostly
+                    groups[of[0].job.name] = of
+                else:
+                    for outcome in of:
+                        groups.setdefault(outcome.job.name, []).append(outcome)
                 for name, group in groups.items():
                     row = self._row(group[0].job.queue, name)
                     self._count_times(row, group, now)
@@ -5406,7 +5410,7 @@ class _Stats:
     def _classify(self, classes: list[int], times: list[float], weight: int, count: int) -> None:
         times.sort()
         done = 0
-        for place, bound in enumerate((*self.BOUNDS, math.inf)):
+        for place, bound in enumerate(self.ENDS):
             upto = min(count, bisect.bisect_right(times, bound) * weight)
             classes[place] += upto - done
             done = upto
