@@ -9,21 +9,35 @@ create or replace function bt_bounds()
 as $$ select '{0.001,0.005,0.025,0.1,0.5,1,5,15,60,300,1800,7200}'::float8[] $$;
 comment on function bt_bounds is 'The upper bounds, in seconds, of the classes of run and wait times.';
 
--- bt_add: the sum of arrays, place by place; a null, or an array that is too short, is zeros.
+-- bt_add: the sum of arrays of so many numbers as there are classes, place by place; a null is zeros. Said in full, for an
+-- array that is put together from rows made bt_stats take over three times as long.
 create or replace function bt_add(p_some bigint[], p_more bigint[])
     returns bigint[]
-    language sql
+    language plpgsql
     immutable
     parallel safe
 as $$
-    select case
+begin
+    return case
         when p_some is null then p_more
         when p_more is null then p_some
-        else array(
-            select coalesce(one.first, 0) + coalesce(one.second, 0)
-            from unnest(p_some, p_more) with ordinality as one (first, second, place)
-            order by one.place)
-    end
+        else array[
+            coalesce(p_some[1], 0) + coalesce(p_more[1], 0),
+            coalesce(p_some[2], 0) + coalesce(p_more[2], 0),
+            coalesce(p_some[3], 0) + coalesce(p_more[3], 0),
+            coalesce(p_some[4], 0) + coalesce(p_more[4], 0),
+            coalesce(p_some[5], 0) + coalesce(p_more[5], 0),
+            coalesce(p_some[6], 0) + coalesce(p_more[6], 0),
+            coalesce(p_some[7], 0) + coalesce(p_more[7], 0),
+            coalesce(p_some[8], 0) + coalesce(p_more[8], 0),
+            coalesce(p_some[9], 0) + coalesce(p_more[9], 0),
+            coalesce(p_some[10], 0) + coalesce(p_more[10], 0),
+            coalesce(p_some[11], 0) + coalesce(p_more[11], 0),
+            coalesce(p_some[12], 0) + coalesce(p_more[12], 0),
+            coalesce(p_some[13], 0) + coalesce(p_more[13], 0)
+        ]
+    end;
+end;
 $$;
 comment on function bt_add is 'The sum of arrays, place by place.';
 
