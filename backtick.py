@@ -36,7 +36,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #
 # What producers use      Errors, Decisions, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
 # What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, Runner
-# The command line        python backtick.py myjobs, and the commands
+# What people use         Verbs, Command line: python backtick.py myjobs, python backtick.py status
 # The embedded database   for who has no database URL; nothing above knows more of it than embedded_url()
 #
 # Threads of a runner, and what each owns:
@@ -45,6 +45,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   watchdog   nothing; it breaks a connection whose call gets no answer
 #   log        nothing; it writes what the three above log, and the command line, since a worker may hold a handler's
 #              lock for ever
+#   http       _Http, if Config.http says where, and a thread and a connection for each request; alert: calls on_alert
 #   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
 #   loop       the event loop on which `async def` workers run; it takes its next job by itself, as slots do
 #   those of an executor that the user gave, wherever they are, if there is one
@@ -75,6 +76,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   _Interrupts.lock   what is watched in threads of stopped jobs; one poller at a time looks
 #   _Connections.lock  the idle connections of producers, and who waits for which job
 #   _Watchdog.lock     which connections are watched
+#   _Stats.lock        the numbers of jobs: the poller adds, the keeper takes
 #   _Coroutines.loop_lock, _Scribe.lock    that their thread is started once
 # What else two threads touch is a deque, a set, a SimpleQueue or a plain attribute, and says which threads at its
 # definition.
@@ -98,6 +100,7 @@ import asyncio
 import atexit
 import base64
 import binascii
+import bisect
 import concurrent.futures.thread
 import contextlib
 import contextvars
@@ -112,6 +115,7 @@ import functools
 import gc
 import glob
 import hashlib
+import http.server
 import importlib
 import importlib.util
 import inspect
@@ -144,6 +148,7 @@ import threading
 import time
 import traceback
 import types
+import unicodedata
 import urllib.parse
 import uuid
 import weakref
@@ -169,6 +174,7 @@ if TYPE_CHECKING:  # mypy and pyright know it without the package; Python 3.10 h
     from typing_extensions import Unpack
 
 __all__ = [
+    "Alert",
     "AlreadyRegistered",
     "BacktickError",
     "Batch",
@@ -466,6 +472,8 @@ class Settings(TypedDict, total=False):
     max_completed_ms: int | None
     max_exceeded_ms: int | None
     max_undeclared_ms: int | None
+    http: str | None
+    alert_command: str | None
     log_level: str | None
     log_json: bool | None
     log_start: bool | None
@@ -513,6 +521,8 @@ class Config:
     max_undeclared_ms: int = _knob(
         86_400_000, "a schedule that no code declares is switched off after so long", 0, 2**53
     )
+    http: str = _knob("", "where a runner answers /metrics, /healthz and /readyz, `127.0.0.1:9187`; else nowhere")
+    alert_command: str = _knob("", "run with a finding of `check` as JSON on its input, once, and once when it is over")
     log_level: str = _knob(
         "info", "the command line logs from debug on, or info: a line a job, notice: one a minute, warning, error"
     )
@@ -550,7 +560,17 @@ class Config:
         object.__setattr__(self, "log_level", self.log_level.lower())
         if self.log_level not in _LOG_LEVELS:
             raise ConfigError(f"log_level (BT_LOG_LEVEL) is {self.log_level!r}: it is one of {', '.join(_LOG_LEVELS)}")
+        self._check_health()
         self._check_sealing()
+
+    def _check_health(self) -> None:
+        host = re.fullmatch(r"(?:[^:\s]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})", self.http)
+        if self.http and (not host or int(host[1]) > 65_535):
+            raise ConfigError(f"http (BT_HTTP) is {self.http!r}: write a host and a port, 127.0.0.1:9187")
+        try:
+            shlex.split(self.alert_command)
+        except ValueError as error:
+            raise ConfigError(f"alert_command (BT_ALERT_COMMAND) is {self.alert_command!r}: {error}") from None
 
     def queue_weights(self) -> dict[str, int]:
         """The queues and their weights; all weights 0 means: in this order."""
@@ -5336,6 +5356,8 @@ class _Session:
             p_names=list(_by_name),
             p_lease_ms=self.config.lease_ms,
             p_lock=not self.database.pooled,
+            p_slots=self.config.pool_size,
+            p_release=__version__,
         )
         self._listen()
 
@@ -5612,6 +5634,101 @@ _ENDS = {"bt_complete": "done", "bt_fail": "failed", "bt_snooze": "snoozed", "bt
 _ENDS["bt_release"] = "handed back"
 
 
+class _Stats:
+    """What became of jobs, by queue and worker, since the database was told last: see sql/bt_note_stats.sql."""
+
+    BOUNDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200)  # seconds, as bt_bounds has them
+    ENDS = (*BOUNDS, math.inf)
+    FEW, STANDS_FOR = 16, 8  # of more that are reported at once, one in so many is asked how long it waited
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()  # for rows: the poller adds, the keeper takes
+        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self.unsaid: tuple[int, str] | None = None  # what the database may not know yet; the keeper's, as is
+        self.ahead_s: float | None = None  # how much the database's clock is ahead of ours; None: not known yet
+
+    def add(self, reports: list[_Report], answers: list[list[Any]]) -> None:
+        """Count what the database has just been told."""
+        now = time.time() + (self.ahead_s or 0)
+        with self.lock:
+            for (outcomes, _), rows in zip(reports, answers, strict=True):
+                report, of = outcomes[0].report, outcomes
+                if report == "bt_release":
+                    continue
+                if len(rows) != len(outcomes) or report == "bt_fail":
+                    fates = {row[0]: row for row in rows}
+                    of = [outcome for outcome in outcomes if outcome.job.id in fates]
+                groups: dict[str, list[_Outcome]] = {}
+                if len({outcome.job.name for outcome in of}) == 1:  # as mostly
+                    groups[of[0].job.name] = of
+                else:
+                    for outcome in of:
+                        groups.setdefault(outcome.job.name, []).append(outcome)
+                for name, group in groups.items():
+                    row = self._row(group[0].job.queue, name)
+                    self._count_times(row, group, now)
+                    if report == "bt_fail":
+                        exceeded = sum(fates[outcome.job.id][1] == "exceeded" for outcome in group)
+                        row["failed"] += len(group)
+                        row["exceeded"] += exceeded
+                        row["retried"] += len(group) - exceeded
+                    else:
+                        row[_COUNTED[report]] += len(group)
+
+    def _row(self, queue: str, name: str) -> dict[str, Any]:
+        row = self.rows.get((queue, name))
+        if row is None:
+            row = dict.fromkeys((*_COUNTED.values(), "failed", "retried", "exceeded", "runs", "run_s", "wait_s"), 0)
+            row |= {f"{what}_classes": [0] * (len(self.BOUNDS) + 1) for what in ("run", "wait")}
+            row |= {"queue": queue, "worker": name}
+            self.rows[queue, name] = row
+        return row
+
+    def _count_times(self, row: dict[str, Any], group: list[_Outcome], now: float) -> None:
+        count = len(group)
+        step = 1 if count <= self.FEW else self.STANDS_FOR
+        runs = [outcome.ms / 1000 for outcome in group]
+        waits = [max(0.0, now - run_s - _seconds_of(outcome.job.run_at_text))
+                 for outcome, run_s in zip(group[::step], runs[::step], strict=True)]  # fmt: skip
+        row["runs"] += count
+        row["run_s"] += sum(runs)
+        row["wait_s"] += sum(waits) * count / len(waits)
+        self._classify(row["run_classes"], runs, 1, count)
+        self._classify(row["wait_classes"], waits, step, count)
+
+    def _classify(self, classes: list[int], times: list[float], weight: int, count: int) -> None:
+        times.sort()
+        done = 0
+        for place, bound in enumerate(self.ENDS):
+            upto = min(count, bisect.bisect_right(times, bound) * weight)
+            classes[place] += upto - done
+            done = upto
+            if done == count:
+                break
+
+    def tell(self, database: _Database) -> None:
+        """Tell the database, by the keeper. If that fails the same is told again by the next call."""
+        if self.unsaid is None:
+            with self.lock:
+                rows, self.rows = self.rows, {}
+            if not rows and self.ahead_s is not None:
+                return
+            self.unsaid = secrets.randbits(62), json.dumps(list(rows.values()), ensure_ascii=False)
+        note, text = self.unsaid
+        before = time.time()
+        ((now,),) = database.run("bt_note_stats", p_note=note, p_stats=text)
+        self.ahead_s = now - (before + time.time()) / 2
+        self.unsaid = None
+
+
+_COUNTED = {"bt_complete": "done", "bt_cancel_held": "canceled", "bt_snooze": "snoozed"}  # what each report counts as
+
+
+def _seconds_of(text: str) -> float:
+    """An instant as PostgreSQL writes it, in seconds since 1970."""
+    return (dt.datetime.fromisoformat(text) if sys.version_info >= (3, 11) else _time_of(text)).timestamp()
+
+
 class _Bell:
     """Wakes the poller; rung by any thread, and by signal handlers."""
 
@@ -5700,6 +5817,7 @@ class _Poller:
         self.session = _Session(config)
         self.claims = _Claims(self.session)
         self.reports = _Reports(self.session)
+        self.stats = _Stats()
         self.bell = _Bell()
         self.pool = _Pool(config, self.held, self.bell.ring, self.keyring, executor)
 
@@ -6089,6 +6207,7 @@ class _Poller:
         for outcomes, _ in reports:
             for outcome in outcomes:
                 self.held.pop(outcome.job.id, None)
+        self.stats.add(reports, answers)
         self.reports.log_fates(reports, answers)
 
     def _report(self) -> None:
@@ -6243,6 +6362,7 @@ class _Keeper:
     STORES = 100  # schedules in one transaction, as it starts
     PAUSED_S = 10.0  # how often it asks which queues are paused
     ORPHANS_S = 10.0  # how often it asks for jobs that nobody can run; one runner of all is told of them
+    STATS_S = 5.0  # how often it tells what became of jobs, in numbers
 
     def __init__(self, poller: _Poller) -> None:
         self.poller = poller
@@ -6255,6 +6375,10 @@ class _Keeper:
         self.looked_at = self.moved_at = time.monotonic()  # when it looked last, and when it last did something
         self.look, self.fire, self.heartbeat, self.judge = (_Due() for _ in range(4))
         self.remove, self.declare, self.pauses, self.orphans, self.progress = (_Due() for _ in range(5))
+        self.stats, self.alerts = _Due(), _Due()
+        self.alert: Callable[[Alert], object] | None = None
+        if command := self.config.alert_command:
+            self.alert = functools.partial(_run_alert_command, command)
         self.remove.again_in(random.uniform(0, self.REMOVE_S))
         self.unstored: list[Schedule] = []  # schedules that somebody had locked
         self.told: set[str] = set()  # schedules without a worker that were logged
@@ -6298,6 +6422,9 @@ class _Keeper:
                     log.critical("an error in backtick's keeper, trying again", exc_info=True)
                 self.close()
                 self.look.now()
+        if self.database:
+            with contextlib.suppress(BacktickError, psycopg.Error):
+                self.poller.stats.tell(self.database)
         self.close()
 
     def is_hanging(self) -> bool:
@@ -6342,6 +6469,7 @@ class _Keeper:
             self._tell_of_pauses(self.database)
         if self.orphans.has_come():
             self._tell_of_orphans(self.database)
+        self._tell_of_health(self.database)
         self.looked_at = time.monotonic()
         return None
 
@@ -6374,13 +6502,13 @@ class _Keeper:
         return bool(fires)
 
     def _do_chores(self, database: _Database, runner: int) -> None:
-        calls = [database.call("bt_chores")]
+        calls = [database.call("bt_chores"), database.call("bt_is_drained", p_runner=runner)]
         if self.judge.has_come():
             terms = {"p_retry_ms": self.config.retry_ms, "p_max_crashes": self.config.max_crashes}
             calls.append(database.call("bt_revive", p_runner=runner, **terms))
             if database.connection.info.server_version < 170_000:  # later ones have transaction_timeout
                 database.run("bt_end_stuck")
-        ((((fire_ms, is_late),), *revived),) = database.round_trip(calls)
+        ((((fire_ms, is_late),), ((is_drained,),), *revived),) = database.round_trip(calls)
         self.fire.again_in(_seconds(fire_ms))
         again: dict[int, list[int]] = {}  # the jobs that are queued again, by the runner that died
         for id_, name, dead, state in itertools.chain(*revived):
@@ -6393,6 +6521,9 @@ class _Keeper:
             log.warning("runner %d died; %d jobs that it held are queued again: %s", dead, len(ids), _some(ids))
         if is_late:
             self._expire(database)
+        if is_drained and self.poller.stop_at is None:
+            log.info("runner %d is drained: it takes no more jobs, finishes those it runs, and ends", runner)
+            self.poller.stop(CENTURY_MS)
 
     def _expire(self, database: _Database) -> None:
         end = time.monotonic() + self.LOOK_S / 2  # and the rest later: others wait for signs of life
@@ -6512,6 +6643,19 @@ class _Keeper:
         for queue, worker_, jobs, sentence in database.run("bt_tell_orphans"):
             log.warning("%s", sentence, extra={"queue": queue, "worker": worker_, "jobs": jobs})
 
+    def _tell_of_health(self, database: _Database) -> None:
+        """Tell the database what became of jobs, in numbers, and whoever wants to hear it what is wrong, or over."""
+        if self.stats.has_come():
+            self.stats.again_in(self.STATS_S)
+            self.poller.stats.tell(database)
+        if self.alert and self.alerts.has_come():
+            self.alerts.again_in(self.ORPHANS_S)
+            if found := database.run("bt_tell_alerts"):
+                alerts = [Alert(*row) for row in found]
+                threading.Thread(
+                    target=_call_all, args=(self.alert, alerts), name="backtick-alert", daemon=True
+                ).start()
+
     def _remove_old(self, database: _Database) -> None:
         limit = 1_000
         removed, end = limit, time.monotonic() + self.LOOK_S / 2  # and the rest later: others wait for signs of life
@@ -6525,13 +6669,131 @@ class _Keeper:
         self.remove.again_in(0 if removed == limit else self.REMOVE_S)
 
 
+# ---- Alerts: what is wrong with the queue, for who wants to be told ---------------------
+
+
+class Alert(NamedTuple):
+    """A finding of bt_check, as on_alert gets it: when it is new, and, with is_over, when it is so no more."""
+
+    severity: str  # error or warning
+    finding: str
+    subject: str
+    text: str
+    since: str  # as PostgreSQL writes it
+    is_over: bool
+
+
+def _call_all(alert: Callable[[Alert], object], alerts: list[Alert]) -> None:
+    """Call the function for each, in a thread of its own: nobody waits for it."""
+    for one in alerts:
+        try:
+            alert(one)
+        except Exception:
+            log.error("an alert cannot be passed on: %s", one.text, exc_info=True)
+
+
+def _run_alert_command(command: str, alert: Alert) -> None:
+    """Run the command with the alert as JSON on its standard input. Raises if it fails, or takes a minute."""
+    words, text = shlex.split(command), json.dumps(alert._asdict())
+    subprocess.run(words, input=text, text=True, timeout=60, check=True, start_new_session=True)
+
+
+# ---- HTTP: how a runner is, for probes and Prometheus -----------------------------------
+#
+# A server of the standard library in a thread of its own, with one for each of a few requests at a time. Off unless
+# Config.http says where.
+
+_Page = tuple[int, str, str]  # status, content type, text
+
+
+class _Http(http.server.ThreadingHTTPServer):
+    """Answers GET by a table of routes; ends with close()."""
+
+    daemon_threads = True
+    MOST = 16  # requests at once; more are turned away
+    LONGEST_S = 10.0  # a request and its answer
+
+    def __init__(self, place: str, routes: Mapping[str, Callable[[], _Page]]) -> None:
+        host, _, port = place.rpartition(":")
+        self.routes = routes
+        self.room = threading.BoundedSemaphore(self.MOST)
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        try:
+            super().__init__((host.strip("[]"), int(port)), _Request)
+        except OSError as error:
+            raise BacktickError(f"cannot serve HTTP at {place} (BT_HTTP): {error.strerror}") from None
+        _fork.keep_from_children(self.socket)
+        self.thread = threading.Thread(target=self.serve_forever, name="backtick-http", daemon=True)
+        self.thread.start()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Have a thread answer, if few are at it; it may take so long, and is then cut off."""
+        if not self.room.acquire(blocking=False):
+            return self.shutdown_request(request)
+        _fork.keep_from_children(request)
+        return super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer one request, in a thread of its own."""
+        timer = threading.Timer(self.LONGEST_S, self.shutdown_request, (request,))
+        timer.daemon = True
+        timer.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            timer.cancel()
+            self.room.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: who asked has gone, or was cut off."""
+
+    def close(self) -> None:
+        """Stop listening; answers that are under way are cut off with the process."""
+        self.shutdown()
+        self.server_close()
+
+
+class _Request(http.server.BaseHTTPRequestHandler):
+    """One request: no body is read, and the connection is closed after the answer."""
+
+    timeout = 5.0
+    server: _Http
+
+    def do_GET(self) -> None:
+        """Answer by the table of routes."""
+        page = self.server.routes.get(self.path.partition("?")[0])
+        try:
+            status, kind, text = page() if page else (404, "text/plain", f"there are {', '.join(self.server.routes)}\n")
+        except (BacktickError, psycopg.Error) as error:
+            status, kind, text = 503, "text/plain", f"{hide_password(_one_line(error))}\n"
+        body = text.encode(errors="backslashreplace")
+        self.send_response(status)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET  # noqa: N815, the standard library's name
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: a scraper asks all the time."""
+
+
 # ---- Runner: a poller and a keeper in threads of a program ------------------------------
 
 
 class Runner:
     """A running runner, as start() returns it; also a context manager that stops it at the end."""
 
-    def __init__(self, config: Config, drain: bool = False, executor: Executor | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        drain: bool = False,
+        executor: Executor | None = None,
+        on_alert: Callable[[Alert], object] | None = None,
+    ) -> None:
         if module := _imported_for_workers():
             raise BacktickError(
                 f"the import of {module} starts a runner, so each of its processes would start another: "
@@ -6543,9 +6805,11 @@ class Runner:
         except _LOST as error:
             lost = f"lost the database {database_url(config)} while starting: {_one_line(error)}; start again"
             raise DatabaseUnavailable(hide_password(lost)) from None
+        self._keeper.alert = on_alert or self._keeper.alert
         self.id = self._poller.session.runner
         self._keeper_thread = threading.Thread(target=self._keeper.run, name="backtick-keeper", daemon=True)
         self._thread = threading.Thread(target=self._serve, name="backtick-poller", daemon=True)
+        self._http = self._serve_http(config) if config.http else None
         self._keeper_thread.start()
         self._thread.start()
         # A program that ends and has not stopped its runner: before the executor waits for its threads, which
@@ -6561,6 +6825,41 @@ class Runner:
             self._poller.session.watchdog.stop.set()
             raise
 
+    def _serve_http(self, config: Config) -> _Http:
+        def metrics() -> _Page:
+            with contextlib.closing(_Database(config, self._poller.session.watchdog)) as database:
+                ((text,),) = database.run("bt_metrics")
+            return 200, "text/plain; version=0.0.4", text
+
+        def healthy() -> _Page:
+            is_well = self._thread.is_alive() and not self._poller.is_hanging()
+            return (200, "text/plain", "alive\n") if is_well else (503, "text/plain", "it does nothing any more\n")
+
+        def ready() -> _Page:
+            with contextlib.closing(_Database(config, self._poller.session.watchdog)) as database:
+                findings = database.run("bt_check")
+            state = (
+                "stopping"
+                if self._poller.stop_at is not None
+                else "lost"
+                if self._poller.session.is_lost()
+                else "ready"
+            )
+            if state == "ready" and healthy()[0] != 200:
+                state = "hanging"
+            text = json.dumps(
+                {"state": state, "runner": self._poller.session.runner, "findings": [row[3] for row in findings]}
+            )
+            return (200 if state == "ready" else 503), "application/json", text + "\n"
+
+        try:
+            return _Http(config.http, {"/metrics": metrics, "/healthz": healthy, "/readyz": ready})
+        except BaseException:
+            self._keeper.close()
+            self._poller.leave()
+            self._poller.session.watchdog.stop.set()
+            raise
+
     def _serve(self) -> None:
         try:
             self._poller.run()
@@ -6570,6 +6869,8 @@ class Runner:
         finally:
             self._keeper.stop.set()
             self._keeper_thread.join()
+            if self._http:
+                self._http.close()
             self._poller.session.watchdog.stop.set()
 
     def stop(self, shutdown_ms: int | None = None, wait: bool = True) -> None:
@@ -6620,14 +6921,22 @@ def _stop_if_there(reference: weakref.ref[Runner]) -> None:
         runner.stop()
 
 
-def start(*, drain: bool = False, executor: Executor | None = None, **settings: Unpack[Settings]) -> Runner:
+def start(
+    *,
+    drain: bool = False,
+    executor: Executor | None = None,
+    on_alert: Callable[[Alert], object] | None = None,
+    **settings: Unpack[Settings],
+) -> Runner:
     """Run a runner inside this program, in threads of its own; returns it, to stop() it.
 
     `settings` are those of Config: start(queues="mail", pool_size=4). With `drain` it ends by itself
     when no job is due. Plain workers run on the `executor`, if one is given: any of concurrent.futures'
     kind, which stays yours to shut down; its processes import the workers' modules, and a timeout counts
     from when it was given the job. Import the modules with the workers before: jobs of others are left
-    alone. Raises ConfigError, DatabaseUnavailable, WrongVersion; BacktickError while a runner imports modules.
+    alone. `on_alert` is called with an Alert, in a thread of its own, when something is wrong with the queue,
+    and when it is over, by one runner of all that have one. Raises ConfigError, DatabaseUnavailable,
+    WrongVersion; BacktickError while a runner imports modules, or if it cannot serve HTTP.
     """
     _check_kind("drain", drain, bool, "True or False")
     if executor is not None:
@@ -6635,34 +6944,525 @@ def start(*, drain: bool = False, executor: Executor | None = None, **settings: 
     config = Config.load(**settings)
     if not config.database_url:
         embedded_url(is_surprise=True)
-    return Runner(config, drain, executor)
+    if on_alert is not None and not callable(on_alert):
+        raise TypeError(f"on_alert is {on_alert!r}: it must be a function that takes an Alert, or None")
+    return Runner(config, drain, executor, on_alert)
 
 
-# ==== The command line ============================================================================
+# ==== What people use =============================================================================
 #
-# What people type: python backtick.py myjobs, and the verbs.
+# The table of verbs, and the command line: python backtick.py myjobs, python backtick.py status.
+
+
+# ---- Verbs: what people do with the queue, a function of SQL each -------------------
+#
+# The one table that all faces read. Nothing here decides anything: each option is a parameter of the function, and text
+# that the database reads. What is shown is what the function returns, as JSON.
+
+
+class Verb(NamedTuple):
+    """What people do with the queue: a function of SQL, how its parameters are typed, how what it returns is shown."""
+
+    name: str
+    function: str  # of SQL, bt_…; or of this file, _command_…, which reads its words itself
+    group: str
+    help: str
+    example: str = ""
+    positional: tuple[str, ...] = ()  # parameters by their place: id, name; args? may be left out, id* is any number
+    options: str = ""  # parameters by name: queue tags* groups! (* may be repeated, ! is true if it is there)
+    changes: bool = False  # else it only looks, and can be watched
+    record: bool = False  # it returns one thing, and null if that is not there; else rows
+    fails: bool = False  # the exit status is 1 if it returns rows
+    yes: str = ""  # what is said of what it returns, {result}, {0} being the first word by place; for jobs: is canceled
+    no: str = ""  # the same if that is false, 0 or null, and the exit status is 1; of rows, if there are none
+    all: str = ""  # the function that does to what a filter means what this one does to a job
+    state: str = ""  # to which state that does it, if not said
+    given: tuple[str, ...] = ()  # parameters that are null, and not their defaults, if they are not given
+
+
+_FILTER = "queue name state error_class since until tag"
+_OPTIONS = {  # what the parameters mean, for --help
+    "client_time": "to compare with the database's clock, if not this machine's",
+    "free_bytes": "room on the database's disk, to tell how long the history will fit",
+    "from": "from when, an hour ago if not said",
+    "max_age": "a job due for longer is a finding: 5min",
+    "max_exceeded": "a larger share of exceeded jobs of a worker is a finding, 0.5",
+    "most": "how many queues and workers have labels of their own, 50",
+    "step": "how long each step is: 15min; else there is one",
+    "to": "to when, itself not in it",
+    "worker": "of this worker only",
+    "args": 'JSON: [3, 4] or {"a": 3}',
+    "error_class": "class of the last error, such as ValueError",
+    "expires_at": "begin by then, or end as canceled",
+    "expires_in": "the same, so long after it is due",
+    "fires": "how many of the next times, default 5",
+    "limit": "how many at most",
+    "max_tries": "tries after which it is exceeded",
+    "name": "the worker",
+    "priority": "0 (first) to 9",
+    "queue": "the queue",
+    "run_at": "when it is due: 2026-03-28T00:00Z, or 2h, which is in two hours",
+    "runner": "its id, or a host's name: all there",
+    "since": "not before: 2026-03-28T00:00Z, or 2h, which is two hours ago",
+    "state": "queued, retrying, running, done, exceeded, canceled, or ended: any of the last three",
+    "tag": "one of its tags",
+    "tags": "a word by which it is found; may be repeated",
+    "until": "before",
+}
+
+VERBS = (
+    Verb("status", "bt_status", "Look", "what wants attention", "status --watch", record=True),
+    Verb("jobs", "bt_jobs", "Look", "list jobs by a filter", "jobs --queue mail --state exceeded --since 2h",
+         options=_FILTER + " after limit", no="no such jobs"),
+    Verb("show", "bt_job_of", "Look", "all about a job", "show 17", ("id",), record=True, no="job {0} is not there"),
+    Verb("why", "bt_why", "Look", "why a job does not run", "why 17", ("id",), record=True),
+    Verb("queues", "bt_queues", "Look", "how deep queues are", "queues --watch", options="queue",
+         no="no queue has jobs or a runner"),
+    Verb("workers", "bt_workers", "Look", "their jobs and times", "workers --since 1h", options="name since",
+         no="no worker is known or has jobs"),
+    Verb("failures", "bt_failures", "Look", "by worker and class", "failures --since 2h",
+         options="queue name since", no="nothing has failed"),
+    Verb("runners", "bt_runners", "Look", "who runs what, where", "runners --watch", no="no runner lives"),
+    Verb("schedules", "bt_schedules", "Look", "next fires and last runs", "schedules myjobs.sweep", ("name?",), "fires",
+         no="there is no such schedule"),
+    Verb("orphans", "bt_orphans", "Look", "jobs that nobody can run", "orphans", no="whatever is due has a runner"),
+    Verb("cron", "_command_cron", "Look", "when a cron spec fires"),
+    Verb("check", "bt_check", "Look", "status 1 if all is not well", "check --max-age 5min",
+         options="max_age max_exceeded", fails=True, no="nothing is wrong"),
+    Verb("doctor", "bt_doctor", "Look", "what slows it, and cures", "doctor --json",
+         options="client_time free_bytes", no="nothing that slows or threatens the queue"),
+    Verb("stats", "bt_stats", "Look", "numbers over time", "stats --from 2026-11-26T08:00Z --step 1h",
+         options="from to step queue worker", no="nothing was noted in that time"),
+    Verb("load", "bt_load", "Look", "backlog, for autoscalers", "load mail --json", ("queue?",)),
+    Verb("metrics", "bt_metrics", "Look", "Prometheus' text", "metrics", options="most", record=True),
+    Verb("enqueue", "bt_enqueue", "Act", "queue a job", "enqueue myjobs.log_sum '[3, 4]' --run-at 10min",
+         ("name", "args?"), "queue run_at priority max_tries tags* expires_at expires_in", True,
+         yes="job {result} is queued", given=("queue", "priority")),
+    Verb("cancel", "bt_cancel", "Act", "withdraw or stop jobs", "cancel 17 18", ("id*",), _FILTER, True,
+         yes="is canceled", all="bt_cancel_all", state="queued"),
+    Verb("retry", "bt_retry", "Act", "queue jobs again", "retry --worker myjobs.log_sum --since 2h", ("id*",), _FILTER,
+         True, yes="is queued again", all="bt_retry_all", state="exceeded"),
+    Verb("delete", "bt_delete", "Act", "delete ended jobs", "delete --tag customer-7", ("id*",), _FILTER, True,
+         yes="is deleted", all="bt_delete_all", state="ended"),
+    Verb("pause", "bt_pause", "Act", "claim no more of a queue", "pause mail", ("queue",), "", True,
+         yes="the queue {0} is paused", no="the queue {0} was paused already"),
+    Verb("resume", "bt_resume", "Act", "claim from it again", "resume mail", ("queue",), "", True,
+         yes="the queue {0} is served again", no="the queue {0} was not paused"),
+    Verb("fire", "bt_fire", "Act", "fire a schedule now", "fire myjobs.sweep", ("name",), "", True,
+         yes="job {result} is queued", no="there is no schedule {0}"),
+    Verb("unschedule", "bt_unschedule", "Act", "remove a schedule", "unschedule myjobs.sweep", ("name",), "", True,
+         yes="the schedule {0} is removed", no="there is no schedule {0}"),
+    Verb("drain", "bt_drain", "Act", "end a runner, a host's", "drain web-1", ("runner",), "", True,
+         yes="told to finish what they run and end: {result}", no="no living runner has the id or host {0}"),
+    Verb("keygen", "_command_keygen", "Keys", "make a key to seal jobs"),
+    Verb("rekey", "_command_rekey", "Keys", "seal anew, by the newest"),
+    Verb("unseal", "_command_unseal", "Keys", "show a sealed job"),
+    Verb("run", "_command_run", "Setup", "run jobs: run MODULE …"),
+    Verb("install", "_command_install", "Setup", "or upgrade the SQL"),
+    Verb("rebuild", "_command_rebuild", "Setup", "destroy it, and make anew"),
+    Verb("roles", "_command_roles", "Setup", "make roles, and their rights"),
+    Verb("completion", "_command_completion", "Setup", "for bash, zsh or fish"),
+    Verb("bench", "_command_bench", "Setup", "benchmarks, where they are"),
+)  # fmt: skip
+
+
+def _act(verb: Verb, parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+    """Do what a verb of SQL says; returns the exit status."""
+    typed = vars(parser.parse_args(arguments))
+    every, as_json, yes = typed.pop("watch", None), typed.pop("json"), typed.pop("yes", False)
+    given = dict.fromkeys(verb.given) | {name: value for name, value in typed.items() if value not in (None, [])}
+    if " limit" in verb.options:
+        given.setdefault("limit", "50")
+    if every is not None:
+        return _watch(verb, given, every, as_json)
+    ids = given.pop("id", []) if verb.all else []
+    if verb.all and bool(ids) == bool(given):
+        parser.error("say which jobs: by their ids, or by a filter, such as --queue mail")
+    with contextlib.closing(_Database(Config.load())) as database:
+        if ids:
+            return _act_on(database, verb, ids, as_json)
+        if verb.all:
+            return _act_on_all(database, verb, {"state": verb.state} | given, yes, as_json)
+        return _show(verb, given, *_ask(database, verb.function, given), as_json)
+
+
+def _parser(verb: Verb) -> argparse.ArgumentParser:
+    """What reads a verb's words; a command of this file adds its own."""
+    parser = argparse.ArgumentParser(
+        prog=f"python backtick.py {verb.name}",
+        description=getattr(globals().get(verb.function), "__doc__", None) or f"{verb.help.capitalize()}.",
+        epilog=f"example: python backtick.py {verb.example}" if verb.example else None,
+        allow_abbrev=False,
+    )
+    if not verb.function.startswith("bt_"):
+        return parser
+    for place in verb.positional:
+        name, many = place.rstrip("?*"), place[len(place.rstrip("?*")) :]
+        parser.add_argument(name, nargs=many or None, type=_id if name == "id" else str, help=_OPTIONS.get(name))
+    for option in verb.options.split():
+        name = option.rstrip("*!")
+        others = ["--worker"] if name == "name" else ["--" + name[:-1]] if "*" in option else []
+        flags = ["--" + name.replace("_", "-"), *others]
+        action = {"*": "append", "!": "store_true"}.get(option[-1], "store")
+        parser.add_argument(*flags, dest=name, action=action, default=None, help=_OPTIONS.get(name))
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    if not verb.changes:
+        parser.add_argument("--watch", type=float, nargs="?", const=2.0, metavar="S", help="again every S seconds, 2")
+    if verb.all:
+        parser.add_argument("--yes", action="store_true", help="do not ask first")
+    return parser
+
+
+def _id(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no id of a job or runner, which is a whole number")
+    return int(text)
+
+
+def _ask(database: _Database, function: str, given: dict[str, Any]) -> tuple[dt.datetime, list[str]]:
+    """Call a function of SQL; returns the database's time, and what it returned: the JSON of each row."""
+    prefix = '"' + database.schema.replace('"', '""').replace("%", "%%") + '".' if database.schema else ""
+    arguments, values = [], []
+    if function == "bt_doctor":
+        given = {"client_time": dt.datetime.now(dt.timezone.utc).isoformat()} | given
+    for name, value in given.items():
+        ago = re.fullmatch(r"([0-9]+ ?(?:s|min|h|d))", str(value)) if name in _TIMES else None
+        arguments.append(f"p_{name} => " + (f"{prefix}bt_now() {_TIMES[name]} %s::interval" if ago else "%s"))
+        arguments[-1] += "::text" * (name == "args")  # whose parameter takes several types
+        values.append(value)
+    call = f"select {prefix}bt_now(), to_json(found)::text from {prefix}{function}({', '.join(arguments)}) as found"  # noqa: S608
+    local = _set_call({"timezone": "UTC", "client_min_messages": "notice"}, True)
+    database.connection.add_notice_handler(_pass_on)
+    try:
+        rows = database.round_trip([local, (call.encode(), tuple(values))])[0][1]
+    finally:
+        database.connection.remove_notice_handler(_pass_on)
+    return (rows[0][0] if rows else dt.datetime.now(dt.timezone.utc)), [row[1] or "null" for row in rows]
+
+
+def _pass_on(said: psycopg.errors.Diagnostic) -> None:
+    """Print what a function of SQL has to say beside what it returns."""
+    if said.severity_nonlocalized != "NOTICE":  # that the connection ends, say
+        return
+    place = f"; --after {said.message_hint} looks on there" if said.message_hint else ""
+    print(f"{said.message_primary}{place}", file=sys.stderr)
+
+
+_TIMES = {
+    "since": "-",
+    "until": "-",
+    "from": "-",
+    "to": "-",
+    "run_at": "+",
+    "expires_at": "+",
+}  # 2h is so long ago, or from now
+
+
+def _watch(verb: Verb, given: dict[str, Any], every: float, as_json: bool) -> int:
+    """Show it again and again, whether the database is there or not, until Ctrl-C."""
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())  # it tells of what broke, too
+    while True:
+        try:
+            with contextlib.closing(_Database(Config.load())) as database:
+                while True:
+                    found = _ask(database, verb.function, given)
+                    if sys.stdout.isatty():
+                        print("\x1b[H\x1b[2J", end="")
+                    _show(verb, given, *found, as_json)
+                    sys.stdout.flush()
+                    time.sleep(every)
+        except (DatabaseUnavailable, *_LOST) as error:
+            print(f"backtick: {_one_line(error)}", file=sys.stderr)
+            time.sleep(every)
+
+
+def _act_on(database: _Database, verb: Verb, ids: Sequence[int], as_json: bool) -> int:
+    """Do it to some jobs, and say of each what became of it."""
+    results = []
+    for job in ids:
+        ((done,),) = database.run(verb.function, p_id=job)
+        ((state,),) = database.run("bt_state", p_id=job)
+        results.append({"id": job, "done": done, "state": state})
+        if as_json:
+            continue
+        if done and (verb.name, state) == ("cancel", "running"):
+            print(f"job {job} runs; its runner is told to stop it")
+        elif done:
+            print(f"job {job} {verb.yes}")
+        elif state in ("queued", "running"):
+            print(f"job {job} is {state}")
+        else:
+            print(f"job {job} has ended as {state}" if state else f"job {job} is not there")
+    if as_json:
+        print(json.dumps(results))
+    return int(not all(result["done"] for result in results))
+
+
+def _act_on_all(database: _Database, verb: Verb, which: dict[str, Any], yes: bool, as_json: bool) -> int:
+    """Do it to all jobs that a filter means, in batches, when somebody said yes to their number."""
+    most = 100_000
+    now, (found,) = _ask(database, "bt_count", which | {"limit": most + 1})
+    count = int(found)
+    if count and not yes:
+        question = f"{verb.name} {'more than ' * (count > most)}{min(count, most)} job{'s' * (count != 1)}?"
+        if not sys.stdin.isatty():
+            print(f"backtick: {question} Nobody is here to ask: add --yes", file=sys.stderr)
+            return 2
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return 1
+    total, done = 0, count
+    while done:
+        _, (result,) = _ask(database, verb.all, {"until": now.isoformat()} | which)
+        done = int(result)
+        total += done
+    said = f"1 job {verb.yes}" if total == 1 else f"{total} jobs {verb.yes.replace('is', 'are', 1)}"
+    print(total if as_json else said)
+    return 0
+
+
+def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str], as_json: bool) -> int:
+    """Print what a verb returned; returns the exit status."""
+    is_one = verb.record or verb.changes
+    values = [json.loads(text) for text in found]
+    is_false = is_one and values in ([], [None], [False], [0])
+    if as_json:
+        print((found[0] if found else "null") if is_one else "[" + ",\n ".join(found) + "]")
+    elif is_false or not found:
+        print((verb.no or "there is nothing").format(*given.values()), file=sys.stdout if verb.changes else sys.stderr)
+    elif verb.yes:
+        print(verb.yes.format(*given.values(), result=values[0]))
+    elif values[0] and isinstance(values[0], str):
+        print(values[0].rstrip("\n"))
+    elif not sys.stdout.isatty():
+        print("\n".join(_plain(values[0] if is_one else values)))
+    else:
+        lines, is_cut = _lines(values[0] if is_one else values, shutil.get_terminal_size().columns, now)
+        print("\n".join(lines))
+        if is_cut:
+            print(_styled("2", "cut to fit: --json shows all"))
+    if not as_json and len(found) == int(given.get("limit") or -1):
+        print(f"there may be more: --after {values[-1].get('place')}", file=sys.stderr)
+    return int(is_false or (verb.fails and bool(found)))
+
+
+def _plain(value: Any, *before: str) -> list[str]:
+    """Lines for programs: cells between tabs, and no head; of one thing a line for each part, its name first."""
+    if isinstance(value, str) and not before:
+        return value.splitlines()
+    if isinstance(value, dict) and not before:
+        return [line for name, part in value.items() for line in _plain(part, name)]
+    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        return ["\t".join([*before, *(_text(cell) for cell in row.values())]) for row in value]
+    return ["\t".join([*before, _text(value)])]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return _printable(value.replace("\\", "\\\\"))
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _lines(value: Any, width: int, now: dt.datetime) -> tuple[list[str], bool]:
+    """What people see of rows, or of one thing and its parts; and whether something is cut."""
+    if isinstance(value, list):
+        return _table(value, width, now)
+    if not isinstance(value, dict):
+        return [_printable(line) for line in str(value).splitlines()], False
+    parts = {name: part for name, part in value.items() if part not in (None, [], {})}
+    tables = {name: part for name, part in parts.items() if isinstance(part, list) and isinstance(part[0], dict)}
+    parts = {name: part for name, part in parts.items() if name not in tables}
+    if isinstance(error := parts.get("error"), dict):  # each part of it on lines of its own
+        parts |= {"error": None} | error
+    indent, lines, is_cut = max(map(len, parts), default=0) + 2, list[str](), False
+    for name, part in parts.items():
+        texts = part.splitlines() if isinstance(part, str) else [] if part is None else [part]
+        cells = [
+            json.dumps(text, ensure_ascii=False) if name in ("args", "result") else _cell(text, now, True)
+            for text in texts
+        ]
+        step = (width - indent) // (1 if "".join(cells).isascii() else 2)  # as wide as characters may be
+        cells = [cell[n : n + step] for cell in cells for n in range(0, len(cell), step)]
+        is_cut |= len(cells) > _MOST_LINES
+        for n, cell in enumerate(cells[:_MOST_LINES]):
+            lines.append(_styled("1", ("" if n else _title(name)).ljust(indent)) + cell)
+    for name, rows in tables.items():
+        table, cut = _table(rows, width, now)
+        lines += ["", _styled("1", _title(name)), *table]
+        is_cut |= cut
+    return lines, is_cut
+
+
+_MOST_LINES = 40  # of one part of what is shown, on a terminal
+
+
+def _table(rows: list[dict[str, Any]], width: int, now: dt.datetime) -> tuple[list[str], bool]:
+    """Rows below each other, as wide as fits, numbers to the right. What not each row has stands last."""
+    names = [name for name in rows[0] if name not in ("about", "place") and all(name in row for row in rows)]
+    names = [name for name in names if any(row[name] not in (None, []) for row in rows)]
+    cells = [["~" * (name in (row.get("about") or ())) + _cell(row[name], now) for name in names] for row in rows]
+    others = {name for row in rows for name in row if not all(name in other for other in rows)}
+    if others:
+        for row, line in zip(rows, cells, strict=True):
+            line.append(", ".join(f"{_title(name)} {_cell(row[name], now)}" for name in row if name in others))
+        names.append("")
+    is_number = [all(isinstance(row.get(name), (int, float, type(None))) for row in rows) and name for name in names]
+    lines = [[_title(name) for name in names], *cells]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    is_cut = False
+    while (excess := sum(widths) + 2 * len(widths) - 2 - width) > 0 and len(widths) > 1:
+        is_cut = True
+        size, widest = max(
+            (0 if right else size, n) for n, (size, right) in enumerate(zip(widths, is_number, strict=False))
+        )
+        if size > 12:
+            widths[widest] = max(12, size - (excess + 3) // 4)
+        else:  # no narrower: the last column is left out
+            widths.pop()
+    shown = []
+    for line in lines:
+        cut = [_cut(cell, size) for cell, size in zip(line, widths, strict=False)]
+        gaps = [" " * (size - _width(cell)) for cell, size in zip(cut, widths, strict=True)]
+        shown.append(
+            "  ".join(
+                gap + c if right else c + gap for c, gap, right in zip(cut, gaps, is_number, strict=False)
+            ).rstrip()
+        )
+    return [_styled("1", shown[0]), *shown[1:]], is_cut
+
+
+def _cell(value: Any, now: dt.datetime, is_alone: bool = False) -> str:
+    """A value as people read it, on one line: times as ages, and also as such if there is room."""
+    if isinstance(value, str):
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+[+]00:00", value):
+            seconds = (now - dt.datetime.fromisoformat(_six_digits(value))).total_seconds()
+            age = _age_of(abs(seconds))
+            return (f"{age} ago" if seconds >= 0 else f"in {age}") + f" ({value[:19]}Z)" * is_alone
+        return _printable(value if is_alone else " ".join(value.split()))
+    if isinstance(value, list) and not any(isinstance(item, (dict, list)) for item in value):
+        return ", ".join(_cell(item, now) for item in value)
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    if isinstance(value, dict):
+        return ", ".join(f"{_title(name)} {_cell(part, now)}" for name, part in value.items() if part is not None)
+    return _printable(json.dumps(value, ensure_ascii=False))
+
+
+def _six_digits(time: str) -> str:
+    """A time of PostgreSQL's as datetime.fromisoformat() of Python 3.10 reads it: without or with all digits."""
+    return re.sub(r"[.]([0-9]+)", lambda match: "." + match[1].ljust(6, "0"), time)
+
+
+def _age_of(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size or (unit == "min" and seconds >= size):
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _title(name: str) -> str:
+    return name.removesuffix("_at").replace("_", " ")
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would obey, or show in another order."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _width(text: str) -> int:
+    """How many columns of a terminal it takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def _cut(text: str, width: int) -> str:
+    if _width(text) <= width:
+        return text
+    while _width(text) >= width > 0:
+        text = text[: min(len(text) - 1, width)]
+    return text + "…"
+
+
+def _styled(style: str, text: str) -> str:
+    """Bold (1) or faint (2), unless somebody wants no colours."""
+    return text if "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" else f"\x1b[{style}m{text}\x1b[0m"
+
+
+# ---- Command line ---------------------------------------------------------------------
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    command = _COMMANDS.get(arguments[0]) if arguments else None
+    """The command line; returns the exit status: 1 if it says no, 2 if it was not understood."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verb = {verb.name: verb for verb in VERBS}.get(words[0] if words else "")
     try:
-        return command(arguments[1:]) if command else _command_run(arguments)
+        if not words or words[0] in ("-h", "--help", "--version"):
+            if words[:1] == ["--version"]:
+                return _tell_version()
+            return _help() or (0 if words else 2)
+        verb, words = (verb, words[1:]) if verb else (next(verb for verb in VERBS if verb.name == "run"), words)
+        act: Callable[[argparse.ArgumentParser, Sequence[str]], int] = globals().get(
+            verb.function
+        ) or functools.partial(_act, verb)
+        return act(_parser(verb), words)
     except BacktickError as error:
-        print(f"backtick: {error}", file=sys.stderr)
-        return 1
+        said, status = str(error), 1
     except psycopg.errors.InsufficientPrivilege as error:
-        said = f"{_one_line(error)}: the database's user needs more rights, as by grant backtick_runner to …"
-        print(f"backtick: {said}", file=sys.stderr)
-        return 1
+        said, status = f"{_said(error)}{_who_may(error)}", 1
+    except psycopg.Error as error:
+        said, status = _said(error), 2 if isinstance(error, psycopg.DataError) else 1
+    except BrokenPipeError:  # as of `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
     except KeyboardInterrupt:
         return 130
+    print(f"backtick: {said}", file=sys.stderr)
+    return status
 
 
-def _command_install(arguments: Sequence[str]) -> int:
+def _said(error: psycopg.Error) -> str:
+    """What the server said, and its hint, in one line."""
+    said = [error.diag.message_primary or _one_line(error), error.diag.message_hint or ""]
+    return _printable(". ".join(" ".join(part.rstrip(".").split()) for part in said if part))
+
+
+def _who_may(error: psycopg.Error) -> str:
+    """Which roles may do what was refused, if the catalogue tells."""
+    function = re.search(r"function (\w+)", str(error))
+    roles = ["backtick_admin"]
+    with contextlib.suppress(BacktickError, psycopg.Error), _connect(database_url()) as connection:
+        rows = connection.execute(
+            "select distinct role.rolname from pg_proc, aclexplode(proacl) join pg_roles as role on role.oid = grantee"
+            " where proname = %s and role.rolname like 'backtick\\_%%' and grantee <> proowner order by 1",
+            [function and function[1]],
+        ).fetchall()
+        roles = [role for (role,) in rows] or roles
+    return f": the database's user needs more rights, as by grant {' or '.join(roles)} to …"
+
+
+def _help() -> int:
+    """Say what there is, on one screen."""
+    print("usage: python backtick.py MODULE …   run the jobs of the workers in these modules\n"
+          "       python backtick.py VERB …     see and change what is in the database")  # fmt: skip
+    for group, verbs in itertools.groupby(VERBS, lambda verb: verb.group):
+        lines = [f"{verb.name:<10} {verb.help}" for verb in verbs]
+        half = (len(lines) + 1) // 2
+        for n, (left, right) in enumerate(itertools.zip_longest(lines[:half], lines[half:], fillvalue="")):
+            print(f"{'' if n else group:<7}{left:<37}{right}".rstrip())
+    print("VERB --help has an example; run --help has all settings, each a variable too: BT_POLL_MS.\n"
+          "The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL.")  # fmt: skip
+    return 0
+
+
+def _tell_version() -> int:
+    versions = f"SQL {SQL_VERSION}, Python {sys.version.split()[0]}, psycopg {psycopg.__version__}"
+    print(f"backtick {__version__}, {versions}")
+    return 0
+
+
+def _command_install(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Install or upgrade backtick in the database."""
-    parser = argparse.ArgumentParser(prog="python backtick.py install", description=_command_install.__doc__)
     parser.parse_args(arguments)
     config = Config.load()
     print(f"backtick: {_which_database(config)}", file=sys.stderr)
@@ -6671,9 +7471,8 @@ def _command_install(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_rebuild(arguments: Sequence[str]) -> int:
+def _command_rebuild(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Destroy the database, create it anew and install backtick."""
-    parser = argparse.ArgumentParser(prog="python backtick.py rebuild", description=_command_rebuild.__doc__)
     parser.add_argument("--force", action="store_true", help="also if unfinished jobs or other tables are lost")
     options = parser.parse_args(arguments)
     config = Config.load()
@@ -6682,9 +7481,8 @@ def _command_rebuild(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_roles(arguments: Sequence[str]) -> int:
+def _command_roles(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Create the roles, or bring their rights up to date: backtick_producer, _runner, _viewer and _admin."""
-    parser = argparse.ArgumentParser(prog="python backtick.py roles", description=_command_roles.__doc__)
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--own-jobs",
@@ -6701,28 +7499,8 @@ def _command_roles(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_cancel(arguments: Sequence[str]) -> int:
-    """Cancel jobs: a queued one at once, a running one as soon as its runner has stopped it."""
-    parser = argparse.ArgumentParser(prog="python backtick.py cancel", description=_command_cancel.__doc__)
-    parser.add_argument("jobs", nargs="+", type=int, metavar="id", help="a job's id, as bt_enqueue returned it")
-    status = 0
-    with contextlib.closing(_Database(Config.load())) as database:
-        for job in parser.parse_args(arguments).jobs:
-            ((canceled,),) = database.run("bt_cancel", p_id=job)
-            ((state,),) = database.run("bt_state", p_id=job)
-            if canceled and state == "running":
-                print(f"job {job} runs; its runner is told to stop it")
-            elif canceled:
-                print(f"job {job} is canceled")
-            else:
-                print(f"job {job} has ended as {state}" if state else f"job {job} is not there")
-                status = 1
-    return status
-
-
-def _command_cron(arguments: Sequence[str]) -> int:
+def _command_cron(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Say in words when a cron spec fires, and the next times, as bt_next_cron in the database computes them."""
-    parser = argparse.ArgumentParser(prog="python backtick.py cron", description=_command_cron.__doc__)
     parser.add_argument("spec", help="in quotes: second minute hour day month weekday, or an alias such as @daily")
     parser.add_argument("--tz", default="UTC", help="time zone whose clock the spec means, such as Europe/London")
     parser.add_argument("--after", type=_instant, metavar="TIME", help="such as 2026-03-28T00:00:00Z; default: now")
@@ -6829,9 +7607,8 @@ def _mark(before: dt.datetime, fire: dt.datetime, skipped: dt.datetime | None) -
     return "clocks went forward" if _offset(before) < _offset(fire) else "clocks went back"
 
 
-def _command_keygen(arguments: Sequence[str]) -> int:
+def _command_keygen(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Make a key to seal jobs with, or a pair: the public key seals only, the private one opens."""
-    parser = argparse.ArgumentParser(prog="python backtick.py keygen", description=_command_keygen.__doc__)
     parser.add_argument("--pair", action="store_true", help="a public and a private key instead of one secret key")
     parser.add_argument("--file", metavar="PATH", help="a new file, of mode 0600, for the key that opens")
     options = parser.parse_args(arguments)
@@ -6851,12 +7628,11 @@ def _command_keygen(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_rekey(arguments: Sequence[str]) -> int:
+def _command_rekey(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Seal with the newest key what older ones sealed: unfinished jobs and schedules. Others may work meanwhile.
 
     It can be stopped at any time and begun again. The exit status is 0 if nothing is left for an older key.
     """
-    parser = argparse.ArgumentParser(prog="python backtick.py rekey", description=_command_rekey.__doc__)
     parser.parse_args(arguments)
     config = Config.load()
     keyring = _keyring(config)
@@ -6964,9 +7740,8 @@ def _needs_newer_sql() -> Iterator[None]:
         raise WrongVersion("the database has no functions for this yet: run `python backtick.py install`") from None
 
 
-def _command_unseal(arguments: Sequence[str]) -> int:
+def _command_unseal(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Print the arguments and the last error of a job, opened with the keys that are set."""
-    parser = argparse.ArgumentParser(prog="python backtick.py unseal", description=_command_unseal.__doc__)
     parser.add_argument("job", type=int, help="the job's id")
     job = parser.parse_args(arguments).job
     config = Config.load()
@@ -6990,35 +7765,49 @@ def _command_unseal(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_bench(arguments: Sequence[str]) -> int:
+def _command_bench(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     raise BacktickError("the benchmarks are in backtick's repository: run `python .ci/bench.py` or `make bench` there")
 
 
-_COMMANDS = {
-    "bench": _command_bench,
-    "cancel": _command_cancel,
-    "cron": _command_cron,
-    "install": _command_install,
-    "keygen": _command_keygen,
-    "rebuild": _command_rebuild,
-    "rekey": _command_rekey,
-    "roles": _command_roles,
-    "unseal": _command_unseal,
+_COMPLETION = """_backtick() {
+    local at=0 options=
+    [[ ${COMP_WORDS[0]} == *python* ]] && at=1
+    if [[ $at == 1 && ${COMP_WORDS[1]} != *backtick.py ]]; then return; fi
+    if [[ $COMP_CWORD == $((at + 1)) ]]; then options="VERBS"; else
+        case ${COMP_WORDS[$((at + 1))]} in
+CASES
+        esac
+    fi
+    COMPREPLY=($(compgen -W "$options" -- "${COMP_WORDS[$COMP_CWORD]}"))
 }
+complete -o default -F _backtick bt backtick.py ./backtick.py python python3"""
 
 
-def _command_run(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python backtick.py",
-        description="Run the jobs of the workers in these modules until SIGTERM or SIGINT: then claim no more, let "
-        "running jobs finish, and hand the rest back; a second signal, more than a second later, hands everything "
-        "back at once. SIGUSR1 logs what runs, and where it is.",
-        epilog="Other commands: install (or upgrade the database), rebuild (destroy and create it), roles (who may do "
-        "what), cancel (jobs), cron (when a spec fires, in words and times), keygen, rekey, unseal (for jobs "
-        "that are sealed). "
-        "The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL. "
-        "Each setting is an environment variable too, BT_POLL_MS say.",
-    )
+def _command_completion(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+    """Print what completes verbs and options: eval "$(python backtick.py completion bash)", in ~/.bashrc say."""
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    shell = parser.parse_args(arguments).shell
+    options = {verb.name: sorted(_parser(verb)._option_string_actions) for verb in VERBS if verb.function[:3] == "bt_"}
+    if shell == "fish":
+        for verb in VERBS:
+            print(f"complete -c bt -c backtick.py -n __fish_use_subcommand -a {verb.name} -d {shlex.quote(verb.help)}")
+            for option in options.get(verb.name, ()):
+                kind = f"-l {option[2:]}" if option[:2] == "--" else f"-s {option[1:]}"
+                print(f"complete -c bt -c backtick.py -n '__fish_seen_subcommand_from {verb.name}' {kind}")
+        return 0
+    cases = [f'            {name}) options="{" ".join(words)}" ;;' for name, words in options.items()]
+    script = _COMPLETION.replace("VERBS", " ".join(verb.name for verb in VERBS)).replace("CASES", "\n".join(cases))
+    print("autoload -U +X bashcompinit && bashcompinit\n" * (shell == "zsh") + script)
+    return 0
+
+
+def _command_run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+    """Run the jobs of the workers in these modules until SIGTERM or SIGINT.
+
+    Then claim no more, let running jobs finish, and hand the rest back; a second signal, more than a second later,
+    hands everything back at once. SIGUSR1 logs what runs, and where it is. The database is BT_DATABASE_URL, else
+    DATABASE_URL, else an embedded PostgreSQL. Each setting is an environment variable too, BT_POLL_MS say.
+    """
     parser.add_argument("modules", nargs="+", metavar="module", help="module to import, as in `import myjobs`")
     ending = parser.add_mutually_exclusive_group()
     ending.add_argument("--drain", action="store_true", help="end when no job is due")

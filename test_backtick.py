@@ -65,9 +65,11 @@ import contextvars
 import dataclasses
 import datetime as dt
 import decimal
+import fcntl
 import functools
 import glob
 import hashlib
+import http.client
 import importlib
 import importlib.metadata
 import inspect
@@ -93,10 +95,13 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import termios
 import threading
 import time
 import tracemalloc
+import urllib.error
 import urllib.parse
+import urllib.request
 import zoneinfo
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -6037,6 +6042,583 @@ def test_whatever_state_the_queue_is_in_the_reason_that_is_given_for_each_job_is
     assert len(WhyMachine.seen) >= 4, "each reason has its own test; here many jobs are to have some"
 
 
+# ---- Health: numbers over time, check, doctor, metrics -------------------------------------------
+
+
+def stat(worker="a", **numbers):
+    """A row as runners note it."""
+    return {"queue": "default", "worker": worker} | numbers
+
+
+def note_stats(db, *rows, note=1):
+    return call(db, "bt_note_stats", p_note=note, p_stats=json.dumps(rows))
+
+
+def stats(db, *columns, **parameters):
+    """The columns of what bt_stats returns."""
+    arguments = ", ".join(f"p_{name} => %({name})s" for name in parameters)
+    chosen = ", ".join(columns)
+    return db.execute(f"select {chosen} from bt_stats({arguments})", parameters).fetchall()
+
+
+def test_the_classes_of_times_are_the_same_in_sql_and_in_python(db):
+    assert db.execute("select bt_bounds()").fetchone()[0] == list(backtick._Stats.BOUNDS)
+
+
+def test_what_runners_note_is_summed_by_queue_and_worker(db):
+    note_stats(db, stat(done=3), stat("b", done=1), note=1)
+    note_stats(db, stat(done=4, failed=2, retried=1, exceeded=1), note=2)
+
+    assert stats(db, "worker", "done", "failed", "retried", "exceeded") == [("a", 7, 2, 1, 1), ("b", 1, 0, 0, 0)]
+
+
+def test_a_note_whose_answer_got_lost_is_stored_once(db):
+    for _ in range(2):
+        note_stats(db, stat(done=3), stat("b", done=1), note=1)
+
+    assert stats(db, "worker", "done") == [("a", 3), ("b", 1)]
+
+
+def test_numbers_stay_the_same_while_they_are_folded_by_the_minute_and_the_hour(db):
+    times = {
+        "runs": 3,
+        "run_s": 0.6,
+        "wait_s": 3,
+        "run_classes": [0] * 4 + [3] + [0] * 8,
+        "wait_classes": [0] * 5 + [3] + [0] * 7,
+    }
+    since = dt.datetime.now(UTC) - HOUR
+    expected = [(6, 6, 0.2, 0.5, 1.0)]
+
+    for n, by in enumerate(["0", "4 minutes", "26 hours"]):
+        move_clock(db, by)
+        if n < 2:
+            note_stats(db, stat(done=3, **times), note=n)
+        db.execute("select bt_fold_stats(), bt_fold_stats()")
+    spans = db.execute("select span, sum(done) from backtick_stat group by 1 order by 1").fetchall()
+
+    assert spans == [("ever", 6), ("hour", 6)]
+    assert stats(
+        db, "done", "runs", "round(run_mean::numeric, 3)::float8", "run_p50", "wait_p95", **{"from": since}
+    ) in (expected, [(3, 3, 0.2, 0.5, 1.0)] * 2)
+
+
+def test_numbers_are_forgotten_after_thirty_days_but_not_their_sum(db):
+    note_stats(db, stat(done=3))
+    for by in ("1 hour", "2 days", "40 days"):
+        move_clock(db, by)
+        db.execute("select bt_fold_stats()")
+
+    assert db.execute("select span, done from backtick_stat").fetchall() == [("ever", 3)]
+
+
+def test_stats_come_in_steps(db):
+    note_stats(db, stat(done=1), note=1)
+    move_clock(db, "61 minutes")
+    note_stats(db, stat(done=2), note=2)
+
+    assert stats(db, "done", step=HOUR, **{"from": dt.datetime.now(UTC) - HOUR}) == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("step", [dt.timedelta(seconds=59), dt.timedelta(0)])
+def test_a_step_below_a_minute_is_refused(db, step):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="a minute or longer"):
+        stats(db, "done", step=step)
+
+
+def test_what_no_runner_ends_is_counted_too(db):
+    enqueue(db, "a")
+    expiring = enqueue(db, "b", p_expires_in=dt.timedelta(seconds=1))
+    db.execute("select bt_cancel_all(p_name => 'a', p_state => 'queued')")
+    move_clock(db, "1 minute")
+    call(db, "bt_expire")
+
+    assert job_of(db, expiring).state == "canceled"
+    assert stats(db, "worker", "canceled", "done") == [("a", 1, 0), ("b", 1, 0)]
+
+
+def test_crashes_are_counted_and_what_they_exceed(db):
+    enqueue(db, "a")
+    for _ in range(3):
+        move_clock(db, "0")
+        dead = register(db, names=["a"])
+        move_clock(db, "1 hour")
+        db.execute("update backtick_queue set run_at = bt_now() - interval '1 s'")
+        assert claim(db, dead, names=["a"])
+        db.execute("delete from backtick_runner")
+        call(db, "bt_revive")
+
+    assert states(db) == {"exceeded": 1}
+    assert stats(db, "crashed", "exceeded") == [(3, 1)]
+
+
+def test_a_runner_counts_its_jobs_and_tells_when_it_ends(db, add, runner):
+    for _ in range(40):
+        enqueue(db, args="[1, 2]")
+    enqueue(db, args='["a", 2]', p_max_tries=2)
+    with runner():
+        wait_for_states(db, {"done": 40, "exceeded": 1})
+
+    rows = stats(
+        db, "worker", "done", "failed", "retried", "exceeded", "runs", "run_p95 <= 1", "wait_mean between 0 and 60"
+    )
+    assert rows == [("log_sum", 40, 2, 1, 1, 42, True, True)]
+    classes = db.execute("select sum(c) from backtick_stat, unnest(run_classes) as c").fetchone()
+    assert classes == (42,)
+    assert db.execute("select sum(c) from backtick_stat, unnest(wait_classes) as c").fetchone() == (42,)
+
+
+def test_a_wait_of_an_hour_is_told_as_one(db, add, runner):
+    enqueue(db, args="[1, 2]", p_run_at=dt.datetime.now(UTC) - HOUR)
+    with runner():
+        wait_for_states(db, {"done": 1})
+
+    assert stats(db, "wait_p50", "wait_mean between 3600 and 3660") == [(7200.0, True)]
+
+
+def findings(db, **parameters):
+    """The findings of bt_check and what they are about."""
+    return [(finding, subject) for _, finding, subject, _, _ in call(db, "bt_check", **parameters)]
+
+
+def test_an_empty_queue_is_well_and_so_is_one_whose_runner_is_at_it(db):
+    assert findings(db) == []
+
+    runner = register(db, names=["a"])
+    enqueue(db, "a")
+    claim(db, runner, names=["a"])
+
+    assert findings(db) == []
+
+
+def test_due_jobs_without_a_runner_are_found_until_one_comes(db):
+    enqueue(db, "a")
+    assert findings(db) == [("no runner", "default")]
+
+    register(db, names=["a"])
+    assert findings(db) == []
+
+
+def test_a_job_that_is_not_due_wants_no_runner(db):
+    enqueue(db, "a", p_run_at=dt.datetime.now(UTC) + HOUR)
+
+    assert findings(db) == []
+
+
+def test_an_old_due_job_is_found_by_max_age_unless_its_queue_is_paused(db):
+    register(db, names=["a"])
+    enqueue(db, "a", p_run_at=dt.datetime.now(UTC) - dt.timedelta(seconds=30))
+    assert findings(db) == []
+    assert findings(db, p_max_age=dt.timedelta(minutes=1)) == []
+    assert findings(db, p_max_age=dt.timedelta(seconds=20)) == [("max age", "default")]
+
+    call(db, "bt_pause", p_queue="default")
+    assert findings(db, p_max_age=dt.timedelta(seconds=20)) == []
+
+
+def test_orphans_are_found(db):
+    register(db, names=["a"])
+    enqueue(db, "b", p_run_at=dt.datetime.now(UTC) - HOUR)
+
+    assert findings(db) == [("orphans", "default b")]
+
+
+def test_schedules_that_should_have_fired_or_were_switched_off_are_found(db):
+    every(db, 3_600_000)
+    assert findings(db) == []
+
+    db.execute("update backtick_schedule set next_run_at = bt_now() - interval '1 min', last_run_at = null")
+    assert findings(db) == [("late schedule", "tick")]
+
+    db.execute("update backtick_schedule set next_run_at = null, error = 'no'")
+    assert findings(db) == [("schedule off", "tick")]
+
+
+def test_a_worker_whose_jobs_are_exceeded_is_found_for_ten_minutes(db):
+    note_stats(db, stat(done=2, exceeded=2), note=1)
+    assert findings(db) == []
+
+    note_stats(db, stat(exceeded=3), note=2)
+    assert findings(db) == [("exceeded", "a")]
+    assert findings(db, p_max_exceeded=0.9) == []
+    assert findings(db, p_max_exceeded=None) == []
+
+    move_clock(db, "12 minutes")
+    assert findings(db) == []
+
+
+def test_a_runner_that_lives_and_takes_nothing_is_found(db):
+    idle = register(db, names=["a"], lease_ms=3_600_000)
+    enqueue(db, "a")
+    move_clock(db, "5 minutes")
+    assert findings(db) == [("idle runner", str(idle))]
+
+    claim(db, idle, names=["a"])
+    assert findings(db) == []
+
+
+def test_a_limit_that_lets_nothing_run_is_found_while_jobs_wait(db):
+    register(db, names=["a"])
+    db.execute(
+        "insert into backtick_limit (kind, queue, name, running, set_at) values ('worker', 'default', 'a', 0, now())"
+    )
+    assert findings(db) == []
+
+    enqueue(db, "a")
+    assert findings(db) == [("closed limit", "worker default a")]
+
+
+def test_runners_of_an_older_version_are_found(db):
+    old, new = register(db), register(db)
+    db.execute("update backtick_runner set version = case id when %s then '3.0' else '4.0' end", [old])
+    assert findings(db) == [("version", "3.0")]
+
+    db.execute("update backtick_runner set version = '4.0'")
+    assert findings(db) == [] and new
+
+
+@pytest.mark.parametrize("wrong", [{"p_max_age": dt.timedelta(seconds=-1)}, {"p_max_exceeded": 2}])
+def test_what_check_cannot_mean_is_refused(db, wrong):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="bt_check"):
+        findings(db, **wrong)
+
+
+def test_the_verb_check_says_a_line_a_finding_and_exits_with_1(db, project):
+    assert project.python("backtick.py", "check")[:2] == (0, "")
+
+    enqueue(db, "a")
+    status, said, _ = project.python("backtick.py", "check")
+
+    assert status == 1
+    assert re.fullmatch("error\tno runner\tdefault\tno living runner serves the queue default, .*\n", said)
+
+
+def tell_alerts(db):
+    return [(row[1], row[2], row[5]) for row in call(db, "bt_tell_alerts")]
+
+
+def test_a_finding_is_told_once_and_once_when_it_is_over(db, connect):
+    others = [db, connect(), connect()]
+    enqueue(db, "a")
+
+    told = []
+    for n in range(4):
+        move_clock(db, f"{n * 11} seconds")
+        told += [tell_alerts(other) for other in others]
+    assert [one for one in told if one] == [[("no runner", "default", False)]]
+
+    register(db, names=["a"])
+    told = []
+    for n in range(4, 7):
+        move_clock(db, f"{n * 11} seconds")
+        told += [tell_alerts(other) for other in others]
+    assert [one for one in told if one] == [[("no runner", "default", True)]]
+
+
+def test_what_was_over_before_it_was_told_is_not_told_at_all(db):
+    enqueue(db, "a")
+    assert tell_alerts(db) == []
+
+    db.execute("delete from backtick_queue")
+    move_clock(db, "11 seconds")
+
+    assert tell_alerts(db) == []
+    assert db.execute("select from backtick_alert").fetchall() == []
+
+
+def metrics(db, most=50):
+    """The samples of bt_metrics, as prometheus_client reads them: name and labels to value."""
+    parser = pytest.importorskip("prometheus_client.parser")
+    (text,) = call(db, "bt_metrics", p_most=most)[0]
+    families = list(parser.text_string_to_metric_families(text))
+    for family in families:
+        assert re.fullmatch("backtick_[a-z_]+", family.name) and family.documentation
+        assert family.type in ("gauge", "counter", "histogram")
+    return {(one.name, *sorted(one.labels.items())): one.value for family in families for one in family.samples}
+
+
+def test_metrics_of_an_empty_database_can_be_read(db):
+    assert metrics(db)["backtick_runners",] == 0
+
+
+def test_metrics_tell_of_jobs_ends_times_and_runners(db):
+    runner = register(db, names=["a"])
+    db.execute("update backtick_runner set slots = 4")
+    enqueue(db, "a"), enqueue(db, "a"), enqueue(db, "a", p_run_at=dt.datetime.now(UTC) + HOUR)
+    claim(db, runner, names=["a"])
+    classes = [0] * 4 + [3] + [0] * 8
+    note_stats(db, stat(done=3, retried=1, runs=3, run_s=0.6, wait_s=3, run_classes=classes, wait_classes=classes))
+
+    found = metrics(db)
+
+    default, a = ("queue", "default"), ("worker", "a")
+    assert [found["backtick_jobs", default, ("state", s)] for s in ("scheduled", "due", "running")] == [1, 1, 1]
+    assert found["backtick_ended_total", default, ("state", "done"), a] == 3
+    assert found["backtick_retries_total", default, a] == 1
+    assert found["backtick_run_seconds_bucket", ("le", "0.1"), default, a] == 0
+    assert found["backtick_run_seconds_bucket", ("le", "0.5"), default, a] == 3
+    assert (
+        found["backtick_run_seconds_bucket", ("le", "+Inf"), default, a]
+        == found["backtick_run_seconds_count", default, a]
+        == 3
+    )
+    assert found["backtick_run_seconds_sum", default, a] == pytest.approx(0.6)
+    assert [found["backtick_slots", ("state", s)] for s in ("busy", "free")] == [1, 3]
+
+
+def test_metrics_name_so_many_workers_and_sum_up_the_rest(db):
+    note_stats(db, *(stat(f"w{n}", done=n) for n in range(1, 6)))
+
+    found = {
+        labels: value
+        for (name, *labels), value in ((k, v) for k, v in metrics(db, most=2).items())
+        if name == "backtick_ended_total" and ("state", "done") in labels
+        for labels in [dict(labels)["worker"]]
+    }
+
+    assert found == {"w5": 5, "w4": 4, "other": 6}
+
+
+def test_metrics_escape_what_names_may_hold(db):
+    enqueue(db, "a", p_queue='a"b\\c\nd')
+
+    assert metrics(db)["backtick_jobs", ("queue", 'a"b\\c\nd'), ("state", "due")] == 1
+
+
+def test_counters_do_not_go_back_while_numbers_are_folded(db):
+    note_stats(db, stat(done=3))
+    seen = []
+    for by in ("0", "1 hour", "2 days", "40 days"):
+        move_clock(db, by)
+        db.execute("select bt_fold_stats()")
+        seen.append(metrics(db)["backtick_ended_total", ("queue", "default"), ("state", "done"), ("worker", "a")])
+
+    assert seen == [3, 3, 3, 3]
+
+
+def test_load_is_one_row_with_backlog_running_age_and_runners(db):
+    assert call(db, "bt_load") == [(0, 0, 0, 0)]
+
+    runner = register(db, names=["a"])
+    enqueue(db, "a"), enqueue(db, "a", p_run_at=dt.datetime.now(UTC) - HOUR), enqueue(db, "a", p_queue="mail")
+    claim(db, runner, names=["a"])
+
+    ((backlog, running, age, runners),) = call(db, "bt_load", p_queue="default")
+    assert (backlog, running, age < 60, runners) == (1, 1, True, 1)
+    assert call(db, "bt_load")[0][:2] == (2, 1)
+
+
+def doctor(db, *of, **parameters):
+    """The subjects of findings of these kinds."""
+    return [row[2] for row in call(db, "bt_doctor", **parameters) if row[1] in of]
+
+
+def test_a_transaction_that_stays_open_is_found_with_who_has_it_and_how_to_end_it(db, connect):
+    holder = connect()
+    holder.execute("begin isolation level repeatable read")
+    holder.execute("select 1")
+    pid = holder.info.backend_pid
+    text = db.execute("select pg_get_functiondef('bt_doctor'::regproc)").fetchone()[0]
+    db.execute(text.replace("interval '1 min'", "interval '0'"))
+
+    assert doctor(db, "snapshot") == [f"pid {pid}"]
+    (row,) = [row for row in call(db, "bt_doctor") if row[1] == "snapshot"]
+    assert f"pg_terminate_backend({pid})" in row[4]
+
+    holder.execute("rollback")
+    assert doctor(db, "snapshot") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["fsync", "full_page_writes", "synchronous_commit", "data_checksums", "autovacuum", "track_counts"]
+)
+def test_settings_that_threaten_jobs_are_found(db, name):
+    text = db.execute("select pg_get_functiondef('bt_doctor'::regproc)").fetchone()[0]
+    good = text.replace("current_setting(setting.name)", "'on'")
+    bad = text.replace("current_setting(setting.name)", f"case setting.name when '{name}' then 'off' else 'on' end")
+
+    db.execute(good)
+    assert doctor(db, "setting") == []
+    db.execute(bad)
+    assert doctor(db, "setting") == [name]
+
+
+def test_synchronous_commit_that_is_off_is_found_and_not_if_it_is_on(db):
+    for value, expected in (("off", True), ("on", False)):
+        db.execute(f"set synchronous_commit to {value}")
+        assert ("synchronous_commit" in doctor(db, "setting")) is expected
+
+
+@pytest.mark.parametrize("seconds", [-30, 30])
+def test_a_clock_that_differs_is_found(db, seconds):
+    now = dt.datetime.now(UTC)
+    assert doctor(db, "clock", p_client_time=now) == []
+
+    assert doctor(db, "clock", p_client_time=now + dt.timedelta(seconds=seconds)) == ["this machine"]
+
+
+@pytest.mark.as_owner
+def test_autovacuum_that_is_off_for_a_table_is_found(db):
+    db.execute("alter table backtick_queue set (autovacuum_enabled = off)")
+    assert doctor(db, "autovacuum") == ["backtick_queue"]
+
+    db.execute("alter table backtick_queue reset (autovacuum_enabled)")
+    assert doctor(db, "autovacuum") == []
+
+
+@pytest.mark.as_owner
+def test_an_index_that_is_not_valid_is_found(db):
+    db.execute("create table backtick_spare (n int); insert into backtick_spare values (1), (1)")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        db.execute("create unique index concurrently backtick_spare_n on backtick_spare (n)")
+    assert doctor(db, "invalid index") == ["backtick_spare_n"]
+
+    db.execute("drop table backtick_spare")
+    assert doctor(db, "invalid index") == []
+
+
+@pytest.mark.as_owner
+def test_dead_rows_and_old_statistics_are_found_until_they_are_cleaned(db):
+    db.execute("alter table backtick_done set (autovacuum_enabled = off)")
+    columns = "(id, queue, name, args, priority, run_at, state, tries, crashes, created_at, finished_at)"
+    db.execute(
+        f"insert into backtick_done {columns} select n, 'q', 'a', '[]', 5, now(), 'done', 1, 0, now(), now()"
+        " from generate_series(1, 60000) as n"
+    )
+    db.execute("delete from backtick_done")
+    wait_until(lambda: doctor(db, "dead rows") == ["backtick_done"], "dead rows to be found")
+    assert doctor(db, "statistics") == ["backtick_done"]
+
+    db.execute("vacuum analyze backtick_done")
+    wait_until(lambda: doctor(db, "dead rows", "statistics") == [], "them to be gone")
+
+
+def test_runners_behind_a_pooler_and_of_old_versions_are_found(db):
+    old, new = register(db), register(db, lock=True)
+    assert doctor(db, "pooler") == [f"runner {old}"]
+
+    db.execute("update backtick_runner set version = case id when %s then '4.0' else '3.0' end", [new])
+    assert doctor(db, "versions") == ["3.0"]
+
+    call(db, "bt_unregister_runner", p_runner=old)
+    assert doctor(db, "pooler", "versions") == []
+
+
+def test_how_long_the_history_will_fit_is_told_by_the_room_that_is_left(db):
+    runner = register(db, names=["a"])
+    enqueue(db, "a")
+    complete(db, claim(db, runner, names=["a"])[0])
+
+    assert doctor(db, "room") == []
+    assert doctor(db, "room", p_free_bytes=1_000_000) == ["backtick_done"]
+    assert doctor(db, "room", p_free_bytes=10**12) == []
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def get(port, path):
+    """Status, and text, of what a runner answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE_S) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_a_runner_answers_probes_and_prometheus_and_stops_listening_when_it_ends(db, add, runner):
+    port = free_port()
+    enqueue(db, args="[1, 2]", p_queue="mail")
+
+    with runner(http=f"127.0.0.1:{port}") as serving:
+        assert get(port, "/healthz") == (200, "alive\n")
+        status, text = get(port, "/metrics")
+        assert status == 200 and "\nbacktick_runners 1\n" in text
+        status, text = get(port, "/readyz?x=1")
+        assert status == 200 and json.loads(text)["state"] == "ready" and json.loads(text)["runner"] == serving.id
+        assert "no living runner serves the queue mail" in json.loads(text)["findings"][0]
+        assert get(port, "/nothing")[0] == 404
+
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", port), 1)
+
+
+def test_clients_that_say_nothing_keep_nobody_from_asking_for_long(add, runner, monkeypatch):
+    monkeypatch.setattr(backtick._Http, "LONGEST_S", 0.3)
+    port = free_port()
+    with runner(http=f"127.0.0.1:{port}"), contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port))).send(b"GET ")
+
+        wait_until(lambda: answered(port) == (200, "alive\n"), "room for one more")
+
+
+def answered(port):
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return get(port, "/healthz")
+
+
+@pytest.mark.parametrize("place", ["9187", "host", "host:99999", "a b:1", ":80"])
+def test_where_http_cannot_be_is_refused(place):
+    with pytest.raises(backtick.ConfigError, match="http"):
+        Config(http=place)
+
+
+def test_a_port_that_is_taken_is_an_error_and_the_runner_is_signed_out(db, add):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(backtick.BacktickError, match="cannot serve HTTP"),
+    ):
+        backtick.start(http=f"127.0.0.1:{taken.getsockname()[1]}")
+
+    assert db.execute("select from backtick_runner").fetchall() == []
+
+
+def test_of_three_runners_one_alerts_once_and_once_when_it_is_over(db, add, runner, monkeypatch):
+    monkeypatch.setattr(backtick._Keeper, "ORPHANS_S", 0.1)
+    alerts = []
+    for _ in range(3):
+        runner(on_alert=alerts.append)
+    lost = enqueue(db, p_queue="nobody")
+
+    hurry_clock(db, 60)
+    wait_until(lambda: alerts, "an alert")
+    call(db, "bt_cancel", p_id=lost)
+    wait_until(lambda: len(alerts) == 2, "its end")
+
+    assert [(one.finding, one.subject, one.is_over) for one in alerts] == [
+        ("no runner", "nobody", False),
+        ("no runner", "nobody", True),
+    ]
+
+
+def test_the_alert_command_gets_the_finding_as_json(db, add, runner, monkeypatch, tmp_path):
+    monkeypatch.setattr(backtick._Keeper, "ORPHANS_S", 0.1)
+    told = tmp_path / "told"
+    runner(alert_command=f"sh -c 'cat >> {told}; echo >> {told}'")
+    enqueue(db, p_queue="nobody")
+
+    hurry_clock(db, 60)
+    wait_until(lambda: told.exists() and told.read_text().endswith("\n"), "an alert")
+
+    assert json.loads(told.read_text().splitlines()[0])["subject"] == "nobody"
+
+
+def test_an_alert_that_raises_is_logged_and_the_next_is_told(caplog):
+    def alert(one):
+        if one.subject == "a":
+            raise ValueError
+        seen.append(one.subject)
+
+    seen = []
+    backtick._call_all(alert, [backtick.Alert("error", "x", subject, subject, "", False) for subject in "ab"])
+
+    assert seen == ["b"] and "cannot be passed on: a" in caplog.text
+    caplog.clear()
+
+
 # ---- Arguments --------------------------------------------------------------------------------
 
 ZONES = ["Europe/Paris", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"]
@@ -7477,8 +8059,10 @@ def test_a_schema_without_backtick_is_named_in_the_error(url, monkeypatch):
 
 
 def test_the_help_of_the_command_line_says_where_the_database_comes_from(capsys):
+    backtick.main(["--help"])
+    assert "The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL." in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        backtick.main(["--help"])
+        backtick.main(["run", "--help"])
 
     said = " ".join(capsys.readouterr().out.split())
     assert "The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL." in said
@@ -9529,7 +10113,8 @@ CALLS_OF_A_RUNNER = [
     "bt_end_stuck()",
     "bt_run_due()",
     "bt_chores()",
-    "bt_due_queues('{default,a}')",
+    "bt_is_drained(%(runner)s)",
+    "bt_due_queues(array['default'])",
     "bt_until_fire()",
     "bt_declare(array['tick'])",
     "bt_declare_workers(%(runner)s, array['a'], array['default'], array[5])",
@@ -10996,13 +11581,526 @@ def test_a_workload_that_one_of_two_versions_cannot_do_is_left_out_and_said(db, 
 
 
 def test_help_names_every_setting(project):
-    status, said, _ = project.python("backtick.py", "--help")
+    status, said, _ = project.python("backtick.py", "run", "--help")
 
     assert status == 0
     for setting in backtick.dataclasses.fields(Config):
         flag = f"--{setting.name.replace('_', '-')} "
         assert (flag in said) is (setting.name not in ("database_url", "secret_key", "public_key", "private_key"))
-    assert project.python("backtick.py")[0] == 2
+    assert project.python("backtick.py")[0] == project.python("backtick.py", "run")[0] == 2
+
+
+# ---- Verbs: what people do with the queue ----------------------------------------------------------------------
+
+
+def verb(*words):
+    """Run a verb in this process; returns status, standard output and error."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = backtick.main([str(word) for word in words])
+        except SystemExit as end:
+            status = end.code
+    return status, out.getvalue(), err.getvalue()
+
+
+def look(*words):
+    """What a verb says as JSON."""
+    status, said, problem = verb(*words, "--json")
+    found = json.loads(said)
+    assert (status, problem) == (int(SQL_VERBS[words[0]].fails and bool(found)), "")
+    return found
+
+
+def on_terminal(project, columns, *words, answer="", env=None):
+    """Run a verb on a terminal so wide; returns status and what it showed, its lines."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    command = [sys.executable, "backtick.py", *map(str, words)]
+    settings = (
+        {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")} | {"TERM": "xterm"} | (env or {})
+    )
+    with open(ours, "rb", buffering=0) as screen:
+        process = subprocess.Popen(command, cwd=project.path, env=settings, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        os.write(ours, answer.encode())
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: it has ended
+            while read := screen.read(65536):
+                shown += read
+    return process.wait(PATIENCE_S), shown.decode().replace("\r\n", "\n").splitlines()
+
+
+VERBS = {v.name for v in backtick.VERBS}
+SQL_VERBS = {v.name: v for v in backtick.VERBS if v.function.startswith("bt_")}
+LOOKS = {name: ["17"] if "id" in v.positional else [] for name, v in SQL_VERBS.items() if not v.changes}
+
+
+@pytest.fixture
+def full(db):
+    """A queue in which there is something of everything; returns the ids of jobs by what they are."""
+    runner = register(db, queues=["mail"], names=["jobs.mail", "jobs.boom"])
+    ids = {"done": enqueue(db, "jobs.mail", '["ada"]', p_queue="mail", p_tags=["vip"])}
+    complete(db, claim(db, runner, queue="mail", names=["jobs.mail"])[0])
+    ids["exceeded"] = enqueue(db, "jobs.boom", "[]", p_queue="mail")
+    error = json.dumps({"class": "ValueError", "message": "no\nsuch \x1b[31mthing", "traceback": "line 1\nline 2"})
+    fail(db, claim(db, runner, queue="mail", names=["jobs.boom"])[0], error, max_tries=1)
+    ids["running"] = enqueue(db, "jobs.mail", json.dumps(["x" * 300]), p_queue="mail")
+    claim(db, runner, queue="mail", names=["jobs.mail"])
+    ids["queued"] = enqueue(db, "jobs.mail", '["später, 東京"]', p_queue="mail")
+    ids["orphan"] = enqueue(
+        db, "jobs.lost", "[]", p_queue="nobody", p_run_at=dt.datetime.now(UTC) - dt.timedelta(hours=1)
+    )
+    db.execute(
+        "select bt_schedule_cron(p_name => 'daily', p_worker => 'jobs.mail', p_spec => '0 0 9 * * *', p_queue => 'mail')"
+    )
+    call(db, "bt_pause", p_queue="slow")
+    note_stats(db, {"queue": "mail", "worker": "jobs.mail", "done": 1})
+    return ids
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("name", SQL_VERBS)
+def test_each_option_of_a_verb_is_a_parameter_of_its_function_and_the_other_way_round(db, name):
+    one = SQL_VERBS[name]
+    for function in filter(None, (one.function, one.all)):
+        ((parameters, is_set),) = db.execute(
+            "select proargnames[:pronargs], proretset from pg_proc where proname = %s", [function]
+        ).fetchall()
+        typed = [
+            word.rstrip("?*!") for word in (*(one.positional if function == one.function else ()), *one.options.split())
+        ]
+
+        if one.all:
+            assert {f"p_{word}" for word in (["id"] if function == one.function else typed)} <= set(parameters or ())
+        else:
+            assert {f"p_{word}" for word in typed} == set(parameters or ()) - {"p_wake"}
+            assert is_set is not (one.record or one.changes) or function in ("bt_why", "bt_load")
+
+
+@pytest.mark.parametrize("name", sorted(LOOKS.keys() - {"check", "doctor"}))  # which say what is wrong
+def test_what_a_verb_looks_at_is_one_json_document_or_plain_lines_when_piped(full, name):
+    words = [full["running"]] if LOOKS[name] else []
+
+    document = look(name, *words)
+    status, lines, _ = verb(name, *words)
+
+    assert document, "there is something of everything"
+    assert status == int(SQL_VERBS[name].fails)
+    assert "\x1b" not in lines
+    rows = document if isinstance(document, list) else [document]
+    if isinstance(document, list):
+        assert len(lines.splitlines()) == len(rows)
+        assert {line.count("\t") for line in lines.splitlines()} == {len(rows[0]) - 1}
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("name", sorted(LOOKS.keys() - {"metrics", "doctor"}))
+def test_what_a_verb_looks_at_fits_the_terminal(full, project, name, columns):
+    status, lines = on_terminal(project, columns, name, *([full["exceeded"]] if LOOKS[name] else []))
+
+    assert status == int(SQL_VERBS[name].fails), lines
+    shown = [re.sub(r"\x1b\[[0-9]*m", "", line) for line in lines]
+    assert max(backtick._width(line) for line in shown) <= columns
+    assert "\x1b[31m" not in "".join(lines)
+    assert lines[0].startswith("\x1b[1m")
+    _, plain = on_terminal(project, columns, name, *([full["exceeded"]] if LOOKS[name] else []), env={"NO_COLOR": "1"})
+    assert "\x1b" not in "".join(plain)
+
+
+def test_a_table_has_numbers_to_the_right_ages_in_words_and_says_how_to_see_what_is_cut(full, project, db):
+    _, narrow = on_terminal(project, 80, "jobs", env={"NO_COLOR": "1"})
+    _, wide = on_terminal(project, 200, "jobs", "--state", "running", env={"NO_COLOR": "1"})
+
+    assert re.match(r" *id +state +queue +name +at +", narrow[0])
+    assert re.search(r"orphan|nobody +jobs.lost +60 min ago", "\n".join(narrow))
+    assert "cut to fit: --json shows all" in narrow
+    assert re.search(r'\["x{50,}…$', wide[1])
+    (job,) = look("jobs", "--state", "running")
+    assert job["args"] == '["' + "x" * 198
+    assert look("show", job["id"])["args"] == ["x" * 300]
+
+
+def test_jobs_of_each_state_are_listed_page_by_page_each_once(db, full):
+    for n in range(5):
+        enqueue(db, f"jobs.{n}")
+    runner = register(db)
+    for job in claim(db, runner, limit=3, names=["jobs.0", "jobs.1", "jobs.2"]):
+        complete(db, job)
+    everything = look("jobs", "--limit", "100")
+
+    pages, after = [], []
+    while page := look("jobs", "--limit", "3", *after):
+        assert len(page) <= 3
+        pages += page
+        after = ["--after", page[-1]["place"]]
+
+    assert [job["id"] for job in pages] == [job["id"] for job in everything]
+    assert {job["id"]: job["state"] for job in pages} == dict(
+        db.execute("select id, state from backtick_job").fetchall()
+    )
+    said = verb("jobs", "--limit", "3")[2]
+    assert said == f"there may be more: --after {everything[2]['place']}\n"
+
+
+@pytest.mark.parametrize(
+    "words, found",
+    [
+        (["--queue", "mail", "--state", "ended"], {"done", "exceeded"}),
+        (["--worker", "jobs.mail"], {"done", "running", "queued"}),
+        (["--name", "jobs.boom", "--queue", "mail"], {"exceeded"}),
+        (["--state", "running"], {"running"}),
+        (["--state", "queued"], {"queued", "orphan"}),
+        (["--error-class", "ValueError"], {"exceeded"}),
+        (["--tag", "vip"], {"done"}),
+        (["--until", "1h"], set()),
+        (["--since", "2026-01-01T00:00Z", "--state", "done"], {"done"}),
+        (["--since", "1 min", "--state", "exceeded"], {"exceeded"}),
+        (["--worker", "jobs.mail", "--state", "exceeded"], set()),
+    ],
+)
+def test_jobs_are_found_by_the_filter_that_retry_and_the_others_have(db, full, words, found):
+    listed = {job["id"] for job in look("jobs", *words)}
+
+    assert {what for what, id_ in full.items() if id_ in listed} == found
+    given = {f"p_{backtick._parser(SQL_VERBS['jobs']).parse_args(words[n : n + 2])}" for n in ()}
+    assert given == set()
+
+
+def test_what_ended_long_before_is_not_looked_for_in_vain_but_said(db):
+    db.execute(
+        "insert into backtick_done (id, queue, name, args, priority, run_at, state, tries, crashes, created_at, finished_at)"
+        " select n, case when n = 1 then 'rare' else 'often' end, 'a', '[]', 5, now(), 'done', 1, 0, now(),"
+        " timestamptz '2026-01-01' + n * interval '1 s' from generate_series(1, 200010) as n"
+    )
+
+    status, shown, said = verb("jobs", "--queue", "rare", "--state", "done")
+
+    assert (status, shown) == (0, "")
+    place = re.search(r"has not been looked at; --after (\S+) looks on there\n", said)[1]
+    ((id_, *_),) = [line.split("\t") for line in verb("jobs", "--queue", "rare", "--after", place)[1].splitlines()]
+    assert id_ == "1"
+
+
+def test_show_tells_everything_of_a_job_and_why_and_that_it_is_not_there(full, project):
+    shown = look("show", full["exceeded"])
+    _, lines = on_terminal(project, 80, "show", full["exceeded"], env={"NO_COLOR": "1"})
+
+    assert shown["error"]["traceback"] == "line 1\nline 2"
+    assert [line["what"] for line in shown["timeline"]][-1] == "exceeded"
+    assert "failed with ValueError" in shown["why"]
+    text = "\n".join(lines)
+    assert re.search(r"^traceback +line 1\n +line 2$", text, re.M)
+    assert re.search(r"^message +no\n +such \\x1b\[31mthing$", text, re.M)
+    assert verb("show", "4711")[::2] == (1, "job 4711 is not there\n")
+    assert verb("show", "4711", "--json")[:2] == (1, "null\n")
+    assert verb("show", "x")[0] == 2
+
+
+def test_the_queues_tell_what_waits_since_when_and_who_serves_them(db, full):
+    queues = {row["queue"]: row for row in look("queues")}
+
+    assert queues.keys() == {"mail", "nobody", "slow"}
+    assert {name: queues["mail"][name] for name in ("queued", "due", "running", "runners", "about")} == {
+        "queued": 1, "due": 1, "running": 1, "runners": 1, "about": None
+    }  # fmt: skip
+    assert queues["slow"]["paused_at"]
+    assert queues["nobody"]["oldest"] < queues["mail"]["oldest"]
+    assert [row["queue"] for row in look("queues", "--queue", "mail")] == ["mail"]
+
+
+def test_a_deep_queue_is_estimated_and_marked_so(db, project):
+    db.execute("insert into backtick_queue (queue, name) select 'deep', 'a' from generate_series(1, 20000)")
+    db.execute("analyze backtick_queue")
+
+    (row,) = look("queues")
+    _, lines = on_terminal(project, 80, "queues", env={"NO_COLOR": "1"})
+
+    assert row["about"] == ["queued", "due"]
+    assert 15_000 < row["queued"] < 25_000
+    assert f"~{row['queued']}" in lines[1]
+    ((waiting, about),) = [(row["waiting"], row["about"]) for row in look("workers")]
+    assert (15_000 < waiting < 25_000, about) == (True, ["waiting"])
+
+
+def test_the_workers_tell_what_they_did_and_how_long_it_took(full):
+    workers = {row["name"]: row for row in look("workers")}
+
+    assert workers.keys() == {"jobs.mail", "jobs.boom", "jobs.lost"}
+    mail, boom = workers["jobs.mail"], workers["jobs.boom"]
+    assert (mail["waiting"], mail["running"], mail["done"], mail["failed"], mail["runners"]) == (1, 1, 1, 0, 1)
+    assert 0 <= mail["p50_ms"] <= mail["p95_ms"] < 60_000
+    assert (boom["failed"], boom["error_class"]) == (1, "ValueError")
+
+
+def test_failures_are_grouped_by_worker_and_class_with_one_id_each(db, full):
+    runner = register(db)
+    again = enqueue(db, "jobs.boom")
+    fail(db, claim(db, runner, names=["jobs.boom"])[0], '{"class": "ValueError"}', max_tries=1)
+    other = enqueue(db, "jobs.boom")
+    fail(db, claim(db, runner, names=["jobs.boom"])[0], '{"class": "KeyError"}', max_tries=1)
+
+    first, second = look("failures")
+
+    assert (first["name"], first["error_class"], first["jobs"], first["last_id"]) == (
+        "jobs.boom",
+        "ValueError",
+        2,
+        again,
+    )
+    assert first["first_at"] < first["last_at"]
+    assert (second["error_class"], second["jobs"], second["last_id"]) == ("KeyError", 1, other)
+    assert look("failures", "--queue", "mail")[0]["jobs"] == 1
+    assert verb("failures", "--since", "0s")[::2] == (0, "nothing has failed\n")
+
+
+def test_a_schedule_tells_its_next_five_fires_and_is_fired_by_hand(db, full):
+    (row,) = look("schedules", "daily")
+    status, said, _ = verb("fire", "daily")
+
+    assert (row["state"], row["worker"], len(row["fires"])) == ("on", "jobs.mail", 5)
+    assert row["fires"][0] == row["next_at"]
+    assert status == 0
+    id_ = int(re.fullmatch(r"job (\d+) is queued\n", said)[1])
+    assert (job_of(db, id_).schedule, job_of(db, id_).queue) == ("daily", "mail")
+    assert look("schedules", "daily")[0]["next_at"] == row["next_at"]
+    assert verb("fire", "never")[:2] == (1, "there is no schedule never\n")
+    assert verb("unschedule", "daily")[:2] == (0, "the schedule daily is removed\n")
+    assert verb("unschedule", "daily")[:2] == (1, "there is no schedule daily\n")
+
+
+def test_the_status_begins_with_what_wants_attention(full):
+    status = look("status")
+
+    assert next(iter(status)) == "attention"
+    assert {row["what"] for row in status["attention"]} == {"error", "paused"}
+    assert {row["text"] for row in look("check")} < {row["sentence"] for row in status["attention"]}
+    assert status["last_hour"] == {"done": 1, "exceeded": 1, "canceled": 0}
+    assert status["runners"]["living"] == 1
+
+
+@pytest.mark.as_owner
+def test_the_status_names_who_holds_an_old_snapshot(db, connect, monkeypatch):
+    holder = connect(application_name="a report")
+    holder.execute("begin isolation level repeatable read")
+    holder.execute("select 1 from backtick_queue")
+    assert look("status")["snapshot"] is None
+    source = (HERE / "sql" / "bt_status.sql").read_text()
+    assert "clock_timestamp() - interval '1 min'" in source
+
+    db.execute(source.replace("clock_timestamp() - interval '1 min'", "clock_timestamp()"))
+
+    assert look("status")["snapshot"]["program"] == "a report"
+
+
+def test_a_job_is_queued_from_the_command_line_with_all_that_it_can_have(db):
+    db.execute(
+        "insert into backtick_worker (name, queue, priority, declared_at) values ('jobs.mail', 'mail', 2, now())"
+    )
+    status, said, _ = verb("enqueue", "jobs.mail", '{"to": "ada"}')
+    options = ["--run-at", "2h", "--tag", "a", "--tag", "b", "--queue", "slow", "--priority", "9", "--max-tries", "2"]
+    later = look("enqueue", "jobs.mail", *options)
+
+    assert (status, said) == (0, f"job {later - 1} is queued\n")
+    first, second = job_of(db, later - 1), job_of(db, later)
+    assert (first.args, first.queue, first.priority) == ({"to": "ada"}, "mail", 2)
+    assert (second.args, second.queue, second.priority, second.tags, second.max_tries) == ([], "slow", 9, ["a", "b"], 2)
+    assert dt.timedelta(minutes=119) < second.run_at - dt.datetime.now(UTC) < dt.timedelta(minutes=121)
+    assert verb("enqueue", "jobs.mail", "[")[::2] == (
+        2, 'backtick: bt_enqueue: args are not JSON: [. Pass text that is JSON, or json or jsonb: \'[3, 4]\', json_build_array(3, 4)\n'
+    )  # fmt: skip
+
+
+def test_jobs_are_retried_canceled_and_deleted_by_their_ids(db, full):
+    assert verb("retry", full["exceeded"], full["running"])[:2] == (
+        1, f"job {full['exceeded']} is queued again\njob {full['running']} is running\n"
+    )  # fmt: skip
+    assert verb("cancel", full["exceeded"], full["done"])[:2] == (
+        1, f"job {full['exceeded']} is canceled\njob {full['done']} has ended as done\n"
+    )  # fmt: skip
+    assert verb("delete", full["exceeded"], full["queued"])[:2] == (
+        1, f"job {full['exceeded']} is deleted\njob {full['queued']} is queued\n"
+    )  # fmt: skip
+    assert job_of(db, full["exceeded"]) is None
+    assert json.loads(verb("cancel", "4711", full["queued"], "--json")[1]) == [
+        {"id": 4711, "done": False, "state": None},
+        {"id": full["queued"], "done": True, "state": "canceled"},
+    ]
+
+
+def test_many_jobs_are_acted_on_after_their_number_and_a_question(db, project):
+    for n in range(3):
+        enqueue(db, "a", p_queue="mail")
+    enqueue(db, "b")
+
+    status, _, said = project.python("backtick.py", "cancel", "--queue", "mail", stdin=subprocess.DEVNULL)
+    assert (status, said) == (2, "backtick: cancel 3 jobs? Nobody is here to ask: add --yes\n")
+    assert on_terminal(project, 80, "cancel", "--queue", "mail", answer="n\n")[0] == 1
+    assert states(db) == {"queued": 4}
+    status, lines = on_terminal(project, 80, "cancel", "--queue", "mail", answer="y\n")
+
+    assert (status, lines[-1][-19:]) == (0, "3 jobs are canceled")
+    assert "cancel 3 jobs? [y/N]" in "".join(lines)
+    assert states(db) == {"queued": 1, "canceled": 3}
+    assert verb("retry", "--queue", "mail", "--state", "canceled", "--yes")[:2] == (0, "3 jobs are queued again\n")
+    assert verb("cancel", "--state", "queued", "--yes", "--json")[:2] == (0, "4\n")
+    assert verb("delete", "--worker", "b", "--yes")[:2] == (0, "1 job are deleted\n".replace("are", "is"))
+    assert verb("retry", "--queue", "mail")[:2] == (0, "0 jobs are queued again\n")  # none has exceeded: no question
+
+
+@pytest.mark.parametrize("words", [["cancel"], ["cancel", "17", "--queue", "mail"], ["retry", "x"], ["jobs", "--limit", "x"],
+                                   ["jobs", "--state", "lost"], ["show"], ["jobs", "--since", "yesterday-ish"], ["why", "1", "2"],
+                                   ["pause", "a,b"], ["queues", "--nope"]])  # fmt: skip
+def test_what_is_not_understood_ends_with_status_2_and_no_traceback(db, words):
+    status, out, said = verb(*words)
+
+    assert (status, out) == (2, "")
+    assert "Traceback" not in said
+    assert said.count("\n") == 1 or said.startswith("usage: ")
+
+
+def test_a_pause_that_changes_nothing_has_status_1(db):
+    assert verb("pause", "mail") == (0, "the queue mail is paused\n", "")
+    assert verb("pause", "mail") == (1, "the queue mail was paused already\n", "")
+    assert verb("resume", "mail") == (0, "the queue mail is served again\n", "")
+    assert verb("resume", "mail", "--json")[:2] == (1, "false\n")
+
+
+@pytest.mark.parametrize(
+    "words", [["status"], ["cancel", "1"], ["jobs", "--json"], ["retry", "--queue", "a"], ["enqueue", "a"]]
+)
+def test_a_database_that_is_away_is_one_line(monkeypatch, words):
+    monkeypatch.setenv("BT_DATABASE_URL", "postgresql://localhost:1/nowhere")
+
+    status, out, said = verb(*words)
+
+    assert (status, out, said.count("\n")) == (1, "", 1)
+    assert said.startswith("backtick: cannot use the database ")
+
+
+def test_a_watched_verb_shows_itself_again_and_survives_an_outage(db, project):
+    enqueue(db, "a", p_queue="mail")
+    process = subprocess.Popen(
+        [sys.executable, "-u", "backtick.py", "queues", "--watch", "0.01"],
+        cwd=project.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout.readline().split("\t")[:2] == ["mail", "1"]
+        ended = db.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database()"
+            " and application_name = 'backtick'"
+        ).fetchall()
+        assert ended
+        assert "backtick: " in process.stderr.readline()
+        enqueue(db, "a", p_queue="mail")
+        wait_until(lambda: process.stdout.readline().split("\t")[:2] == ["mail", "2"], "it to look again")
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130
+
+
+def test_a_runner_that_is_drained_finishes_what_it_runs_and_ends(db, project):
+    (project.path / "slow.py").write_text(
+        "import time, pathlib\nfrom backtick import worker\n\n@worker\ndef wait(path):\n"
+        "    pathlib.Path(path + '.begun').touch()\n    while not pathlib.Path(path).exists():\n        time.sleep(0.01)\n"
+    )
+    go = project.path / "go"
+    first = enqueue(db, "slow.wait", json.dumps([str(go)]))
+    process = project.start("slow", "--pool-size", "1", "--shutdown-ms", "1")
+    wait_until(lambda: Path(f"{go}.begun").exists(), "the job to begin")
+    (row,) = look("runners")
+    assert (row["jobs"], row["slots"], row["works"], row["version"]) == (1, 1, ["slow.wait"], backtick.__version__)
+
+    assert verb("drain", row["host"])[0] == 0
+    wait_until(lambda: "is drained" in project.logged(), "the runner to see it")
+    assert look("runners")[0]["state"] == "draining"
+    second = enqueue(db, "slow.wait", json.dumps([str(go)]))
+    go.touch()
+
+    assert process.wait(PATIENCE_S) == 0
+    assert (job_of(db, first).state, job_of(db, second).state) == ("done", "queued")
+    assert verb("drain", row["id"])[:2] == (1, f"no living runner has the id or host {row['id']}\n")
+
+
+@pytest.mark.as_owner
+def test_a_viewer_looks_an_admin_acts_and_who_may_not_is_told_which_role_would(db, full, roles, url, monkeypatch):
+    def become(login):
+        monkeypatch.setenv(
+            "BT_DATABASE_URL", psycopg.conninfo.make_conninfo(url, user=f"bt_test_{login}", password="bt")
+        )
+
+    for login in ("viewer", "admin"):
+        become(login)
+        for name, of_a_job in LOOKS.items():
+            assert look(name, *([full["exceeded"]] if of_a_job else [])), (login, name)
+    assert "thing" in look("show", full["exceeded"])["error"]["message"]
+    become("viewer")
+    assert {job["args"] for job in look("jobs")} == {None}
+    assert look("show", full["exceeded"])["error"] == {"class": "ValueError"}
+    assert {row["message"] for row in look("failures")} == {None}
+    for login, words, role in (
+        ("viewer", ["retry", full["exceeded"]], "backtick_admin or backtick_producer"),
+        ("viewer", ["pause", "mail"], "backtick_admin"),
+        ("producer", ["jobs"], "backtick_admin or backtick_viewer"),
+        ("producer", ["drain", "x"], "backtick_admin"),
+        ("runner", ["enqueue", "a"], "backtick_producer"),
+    ):
+        become(login)
+        status, out, said = verb(*words)
+        assert (status, out, said.count("\n")) == (1, "", 1)
+        assert f"permission denied for function {SQL_VERBS[words[0]].function}: " in said
+        assert f"as by grant {role} to …" in said
+    become("admin")
+    assert verb("retry", full["exceeded"])[0] == verb("pause", "mail")[0] == 0
+    become("producer")
+    assert verb("enqueue", "a")[0] == 0
+
+
+def test_the_help_fits_on_a_screen_and_each_verb_has_an_example_that_it_understands():
+    status, said, _ = verb("--help")
+
+    assert status == 0
+    assert len(said.splitlines()) <= 24
+    assert max(map(len, said.splitlines())) <= 90
+    for one in SQL_VERBS.values():
+        status, helped, _ = verb(one.name, "--help")
+        assert (status, f"example: python backtick.py {one.example}" in " ".join(helped.split())) == (0, True)
+        words = shlex.split(one.example)
+        assert words[0] == one.name
+        backtick._parser(one).parse_args(words[1:])
+    assert re.fullmatch(
+        rf"backtick {backtick.__version__}, SQL {backtick.SQL_VERSION}, Python \S+, psycopg \S+\n", verb("--version")[1]
+    )
+
+
+def test_a_module_whose_name_is_a_verb_is_run_by_run(db, project):
+    (project.path / "queues.py").write_text("from myjobs import note\n")
+    enqueue(db, "myjobs.note", '["it ran"]')
+
+    assert project.python("backtick.py", "run", "queues", "--drain")[0] == 0
+    assert project.lines() == ["it ran"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_verbs_and_their_options(shell):
+    status, script, _ = verb("completion", shell)
+    assert status == 0
+    for name in SQL_VERBS:
+        assert re.search(rf"\b{name}\b", script)
+    if not shutil.which(shell):
+        pytest.skip(f"there is no {shell} here to try it")
+
+    if shell == "bash":
+        script += (
+            '\nt() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _backtick; echo "${COMPREPLY[@]}"; }\n'
+        )
+        script += "t python backtick.py que; t bt retry --st; t python3 other.py x; t backtick.py sho"
+    done = subprocess.run([shell, "-c", script], capture_output=True, text=True)
+
+    assert done.stderr == ""
+    if shell == "bash":
+        assert done.stdout.splitlines() == ["queues", "--state", "", "show"]
 
 
 # ---- Being a good process, and logs ---------------------------------------------------------------------------
@@ -12419,6 +13517,8 @@ def test_every_function_is_documented_and_bound_to_its_schema(db):
             "bt_floor",
             "bt_open",
             "bt_remember",
+            "bt_sum",  # an aggregate, which has none
+            "bt_add",
         )
         assert is_sql or helper or "search_path=public, pg_temp" in config, name
     undescribed = db.execute(
@@ -15747,7 +16847,10 @@ MAY_CALL = {
     **dict.fromkeys(["bt_is_living", "bt_nearest", "bt_edits", "bt_due_of"], "viewer admin"),
     **dict.fromkeys(["bt_cancel", "bt_retry"], "producer admin"),
     **dict.fromkeys(["bt_retry_all", "bt_delete", "bt_delete_all"], "admin"),
-    **dict.fromkeys(["bt_count", "bt_job_of"], "viewer admin"),
+    **dict.fromkeys(["bt_count", "bt_job_of", "bt_status", "bt_jobs", "bt_queues", "bt_workers"], "viewer admin"),
+    **dict.fromkeys(["bt_failures", "bt_runners", "bt_schedules", "bt_orphans"], "viewer admin"),
+    **dict.fromkeys(["bt_fire", "bt_drain"], "admin"),
+    "bt_is_drained": "runner",
     "bt_expire": "runner",
     **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule"], "admin"),
     **dict.fromkeys(["bt_show", "bt_key_of", "bt_list_sealed", "bt_reseal", "bt_reseal_schedule"], "admin"),
@@ -15981,7 +17084,7 @@ def test_what_runs_with_the_owners_rights_is_pinned_and_takes_no_types_of_the_ca
         select proname, proconfig,
                exists (select from unnest(proargtypes) as type where type::regtype::text not in (
                    'text', 'text[]', 'bigint', 'bigint[]', 'integer', 'integer[]', 'boolean', 'boolean[]', 'json[]', 'jsonb[]',
-                   'interval', 'interval[]', 'double precision[]', 'timestamp with time zone',
+                   'interval', 'interval[]', 'double precision', 'double precision[]', 'json', 'timestamp with time zone',
                    'timestamp with time zone[]'))
         from pg_proc where pronamespace = 'public'::regnamespace and prosecdef
     """).fetchall()
@@ -15991,6 +17094,7 @@ def test_what_runs_with_the_owners_rights_is_pinned_and_takes_no_types_of_the_ca
         assert not has_other_types, name
     assert owner.execute(
         "select count(*) from pg_proc where pronamespace = 'public'::regnamespace and prosrc ~* '\\n *execute '"
+        " and proname <> 'bt_estimate'"  # which quotes each value
     ).fetchone() == (0,)  # no SQL is made of texts
 
 
@@ -16144,7 +17248,7 @@ def test_a_viewer_is_told_of_a_job_without_arguments_and_the_texts_of_errors(rol
     assert "secret" not in json.dumps([running, told])
     assert (told["state"], told["error"], told["name"]) == ("exceeded", {"class": "E"}, "a")
     assert [event["what"] for event in told["timeline"]] == ["enqueued", "failed", "claimed", "exceeded"]
-    assert json.dumps(call(roles["admin"], "bt_job_of", p_id=id_)[0][0]).count("secret") == 6
+    assert json.dumps(call(roles["admin"], "bt_job_of", p_id=id_)[0][0]).count("secret") == 7  # once in why
     assert call(roles["viewer"], "bt_count", p_state="exceeded") == [(1,)]
 
 
@@ -16610,7 +17714,7 @@ def test_the_command_line_makes_roles_rebuilds_with_them_and_tells_who_lacks_one
         assert status == 1, said
         assert "Traceback" not in said
         assert "permission denied" in said or "must " in said
-        assert ("as by grant backtick_runner to" in said) == (login != "viewer")
+        assert bool(re.search("as by grant [a-z_ ]*backtick_runner", said)) == (login != "viewer")
 
 
 def test_a_runner_process_needs_to_be_a_runner_and_nothing_else(url, roles, project, monkeypatch):
@@ -19648,7 +20752,7 @@ def run_command(shop, words):
     """Run a command of the documents, a runner until no job is due. Returns what it prints; fails if it is not known."""
     makefile = (HERE / "Makefile").read_text()
     match words:
-        case ["python", "backtick.py", verb, *_] if verb in backtick._COMMANDS:
+        case ["python", "backtick.py", verb, *_] if verb in VERBS:
             with contextlib.redirect_stdout(io.StringIO()) as printed:
                 assert backtick.main(words[2:]) == (1 if verb == "cancel" else 0)  # there are no such jobs
             return printed.getvalue()
@@ -19955,7 +21059,7 @@ print(json.dumps([(w.module, w.queue or "default") for w in workers] + fired))
 
 def test_every_runner_of_the_readme_serves_the_queues_of_its_workers(shop):
     commands = [*commands_of(README), *commands_of(REFERENCE), *unit_and_container()[2:]]
-    runners = [words[2:] for words in commands if words[1:2] == ["backtick.py"] and words[2] not in backtick._COMMANDS]
+    runners = [words[2:] for words in commands if words[1:2] == ["backtick.py"] and words[2] not in VERBS]
     modules = [[*itertools.takewhile(lambda word: not word.startswith("--"), words)] for words in runners]
     status, printed, said = shop.python("-c", QUEUES, *{name for names in modules for name in names})
     assert status == 0, said
@@ -19996,14 +21100,14 @@ def test_what_the_readme_prints_of_the_cron_command_is_what_it_prints(url, capsy
 
 
 def test_the_help_and_the_reference_readme_names_every_verb(capsys):
-    with pytest.raises(SystemExit):
-        backtick.main(["--help"])
-    helped = capsys.readouterr().out.partition("Other commands:")[2]
+    backtick.main(["--help"])
+    helped = capsys.readouterr().out
     shown = {words[2] for words in commands_of(REFERENCE) if words[:2] == ["python", "backtick.py"]}
+    shown |= set(re.findall(r"`(\w+)\s", REFERENCE.read_text()))
 
-    for verb in backtick._COMMANDS.keys() - {"bench", "bench-runner"}:  # which are for the project's own
-        assert re.search(rf"\b{verb}\b", helped), verb
-        assert verb in shown
+    for name in {verb.name for verb in backtick.VERBS} - {"bench", "run"}:
+        assert re.search(rf"^(?:\w+| ) +{name} |  {name} ", helped, re.M), name
+        assert name in shown
 
 
 def test_the_reference_readme_names_every_public_name():

@@ -101,6 +101,9 @@ begin
             raise warning 'bt_end: ids of % had been given before; what ended under them has negative ids now', p_ids;
         end;
     end loop;
+    if v_count > 0 and (p_runner is null or p_crashes > 0) then  -- else a runner tells of it
+        perform bt_note_ends(p_ids, p_state, p_crashes);
+    end if;
     if exists (select from backtick_waiter as waiter where waiter.job = any (p_ids))
         and pg_notification_queue_usage() < 0.5  -- see bt_wake
     then

@@ -5,6 +5,7 @@
 -- What is of a batch stays until that has ended; batches go with what is kept of their jobs.
 --
 -- Also forgets what backtick_freed has told for long enough; what somebody else is about to forget is left to him.
+-- And it sums up what runners noted: see bt_fold_stats.
 --
 -- p_max_completed_ms  milliseconds that done and canceled jobs are kept
 -- p_max_exceeded_ms   milliseconds that exceeded jobs are kept
@@ -64,6 +65,7 @@ begin
         for update skip locked
     ) as old
     where freed.id = old.id;
+    perform bt_fold_stats();
 
     delete from backtick_batch as batch
     using (

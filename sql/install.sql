@@ -51,6 +51,10 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_sleep.sql
 \ir bt_unregister_runner.sql
 
+-- Numbers over time
+\ir bt_note_stats.sql
+\ir bt_stats.sql
+
 -- A job's life
 \ir bt_backoff.sql
 \ir bt_check_isolation.sql
@@ -108,6 +112,18 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_progress.sql
 \ir bt_why.sql
 \ir bt_tell_orphans.sql
+
+-- What people look at
+\ir bt_queues.sql
+\ir bt_jobs.sql
+\ir bt_workers.sql
+\ir bt_failures.sql
+\ir bt_runners.sql
+\ir bt_schedules.sql
+\ir bt_check.sql
+\ir bt_metrics.sql
+\ir bt_doctor.sql
+\ir bt_status.sql
 
 -- What a restore or a failover may have left behind
 select bt_mend_sequences();

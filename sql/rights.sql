@@ -69,6 +69,8 @@ declare
         ['bt_chores',             'owner',  'runner'],
         ['bt_declare',            'owner',  'runner'],
         ['bt_tell_orphans',       'owner',  'runner'],
+        ['bt_tell_alerts',        'owner',  'runner'],
+        ['bt_note_stats',         'owner',  'runner'],
 
         ['bt_schedule_recurring', 'caller', 'runner admin'],
         ['bt_schedule_cron',      'caller', 'runner admin'],
@@ -92,6 +94,25 @@ declare
         ['bt_delete_all',         'owner',  'admin'],
         ['bt_count',              'owner',  'viewer admin'],
         ['bt_job_of',             'owner',  'viewer admin'],
+        ['bt_stats',              'owner',  'viewer admin'],
+        ['bt_check',              'owner',  'runner viewer admin'],
+        ['bt_load',               'owner',  'viewer admin'],
+        ['bt_doctor',             'caller', 'viewer admin'],
+        ['bt_doctor_tables',      'owner',  'viewer admin'],
+        ['bt_doctor_jobs',        'owner',  'viewer admin'],
+        ['bt_age',                'caller', 'viewer admin'],
+        ['bt_metrics',            'owner',  'runner viewer admin'],
+        ['bt_status',             'owner',  'viewer admin'],
+        ['bt_jobs',               'owner',  'viewer admin'],
+        ['bt_queues',             'owner',  'viewer admin'],
+        ['bt_workers',            'owner',  'viewer admin'],
+        ['bt_failures',           'owner',  'viewer admin'],
+        ['bt_runners',            'owner',  'viewer admin'],
+        ['bt_schedules',          'owner',  'viewer admin'],
+        ['bt_orphans',            'owner',  'viewer admin'],
+        ['bt_fire',               'owner',  'admin'],
+        ['bt_drain',              'owner',  'admin'],
+        ['bt_is_drained',         'owner',  'runner'],
         ['bt_pause',              'owner',  'admin'],
         ['bt_resume',             'owner',  'admin'],
         ['bt_limit',              'owner',  'admin'],
@@ -133,7 +154,7 @@ declare
                                'next_run_at, last_run_at, lateness, last_job, last_state, skipped, declared_at, has_worker, '
                                'error'],
         ['backtick_runner',    'id, host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at, unlocked_at, '
-                               'asleep_until'],
+                               'asleep_until, slots, version, drained_at'],
         ['backtick_setting',   'queue, paused_at, paused_by, paused_why'],
         ['backtick_orphan',    'queue, worker, jobs, oldest, why, nearest']
     ];

@@ -245,6 +245,9 @@ create table if not exists backtick_runner (
     heartbeat_at  timestamptz not null,
     unlocked_at   timestamptz,
     asleep_until  timestamptz,
+    slots         int,
+    version       text,
+    drained_at    timestamptz,
     constraint backtick_runner_id primary key (id),
     constraint backtick_runner_lease_is_positive check (lease_ms > 0)
 );
@@ -312,6 +315,27 @@ comment on column backtick_told.queue is 'The queue.';
 comment on column backtick_told.worker is 'The worker.';
 comment on column backtick_told.since is 'When it was noticed first.';
 comment on column backtick_told.told_at is 'When a runner wrote it to its log; null: not yet.';
+
+-- ---- backtick_alert: the findings that runners have noticed ----------------------
+
+create unlogged table if not exists backtick_alert (
+    finding  text        not null,
+    subject  text        not null,
+    severity text        not null,
+    text     text        not null,
+    since    timestamptz not null,
+    seen_at  timestamptz not null,
+    told_at  timestamptz,
+    constraint backtick_alert_finding primary key (finding, subject)
+);
+comment on table backtick_alert is 'The rows of bt_check that runners have noticed: see bt_tell_alerts.';
+comment on column backtick_alert.finding is 'Its kind.';
+comment on column backtick_alert.subject is 'What it is about.';
+comment on column backtick_alert.severity is 'error or warning.';
+comment on column backtick_alert.text is 'What it said when it was noticed.';
+comment on column backtick_alert.since is 'Since when it was so, as far as known then.';
+comment on column backtick_alert.seen_at is 'When it was noticed first.';
+comment on column backtick_alert.told_at is 'When a runner was given it to tell; null: not yet.';
 
 -- ---- backtick_schedule: what fires by itself --------------------------------
 
@@ -545,6 +569,48 @@ comment on table backtick_ending is 'Batches of which a job ended; only added to
 comment on column backtick_ending.id is 'Only tells rows apart.';
 comment on column backtick_ending.batch is 'The batch.';
 comment on column backtick_ending.noted_at is 'When it was noted.';
+-- ---- backtick_stat: numbers over time ------------------------------------------
+
+create table if not exists backtick_stat (
+    span         text        not null,
+    at           timestamptz not null,
+    queue        text        not null,
+    worker       text        not null,
+    note         bigint,
+    noted_at     timestamptz not null,
+    done         bigint      not null default 0,
+    failed       bigint      not null default 0,
+    retried      bigint      not null default 0,
+    exceeded     bigint      not null default 0,
+    canceled     bigint      not null default 0,
+    snoozed      bigint      not null default 0,
+    crashed      bigint      not null default 0,
+    runs         bigint      not null default 0,
+    run_s        float8      not null default 0,
+    wait_s       float8      not null default 0,
+    run_classes  bigint[],
+    wait_classes bigint[],
+    constraint backtick_stat_span_is_known check (span in ('note', 'minute', 'hour', 'ever'))
+);
+comment on table backtick_stat is 'Numbers over time, by queue and worker: what runners noted in the last minutes, and its sums: see bt_fold_stats. Look at it by bt_stats.';
+comment on column backtick_stat.span is 'note: as a runner said it; minute, hour: the sum of such; ever: of all that were summed up.';
+comment on column backtick_stat.at is 'The minute, or the hour, when the runs ended; -infinity: ever.';
+comment on column backtick_stat.queue is 'The queue.';
+comment on column backtick_stat.worker is 'The worker.';
+comment on column backtick_stat.note is 'The number of the call that noted it; null: no runner did.';
+comment on column backtick_stat.noted_at is 'When it was noted, or first summed up.';
+comment on column backtick_stat.done is 'Jobs that ended as done.';
+comment on column backtick_stat.failed is 'Tries that failed.';
+comment on column backtick_stat.retried is 'Those of them after which the job was queued again.';
+comment on column backtick_stat.exceeded is 'Jobs that ended as exceeded.';
+comment on column backtick_stat.canceled is 'Jobs that ended as canceled.';
+comment on column backtick_stat.snoozed is 'How often a worker put off its job.';
+comment on column backtick_stat.crashed is 'How often a runner died while it held a job.';
+comment on column backtick_stat.runs is 'How many runs the times are of.';
+comment on column backtick_stat.run_s is 'Seconds that these ran, their sum.';
+comment on column backtick_stat.wait_s is 'Seconds from when they were due until they were claimed, their sum.';
+comment on column backtick_stat.run_classes is 'How many of them ran for so long: a number for each of bt_bounds, and one for longer; null: none.';
+comment on column backtick_stat.wait_classes is 'How many of them waited for so long; null: none.';
 
 -- ---- Columns that tables of before have not -----------------------------------
 
@@ -602,9 +668,21 @@ begin
     end if;
 
     if not exists (
+        select from pg_attribute where attrelid = 'backtick_runner'::regclass and attname = 'drained_at' and not attisdropped
+    ) then
+        alter table backtick_runner add column slots int, add column version text, add column drained_at timestamptz;
+    end if;
+
+    if not exists (
         select from pg_attribute where attrelid = 'backtick_uptime'::regclass and attname = 'orphans_at' and not attisdropped
     ) then
         alter table backtick_uptime add column orphans_at timestamptz;
+    end if;
+
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_uptime'::regclass and attname = 'alerts_at' and not attisdropped
+    ) then
+        alter table backtick_uptime add column alerts_at timestamptz;
     end if;
 
     if not exists (
@@ -667,11 +745,15 @@ $$;
 comment on column backtick_claim.lowest is 'The lowest id that was claimed.';
 comment on column backtick_claim.highest is 'The highest id that was claimed.';
 comment on column backtick_claim.floor is 'Where the next claim of a runner with the same workers starts; null: not known.';
+comment on column backtick_runner.slots is 'How many jobs of plain workers it runs at once; null: it did not say.';
+comment on column backtick_runner.version is 'The version of its backtick.py; null: it did not say.';
+comment on column backtick_runner.drained_at is 'When it was told to finish what it has and end; null: it was not.';
 comment on column backtick_uptime.orphans_at is 'When runners next look for orphans: see bt_tell_orphans; null: at once.';
 comment on column backtick_uptime.groups_at is 'When runners next look for groups that nobody told claims of: see bt_tend_groups; null: at once.';
 comment on column backtick_setting.paused_why is 'Why it is paused, for people; null: nobody said.';
 comment on column backtick_setting.has_limits is 'Whether claims must look at limits of the queue and its workers, and at rates.';
 comment on column backtick_setting.is_closing is 'Whether a limit of groups was lowered: the next claim closes gates first.';
+comment on column backtick_uptime.alerts_at is 'When runners that alert next look for findings: see bt_tell_alerts; null: at once.';
 comment on column backtick_setting.paused_by is 'The role that paused it; null: it is not paused, or was before roles were recorded.';
 comment on column backtick_schedule.caught_up is 'How many fires of one outage have been looked at so far, by catch_up all.';
 comment on column backtick_schedule.expires_in is 'How long after it fired a job of it may begin; null: for ever.';
@@ -806,6 +888,12 @@ begin
     end if;
     if to_regclass('backtick_done_tags') is null then
         create index backtick_done_tags on backtick_done using gin (tags) where tags is not null;
+    end if;
+
+    -- bt_fold_stats and bt_stats: one sum each; what was noted
+    if to_regclass('backtick_stat_sum') is null then
+        create unique index backtick_stat_sum on backtick_stat (span, at, queue, worker) where span <> 'note';
+        create index backtick_stat_note on backtick_stat (noted_at) where span = 'note';
     end if;
 
     -- bt_remove_old: what ended longest ago, state by state
