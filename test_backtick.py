@@ -16850,6 +16850,10 @@ MAY_CALL = {
     **dict.fromkeys(["bt_count", "bt_job_of", "bt_status", "bt_jobs", "bt_queues", "bt_workers"], "viewer admin"),
     **dict.fromkeys(["bt_failures", "bt_runners", "bt_schedules", "bt_orphans"], "viewer admin"),
     **dict.fromkeys(["bt_fire", "bt_drain"], "admin"),
+    **dict.fromkeys(["bt_check", "bt_metrics"], "runner viewer admin"),
+    **dict.fromkeys(["bt_stats", "bt_load", "bt_age"], "viewer admin"),
+    **dict.fromkeys(["bt_doctor", "bt_doctor_tables", "bt_doctor_jobs"], "viewer admin"),
+    **dict.fromkeys(["bt_tell_alerts", "bt_note_stats"], "runner"),
     "bt_is_drained": "runner",
     "bt_expire": "runner",
     **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule"], "admin"),
@@ -21083,7 +21087,7 @@ def test_the_unit_and_the_container_of_the_readme_run_a_runner_and_give_it_time(
         int(s) * 1000 > Config().shutdown_ms for s in re.findall(r"(?:timeout |period: )(\d+)", README.read_text())
     } == {True}
     assert service["Type"] == "notify" and int(service["WatchdogSec"]) * 1000 > 1.5 * Config().lease_ms
-    (manifest,) = blocks_of(REFERENCE, "yaml")
+    (manifest,) = [block for block in blocks_of(REFERENCE, "yaml") if "terminationGracePeriodSeconds" in block]
     assert int(re.search(r"terminationGracePeriodSeconds: (\d+)", manifest)[1]) * 1000 > Config().shutdown_ms
     assert json.loads(re.search(r"command: (.*)", manifest)[1]) == command
     packages = shlex.split(re.search("^RUN pip install (.*)$", container, re.M)[1])
