@@ -7,7 +7,7 @@
 --
 --   1. everything is checked, as bt_put_jobs does, and by bt_check_special; bt_unended tells which of p_after have not
 --      ended, bt_join_batch holds the batch open until the transaction ends
---   2. how many fit says bt_room
+--   2. how many fit says bt_depth_left
 --   3. rows are inserted: without keys, all at once; with keys one job as said below, many first all at once, in the order of
 --      their keys, lest two such calls wait for each other, and what then is left one by one
 --   4. bt_put_after stores what the new ones wait for, bt_put_group tells claims of the group, bt_wake tells runners
@@ -115,7 +115,7 @@ begin
     if p_batch is not null then
         perform bt_join_batch(p_batch);
     end if;
-    v_room := bt_room(p_queue, cardinality(v_args));
+    v_room := bt_depth_left(p_queue, cardinality(v_args));
 
     -- What is the same for all of them
     v_job.queue := p_queue;
@@ -670,7 +670,7 @@ comment on function bt_replace is 'Make of a waiting job another one.';
 
 -- ---- Depth ----------------------------------------------------------------------
 
--- bt_room: how many of some new jobs a queue has room for: see bt_limit, max_depth.
+-- bt_depth_left: how many of some new jobs a queue has room for: see bt_limit, max_depth.
 --
 -- Jobs are not counted for that: the keepers of runners look once a second, see bt_look_at_depths, and what comes in
 -- between is not known. If nobody has looked for long, no runner lives, and this looks itself.
@@ -678,7 +678,7 @@ comment on function bt_replace is 'Make of a waiting job another one.';
 -- p_count   how many are to come
 -- returns   how many may: p_count, or fewer if the queue drops the rest
 -- raises    53400 configuration_limit_exceeded
-create or replace function bt_room(p_queue text, p_count int)
+create or replace function bt_depth_left(p_queue text, p_count int)
     returns int
     language plpgsql
     volatile
@@ -714,7 +714,7 @@ begin
               hint = 'Enqueue later, when runners have worked some off, start more of them, or raise its max_depth.';
 end;
 $$;
-comment on function bt_room(text, int) is 'How many of some new jobs a queue has room for.';
+comment on function bt_depth_left is 'How many of some new jobs a queue has room for.';
 
 -- bt_depth: how many jobs of a queue have not ended, those for later and those that run included; p_most + 1: more than that.
 create or replace function bt_depth(p_queue text, p_most int)

@@ -93,7 +93,7 @@ begin
     return next;
 end;
 $$;
-comment on function bt_room(text, text[], int, int, timestamptz) is 'What limits and pauses leave a claim to take.';
+comment on function bt_room is 'What limits and pauses leave a claim to take.';
 
 -- bt_begin_limited: those of some jobs that may begin now, of workers and groups with limits; for bt_claim.
 --

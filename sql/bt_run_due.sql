@@ -95,7 +95,7 @@ begin
                         v_fired.expires_at := v_now + v_due.expires_in;
                         v_fired.tags := v_due.tags;
                         v_fired.key := v_due.key;
-                        v_job := bt_fire(v_fired, v_due.overlap);
+                        v_job := bt_put_fire(v_fired, v_due.overlap);
                     end if;
                     if v_job is not null then
                         v_due.last_job := v_job;
@@ -157,11 +157,11 @@ end;
 $$;
 comment on function bt_run_due is 'Fire the schedules that are due, each time once, so many a call; returns what was fired and what was left out.';
 
--- bt_fire: queue the job of a fire.
+-- bt_put_fire: queue the job of a fire.
 --
 -- returns   its id; null: another job has its key
 -- raises    55P03 lock_not_available if somebody is about to enqueue one with its key
-create or replace function bt_fire(p_job backtick_queue, p_overlap text)
+create or replace function bt_put_fire(p_job backtick_queue, p_overlap text)
     returns bigint
     language plpgsql
     volatile
@@ -190,7 +190,7 @@ begin
     return case when v_made then v_id end;
 end;
 $$;
-comment on function bt_fire is 'Queue the job of a fire; returns its id, or null if another has its key.';
+comment on function bt_put_fire is 'Queue the job of a fire; returns its id, or null if another has its key.';
 
 -- bt_until_fire: when bt_run_due is to be called.
 --

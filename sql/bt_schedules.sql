@@ -90,6 +90,7 @@ comment on function bt_schedules is 'The schedules, when each fires next, and wh
 --
 -- p_name    the schedule
 -- returns   the job's id; null: there is no such schedule
+-- raises    23505 unique_violation if another job has its key
 create or replace function bt_fire(p_name text)
     returns bigint
     language plpgsql
@@ -97,20 +98,33 @@ create or replace function bt_fire(p_name text)
     set search_path from current
 as $$
 declare
-    v_now timestamptz := bt_now();
-    v_job bigint;
-    v_queue text;
+    v_now      timestamptz := bt_now();
+    v_schedule backtick_schedule;
+    v_fired    backtick_queue;
+    v_job      bigint;
 begin
-    insert into backtick_queue as fired (
-        queue, name, args, priority, run_at, max_tries, created_at, schedule, scheduled_for, expires_at, tags)
-    select schedule.queue, schedule.worker, schedule.args, schedule.priority, v_now, schedule.max_tries, v_now,
-           schedule.name, v_now, v_now + schedule.expires_in, schedule.tags
-    from backtick_schedule as schedule
-    where schedule.name = p_name
-    returning fired.id, fired.queue into v_job, v_queue;
-    if found then
-        perform bt_wake(v_queue, v_now);
+    select * into v_schedule from backtick_schedule where name = p_name;
+    if not found then
+        return null;
     end if;
+    v_fired.queue := v_schedule.queue;
+    v_fired.name := v_schedule.worker;
+    v_fired.args := v_schedule.args;
+    v_fired.priority := v_schedule.priority;
+    v_fired.run_at := v_now;
+    v_fired.max_tries := v_schedule.max_tries;
+    v_fired.created_at := v_now;
+    v_fired.schedule := p_name;
+    v_fired.scheduled_for := v_now;
+    v_fired.expires_at := v_now + v_schedule.expires_in;
+    v_fired.tags := v_schedule.tags;
+    v_fired.key := v_schedule.key;
+    v_job := bt_put_fire(v_fired, v_schedule.overlap);
+    if v_job is null then
+        raise exception 'bt_fire: another job has the key "%" of schedule %', v_schedule.key, p_name
+            using errcode = 'unique_violation', hint = 'Wait until it has ended, or cancel it.';
+    end if;
+    perform bt_wake(v_schedule.queue, v_now);
     return v_job;
 end;
 $$;
