@@ -3218,6 +3218,18 @@ def test_a_callback_belongs_to_the_role_that_made_the_batch_and_goes_where_runne
     assert rows == db.execute("select 'reports', 2, created_by from backtick_batch").fetchall()
 
 
+def test_a_job_that_comes_while_the_one_before_it_is_being_ended_begins_once_that_has_committed(db, connect):
+    runner, slow = register(db), connect()
+    first = enqueue(db, "a")
+    (job,) = claim(db, runner)
+    with slow.transaction():
+        assert complete(slow, job) == [first]
+        second = enqueue(db, "a", p_after=[first])
+        assert claim(db, runner, options=", p_whole => true") == []
+
+    assert [job.id for job in claim(db, runner, options=", p_whole => true")] == [second]
+
+
 class OrderMachine(RuleBasedStateMachine):
     """Jobs in order and in batches, while two clients end jobs in transactions that commit when they will."""
 
@@ -3275,10 +3287,11 @@ class OrderMachine(RuleBasedStateMachine):
 
     @rule()
     def claim(self):
-        for job in claim(self.db, self.runner, 1, options=", p_whole => true"):
+        jobs = claim(self.db, self.runner, 1, options=", p_whole => true")
+        self.learn()  # first, for the same claim may have canceled some that this one came after
+        for job in jobs:
             assert (self.state[job.id], self.unended(self.after[job.id])) == ("queued", [])
             self.state[job.id], self.held[job.id] = "running", job
-        self.learn()
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), client=st.integers(0, 1), state=st.sampled_from(["done", "done", "exceeded", "canceled"]))
@@ -3313,7 +3326,9 @@ class OrderMachine(RuleBasedStateMachine):
 
     def learn(self):
         """What claims have canceled, since one before it failed; the model does not say when."""
-        for id_, state in self.db.execute("select id, state from backtick_done where queue = 'default'").fetchall():
+        for id_, state in self.db.execute(
+            "select id, state from backtick_done where queue = 'default' order by id"
+        ).fetchall():
             if self.state[id_] == "queued":
                 failed = [before for before in self.after[id_] if self.state[before] in ("exceeded", "canceled")]
                 assert (state, bool(failed), id_ in self.cancels) == ("canceled", True, True)

@@ -179,6 +179,7 @@ declare
     v_ready  bigint[];
     v_free   bigint[];
     v_busy   bigint[];
+    v_ending bigint[];
     v_later  timestamptz;
 begin
     for v_round in 1 .. c_rounds loop
@@ -200,13 +201,15 @@ begin
         -- One look up a job waited for: it is in the queue, or in the history, or was removed.
         select array_agg(told.id) filter (where told.failed is not null),
                array_agg(told.failed) filter (where told.failed is not null),
-               array_agg(told.id) filter (where told.failed is null and told.waits is not true)
-        into v_failed, v_by, v_ready
+               array_agg(told.id) filter (where told.failed is null and told.waits is not true),
+               coalesce(array_agg(told.id) filter (where told.are_ending), '{}')
+        into v_failed, v_by, v_ready, v_ending
         from (
-            select given.id, known.waits, known.failed
+            select given.id, known.waits, known.failed, known.are_ending
             from unnest(v_told) as given (id)
             cross join lateral (
                 select bool_or(previous.waits) as waits,
+                       bool_or(previous.is_ending) as are_ending,
                        min(waiting.waits_for) filter (
                            where waiting.on_failure = 'cancel'
                              and previous.waits is null
@@ -214,7 +217,10 @@ begin
                                   or ended.state is null and given.id = any (v_failed))) as failed
                 from backtick_after as waiting
                 left join lateral (
-                    select true as waits from backtick_queue as job where job.id = waiting.waits_for offset 0
+                    select true as waits, job.xmax <> 0 as is_ending
+                    from backtick_queue as job
+                    where job.id = waiting.waits_for
+                    offset 0
                 ) as previous on true
                 left join lateral (
                     select done.state from backtick_done as done where done.id = waiting.waits_for offset 0
@@ -270,7 +276,8 @@ begin
                 perform bt_wake(p_queue, v_later);  -- whoever lay down did not know of it
             end if;
         end if;
-        delete from backtick_opening where ctid = any (v_notes) and job <> all (v_busy);
+        -- Who ends one now, and has not committed, may have looked before this one waited for it: so it is looked at again.
+        delete from backtick_opening where ctid = any (v_notes) and job <> all (v_busy || v_ending);
         exit when v_left = 0 or not found;
     end loop;
     return v_left > 0;
