@@ -565,7 +565,7 @@ class Config:
 
     def _check_health(self) -> None:
         host, _, port = self.http.rpartition(":")
-        is_bare = " " in host or ":" in host and not host.startswith("[")  # an address of version 6
+        is_bare = " " in host or (":" in host and not host.startswith("["))  # an address of version 6
         if self.http and (not host or is_bare or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65_535):
             raise ConfigError(f"http (BT_HTTP) is {self.http!r}: write a host and a port, 127.0.0.1:9187")
         try:
@@ -1667,10 +1667,12 @@ class Scheduler(Scheduling[P]):
 
     def options(self, **options: Unpack[JobOptions]) -> Scheduler[P]:
         """The same with other options: log_sum.options(priority=0).schedule(3, 4). Raises ValueError, TypeError."""
-        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-        special = {f"p_{name}": _special(name, given.pop(name)) for name in _Special.__annotations__ if name in given}
-        _check_options(self.name, **given)
-        return dataclasses.replace(self, special={**self.special, **special}, **given)
+        ours: dict[str, Any] = {name: value for name, value in options.items() if name not in _Special.__annotations__}
+        _check_options(self.name, **ours)
+        given = {name: value for name, value in options.items() if value is not None}
+        special = {f"p_{name}": _special(name, value) for name, value in given.items() if name not in ours}
+        own: dict[str, Any] = {name: value for name, value in given.items() if name in ours}
+        return dataclasses.replace(self, special={**self.special, **special}, **own)
 
     def schedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """Queue a call with these arguments, due at once; returns the job's id."""
