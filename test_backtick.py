@@ -2856,6 +2856,7 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.turns = itertools.cycle(self.clients)
         tables = "backtick_queue, backtick_claim, backtick_cancel, backtick_done, backtick_runner, backtick_waiter"
+        tables += ", backtick_limit, backtick_opening, backtick_setting, backtick_pause"
         self.db.execute(f"truncate {tables} restart identity")
         for client in self.clients:
             client.execute("reset all")  # where claims of it would start
@@ -2870,6 +2871,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.snoozes = Counter()  # by id
         self.expires = {}  # id -> minutes
         self.heartbeats = {}  # runner -> minutes
+        self.limits = {}  # group, or None for all -> how many may run
 
     @rule(
         count=st.integers(1, 5),
@@ -2877,12 +2879,13 @@ class QueueMachine(RuleBasedStateMachine):
         priority=st.integers(0, 9),
         max_tries=st.integers(1, 3),
         expires=st.sampled_from([None, None, 5, 20]),
+        group=st.sampled_from([None, None, "x", "y", "z"]),
     )
-    def enqueue(self, count, delay, priority, max_tries, expires):
+    def enqueue(self, count, delay, priority, max_tries, expires, group):
         ids = self.db.execute(
-            "select bt_enqueue_many('a', array_fill('[]'::text, array[%s]), p_priority => %s,"
-            " p_max_tries => %s, p_run_at => bt_now() + %s * interval '1 min', p_expires_in => %s * interval '1 min')",
-            (count, priority, max_tries, delay, expires),
+            "select bt_enqueue_many('a', array_fill('[]'::text, array[%s]), p_priority => %s, p_max_tries => %s,"
+            " p_run_at => bt_now() + %s * interval '1 min', p_expires_in => %s * interval '1 min', p_group => %s)",
+            (count, priority, max_tries, delay, expires, group),
         ).fetchall()
         self.model |= {id_: "queued" for (id_,) in ids}
         if expires:
@@ -2897,15 +2900,55 @@ class QueueMachine(RuleBasedStateMachine):
     def claim(self, data, limit):
         runner = data.draw(st.sampled_from(sorted(self.heartbeats)))
         due = self.db.execute(
-            "select id from backtick_job where state = 'queued' and run_at <= bt_now() and cancel_asked_at is null"
-            " and (expires_at > bt_now()) is not false order by priority, run_at, id"
+            "select job.id, job.group_key, waiting.gate from backtick_job as job join backtick_queue as waiting using (id)"
+            " where job.state = 'queued' and job.run_at <= bt_now() and job.cancel_asked_at is null"
+            " and (job.expires_at > bt_now()) is not false order by job.priority, job.run_at, job.id"
         ).fetchall()
         jobs = claim(self.db, runner, limit, names=["a"])
-        assert [job.id for job in jobs] == [id_ for (id_,) in due][:limit]
+        self.claimed_as_limits_allow(jobs, due, limit)
         for job in jobs:
             assert self.model[job.id] == "queued"
             self.model[job.id] = "running"
             self.held[job.id] = (runner, job)
+
+    def claimed_as_limits_allow(self, jobs, due, limit):
+        """Of those without a group the first ones; no limit is exceeded; and if there were too few, there were no more."""
+        taken = {job.id for job in jobs}
+        groups = {id_: group for id_, group, _ in due}
+        assert taken <= set(groups)
+        plain = [id_ for id_, group, _ in due if group is None]
+        assert [id_ for id_ in plain if id_ in taken] == plain[: len(taken.intersection(plain))]
+        running = Counter(
+            group
+            for (group,) in self.db.execute(
+                "select job.group_key from backtick_claim as claim, unnest(claim.jobs) as id join backtick_queue as job using (id)"
+            )
+        )
+        inside = Counter(
+            group for (group,) in self.db.execute("select group_key from backtick_queue where gate = 0 and group_key <> ''")
+        )
+        for group in {groups[id_] for id_ in taken} - {None}:
+            assert running[group] <= self.limit_of(group)
+            if self.limit_of(group) == 1:
+                (id_,) = (id_ for id_ in taken if groups[id_] == group)
+                first = [known for known, of, _ in due if of == group][0]
+                assert id_ == first or (id_, group, 0) in due  # it was in already
+        if len(jobs) < limit:
+            assert set(plain) <= taken
+            for id_, group, _ in due:
+                assert id_ in taken or inside[group] >= self.limit_of(group)
+
+    def limit_of(self, group):
+        return self.limits.get(group, self.limits.get(None, 32))
+
+    @rule(group=st.sampled_from([None, "x", "y", "z"]), running=st.sampled_from([None, 0, 1, 1, 2, 3]))
+    def limit(self, group, running):
+        of = {"p_groups": True} if group is None else {"p_group": group}
+        call(self.db, "bt_limit", p_queue="default", **of, p_running=running)
+        if running is None:
+            self.limits.pop(group, None)
+        else:
+            self.limits[group] = running
 
     def draw_job(self, data):
         """A job as some client remembers it: still its own, or not any more."""
