@@ -101,6 +101,9 @@ create or replace function bt_due_by_worker(
 as $$
     select due.*
     from unnest(p_names) as known (name)
+    cross join lateral (  -- of most workers there is none
+        select from backtick_queue as job where job.queue = p_queue and job.name = known.name and job.gate = 0 limit 1
+    ) as filled
     cross join generate_series(0, 9) as lane (priority)
     cross join lateral (
         select job.id, job.priority, job.run_at, job.name, job.after_job, job.crashes, bt_bytes(job.args),

@@ -9,7 +9,9 @@
 -- restore, logical replication, a failover), it may hold an older job of the same id. Then the older one keeps all
 -- that is recorded of it, under a negative id, and the id means the job that had it last.
 --
--- Who waits for the end of one of them is notified, in the channel backtick_result: see bt_wait_for.
+-- Who waits for the end of one of them is notified, in the channel backtick_result: see bt_wait_for. Claims are told of
+-- jobs that come after one of them (see bt_open), and a batch ends of which this was the last (see bt_end_batch). Of plain
+-- jobs that costs one look into an index.
 --
 -- What had a group leaves room in it: claims are told, who open its gate for the next one (see bt_let_in).
 --
@@ -44,9 +46,12 @@ create or replace function bt_end(
     set jit to off
 as $$
 declare
-    v_now    timestamptz := bt_now();
-    v_count  bigint;
-    v_queues text[];
+    v_now     timestamptz := bt_now();
+    v_count   bigint;
+    v_queues  text[];
+    v_batches bigint[];
+    v_waited  bigint[];
+    v_batch   bigint;
 begin
     loop
         begin
@@ -81,8 +86,9 @@ begin
                       and waiting.gate = 1
                     limit 1
                 ) as waiting
-            )
-            into v_count, v_queues;
+            ), (select array_agg(distinct ended.batch) from ended where ended.batch is not null),
+               (select array_agg(ended.id) from ended where ended.gate = 2)
+            into v_count, v_queues, v_batches, v_waited;
             exit;
         exception when unique_violation then
             update backtick_done as older
@@ -95,6 +101,9 @@ begin
             raise warning 'bt_end: ids of % had been given before; what ended under them has negative ids now', p_ids;
         end;
     end loop;
+    if v_count > 0 and (p_runner is null or p_crashes > 0) then  -- else a runner tells of it
+        perform bt_note_ends(p_ids, p_state, p_crashes);
+    end if;
     if exists (select from backtick_waiter as waiter where waiter.job = any (p_ids))
         and pg_notification_queue_usage() < 0.5  -- see bt_wake
     then
@@ -104,6 +113,17 @@ begin
     end if;
     if v_queues is not null then
         perform bt_wake(woken.queue, v_now) from unnest(v_queues) as woken (queue);
+    end if;
+    if v_waited is not null then
+        delete from backtick_after where job = any (v_waited);
+    end if;
+    if exists (select from backtick_after as waiting where waiting.waits_for = any (p_ids)) then
+        perform bt_note_ended(p_ids, p_state <> 'done');
+    end if;
+    if v_batches is not null then
+        foreach v_batch in array v_batches loop
+            perform bt_end_batch(v_batch, true);
+        end loop;
     end if;
     if v_count = cardinality(p_ids) then
         return p_ids;

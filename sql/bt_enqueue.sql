@@ -62,7 +62,7 @@ begin
             select put.id
             from bt_put_special(
                 p_name, array[p_args::text], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at,
-                p_group, array[p_key], p_on_conflict, p_successor, p_max_wait, p_unique_for, p_after, p_after_failure,
+                p_group, case when p_key is not null then array[p_key] end, p_on_conflict, p_successor, p_max_wait, p_unique_for, p_after, p_after_failure,
                 p_batch) as put
         );
     end if;
@@ -71,6 +71,48 @@ begin
 end;
 $$;
 comment on function bt_enqueue is 'Queue a job in the caller''s transaction; returns its id.';
+
+-- bt_enqueue_unique: the same for who wants to know whether the job was made, and not only which one there is.
+--
+-- parameters  as of bt_enqueue
+-- returns     one row: id, null if there is none; made: whether this call made the job
+-- raises      as bt_put_special
+create or replace function bt_enqueue_unique(
+    p_name      text,
+    p_args      anycompatible default '[]'::text,
+    p_queue     text default 'default',
+    p_run_at    timestamptz default null,
+    p_priority  int default 5,
+    p_max_tries int default null,
+    p_wake      boolean default true,
+    p_tags      text[] default null,
+    p_expires_at timestamptz default null,
+    p_expires_in interval default null,
+    p_group     text default null,
+    p_key       text default null,
+    p_on_conflict text default null,
+    p_successor boolean default null,
+    p_max_wait  interval default null,
+    p_unique_for interval default null,
+    p_after     bigint[] default null,
+    p_after_failure text default null,
+    p_batch     bigint default null
+)
+    returns table (id bigint, made boolean)
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+begin
+    return query
+        select put.id, put.made
+        from bt_put_special(
+            p_name, array[p_args::text], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at, p_group,
+            case when p_key is not null then array[p_key] end, p_on_conflict, p_successor, p_max_wait, p_unique_for, p_after,
+            p_after_failure, p_batch, p_expires_in) as put;
+end;
+$$;
+comment on function bt_enqueue_unique is 'Queue a job in the caller''s transaction; returns its id, and whether it was made.';
 
 -- bt_put_job: queue a job, for bt_enqueue; parameters as there.
 --
@@ -114,6 +156,17 @@ begin
         left join backtick_worker as home on home.name = p_name;
     end if;
     perform bt_check_job(p_name, v_args, p_queue, p_run_at, p_priority, p_max_tries, p_expires_at, p_tags);
+
+    if exists (  -- 6 us
+        select from backtick_limit as one
+        where one.kind = 'queue' and one.queue = p_queue and one.name = '' and one.max_depth is not null
+    ) then
+        return (
+            select put.id
+            from bt_put_special(
+                p_name, array[p_args], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at) as put
+        );
+    end if;
 
     insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags)
     values (

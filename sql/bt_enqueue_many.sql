@@ -89,6 +89,17 @@ begin
     end if;
     perform bt_check_job(p_name, '[]', p_queue, p_run_at, p_priority, p_max_tries, p_expires_at, p_tags);
 
+    if exists (
+        select from backtick_limit as one
+        where one.kind = 'queue' and one.queue = p_queue and one.name = '' and one.max_depth is not null
+    ) then
+        return query
+            select put.id
+            from bt_put_special(p_name, p_args, p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at) as put
+            order by put.place;
+        return;
+    end if;
+
     return query
         insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags)
         select p_queue, p_name, item.args, p_priority, coalesce(p_run_at, v_now), p_max_tries, v_now, p_expires_at,

@@ -15,7 +15,8 @@
 --   backtick_freed
 -- - a job whose row somebody had locked, to cancel it say: once his transaction has ended, a look goes back to it
 -- - a job that comes after another, once that has ended: found by an index that holds no others
--- - a job that its group lets in: see bt_let_in, which is called here. It is due from then on, so above the floor
+-- - a job that its group lets in: see bt_let_in, which is called here. It is due from then on, so above the floor. So is
+--   one that comes after jobs which have ended: see bt_open
 --
 -- A look is due a second after the last; and at once if somebody tells, such a lock is gone, or the last claim came
 -- back short. Whatever nobody has thought of, rows written by hand say, a look from the beginning finds: a second
@@ -49,6 +50,7 @@ declare
     v_seen  pg_snapshot;
     v_from  timestamptz;
     v_later_at timestamptz := p_now;
+    v_is_open boolean;
 begin
     if (v_floor.queue, v_floor.names) is distinct from (p_queue, v_names)
         or v_floor.made_at not between p_now - c_keep and p_now
@@ -109,6 +111,7 @@ begin
         v_floor.is_short or v_latest.is_told or v_latest.is_cleared or p_now >= v_floor.looked_at + interval '1 s'
     )) then
         if v_latest.is_opening then
+            perform bt_open(p_queue, v_floor.seen, p_now, false);
             perform bt_let_in(p_queue, v_floor.seen, null, p_now);  -- what is let in is due now, so above the floor
         end if;
         return v_floor;
@@ -116,6 +119,7 @@ begin
 
     v_latest.is_cleared := v_whole or v_latest.is_cleared or cardinality(v_floor.doubted) > c_most_doubted;
     v_seen := pg_current_snapshot();  -- after p_now: who is not in it yet will read a later time
+    v_is_open := not (v_whole or v_latest.is_opening) or bt_open(p_queue, v_floor.seen, p_now, v_whole);
     if v_latest.is_opening or v_latest.is_later then
         v_later_at := bt_let_in(p_queue, v_floor.seen, v_floor.looked_at - c_slack, p_now);
     end if;
@@ -165,7 +169,7 @@ begin
     left join unnest(v_floor.open, v_floor.open_since) as known (xid, since) on known.xid = running.xid;
 
     v_floor.looked_at := coalesce(v_later_at, v_floor.looked_at);
-    if v_later_at is not null then  -- else the next one reads on
+    if v_later_at is not null and v_is_open then  -- else the next one reads on
         v_floor.seen := v_seen;
     end if;
     if v_latest.is_cleared then

@@ -141,6 +141,8 @@ begin
     end loop;
 
     perform bt_withdraw_asked();
+    perform bt_end_batches();
+    perform bt_look_at_depths();
     perform bt_thin_out();
     perform bt_tend_groups();
 end;
@@ -189,6 +191,7 @@ begin
         perform bt_end(v_last, 'exceeded', 0, p_claim.runner, p_claim.claimed_at, v_errors, 1);
     end if;
 
+    perform bt_note_ends(p_ids, null, 1);
     return query
         update backtick_queue as job
         set crashes = job.crashes + 1,

@@ -55,6 +55,7 @@ begin
     select least(v_until, min(next.run_at), min(later.run_at)) into v_until
     from backtick_runner as runner
     cross join unnest(runner.queues) as served (queue)
+    cross join lateral (select from backtick_queue as job where job.queue = served.queue limit 1) as filled  -- most are empty
     left join lateral (  -- of groups
         select job.run_at
         from backtick_queue as job

@@ -13,7 +13,7 @@
 --   retry       it failed, or runners died with it, and is due again later
 --   snoozed     its worker put it off
 --   scheduled   it is for later
---   waiting     it comes after a job that has not ended
+--   waiting     it comes after jobs that have not ended
 --   paused      its queue is
 --   no_runner   no runner lives
 --   no_queue    no living runner serves its queue
@@ -74,6 +74,7 @@ declare
     v_asked  timestamptz;
     v_last   text;
     v_other  record;
+    v_after  bigint[];
 begin
     select job.* into v_job
     from backtick_queue as job
@@ -85,9 +86,9 @@ begin
     end if;
 
     facts := jsonb_build_object(
-        'id', v_job.id, 'state', 'queued', 'queue', v_job.queue, 'worker', v_job.name, 'run_at', v_job.run_at,
+        'id', v_job.id, 'state', 'queued', 'queue', v_job.queue, 'worker', v_job.name, 'run_at', v_job.run_at, 'key', v_job.key,
         'tries', v_job.tries, 'crashes', nullif(v_job.crashes, 0), 'snoozes', nullif(v_job.snoozes, 0),
-        'expires_at', v_job.expires_at) || bt_error_facts(v_job.error);
+        'expires_at', v_job.expires_at, 'batch', v_job.batch) || bt_error_facts(v_job.error);
     select asked.asked_at into v_asked from backtick_cancel as asked where asked.job = p_id;
 
     select claim.claimed_at, claim.runner as id, holder.host, holder.pid, bt_is_living(holder, p_now) is true as is_living,
@@ -128,6 +129,16 @@ begin
         return;
     end if;
 
+    v_after := array(
+        select previous.id
+        from (
+            select v_job.after_job as id
+            union
+            select waiting.waits_for from backtick_after as waiting where waiting.job = p_id
+        ) as before
+        join backtick_queue as previous on previous.id = before.id
+        order by previous.id
+    );
     if v_asked is not null then
         reason := 'stopping';
         clause := format('was canceled at %s while it ran, and ends as canceled soon', bt_moment(v_asked, p_now));
@@ -150,14 +161,19 @@ begin
             else ''
         end || format('is due at %s', bt_moment(v_job.run_at, p_now))
             || case when v_job.expires_at <= v_job.run_at then ', and expires before' else '' end;
-    elsif exists (select from backtick_queue as previous where previous.id = v_job.after_job) then
+    elsif v_after <> '{}' then
         reason := 'waiting';
-        facts := facts || jsonb_build_object('after_job', v_job.after_job);
-        clause := format('waits for job %s', v_job.after_job);
-        if not p_is_other then
-            select * into v_other from bt_reason(v_job.after_job, p_now, true);
+        facts := facts || jsonb_build_object('after_job', v_after[1], 'after_jobs', cardinality(v_after));
+        clause := case
+            when v_job.key = (select previous.key from backtick_queue as previous where previous.id = v_job.after_job)
+            then format('waits behind job %s, which has the same key', v_job.after_job)
+            else format('waits for job %s', v_after[1]) || case cardinality(v_after)
+                when 1 then '' when 2 then ' and one more' else format(' and %s more', cardinality(v_after) - 1) end
+        end;
+        if not p_is_other and cardinality(v_after) = 1 then
+            select * into v_other from bt_reason(v_after[1], p_now, true);
             if v_other.reason <> 'unknown' then  -- it may be another's
-                clause := format('%s, which %s', clause, v_other.clause);
+                clause := clause || case when clause like '%key' then ' and ' else ', which ' end || v_other.clause;
                 facts := facts || jsonb_build_object('after_reason', v_other.reason);
             end if;
         end if;
@@ -213,6 +229,7 @@ begin
         when reason = 'done' then 'its worker returned' || coalesce(', on try ' || nullif(v_job.tries, 1), '')
         when reason = 'expired' then 'it had not begun in time'
         when reason = 'canceled' and v_job.error ->> 'class' = 'Cancel' then 'its worker said so: ' || bt_error_text(facts)
+        when v_job.error ->> 'class' = 'DependencyFailed' then v_job.error ->> 'message'
         when reason = 'canceled' and v_job.runner is not null then 'somebody canceled it while it ran'
         when reason = 'canceled' then 'somebody canceled it before it ran'
         when v_job.error ->> 'class' = 'RunnerDied' then format('its runner died, %s in all', bt_times(v_job.crashes))
