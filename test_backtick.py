@@ -4235,13 +4235,14 @@ class QueueMachine(RuleBasedStateMachine):
             )
         )
         inside = Counter(
-            group for (group,) in self.db.execute("select group_key from backtick_queue where gate = 0 and group_key <> ''")
+            group
+            for (group,) in self.db.execute("select group_key from backtick_queue where gate = 0 and group_key <> ''")
         )
         for group in {groups[id_] for id_ in taken} - {None}:
             assert running[group] <= self.limit_of(group)
             if self.limit_of(group) == 1:
                 (id_,) = (id_ for id_ in taken if groups[id_] == group)
-                first = [known for known, of, _ in due if of == group][0]
+                first = next(known for known, of, _ in due if of == group)
                 assert id_ == first or (id_, group, 0) in due  # it was in already
         if len(jobs) < limit:
             assert set(plain) <= taken
@@ -4960,6 +4961,53 @@ def test_what_is_paused_is_told_with_who_and_since_when_and_why(db):
     ]
     assert all(since and by for *_, since, by, _ in rows)
     assert len(call(db, "bt_pauses", p_queues=["default"])) == 2
+
+
+def test_limits_and_pauses_are_set_from_python_and_told(db, url, monkeypatch):
+    monkeypatch.setenv("BT_DATABASE_URL", url)
+
+    assert backtick.limit("mail", group="g", rate=3, period=dt.timedelta(minutes=1))
+    assert backtick.limit(running=4) and not backtick.limit(running=4)
+    assert (
+        backtick.pause(worker="a", reason="broken") and backtick.resume(worker="a") and not backtick.resume(worker="a")
+    )
+    told = [(row["queue"], row["kind"], row["name"], row["running"], row["rate"]) for row in backtick.limits()]
+
+    assert told == [("default", "queue", None, 4, None), ("mail", "group", "g", None, 3)]
+    assert [row["set_by"] for row in backtick.limits("mail")] == [row["set_by"] for row in backtick.limits("default")]
+
+
+@pytest.mark.parametrize(
+    "limits, reason, says",
+    [
+        ({"p_group": "g", "p_running": 1}, "group", "its group g has its limit of 1 (job 1)"),
+        ({"p_group": "g", "p_running": 0}, "group", "its group g has a limit of 0"),
+        ({"p_running": 1}, "limited", "its queue default has its limit of 1, and 1 runs"),
+        ({"p_worker": "a", "p_running": 1}, "limited", "its worker a has its limit of 1, and 1 runs"),
+        ({"p_rate": 1, "p_period": "1 min"}, "limited", "no more than 1 begin in 00:01:00: one may at "),
+        ({"p_group": "g", "p_rate": 1, "p_period": "1 min"}, "limited", "the rate of its group g lets it begin at "),
+    ],
+)
+def test_why_says_which_limit_holds_a_job_back(db, limits, reason, says):
+    runner = register(db, names=["a"])
+    call(db, "bt_limit", p_queue="default", **limits)
+    enqueue_each(db, "ggg")
+    claimed(db, runner, 1)
+    claimed(db, runner)
+
+    told = why(db, 2)
+
+    assert told.reason == reason and says in told.sentence, told.sentence
+
+
+@pytest.mark.parametrize("what", [{"p_group": "g"}, {"p_worker": "a"}])
+def test_why_says_what_is_paused_by_whom_and_why(db, what):
+    enqueue_each(db, "g")
+    call(db, "bt_pause", **what, p_reason="a flood")
+
+    told = why(db, 1)
+
+    assert told.reason == "paused" and told.sentence.endswith(": a flood.") and " by " in told.sentence
 
 
 def test_a_pause_says_what_is_wrong_with_it(db):
@@ -6017,6 +6065,8 @@ class Tables:
             return "no_queue" if self.runners else "no_runner"
         if not any(job.name in runner.names for runner in serving):
             return "no_worker"
+        if job.gate == 1:
+            return "group"
         return "locked" if job.id in self.locked else "behind" if self.before(job) else "next"
 
     def before(self, job):
@@ -6028,6 +6078,7 @@ class Tables:
             for other in self.queued.values()
             if other.queue == job.queue
             and other.run_at <= self.now
+            and other.gate == 0
             and (other.priority, other.run_at, other.id) < place
             and other.name in known
             and other.after_job not in self.queued
@@ -6039,7 +6090,8 @@ class WhyMachine(QueueMachine):
 
     AMISS = {
         "nothing": "select",
-        "a pause": "insert into backtick_setting (queue, paused_at) values ('default', bt_now())",
+        "a pause": "insert into backtick_setting (queue, paused_at) values ('default', bt_now())"
+        " on conflict (queue) do update set paused_at = bt_now()",
         "other queues": "update backtick_queue set queue = 'other' where id % 3 = 1"
         " and not exists (select from backtick_claim where backtick_queue.id = any (jobs))",
         "other workers": "update backtick_queue set name = 'b' where id % 3 = 1",
@@ -16915,7 +16967,13 @@ MAY_CALL = {
     **dict.fromkeys(["bt_tell_alerts", "bt_note_stats"], "runner"),
     "bt_is_drained": "runner",
     "bt_expire": "runner",
-    **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule"], "admin"),
+    **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule", "bt_limit"], "admin"),
+    **dict.fromkeys(["bt_limits"], "viewer admin"),
+    "bt_pauses": "runner viewer admin",
+    **dict.fromkeys(["bt_put_special", "bt_batch"], "producer"),
+    **dict.fromkeys(["bt_close_batch", "bt_cancel_batch"], "producer admin"),
+    "bt_enqueue_unique": "producer",
+    **dict.fromkeys(["bt_batch_of", "bt_progress"], "producer viewer admin"),
     **dict.fromkeys(["bt_show", "bt_key_of", "bt_list_sealed", "bt_reseal", "bt_reseal_schedule"], "admin"),
     **dict.fromkeys(["bt_list_sealed_results", "bt_reseal_results"], "admin"),
     **dict.fromkeys(["bt_result", "bt_ended", "bt_wait_for"], "producer admin"),
@@ -17835,6 +17893,7 @@ def test_hostile_text_in_any_parameter_of_any_function_is_data_or_refused(db):
     values |= {"bigint[]": [1], "date": "2026-01-01", "timestamp without time zone": "2026-01-01"}
     values |= {"timestamp with time zone[]": None, "oid": 1259, "json[]": ["[]"], "jsonb": "{}", "interval": "1 s"}
     values |= {"backtick_claim": None, "backtick_queue": None, "integer[]": [1], "double precision[]": [0.5]}
+    values |= {"pg_snapshot": "1:1:"}
     values |= {"boolean[]": [True], "interval[]": ["1 s"], "backtick_job": None, "backtick_runner": None}
     as_type = {"anycompatible": "text", "anycompatiblearray": "text[]"}
     tried = set()
