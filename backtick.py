@@ -219,6 +219,8 @@ __all__ = [
     "delete_all",
     "install",
     "job_record",
+    "limit",
+    "limits",
     "make_roles",
     "pause",
     "progress",
@@ -2168,16 +2170,40 @@ def _in_batches(conn: Any, function: str, which: Filter) -> int:
 BATCH = 5_000  # jobs at a time that are retried or deleted
 
 
-def pause(queue: str, *, conn: Any = None) -> bool:
-    """Have nothing claimed from a queue until resume(); False if it was paused already."""
-    _check_name(queue, "queue")
-    return bool(_query(conn, ("bt_pause", {"p_queue": queue}))[0])
+def pause(queue: str | None = None, *, conn: Any = None, **what: str) -> bool:
+    """Have nothing claimed from a queue until resume(); False if it was paused already.
+
+    Or, by keyword, of a `worker`, in all queues or in one, or of a `group` of a queue; or let a `schedule` fire no
+    more, whatever code declares. `reason` is kept and shown: see sql/bt_pause.sql.
+    """
+    return bool(_query(conn, ("bt_pause", _limited(queue, what)))[0])
 
 
-def resume(queue: str, *, conn: Any = None) -> bool:
-    """Have a paused queue served again; False if it was not paused."""
-    _check_name(queue, "queue")
-    return bool(_query(conn, ("bt_resume", {"p_queue": queue}))[0])
+def resume(queue: str | None = None, *, conn: Any = None, **what: str) -> bool:
+    """Have a paused queue served again, or a `worker`, `group` or `schedule`; False if it was not paused."""
+    return bool(_query(conn, ("bt_resume", _limited(queue, what)))[0])
+
+
+def limit(queue: str = "default", *, conn: Any = None, **limits: Any) -> bool:
+    """Limit what runs at once, or begins in a period, in a queue, at once for all runners; False if it was so already.
+
+    `limit("mail", running=4)`; `limit("mail", rate=100, period=timedelta(minutes=1))`; by keyword of a `worker` in the
+    queue, of one `group`, or of each of its groups (`groups=True`). A call sets all of a limit; one that gives nothing
+    removes it. The other keywords are the parameters of sql/bt_limit.sql.
+    """
+    return bool(_query(conn, ("bt_limit", _limited(queue, limits)))[0])
+
+
+def _limited(queue: str | None, more: dict[str, Any]) -> dict[str, Any]:
+    if queue is not None:
+        _check_name(queue, "queue")
+    return {"p_queue": queue, **{f"p_{name}": value for name, value in more.items()}}
+
+
+def limits(queue: str | None = None, *, conn: Any = None) -> list[dict[str, Any]]:
+    """The limits, of one queue or of all, and how many run of each now: rows of bt_limits."""
+    names = "queue kind name running rate period on_failure max_depth on_depth depth set_at set_by runs"
+    return [dict(zip(names.split(), row, strict=True)) for row in _rows(conn, ("bt_limits", {"p_queue": queue}))]
 
 
 class Why(NamedTuple):
@@ -6390,7 +6416,7 @@ class _Keeper:
         self.remove.again_in(random.uniform(0, self.REMOVE_S))
         self.unstored: list[Schedule] = []  # schedules that somebody had locked
         self.told: set[str] = set()  # schedules without a worker that were logged
-        self.paused: set[str] = set()  # queues of which that was logged
+        self.paused: set[tuple[str, str, str | None]] = set()  # kind, name and queue of what that was logged of
         self.declared: tuple[int, list[str]] | None = None  # the runner and its workers, as the database knows them
         try:
             self._store_schedules()
@@ -6636,13 +6662,24 @@ class _Keeper:
         self.declare.again_in(min(self.DECLARE_S, self.config.max_undeclared_ms / 4000))
 
     def _tell_of_pauses(self, database: _Database) -> None:
-        """Say once that a queue is paused, and once that it is no more: else a runner that idles says nothing."""
-        paused = dict(database.run("bt_paused", p_queues=self.session.queues))
-        for queue in paused.keys() - self.paused:
-            since = _time_of(paused[queue])
-            log.warning("queue %s is paused since %s: nothing is claimed from it until it is resumed", queue, since)
-        for queue in self.paused - paused.keys():
-            log.warning("queue %s is paused no longer", queue)
+        """Say once that something is paused, and once that it is no more: else a runner that idles says nothing."""
+        rows = database.run("bt_pauses", p_queues=self.session.queues)
+        paused = {
+            (kind, queue if name is None else name, name and queue): (*how, "") for kind, queue, name, *how in rows
+        }
+        for kind, name, queue in paused.keys() - self.paused:
+            since, by, reason, _ = paused[kind, name, queue]
+            log.warning(
+                "%s %s%s is paused since %s%s%s: nothing is claimed from it until it is resumed",
+                kind,
+                name,
+                f" in {queue}" if queue else "",
+                _time_of(since),
+                f" by {by}" if by else "",
+                f", {reason!r}" if reason else "",
+            )
+        for kind, name, queue in self.paused - paused.keys():
+            log.warning("%s %s%s is paused no longer", kind, name, f" in {queue}" if queue else "")
         self.paused = set(paused)
         self.pauses.again_in(self.PAUSED_S)
 
@@ -7003,6 +7040,16 @@ _OPTIONS = {  # what the parameters mean, for --help
     "error_class": "class of the last error, such as ValueError",
     "expires_at": "begin by then, or end as canceled",
     "expires_in": "the same, so long after it is due",
+    "group": "one group of the queue",
+    "groups": "each group of the queue that has no limit of its own",
+    "max_depth": "how many may wait in the queue, about",
+    "on_depth": "of more: refuse, or drop",
+    "on_failure": "of groups, when a job fails: wait for its next try, or go_on",
+    "period": "how long the rate's period is: 1min",
+    "rate": "how many may begin in a period",
+    "reason": "why, for people",
+    "running": "how many may run at once; 0: none",
+    "schedule": "a schedule",
     "fires": "how many of the next times, default 5",
     "limit": "how many at most",
     "max_tries": "tries after which it is exceeded",
@@ -7052,10 +7099,15 @@ VERBS = (
          True, yes="is queued again", all="bt_retry_all", state="exceeded"),
     Verb("delete", "bt_delete", "Act", "delete ended jobs", "delete --tag customer-7", ("id*",), _FILTER, True,
          yes="is deleted", all="bt_delete_all", state="ended"),
-    Verb("pause", "bt_pause", "Act", "claim no more of a queue", "pause mail", ("queue",), "", True,
-         yes="the queue {0} is paused", no="the queue {0} was paused already"),
-    Verb("resume", "bt_resume", "Act", "claim from it again", "resume mail", ("queue",), "", True,
-         yes="the queue {0} is served again", no="the queue {0} was not paused"),
+    Verb("pause", "bt_pause", "Act", "claim no more of a queue", "pause mail --reason 'a flood'", ("queue?",),
+         "worker group schedule reason", True, yes="it is paused", no="it was paused already"),
+    Verb("resume", "bt_resume", "Act", "claim from it again", "resume mail", ("queue?",), "worker group schedule", True,
+         yes="it is paused no longer", no="it was not paused"),
+    Verb("limit", "bt_limit", "Act", "limit what runs", "limit mail --group acme --running 3", ("queue",),
+         "worker group groups! running rate period on_failure max_depth on_depth", True, yes="it holds from now on",
+         no="it was so already"),
+    Verb("limits", "bt_limits", "Look", "limits, and what runs", "limits", ("queue?",), "", no="there are no limits"),
+    Verb("pauses", "bt_pauses", "Look", "what is paused", "pauses", (), "", no="nothing is paused"),
     Verb("fire", "bt_fire", "Act", "fire a schedule now", "fire myjobs.sweep", ("name",), "", True,
          yes="job {result} is queued", no="there is no schedule {0}"),
     Verb("unschedule", "bt_unschedule", "Act", "remove a schedule", "unschedule myjobs.sweep", ("name",), "", True,

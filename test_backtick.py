@@ -4137,6 +4137,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.turns = itertools.cycle(self.clients)
         tables = "backtick_queue, backtick_claim, backtick_cancel, backtick_done, backtick_runner, backtick_waiter"
         tables += ", backtick_after, backtick_opening, backtick_batch, backtick_ending"
+        tables += ", backtick_limit, backtick_setting, backtick_pause"
         self.db.execute(f"truncate {tables} restart identity")
         for client in self.clients:
             client.execute("reset all")  # where claims of it would start
@@ -4151,6 +4152,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.snoozes = Counter()  # by id
         self.expires = {}  # id -> minutes
         self.heartbeats = {}  # runner -> minutes
+        self.limits = {}  # group, or None for all -> how many may run
         self.keys = {}  # id -> key
 
     @rule(key=st.sampled_from("xy"), how=st.sampled_from(["keep", "replace", "error"]), successor=st.booleans())
@@ -4185,12 +4187,13 @@ class QueueMachine(RuleBasedStateMachine):
         priority=st.integers(0, 9),
         max_tries=st.integers(1, 3),
         expires=st.sampled_from([None, None, 5, 20]),
+        group=st.sampled_from([None, None, "x", "y", "z"]),
     )
-    def enqueue(self, count, delay, priority, max_tries, expires):
+    def enqueue(self, count, delay, priority, max_tries, expires, group):
         ids = self.db.execute(
-            "select bt_enqueue_many('a', array_fill('[]'::text, array[%s]), p_priority => %s,"
-            " p_max_tries => %s, p_run_at => bt_now() + %s * interval '1 min', p_expires_in => %s * interval '1 min')",
-            (count, priority, max_tries, delay, expires),
+            "select bt_enqueue_many('a', array_fill('[]'::text, array[%s]), p_priority => %s, p_max_tries => %s,"
+            " p_run_at => bt_now() + %s * interval '1 min', p_expires_in => %s * interval '1 min', p_group => %s)",
+            (count, priority, max_tries, delay, expires, group),
         ).fetchall()
         self.model |= {id_: "queued" for (id_,) in ids}
         if expires:
@@ -4205,17 +4208,58 @@ class QueueMachine(RuleBasedStateMachine):
     def claim(self, data, limit):
         runner = data.draw(st.sampled_from(sorted(self.heartbeats)))
         due = self.db.execute(
-            "select id from backtick_job where state = 'queued' and run_at <= bt_now() and cancel_asked_at is null"
-            " and (expires_at > bt_now()) is not false and not exists (select from backtick_queue as next"
-            " join backtick_queue as last on last.id = next.after_job where next.id = backtick_job.id)"
-            " order by priority, run_at, id"
+            "select job.id, job.group_key, waiting.gate from backtick_job as job join backtick_queue as waiting using (id)"
+            " where job.state = 'queued' and job.run_at <= bt_now() and job.cancel_asked_at is null"
+            " and (job.expires_at > bt_now()) is not false"
+            " and not exists (select from backtick_queue as last where last.id = waiting.after_job)"
+            " order by job.priority, job.run_at, job.id"
         ).fetchall()
         jobs = claim(self.db, runner, limit, names=["a"])
-        assert [job.id for job in jobs] == [id_ for (id_,) in due][:limit]
+        self.claimed_as_limits_allow(jobs, due, limit)
         for job in jobs:
             assert self.model[job.id] == "queued"
             self.model[job.id] = "running"
             self.held[job.id] = (runner, job)
+
+    def claimed_as_limits_allow(self, jobs, due, limit):
+        """Of those without a group the first ones; no limit is exceeded; and if there were too few, there were no more."""
+        taken = {job.id for job in jobs}
+        groups = {id_: group for id_, group, _ in due}
+        assert taken <= set(groups)
+        plain = [id_ for id_, group, _ in due if group is None]
+        assert [id_ for id_ in plain if id_ in taken] == plain[: len(taken.intersection(plain))]
+        running = Counter(
+            group
+            for (group,) in self.db.execute(
+                "select job.group_key from backtick_claim as claim, unnest(claim.jobs) as id join backtick_queue as job using (id)"
+            )
+        )
+        inside = Counter(
+            group
+            for (group,) in self.db.execute("select group_key from backtick_queue where gate = 0 and group_key <> ''")
+        )
+        for group in {groups[id_] for id_ in taken} - {None}:
+            assert running[group] <= self.limit_of(group)
+            if self.limit_of(group) == 1:
+                (id_,) = (id_ for id_ in taken if groups[id_] == group)
+                first = next(known for known, of, _ in due if of == group)
+                assert id_ == first or (id_, group, 0) in due  # it was in already
+        if len(jobs) < limit:
+            assert set(plain) <= taken
+            for id_, group, _ in due:
+                assert id_ in taken or inside[group] >= self.limit_of(group)
+
+    def limit_of(self, group):
+        return self.limits.get(group, self.limits.get(None, 32))
+
+    @rule(group=st.sampled_from([None, "x", "y", "z"]), running=st.sampled_from([None, 0, 1, 1, 2, 3]))
+    def limit(self, group, running):
+        of = {"p_groups": True} if group is None else {"p_group": group}
+        call(self.db, "bt_limit", p_queue="default", **of, p_running=running)
+        if running is None:
+            self.limits.pop(group, None)
+        else:
+            self.limits[group] = running
 
     def draw_job(self, data):
         """A job as some client remembers it: still its own, or not any more."""
@@ -4917,6 +4961,53 @@ def test_what_is_paused_is_told_with_who_and_since_when_and_why(db):
     ]
     assert all(since and by for *_, since, by, _ in rows)
     assert len(call(db, "bt_pauses", p_queues=["default"])) == 2
+
+
+def test_limits_and_pauses_are_set_from_python_and_told(db, url, monkeypatch):
+    monkeypatch.setenv("BT_DATABASE_URL", url)
+
+    assert backtick.limit("mail", group="g", rate=3, period=dt.timedelta(minutes=1))
+    assert backtick.limit(running=4) and not backtick.limit(running=4)
+    assert (
+        backtick.pause(worker="a", reason="broken") and backtick.resume(worker="a") and not backtick.resume(worker="a")
+    )
+    told = [(row["queue"], row["kind"], row["name"], row["running"], row["rate"]) for row in backtick.limits()]
+
+    assert told == [("default", "queue", None, 4, None), ("mail", "group", "g", None, 3)]
+    assert [row["set_by"] for row in backtick.limits("mail")] == [row["set_by"] for row in backtick.limits("default")]
+
+
+@pytest.mark.parametrize(
+    "limits, reason, says",
+    [
+        ({"p_group": "g", "p_running": 1}, "group", "its group g has its limit of 1 (job 1)"),
+        ({"p_group": "g", "p_running": 0}, "group", "its group g has a limit of 0"),
+        ({"p_running": 1}, "limited", "its queue default has its limit of 1, and 1 runs"),
+        ({"p_worker": "a", "p_running": 1}, "limited", "its worker a has its limit of 1, and 1 runs"),
+        ({"p_rate": 1, "p_period": "1 min"}, "limited", "no more than 1 begin in 00:01:00: one may at "),
+        ({"p_group": "g", "p_rate": 1, "p_period": "1 min"}, "limited", "the rate of its group g lets it begin at "),
+    ],
+)
+def test_why_says_which_limit_holds_a_job_back(db, limits, reason, says):
+    runner = register(db, names=["a"])
+    call(db, "bt_limit", p_queue="default", **limits)
+    enqueue_each(db, "ggg")
+    claimed(db, runner, 1)
+    claimed(db, runner)
+
+    told = why(db, 2)
+
+    assert told.reason == reason and says in told.sentence, told.sentence
+
+
+@pytest.mark.parametrize("what", [{"p_group": "g"}, {"p_worker": "a"}])
+def test_why_says_what_is_paused_by_whom_and_why(db, what):
+    enqueue_each(db, "g")
+    call(db, "bt_pause", **what, p_reason="a flood")
+
+    told = why(db, 1)
+
+    assert told.reason == "paused" and told.sentence.endswith(": a flood.") and " by " in told.sentence
 
 
 def test_a_pause_says_what_is_wrong_with_it(db):
@@ -5974,6 +6065,8 @@ class Tables:
             return "no_queue" if self.runners else "no_runner"
         if not any(job.name in runner.names for runner in serving):
             return "no_worker"
+        if job.gate == 1:
+            return "group"
         return "locked" if job.id in self.locked else "behind" if self.before(job) else "next"
 
     def before(self, job):
@@ -5985,6 +6078,7 @@ class Tables:
             for other in self.queued.values()
             if other.queue == job.queue
             and other.run_at <= self.now
+            and other.gate == 0
             and (other.priority, other.run_at, other.id) < place
             and other.name in known
             and other.after_job not in self.queued
@@ -5996,7 +6090,8 @@ class WhyMachine(QueueMachine):
 
     AMISS = {
         "nothing": "select",
-        "a pause": "insert into backtick_setting (queue, paused_at) values ('default', bt_now())",
+        "a pause": "insert into backtick_setting (queue, paused_at) values ('default', bt_now())"
+        " on conflict (queue) do update set paused_at = bt_now()",
         "other queues": "update backtick_queue set queue = 'other' where id % 3 = 1"
         " and not exists (select from backtick_claim where backtick_queue.id = any (jobs))",
         "other workers": "update backtick_queue set name = 'b' where id % 3 = 1",
@@ -16872,7 +16967,13 @@ MAY_CALL = {
     **dict.fromkeys(["bt_tell_alerts", "bt_note_stats"], "runner"),
     "bt_is_drained": "runner",
     "bt_expire": "runner",
-    **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule"], "admin"),
+    **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule", "bt_limit"], "admin"),
+    **dict.fromkeys(["bt_limits"], "viewer admin"),
+    "bt_pauses": "runner viewer admin",
+    **dict.fromkeys(["bt_put_special", "bt_batch"], "producer"),
+    **dict.fromkeys(["bt_close_batch", "bt_cancel_batch"], "producer admin"),
+    "bt_enqueue_unique": "producer",
+    **dict.fromkeys(["bt_batch_of", "bt_progress"], "producer viewer admin"),
     **dict.fromkeys(["bt_show", "bt_key_of", "bt_list_sealed", "bt_reseal", "bt_reseal_schedule"], "admin"),
     **dict.fromkeys(["bt_list_sealed_results", "bt_reseal_results"], "admin"),
     **dict.fromkeys(["bt_result", "bt_ended", "bt_wait_for"], "producer admin"),
@@ -17792,6 +17893,7 @@ def test_hostile_text_in_any_parameter_of_any_function_is_data_or_refused(db):
     values |= {"bigint[]": [1], "date": "2026-01-01", "timestamp without time zone": "2026-01-01"}
     values |= {"timestamp with time zone[]": None, "oid": 1259, "json[]": ["[]"], "jsonb": "{}", "interval": "1 s"}
     values |= {"backtick_claim": None, "backtick_queue": None, "integer[]": [1], "double precision[]": [0.5]}
+    values |= {"pg_snapshot": "1:1:"}
     values |= {"boolean[]": [True], "interval[]": ["1 s"], "backtick_job": None, "backtick_runner": None}
     as_type = {"anycompatible": "text", "anycompatiblearray": "text[]"}
     tried = set()

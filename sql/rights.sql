@@ -155,7 +155,7 @@ declare
                                'error'],
         ['backtick_runner',    'id, host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at, unlocked_at, '
                                'asleep_until, slots, version, drained_at'],
-        ['backtick_setting',   'queue, paused_at, paused_by, paused_why'],
+        ['backtick_setting',   'queue, paused_at, paused_by, paused_why, has_limits, is_closing'],
         ['backtick_orphan',    'queue, worker, jobs, oldest, why, nearest']
     ];
 
