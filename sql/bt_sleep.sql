@@ -24,6 +24,8 @@ create or replace function bt_sleep(p_runner bigint, p_poll_ms int)
     language plpgsql
     volatile
     set search_path from current
+    set enable_seqscan to off
+    set enable_bitmapscan to off
     set jit to off
 as $$
 #variable_conflict use_column
