@@ -566,8 +566,9 @@ class Config:
         self._check_sealing()
 
     def _check_health(self) -> None:
-        host = re.fullmatch(r"(?:[^:\s]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})", self.http)
-        if self.http and (not host or int(host[1]) > 65_535):
+        host, _, port = self.http.rpartition(":")
+        is_bare = " " in host or (":" in host and not host.startswith("["))  # an address of version 6
+        if self.http and (not host or is_bare or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65_535):
             raise ConfigError(f"http (BT_HTTP) is {self.http!r}: write a host and a port, 127.0.0.1:9187")
         try:
             shlex.split(self.alert_command)
@@ -585,18 +586,18 @@ class Config:
     def _queues(self) -> dict[str, tuple[int, int]]:
         found: dict[str, tuple[int, int]] = {}
         for item in self.queues.split(","):
-            parts = re.fullmatch(
-                r"([^:]*?)\s*(?::\s*([1-9][0-9]{0,4}))?\s*(?:=\s*([1-9][0-9]{0,4}))?", item.strip(_BLANKS), re.A
-            )
-            if not parts or not _is_queue(parts[1].strip(_BLANKS)):
+            head, _, slots = item.rpartition("=")
+            head, slots = (head, slots) if _is_number(slots) else (item, "0")
+            name, colon, weight = head.partition(":")
+            name = name.strip(_BLANKS)
+            if not _is_queue(name) or not (_is_number(weight) or not colon):
                 raise ConfigError(
                     f"queues (BT_QUEUES) is {self.queues!r}: write names of 1 to 200 characters, "
                     "`mail,default`, or names with weights, `mail:3,default:1`, or slots, `mail=4,default`"
                 )
-            name = parts[1].strip(_BLANKS)
             if name in found:
                 raise ConfigError(f"queues (BT_QUEUES) is {self.queues!r}: {name} is named twice")
-            found[name] = int(parts[2] or 0), int(parts[3] or 0)
+            found[name] = int(weight or 0), int(slots)
         weights = [weight for weight, _ in found.values()]
         if 0 in weights and any(weights):
             raise ConfigError(f"queues (BT_QUEUES) is {self.queues!r}: give every queue a weight, or none")
@@ -640,6 +641,11 @@ def _warn_of_unknown(variable: str) -> None:
 
 
 _BLANKS = " \t\n\v\f\r"
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is a number from 1 to 99999."""
+    return bool(re.fullmatch("[1-9][0-9]{0,4}", text.strip(_BLANKS)))
 
 
 def _is_queue(name: object) -> bool:
@@ -1663,10 +1669,12 @@ class Scheduler(Scheduling[P]):
 
     def options(self, **options: Unpack[JobOptions]) -> Scheduler[P]:
         """The same with other options: log_sum.options(priority=0).schedule(3, 4). Raises ValueError, TypeError."""
-        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-        special = {f"p_{name}": _special(name, given.pop(name)) for name in _Special.__annotations__ if name in given}
-        _check_options(self.name, **given)
-        return dataclasses.replace(self, special={**self.special, **special}, **given)
+        ours: dict[str, Any] = {name: value for name, value in options.items() if name not in _Special.__annotations__}
+        _check_options(self.name, **ours)
+        given = {name: value for name, value in options.items() if value is not None}
+        special = {f"p_{name}": _special(name, value) for name, value in given.items() if name not in ours}
+        own: dict[str, Any] = {name: value for name, value in given.items() if name in ours}
+        return dataclasses.replace(self, special={**self.special, **special}, **own)
 
     def schedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """Queue a call with these arguments, due at once; returns the job's id."""

@@ -15575,7 +15575,7 @@ def test_settings_of_sealing_that_contradict_are_refused_and_no_key_is_shown(pro
     assert SECRET not in str(raised.value)
     # --secret-key is short for --secret-key-file, there being no such option.
     status, out, said = project.python("backtick.py", "myjobs", "--secret-key", SECRET)
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert "holds a key: it must be the name of a file" in said
     assert SECRET not in said
 

@@ -323,7 +323,7 @@ begin
         if found then
             raise exception 'bt_enqueue: the key "%" has % characters', left(v_bad, 60), char_length(v_bad)
                 using errcode = 'invalid_parameter_value',
-                      hint = 'A key has 1 to 200 characters. Of something longer take a hash: encode(sha256(…), ''hex'').';
+                      hint = 'A key has 1 to 200 characters. Of something longer take a hash: encode(sha256(...), ''hex'').';
         end if;
         if p_on_conflict not in ('keep', 'replace', 'error') then
             raise exception 'bt_enqueue: on_conflict is "%"', left(p_on_conflict, 60)
