@@ -4843,6 +4843,19 @@ def test_of_a_group_with_a_rate_no_more_begin_in_any_window_whatever_fails(db, r
     assert begun > (20 if running != 1 else 10)
 
 
+def test_jobs_that_run_for_long_do_not_keep_a_groups_rate_from_others(db):
+    stop_clock(db, 0)
+    call(db, "bt_limit", p_queue="default", p_group="g", p_rate=1, p_period="1 s")
+    ids, runner = enqueue_each(db, "gggg"), register(db, names=["a"])
+    begun = []
+
+    for second in (0, 0.5, 1, 1.5, 2, 2.5, 3):
+        stop_clock(db, second)
+        begun.append(claimed(db, runner))
+
+    assert begun == [[ids[0]], [], [ids[1]], [], [ids[2]], [], [ids[3]]]
+
+
 def test_a_limit_says_what_is_wrong_with_it(db):
     for options in (
         {"p_running": -1},
@@ -11765,6 +11778,7 @@ def full(db):
         "select bt_schedule_cron(p_name => 'daily', p_worker => 'jobs.mail', p_spec => '0 0 9 * * *', p_queue => 'mail')"
     )
     call(db, "bt_pause", p_queue="slow")
+    call(db, "bt_limit", p_queue="slow", p_running=1)
     note_stats(db, {"queue": "mail", "worker": "jobs.mail", "done": 1})
     return ids
 
@@ -11784,7 +11798,9 @@ def test_each_option_of_a_verb_is_a_parameter_of_its_function_and_the_other_way_
         if one.all:
             assert {f"p_{word}" for word in (["id"] if function == one.function else typed)} <= set(parameters or ())
         else:
-            assert {f"p_{word}" for word in typed} == set(parameters or ()) - {"p_wake"}
+            for_programs = {"p_on_conflict", "p_successor", "p_max_wait", "p_unique_for", "p_after_failure", "p_batch"}
+            for_programs |= {"p_wake", "p_after"} if name == "enqueue" else set()
+            assert {f"p_{word}" for word in typed} == set(parameters or ()) - for_programs
             assert is_set is not (one.record or one.changes) or function in ("bt_why", "bt_load")
 
 
@@ -21001,7 +21017,7 @@ def test_the_sql_examples_of_the_readme_work(db):
     names = db.execute("select name, count(*) from backtick_job group by name order by name").fetchall()
     assert names == [
         *[("myapp.mail.send", 1), ("myapp.night.add_up", 1), ("myapp.night.load", 1)],
-        *[("myjobs.index", 7), ("myjobs.log_sum", 7), ("myjobs.on_order", 1)],
+        *[("myjobs.index", 7), ("myjobs.log_sum", 7), ("myjobs.on_order", 1), ("myjobs.sync", 1)],
     ]
     assert [name for (name,) in db.execute("select name from backtick_recurring")] == ["sweep"]
 

@@ -288,11 +288,16 @@ begin
               and job.priority = lane.priority
               and job.run_at <= p_now
             order by job.run_at, job.id + 0
-            limit v_most + 100
+            limit greatest(0, v_most) + 100
         ) as job
         order by lane.place
     loop
-        exit when v_count >= v_most;
+        if v_count >= v_most then
+            if v_its.running is null or v_in + v_count < v_its.running then  -- else who ends tells
+                insert into backtick_opening (queue, group_key, can_wait, noted_at) values (p_queue, p_group, true, p_now);
+            end if;
+            exit;
+        end if;
         perform from backtick_queue as job where job.id = v_job.id and job.gate = 1 for no key update skip locked;
         if found then
             update backtick_queue as job
