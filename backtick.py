@@ -36,7 +36,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #
 # What producers use      Errors, Decisions, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
 # What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, Runner
-# The command line        python backtick.py myjobs, and the commands
+# What people use         Verbs, Command line: python backtick.py myjobs, python backtick.py status
 # The embedded database   for who has no database URL; nothing above knows more of it than embedded_url()
 #
 # Threads of a runner, and what each owns:
@@ -45,6 +45,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   watchdog   nothing; it breaks a connection whose call gets no answer
 #   log        nothing; it writes what the three above log, and the command line, since a worker may hold a handler's
 #              lock for ever
+#   http       _Http, if Config.http says where, and a thread and a connection for each request; alert: calls on_alert
 #   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
 #   loop       the event loop on which `async def` workers run; it takes its next job by itself, as slots do
 #   those of an executor that the user gave, wherever they are, if there is one
@@ -75,6 +76,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   _Interrupts.lock   what is watched in threads of stopped jobs; one poller at a time looks
 #   _Connections.lock  the idle connections of producers, and who waits for which job
 #   _Watchdog.lock     which connections are watched
+#   _Stats.lock        the numbers of jobs: the poller adds, the keeper takes
 #   _Coroutines.loop_lock, _Scribe.lock    that their thread is started once
 # What else two threads touch is a deque, a set, a SimpleQueue or a plain attribute, and says which threads at its
 # definition.
@@ -98,6 +100,7 @@ import asyncio
 import atexit
 import base64
 import binascii
+import bisect
 import concurrent.futures.thread
 import contextlib
 import contextvars
@@ -112,6 +115,7 @@ import functools
 import gc
 import glob
 import hashlib
+import http.server
 import importlib
 import importlib.util
 import inspect
@@ -144,6 +148,7 @@ import threading
 import time
 import traceback
 import types
+import unicodedata
 import urllib.parse
 import uuid
 import weakref
@@ -169,8 +174,10 @@ if TYPE_CHECKING:  # mypy and pyright know it without the package; Python 3.10 h
     from typing_extensions import Unpack
 
 __all__ = [
+    "Alert",
     "AlreadyRegistered",
     "BacktickError",
+    "Batch",
     "Cancel",
     "Config",
     "ConfigError",
@@ -180,9 +187,12 @@ __all__ = [
     "Job",
     "JobCanceled",
     "JobFailed",
+    "JobFilter",
+    "JobId",
     "JobLost",
     "JobStopped",
     "JobTimeout",
+    "Progress",
     "RetryAt",
     "Runner",
     "SealError",
@@ -197,16 +207,23 @@ __all__ = [
     "aschedule",
     "aschedule_at",
     "aschedule_many",
+    "batch",
     "beat",
     "cancel",
     "cancel_all",
+    "cancel_batch",
     "cron",
+    "current_batch",
     "current_job",
     "delete",
     "delete_all",
     "install",
+    "job_record",
+    "limit",
+    "limits",
     "make_roles",
     "pause",
+    "progress",
     "rebuild",
     "recurring",
     "register",
@@ -254,7 +271,8 @@ class _Scribe:
 
     def handle(self, record: logging.LogRecord) -> None:
         """In place of Logger.handle: in whatever thread."""
-        if threading.get_ident() not in self.clients:
+        _name_job(record)
+        if threading.get_ident() not in self.clients and not hasattr(record, "aside"):
             logging.Logger.handle(log, record)
         elif self.records.qsize() < self.MOST:
             self.records.put(record)
@@ -293,9 +311,14 @@ class _Scribe:
                     count, self.left_out = self.left_out, 0
                     log.warning("%d lines were left out here: the log took no more", count)
 
+    def is_wanted(self, record: logging.LogRecord) -> bool:
+        """False for what psycopg says of a broken pipeline in a thread that we serve: what broke it is said anyway."""
+        return threading.get_ident() not in self.clients or not str(record.msg).startswith("error ignored")
+
 
 _scribe = _Scribe()
 setattr(log, "handle", _scribe.handle)  # noqa: B010, mypy would have no method assigned
+logging.getLogger("psycopg").addFilter(_scribe.is_wanted)
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -416,7 +439,9 @@ class Cancel(Decision):
 
 
 CENTURY_MS = 3_155_760_000_000
-_LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+NOTICE = 25  # a level of logging between INFO, which has a line a job, and WARNING
+logging.addLevelName(NOTICE, "NOTICE")
+_LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical")
 
 
 def _knob(default: Any, meaning: str, low: int = 0, high: int = 2_147_483_647, secret: bool = False) -> Any:
@@ -430,12 +455,13 @@ class Settings(TypedDict, total=False):
 
     database_url: str | None
     schema: str | None
-    queues: str | None
+    queues: str | Sequence[str] | None
     pooler: bool | None
     pool_size: int | None
     async_size: int | None
     processes: bool | None
     max_tasks_per_child: int | None
+    max_child_mb: int | None
     poll_ms: int | None
     retry_ms: int | None
     max_tries: int | None
@@ -448,8 +474,11 @@ class Settings(TypedDict, total=False):
     max_completed_ms: int | None
     max_exceeded_ms: int | None
     max_undeclared_ms: int | None
+    http: str | None
+    alert_command: str | None
     log_level: str | None
     log_json: bool | None
+    log_start: bool | None
     seal: str | None
     secret_key: str | None
     secret_key_file: str | None
@@ -468,12 +497,16 @@ class Config:
 
     database_url: str = _knob("", "PostgreSQL URL; else DATABASE_URL, else an embedded PostgreSQL", secret=True)
     schema: str = _knob("", "schema that holds the bt_ functions; else the first of the search_path")
-    queues: str = _knob("default", "served in this order, `mail,default`, or by weight, `mail:3,default:1`")
+    queues: str = _knob(
+        "default",
+        "served in this order, `mail,default`, or by weight, `mail:3,default:1`; `mail=4`: by 4 slots at most",
+    )
     pooler: bool = _knob(False, "a pooler stands before the database; else it is found out")
     pool_size: int = _knob(16, "slots: so many jobs of plain workers run at once, in threads or processes", 1, 10_000)
     async_size: int = _knob(200, "so many jobs of async workers run at once, on the event loop", 1, 10_000)
     processes: bool = _knob(False, "run plain workers in processes, which can be killed, instead of threads")
     max_tasks_per_child: int = _knob(0, "a process is replaced after so many jobs; 0: never")
+    max_child_mb: int = _knob(0, "a process is replaced after a job that leaves it with more MB of memory; 0: never")
     poll_ms: int = _knob(1_000, "a sleeping runner looks for jobs at least this often", 10, 3_600_000)
     retry_ms: int = _knob(10_000, "unit of the back-off: after try n, retry_ms * 2^(n-1) to twice that")
     max_tries: int = _knob(16, "tries after which a job is exceeded", 1)
@@ -490,8 +523,13 @@ class Config:
     max_undeclared_ms: int = _knob(
         86_400_000, "a schedule that no code declares is switched off after so long", 0, 2**53
     )
-    log_level: str = _knob("info", "the command line logs from this level on: info has a line a job, or warning, error")
+    http: str = _knob("", "where a runner answers /metrics, /healthz and /readyz, `127.0.0.1:9187`; else nowhere")
+    alert_command: str = _knob("", "run with a finding of `check` as JSON on its input, once, and once when it is over")
+    log_level: str = _knob(
+        "info", "the command line logs from debug on, or info: a line a job, notice: one a minute, warning, error"
+    )
     log_json: bool = _knob(False, "the command line logs JSON, a line an event")
+    log_start: bool = _knob(False, "log a line at the start of a job, too")
     seal: str = _knob("", "`all`: jobs of all workers are sealed, but for sealed=False; else those with sealed=True")
     secret_key: str = _knob("", "keys that seal and open jobs, the newest first", secret=True)
     secret_key_file: str = _knob("", "a file that holds secret keys, which only its owner can read")
@@ -516,30 +554,54 @@ class Config:
         return cls(**values)
 
     def __post_init__(self) -> None:
+        if isinstance(self.queues, (list, tuple)) and all(isinstance(item, str) for item in self.queues):
+            object.__setattr__(self, "queues", ",".join(self.queues))
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
         self.queue_weights()
         object.__setattr__(self, "log_level", self.log_level.lower())
         if self.log_level not in _LOG_LEVELS:
             raise ConfigError(f"log_level (BT_LOG_LEVEL) is {self.log_level!r}: it is one of {', '.join(_LOG_LEVELS)}")
+        self._check_health()
         self._check_sealing()
+
+    def _check_health(self) -> None:
+        host, _, port = self.http.rpartition(":")
+        is_bare = " " in host or (":" in host and not host.startswith("["))  # an address of version 6
+        if self.http and (not host or is_bare or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65_535):
+            raise ConfigError(f"http (BT_HTTP) is {self.http!r}: write a host and a port, 127.0.0.1:9187")
+        try:
+            shlex.split(self.alert_command)
+        except ValueError as error:
+            raise ConfigError(f"alert_command (BT_ALERT_COMMAND) is {self.alert_command!r}: {error}") from None
 
     def queue_weights(self) -> dict[str, int]:
         """The queues and their weights; all weights 0 means: in this order."""
-        weights: dict[str, int] = {}
+        return {name: weight for name, (weight, _) in self._queues().items()}
+
+    def queue_slots(self) -> dict[str, int]:
+        """How many jobs of a queue may be here at once, of those queues for which that is bounded."""
+        return {name: slots for name, (_, slots) in self._queues().items() if slots}
+
+    def _queues(self) -> dict[str, tuple[int, int]]:
+        found: dict[str, tuple[int, int]] = {}
         for item in self.queues.split(","):
-            name, weight = (part.strip(_BLANKS) for part in item.partition(":")[::2])
-            if not _is_queue(name) or not re.fullmatch(r"[1-9][0-9]{0,4}|", weight):
+            head, _, slots = item.rpartition("=")
+            head, slots = (head, slots) if _is_number(slots) else (item, "0")
+            name, colon, weight = head.partition(":")
+            name = name.strip(_BLANKS)
+            if not _is_queue(name) or not (_is_number(weight) or not colon):
                 raise ConfigError(
                     f"queues (BT_QUEUES) is {self.queues!r}: write names of 1 to 200 characters, "
-                    "`mail,default`, or names with weights, `mail:3,default:1`"
+                    "`mail,default`, or names with weights, `mail:3,default:1`, or slots, `mail=4,default`"
                 )
-            if name in weights:
+            if name in found:
                 raise ConfigError(f"queues (BT_QUEUES) is {self.queues!r}: {name} is named twice")
-            weights[name] = int(weight or 0)
-        if 0 in weights.values() and any(weights.values()):
+            found[name] = int(weight or 0), int(slots)
+        weights = [weight for weight, _ in found.values()]
+        if 0 in weights and any(weights):
             raise ConfigError(f"queues (BT_QUEUES) is {self.queues!r}: give every queue a weight, or none")
-        return weights
+        return found
 
     def _check_sealing(self) -> None:
         if self.seal not in ("", "all"):
@@ -581,11 +643,16 @@ def _warn_of_unknown(variable: str) -> None:
 _BLANKS = " \t\n\v\f\r"
 
 
+def _is_number(text: str) -> bool:
+    """Whether it is a number from 1 to 99999."""
+    return bool(re.fullmatch("[1-9][0-9]{0,4}", text.strip(_BLANKS)))
+
+
 def _is_queue(name: object) -> bool:
     """Whether it can be a queue's name: Config.queues must be able to say it. As sql/bt_check_queue.sql has it."""
     if type(name) is not str or not _is_unicode(name):
         return False
-    return 1 <= len(name) <= 200 and not re.search("[,:\0]", name) and name == name.strip(_BLANKS)
+    return 1 <= len(name) <= 200 and not re.search("[,:\0]|=[+-]?[0-9]*$", name) and name == name.strip(_BLANKS)
 
 
 # ---- Arguments: JSON, from which everything comes back as what it was ----------
@@ -662,6 +729,8 @@ def _encode(value: Any, place: str) -> Any:
             return _encode_dict(value, place)
     except RecursionError:
         raise UnsupportedArgument(f"{place.partition('[')[0]} is nested too deep, or contains itself") from None
+    if isinstance(value, JobId):
+        return int(value)
     if kind in _ENCODERS:
         return {f"${kind.__name__.lower()}": _ENCODERS[kind](value, place)}
     raise UnsupportedArgument(
@@ -1134,9 +1203,36 @@ class Worker:
 _When = dt.datetime | dt.timedelta  # a time with a time zone, or a delay from now
 _Span = dt.timedelta | float  # or seconds
 _Arguments = tuple[Any, ...] | list[Any] | dict[str, Any]  # of one call of many
+_Keys = Iterable[str | None] | None  # one a call
 
 
-class JobOptions(TypedDict, total=False):
+class JobId(int):
+    """The id of a job, as schedule() returns it, an int; made: whether that call made the job.
+
+    It did not if another one has its key, whose id this is, or if the queue is full and drops the rest: then this is 0.
+    """
+
+    made = True
+
+
+class _OtherJobId(JobId):
+    made = False
+
+
+class _Special(TypedDict, total=False):
+    """Options of a job that have it go through bt_put_special, as parameters of which they reach SQL by their names."""
+
+    key: str | None  # of the jobs of a queue that have not ended one has it
+    on_conflict: Literal["keep", "replace", "error"] | None  # if another job has the key; keep is the default
+    successor: bool | None  # if that one runs, wait behind it
+    max_wait: _Span | None  # put off by replacing for so long at most
+    unique_for: _Span | None  # the key is taken by ended jobs, too, if they were scheduled so long ago or less
+    group: str | None  # whose limits, order and turns it shares
+    after: Sequence[int] | None  # ids of jobs that must have ended before
+    after_failure: Literal["cancel", "run"] | None  # if one of them was exceeded or canceled; cancel is the default
+
+
+class JobOptions(_Special, total=False):
     """Of a job, before those of its worker; None is as good as not given."""
 
     queue: str | None
@@ -1154,23 +1250,25 @@ class Scheduling(Protocol[P]):
     """
 
     @overload
-    def schedule(self, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    def schedule(self, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
-    def schedule(self, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
+    def schedule(self, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
     @overload
-    def schedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    def schedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
-    def schedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
-    def schedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]: ...
+    def schedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+    def schedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]: ...
     @overload
-    async def aschedule(self, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    async def aschedule(self, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
-    async def aschedule(self, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
+    async def aschedule(self, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
     @overload
-    async def aschedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+    async def aschedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
-    async def aschedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
-    async def aschedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]: ...
+    async def aschedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+    async def aschedule_many(
+        self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None
+    ) -> list[JobId]: ...
     def options(self, **options: Unpack[JobOptions]) -> Scheduling[P]: ...
 
 
@@ -1462,8 +1560,8 @@ def _check_options(
             raise ValueError(f"{name}: {option} is {value!r}; it must be a whole number from {low} to {high}")
     if queue is not None and not _is_queue(queue):
         raise ValueError(
-            f"{name}: queue is {queue!r}; it must be text of 1 to 200 characters, without comma, colon and NUL, and "
-            "without white space at its ends"
+            f"{name}: queue is {queue!r}; it must be text of 1 to 200 characters, without comma, colon and NUL, "
+            "without white space at its ends, and without = at its end, or = and a number"
         )
     is_list = isinstance(tags, (list, tuple, set, frozenset)) and len(tags) <= 20
     is_tag = re.compile(r"[^\0\ud800-\udfff]{1,100}").fullmatch
@@ -1547,10 +1645,10 @@ def _warn_of_import(worker: str, module: str) -> None:
 class Scheduler(Scheduling[P]):
     """Schedules calls of one worker, with options that go before those of the worker.
 
-    Each method takes `conn`: a psycopg connection, or any other with a DB-API cursor() and %s
-    placeholders (psycopg 2, Django's connection, SQLAlchemy's driver connection), inside whose
-    transaction the job is queued. Without it the job is queued at once, on a connection of our own.
-    The methods that start with a are for asyncio; their `conn` is a psycopg AsyncConnection.
+    Each method takes `conn`, inside whose transaction the job is queued: a connection of psycopg 3 or 2,
+    or any other with a DB-API cursor() and %s placeholders; Django's connection, or its alias; a Session or
+    Connection of SQLAlchemy's. Without it the job is queued at once, on a connection of our own. The methods that
+    start with a are for asyncio; their `conn` is an AsyncConnection of psycopg's or SQLAlchemy's, or an AsyncSession.
 
     Jobs of a worker that is sealed, or of all with Config.seal, are sealed here, before anything is sent.
 
@@ -1567,39 +1665,43 @@ class Scheduler(Scheduling[P]):
     tags: Sequence[str] | None = None
     expires_at: dt.datetime | None = None
     expires_in: _Span | None = None
+    special: dict[str, Any] = dataclasses.field(default_factory=dict)  # a _Special, by the names of SQL's parameters
 
     def options(self, **options: Unpack[JobOptions]) -> Scheduler[P]:
         """The same with other options: log_sum.options(priority=0).schedule(3, 4). Raises ValueError, TypeError."""
-        _check_options(self.name, **options)
-        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-        return dataclasses.replace(self, **given)
+        ours: dict[str, Any] = {name: value for name, value in options.items() if name not in _Special.__annotations__}
+        _check_options(self.name, **ours)
+        given = {name: value for name, value in options.items() if value is not None}
+        special = {f"p_{name}": _special(name, value) for name, value in given.items() if name not in ours}
+        own: dict[str, Any] = {name: value for name, value in given.items() if name in ours}
+        return dataclasses.replace(self, special={**self.special, **special}, **own)
 
-    def schedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    def schedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """Queue a call with these arguments, due at once; returns the job's id."""
-        return int(_query(conn, self._at_home(conn)._call_one({}, args, kwargs))[0])
+        return _job_ids(_rows(conn, self._at_home(conn)._call_one({}, args, kwargs)))[0]
 
-    def schedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    def schedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
-        return int(_query(conn, self._at_home(conn)._call_one(_when(when), args, kwargs))[0])
+        return _job_ids(_rows(conn, self._at_home(conn)._call_one(_when(when), args, kwargs)))[0]
 
-    def schedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
+    def schedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]:
         """Queue many calls at once, all or none: each a tuple of arguments or a dict of keyword arguments.
 
-        Returns the jobs' ids, in that order.
+        `keys` are their keys, one a call, None where it has none. Returns the jobs' ids, in that order.
         """
-        return [int(id_) for id_ in _query(conn, self._at_home(conn)._call_many(calls))]
+        return _job_ids(_rows(conn, self._at_home(conn)._call_many(calls, keys)))
 
-    async def aschedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    async def aschedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """schedule() for asyncio."""
-        return int((await _aquery(conn, (await self._aat_home(conn))._call_one({}, args, kwargs)))[0])
+        return _job_ids(await _arows(conn, (await self._aat_home(conn))._call_one({}, args, kwargs)))[0]
 
-    async def aschedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+    async def aschedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """schedule_at() for asyncio."""
-        return int((await _aquery(conn, (await self._aat_home(conn))._call_one(_when(when), args, kwargs)))[0])
+        return _job_ids(await _arows(conn, (await self._aat_home(conn))._call_one(_when(when), args, kwargs)))[0]
 
-    async def aschedule_many(self, calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
+    async def aschedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]:
         """schedule_many() for asyncio."""
-        return [int(id_) for id_ in await _aquery(conn, (await self._aat_home(conn))._call_many(calls))]
+        return _job_ids(await _arows(conn, (await self._aat_home(conn))._call_many(calls, keys)))
 
     def _at_home(self, conn: Any) -> Scheduler[P]:
         """The same; for a worker that is not imported here, with what must be known of where runners declare it."""
@@ -1632,9 +1734,11 @@ class Scheduler(Scheduling[P]):
     ) -> tuple[str, dict[str, Any]]:
         _warn_of_import(self.name, _imported_for_workers())
         (text,) = self.seal([self.encode(args, kwargs)])
+        if self.special or _in_batch.get():
+            return self._special_call([text], None, when)
         return "bt_enqueue", {"p_name": self.name, "p_args": text, **self.sql_options(), **when}
 
-    def _call_many(self, calls: Iterable[_Arguments]) -> tuple[str, dict[str, Any]]:
+    def _call_many(self, calls: Iterable[_Arguments], keys: _Keys) -> tuple[str, dict[str, Any]]:
         _warn_of_import(self.name, _imported_for_workers())
         if not isinstance(calls, Iterable) or isinstance(calls, (str, bytes, Mapping)):
             raise TypeError(
@@ -1647,7 +1751,17 @@ class Scheduler(Scheduling[P]):
                     f"{self.name}: a call is a tuple of arguments or a dict of keyword arguments, not {call!r}"
                 )
             encoded.append(self.encode((), call) if isinstance(call, dict) else self.encode(call, {}))
+        if self.special or keys is not None or _in_batch.get():
+            return self._special_call(self.seal(encoded), keys, {})
         return "bt_enqueue_many", {"p_name": self.name, "p_args": self.seal(encoded), **self.sql_options()}
+
+    def _special_call(self, texts: list[str], keys: _Keys, when: dict[str, str]) -> tuple[str, dict[str, Any]]:
+        options, block = self.sql_options(), _in_batch.get()
+        key = options.pop("p_key", None)
+        options |= {"p_batch": block.id} if block else {}
+        if keys is not None or key is not None:
+            options["p_keys"] = [key] * len(texts) if keys is None else list(keys)
+        return "bt_put_special", {"p_name": self.name, "p_args": texts, **options, **when}
 
     def encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """The arguments as JSON. Raises TypeError if the worker does not take them, UnsupportedArgument."""
@@ -1677,16 +1791,32 @@ class Scheduler(Scheduling[P]):
             "p_expires_at": self.expires_at and _instant_of(self.expires_at, "expires_at"),
             "p_expires_in": self.expires_in and _span(self.expires_in),
         }
-        given = {name: value for name, value in options.items() if value is not None}
+        given = {name: value for name, value in (options | self.special).items() if value is not None}
         return given if self.worker else {"p_queue": None, "p_priority": None} | given  # null: as runners declare it
 
 
-def _span(span: _Span) -> str:
+def _special(name: str, value: Any) -> Any:
+    """An option of _Special, as SQL reads it, which checks the rest. Raises ValueError, TypeError."""
+    if name in ("max_wait", "unique_for"):
+        return _span(value, name)
+    if name == "after":
+        _check_kind(name, value, (list, tuple, set, frozenset), "a list of ids of jobs")
+        return [_job_id(job) for job in value]
+    _check_kind(name, value, *((bool, "True or False") if name == "successor" else (str, "text")))
+    return value
+
+
+def _job_ids(rows: list[Any]) -> list[JobId]:
+    """Of rows of bt_enqueue, an id or null, or of bt_put_special: place, id or null, and whether it was made."""
+    return [(JobId if row[-1] else _OtherJobId)(row[-2:][0] or 0) for row in rows]
+
+
+def _span(span: _Span, what: str = "expires_in") -> str:
     """A timedelta or seconds, as SQL reads it. Raises ValueError."""
     if isinstance(span, (int, float)) and 0 < span * 1000 <= CENTURY_MS:
         span = dt.timedelta(seconds=span)
     if not isinstance(span, dt.timedelta) or span <= dt.timedelta(0):
-        raise ValueError(f"expires_in is {span!r}; it must be a timedelta or seconds, more than none")
+        raise ValueError(f"{what} is {span!r}; it must be a timedelta or seconds, more than none")
     return _when(span)["p_delay"]
 
 
@@ -1730,63 +1860,73 @@ def worker_named(
 
 
 @overload
-def schedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+def schedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
 @overload
-def schedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+def schedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
-def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """Queue a call of a worker, given as function or by name; returns the job's id. See Scheduler."""
     return _scheduler(worker).schedule(*args, conn=conn, **kwargs)
 
 
 @overload
-def schedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+def schedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
 @overload
-def schedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+def schedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
-def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
     return _scheduler(worker).schedule_at(when, *args, conn=conn, **kwargs)
 
 
-def schedule_many(worker: str | Callable[..., Any], calls: Iterable[_Arguments], *, conn: Any = None) -> list[int]:
+def schedule_many(
+    worker: str | Callable[..., Any],
+    calls: Iterable[_Arguments],
+    *,
+    keys: _Keys = None,
+    conn: Any = None,
+) -> list[JobId]:
     """Queue many calls at once, all or none; returns their ids in order. See Scheduler.schedule_many."""
-    return _scheduler(worker).schedule_many(calls, conn=conn)
+    return _scheduler(worker).schedule_many(calls, keys=keys, conn=conn)
 
 
 @overload
-async def aschedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+async def aschedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
 @overload
-async def aschedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+async def aschedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> int: ...
-async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> int:
+async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """schedule() for asyncio."""
     return await _scheduler(worker).aschedule(*args, conn=conn, **kwargs)
 
 
 @overload
-async def aschedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> int: ...
+async def aschedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
 @overload
-async def aschedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> int: ...
+async def aschedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
 async def aschedule_at(
     when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any
-) -> int: ...
+) -> JobId: ...
 async def aschedule_at(
     when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any
-) -> int:
+) -> JobId:
     """schedule_at() for asyncio."""
     return await _scheduler(worker).aschedule_at(when, *args, conn=conn, **kwargs)
 
 
 async def aschedule_many(
-    worker: str | Callable[..., Any], calls: Iterable[_Arguments], *, conn: Any = None
-) -> list[int]:
+    worker: str | Callable[..., Any],
+    calls: Iterable[_Arguments],
+    *,
+    keys: _Keys = None,
+    conn: Any = None,
+) -> list[JobId]:
     """schedule_many() for asyncio."""
-    return await _scheduler(worker).aschedule_many(calls, conn=conn)
+    return await _scheduler(worker).aschedule_many(calls, keys=keys, conn=conn)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -1819,6 +1959,7 @@ class _ScheduleOptions(_JobOptions, total=False):
     overlap: Literal["skip", "queue", "allow"]
     tags: Sequence[str] | None
     expires_in: _Span | None
+    key: str | None
 
 
 class _DecoratorOptions(_ScheduleOptions, _RunOptions, total=False):
@@ -1842,8 +1983,8 @@ def schedule_recurring(
     its next run alone. Options: name (default: the worker's; one schedule a name), kwargs (a dict), queue,
     priority, max_tries, catch_up (of runs that nobody was there for: "once", the default, runs one for
     all, "all" each, "skip" none), overlap (while the last job has not ended: "skip", the default, leaves a
-    run out, "queue" has it wait, "allow" runs both), tags, expires_in (as of a job). Raises ValueError, and what
-    Scheduler raises.
+    run out, "queue" has it wait, "allow" runs both), tags, expires_in, key (as of a job: while another has the key,
+    a run is left out). Raises ValueError, and what Scheduler raises.
     Source: sql/bt_schedule.sql decides; this passes it on.
     """
     _query(conn, _recurring(interval, worker, args, name, **options).at_home(conn).call())
@@ -1914,9 +2055,12 @@ def _schedule(
     max_tries: int | None = None,
     catch_up: str = "once",
     overlap: str = "skip",
-    **more: Any,
+    tags: Sequence[str] | None = None,
+    expires_in: _Span | None = None,
+    key: str | None = None,
 ) -> Schedule:
-    scheduler = _scheduler(worker).options(queue=queue, priority=priority, max_tries=max_tries, **more)
+    of_jobs: JobOptions = {"queue": queue, "priority": priority, "max_tries": max_tries, "tags": tags}
+    scheduler = _scheduler(worker).options(**of_jobs | {"expires_in": expires_in, "key": key})
     name = scheduler.name if name is None else name
     _check_name(name, "schedule")
     _check_kind(f"{name}: args", args, (tuple, list), "a list or tuple; arguments by name are kwargs={…}")
@@ -2026,16 +2170,40 @@ def _in_batches(conn: Any, function: str, which: Filter) -> int:
 BATCH = 5_000  # jobs at a time that are retried or deleted
 
 
-def pause(queue: str, *, conn: Any = None) -> bool:
-    """Have nothing claimed from a queue until resume(); False if it was paused already."""
-    _check_name(queue, "queue")
-    return bool(_query(conn, ("bt_pause", {"p_queue": queue}))[0])
+def pause(queue: str | None = None, *, conn: Any = None, **what: str) -> bool:
+    """Have nothing claimed from a queue until resume(); False if it was paused already.
+
+    Or, by keyword, of a `worker`, in all queues or in one, or of a `group` of a queue; or let a `schedule` fire no
+    more, whatever code declares. `reason` is kept and shown: see sql/bt_pause.sql.
+    """
+    return bool(_query(conn, ("bt_pause", _limited(queue, what)))[0])
 
 
-def resume(queue: str, *, conn: Any = None) -> bool:
-    """Have a paused queue served again; False if it was not paused."""
-    _check_name(queue, "queue")
-    return bool(_query(conn, ("bt_resume", {"p_queue": queue}))[0])
+def resume(queue: str | None = None, *, conn: Any = None, **what: str) -> bool:
+    """Have a paused queue served again, or a `worker`, `group` or `schedule`; False if it was not paused."""
+    return bool(_query(conn, ("bt_resume", _limited(queue, what)))[0])
+
+
+def limit(queue: str = "default", *, conn: Any = None, **limits: Any) -> bool:
+    """Limit what runs at once, or begins in a period, in a queue, at once for all runners; False if it was so already.
+
+    `limit("mail", running=4)`; `limit("mail", rate=100, period=timedelta(minutes=1))`; by keyword of a `worker` in the
+    queue, of one `group`, or of each of its groups (`groups=True`). A call sets all of a limit; one that gives nothing
+    removes it. The other keywords are the parameters of sql/bt_limit.sql.
+    """
+    return bool(_query(conn, ("bt_limit", _limited(queue, limits)))[0])
+
+
+def _limited(queue: str | None, more: dict[str, Any]) -> dict[str, Any]:
+    if queue is not None:
+        _check_name(queue, "queue")
+    return {"p_queue": queue, **{f"p_{name}": value for name, value in more.items()}}
+
+
+def limits(queue: str | None = None, *, conn: Any = None) -> list[dict[str, Any]]:
+    """The limits, of one queue or of all, and how many run of each now: rows of bt_limits."""
+    names = "queue kind name running rate period on_failure max_depth on_depth depth set_at set_by runs"
+    return [dict(zip(names.split(), row, strict=True)) for row in _rows(conn, ("bt_limits", {"p_queue": queue}))]
 
 
 class Why(NamedTuple):
@@ -2062,16 +2230,14 @@ def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
 
 def _rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     function, parameters = call
+    conn = _conn_of_block(conn)
     if conn is None:
         read_only = contextlib.suppress(psycopg.errors.ReadOnlySqlTransaction)  # then nothing was done: ask once more
         with read_only, _connections.connection() as database, _refusals():
             return database.run(function, **parameters)
         with _connections.connection() as database, _refusals():
             return database.run(function, **parameters)
-    if isinstance(conn, psycopg.AsyncConnection):
-        raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
-    if not callable(getattr(conn, "cursor", None)):  # what it is may hold a password
-        raise TypeError(f"conn is a {type(conn).__name__}; it must be a connection, of psycopg's or another driver's")
+    conn = _driver_connection(conn)
     text = _statement(_connections.settings().schema, function, tuple(parameters))
     # Whatever the shape in which the connection gives rows: what could not be read would be queued all the same.
     ours = isinstance(conn, psycopg.Connection)
@@ -2086,17 +2252,61 @@ def _rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
         return [tuple(row.values()) if isinstance(row, Mapping) else row for row in cursor.fetchall()]
 
 
+def _driver_connection(conn: Any) -> Any:
+    """What has the cursor() of a connection, a SQLAlchemy Session, or an alias of Django's. Raises TypeError."""
+    if isinstance(conn, str) and "django.db" in sys.modules and sys.modules["django.conf"].settings.configured:
+        connections = sys.modules["django.db"].connections
+        conn = connections[conn] if conn in connections.databases else conn
+    if _is_sqlalchemys(conn):
+        if hasattr(conn, "sync_session") or hasattr(conn, "sync_connection"):
+            raise TypeError(
+                f"conn is an {type(conn).__name__}; use the method whose name starts with a, as in aschedule"
+            )
+        conn = conn.connection() if callable(getattr(conn, "connection", None)) else conn
+        if hasattr(conn, "in_transaction"):  # not an engine
+            if not conn.in_transaction():  # else its commit() would do nothing
+                conn.begin()
+            return conn.connection.driver_connection
+    if isinstance(conn, psycopg.AsyncConnection):
+        raise TypeError("conn is an AsyncConnection; use the method whose name starts with a, as in aschedule")
+    if not callable(getattr(conn, "cursor", None)) or hasattr(conn, "fetchone"):  # what it is may hold a password
+        raise TypeError(
+            f"conn is a {type(conn).__name__}; pass a connection of psycopg's or another driver's, Django's or its "
+            "alias, or a Session or Connection of SQLAlchemy's"
+        )
+    return conn
+
+
+def _is_sqlalchemys(conn: Any) -> bool:
+    return any(kind.__module__.partition(".")[0] == "sqlalchemy" for kind in type(conn).__mro__)
+
+
 async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
-    if conn is None:
-        return await asyncio.to_thread(_query, None, call)
+    return [row[0] for row in await _arows(conn, call)]
+
+
+async def _arows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+    if conn is None and not isinstance(conn := _conn_of_block(conn), psycopg.AsyncConnection):
+        return await asyncio.to_thread(_rows, conn, call)
+    kind = type(conn).__name__
+    if _is_sqlalchemys(conn) and hasattr(conn, "sync_session"):
+        conn = await conn.connection()
+    if _is_sqlalchemys(conn) and hasattr(conn, "sync_connection"):
+        if not conn.in_transaction():
+            await conn.begin()
+        conn = (await conn.get_raw_connection()).driver_connection
+        kind += f" on a {type(conn).__module__.partition('.')[0]} connection"
     if not isinstance(conn, psycopg.AsyncConnection):
-        raise TypeError(f"conn is a {type(conn).__name__}; with asyncio it must be a psycopg AsyncConnection")
+        raise TypeError(
+            f"conn is a {kind}; with asyncio pass a psycopg AsyncConnection, or SQLAlchemy's AsyncSession or "
+            "AsyncConnection on psycopg"
+        )
     function, parameters = call
     text = _statement(_connections.settings().schema, function, tuple(parameters))
     async with psycopg.AsyncCursor(conn, row_factory=psycopg.rows.tuple_row) as cursor:
         with _refusals():
             await cursor.execute(text.encode(), list(parameters.values()))
-        return [row[0] for row in await cursor.fetchall()]
+        return await cursor.fetchall()
 
 
 @contextlib.contextmanager
@@ -2106,6 +2316,176 @@ def _refusals() -> Iterator[None]:
         yield
     except psycopg.errors.InvalidParameterValue as error:
         raise ValueError(f"{error.diag.message_primary}. {error.diag.message_hint or ''}".rstrip(". ")) from None
+
+
+# ---- Batches: jobs with a common end ---------------------------------------------------
+#
+# What is called in a block without `conn` goes on the connection of the block, in its transaction.
+
+
+class Progress(NamedTuple):
+    """How far a batch is, its jobs and those of batches within; as text it is the sentence."""
+
+    total: int
+    queued: int
+    running: int
+    done: int
+    exceeded: int
+    canceled: int
+    state: str  # open, done, or failed: it has ended, and not all of it as done
+    callback: int | None  # the job that was made at its end
+    sentence: str
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class Batch:
+    """Jobs with a common end: batch() makes one. `with` (or `async with`) it, what is scheduled goes into it.
+
+    Batch(17) is one that is there: its jobs add to it like that, until the last of them has ended; current_batch() is
+    theirs. All that a block schedules is queued in one transaction, when it ends, unless `conn` was given. Raises
+    ValueError if the batch has ended, or is not there.
+    """
+
+    def __init__(self, id: int, *, conn: Any = None, made: dict[str, Any] | None = None) -> None:
+        self._id: int | None = None if made else _job_id(id)
+        self._made = made  # parameters of bt_batch; None: it is there
+        self.conn = conn
+        self._held = contextlib.ExitStack()  # a connection of ours and its transaction, during the block
+
+    @property
+    def id(self) -> int:
+        """Its id. Raises RuntimeError before it is made, which its block does."""
+        if self._id is None:
+            raise RuntimeError("the batch is not made before its block: with batch(…) as b: …")
+        return self._id
+
+    def __enter__(self) -> Batch:
+        self._begin()
+        self._token = _in_batch.set(self)
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        _in_batch.reset(self._token)
+        self._end(*raised)
+
+    async def __aenter__(self) -> Batch:
+        if isinstance(outer := _conn_of_block(self.conn), psycopg.AsyncConnection):
+            self.conn = outer
+        if not isinstance(self.conn, psycopg.AsyncConnection):
+            await asyncio.to_thread(self._begin)
+        elif self._made:
+            self._id = (await _aquery(self.conn, self._make_call()))[0]
+        self._token = _in_batch.set(self)
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:
+        _in_batch.reset(self._token)
+        if not isinstance(self.conn, psycopg.AsyncConnection):
+            await asyncio.to_thread(self._end, *raised)
+        elif self._made and raised[0] is None:
+            await _aquery(self.conn, ("bt_close_batch", {"p_batch": self.id}))
+            self._made = None
+
+    def _make_call(self) -> tuple[str, dict[str, Any]]:
+        block = _in_batch.get()
+        within = {"p_parent": block.id} if block else {}
+        return "bt_batch", {**(self._made or {}), **within, "p_open": True}
+
+    def _begin(self) -> None:
+        with contextlib.ExitStack() as held:
+            if self.conn is None:
+                outer = _conn_of_block(None)  # within another block a part of its transaction
+                connection = outer or held.enter_context(_connections.connection()).connection
+                held.callback(setattr, self, "conn", None)
+                if isinstance(connection, psycopg.Connection):
+                    held.enter_context(connection.transaction())
+                if outer is None:
+                    connection.execute("set transaction isolation level read committed")
+                    connection.execute(*_set_call(_TRANSACTION | {"idle_in_transaction_session_timeout": "1h"}, True))
+                self.conn = connection
+            if self._made:
+                self._id = _query(self.conn, self._make_call())[0]
+            self._held = held.pop_all()
+
+    def _end(self, *raised: Any) -> None:
+        held = self._held.pop_all()
+        if self._made and raised[0] is None:
+            with held:
+                _query(self.conn, ("bt_close_batch", {"p_batch": self.id}))
+            self._made = None  # in its next block it is there
+        else:
+            held.__exit__(*raised)
+
+
+_in_batch: contextvars.ContextVar[Batch | None] = contextvars.ContextVar("backtick_batch", default=None)
+
+
+def _conn_of_block(conn: Any) -> Any:
+    """The given connection, or else that of the block in which this is called; None: there is none."""
+    block = _in_batch.get()
+    return block.conn if conn is None and block else conn
+
+
+def batch(
+    *,
+    on_done: str | Callable[..., Any] | None = None,
+    on_failed: str | Callable[..., Any] | None = None,
+    queue: str | None = None,
+    conn: Any = None,
+) -> Batch:
+    """A new batch: `with batch(on_done=report) as b:` queues what is scheduled in the block, in one transaction.
+
+    When all of its jobs have ended, one more is made, for `on_done`, or for `on_failed` if some were exceeded or
+    canceled: a call with one argument, a dict with batch, total, done, exceeded, canceled. `queue` is where that goes,
+    else its worker's. Inside another block it is a part of that batch. With `conn` it is part of its transaction; if
+    that commits each call, and the block raises, the batch stays open. Raises what scheduling raises.
+    Source: sql/bt_batch.sql decides; this passes it on.
+    """
+    callbacks = {
+        name: _callback(worker, queue)
+        for name, worker in (("p_on_done", on_done), ("p_on_failed", on_failed))
+        if worker is not None
+    }
+    return Batch(0, conn=conn, made={"p_on_done": None, **callbacks})
+
+
+def _callback(worker: str | Callable[..., Any], queue: str | None) -> str:
+    scheduler = _scheduler(worker).options(queue=queue)
+    scheduler.encode(({},), {})  # it must take one argument
+    if _keyring(_connections.settings()).demands(scheduler.worker):
+        raise SealError(
+            f"{scheduler.name}: jobs of it are sealed, and SQL, which makes the callback of a batch, cannot"
+        )
+    spec = {"name": scheduler.name, "queue": scheduler.queue, "priority": scheduler.priority}
+    return json.dumps({name: value for name, value in spec.items() if value is not None})
+
+
+def current_batch() -> Batch | None:
+    """The batch that the job is of which runs here: `with current_batch():` adds to it. None: it is of none."""
+    job = current_job()
+    id_ = _query(None, ("bt_batch_of", {"p_id": job.id}))[0] if job else None
+    return None if id_ is None else Batch(id_)
+
+
+def progress(batch: Batch | int, *, conn: Any = None) -> Progress:
+    """How far a batch is: print(progress(b)). Raises UnknownJob if it is not there (any more)."""
+    rows = _rows(conn, ("bt_progress", {"p_batch": _batch_id(batch)}))
+    if not rows:
+        raise UnknownJob(
+            f"there is no batch {_batch_id(batch)}: it was not committed, or ended long ago and was removed"
+        )
+    return Progress(*rows[0])
+
+
+def cancel_batch(batch: Batch | int, *, conn: Any = None) -> int:
+    """Withdraw what is queued of a batch and stop what runs; returns how many. Its end then comes as on_failed."""
+    return int(_query(conn, ("bt_cancel_batch", {"p_batch": _batch_id(batch)}))[0])
+
+
+def _batch_id(batch: Batch | int) -> int:
+    return batch.id if isinstance(batch, Batch) else _job_id(batch)
 
 
 # ---- Cron: specs are checked where they are written ------------------------------------
@@ -2736,6 +3116,10 @@ class _Backoff:
         return seconds * random.uniform(0.5, 1.5)
 
 
+def _seconds(ms: int | None) -> float:
+    return math.inf if ms is None else ms / 1000
+
+
 class _Due:
     """When something is to be done again, in monotonic time; at first at once."""
 
@@ -2766,10 +3150,17 @@ def _statement(schema: str, function: str, parameters: tuple[str, ...]) -> str:
     text = f"select * from {prefix}{function}({', '.join(arguments)})"  # noqa: S608, all names are our own
     if function in ("bt_fail", "bt_snooze"):
         text = text.replace("::timestamptz", "::timestamptz[]")
-    return text.replace("::text", "::text[]") if function in ("bt_enqueue_many", "bt_reseal") else text
+    return (
+        text.replace("::text", "::text[]") if function in ("bt_enqueue_many", "bt_put_special", "bt_reseal") else text
+    )
 
 
 _CASTS = {
+    "p_batch": "::bigint",
+    "p_on_done": "::text",
+    "p_on_failed": "::text",
+    "p_open": "::boolean",
+    "p_parent": "::bigint",
     "p_after_id": "::bigint",
     "p_args": "::text",
     "p_backoff": "::text",
@@ -2787,6 +3178,9 @@ _CASTS = {
     "p_old_args": "::text",
     "p_old_errors": "::jsonb[]",
     "p_ids": "::bigint[]",
+    "p_keys": "::text[]",
+    "p_max_wait": "::interval",
+    "p_unique_for": "::interval",
     "p_interval_ms": "::bigint",
     "p_max_tries": "::int",
     "p_names": "::text[]",
@@ -3365,8 +3759,10 @@ class _Fork:
         self.kept.update(opened)
 
     def handle_signals(self, handler: Callable[..., None]) -> None:
-        """Handle SIGTERM and SIGINT here, and not in children."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        """Handle what is for the runner here, and not in children; a SIGHUP that is ignored, as by nohup, stays so."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             before = self.handlers[number][1] if number in self.handlers else signal.getsignal(number)
             self.handlers[number] = handler, before
             signal.signal(number, handler)
@@ -3450,6 +3846,7 @@ class Job(_Row):
     result_bytes: int = 1_048_576  # Config.max_result_bytes of its runner
     said: tuple[float | None, str | None] | None = None  # share and note of its last beat(), and those that have
     told: tuple[float | None, str | None] | None = None  # been passed on
+    in_doubt: bool = False  # the runner's: a report of it may have got no answer
 
     @property
     def max_tries(self) -> int:
@@ -3553,6 +3950,28 @@ def beat(share: float | None = None, note: str | None = None) -> None:
         old_share, old_note = job.said or (None, None)
         new_note = old_note if note is None else _storable(str(note), 500)
         job.said = old_share if share is None else float(share), new_note
+
+
+class JobFilter(logging.Filter):
+    """For a handler of logging: its records say, as job_id and job_worker, which job runs where they are made."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Note the job, if there is one; let all through."""
+        _name_job(record)
+        return True
+
+
+def job_record(*arguments: Any, **keywords: Any) -> logging.LogRecord:
+    """The same for records of all handlers: logging.setLogRecordFactory(job_record)."""
+    record = logging.LogRecord(*arguments, **keywords)
+    _name_job(record)
+    return record
+
+
+def _name_job(record: logging.LogRecord) -> None:
+    known, job = record.__dict__, _current_job.get()
+    known["job_id"] = known.get("job", known.get("job_id") or (job and job.id))
+    known["job_worker"] = known.get("worker", known.get("job_worker") or (job and job.name))
 
 
 def _call(job: Job, keyring: _Keyring, wait: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run) -> _Result:
@@ -3714,6 +4133,9 @@ class _Run:
             self.finish(job, ("bt_cancel_held", None, None))
         elif self.started >= job.expires:
             self.finish(job, _EXPIRED)
+        elif self.pool.config.log_start:
+            extra = {"job": job.id, "worker": job.name, "tries": job.tries, "aside": True}  # of the log's own thread
+            log.info("%s begins, try %d", job, job.tries, extra=extra)
 
     def finish(self, job: Job, result: _Result) -> None:
         """The worker has ended by itself, in whatever thread; ignored after a stop()."""
@@ -3740,6 +4162,10 @@ class _Run:
     def ran_ms(self) -> float:
         """How long the worker has run."""
         return 0.0 if self.started is None else (time.monotonic() - self.started) * 1000
+
+    def stack(self, frames: Mapping[int, types.FrameType]) -> str:
+        """Where its worker is, as far as that can be seen from here; `frames` are those of the threads."""
+        return ""
 
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         """Have the worker end, if it can be; with the lock held."""
@@ -3896,6 +4322,9 @@ class _Slot(_Run):
         if error:
             raise error
         return returned
+
+    def stack(self, frames: Mapping[int, types.FrameType]) -> str:
+        return "".join(traceback.format_stack(frames.get(self.thread)))
 
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         if self.awaited:
@@ -4136,8 +4565,9 @@ class _Processes(_Threads):
 
     def give_back(self, child: _Child) -> None:
         """A process after a job, dead or alive; by slots."""
-        limit = self.pool.config.max_tasks_per_child
-        if child.is_killed or not child.is_alive() or self.closed or (limit and child.calls >= limit):
+        config = self.pool.config
+        is_spent = 0 < config.max_tasks_per_child <= child.calls or 0 < config.max_child_mb < child.used_mb()
+        if child.is_killed or not child.is_alive() or self.closed or is_spent:
             child.close()
             return
         self.children.append(child)
@@ -4182,6 +4612,10 @@ class _ProcessSlot(_Slot):
             self.child = None
         self.finish(job, result)
         self.processes.give_back(child)
+
+    def stack(self, frames: Mapping[int, types.FrameType]) -> str:
+        child = self.child
+        return child.ask_for_stack() if child else ""
 
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         if self.child:
@@ -4258,6 +4692,20 @@ class _Child:
             return self.process.poll() is None
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
+    def used_mb(self) -> float:
+        """How much memory it has now, if the system says so in /proc, as Linux does."""
+        with contextlib.suppress(OSError):
+            pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+            return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1_000_000
+        return 0.0
+
+    def ask_for_stack(self) -> str:
+        """Have it log where it is; says so. Not before it is ready: the signal would end it."""
+        if self.is_ready and self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGUSR1)
+        return f"in process {self.process.pid}, which logs where it is\n"
+
     def ask_to_end(self) -> None:
         """Tell it that there will be no more jobs."""
         with contextlib.suppress(OSError):
@@ -4282,7 +4730,7 @@ class _Child:
 
 def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
     """What a _Child runs: import the workers' modules, then call workers as told, until told to end."""
-    _fork.handle_signals(lambda *_: None)  # the runner decides; a handler, since programs inherit SIG_IGN
+    _fork.handle_signals(_child_signal)  # the runner decides; a handler, since programs inherit SIG_IGN
     with contextlib.suppress(OSError):  # if memory runs out, let it be this process that is killed, not the runner
         Path("/proc/self/oom_score_adj").write_text("500")
     os.set_inheritable(descriptor, False)
@@ -4292,7 +4740,7 @@ def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
     _connections.use(config)  # what a job schedules belongs where the runner runs
     keyring = _keyring(config)
     if logs:
-        _start_logging(config.log_level, config.log_json)
+        _start_logging(config)
     jobs: queues.SimpleQueue[Any] = queues.SimpleQueue()
     begun: deque[Job] = deque(maxlen=1)  # the job that runs; read by the thread that listens, which also tells of it
     lock = threading.Lock()  # guards what is sent
@@ -4311,6 +4759,13 @@ def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
         with lock:
             connection.send(result)  # first: what comes after cannot change it
         _flush_output()
+
+
+def _child_signal(number: int, frame: types.FrameType | None) -> None:
+    if number == signal.SIGUSR1:
+        log.warning(
+            "%s runs here", current_job() or "nothing", extra={"traceback": "".join(traceback.format_stack(frame))}
+        )
 
 
 def _flush_output() -> None:
@@ -4491,6 +4946,9 @@ class _Task(_Run):
             return _raised(job, entry, raised, sealed, keyring)
         return _DONE if returned is None else _returned(job, entry, returned, sealed, keyring)
 
+    def stack(self, frames: Mapping[int, types.FrameType]) -> str:
+        return _stack_of_task(self.task) if self.task else ""
+
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         if self.task:
             self.loop.call(self.task.cancel)
@@ -4498,6 +4956,16 @@ class _Task(_Run):
     def _make_room(self) -> None:
         self.kind.tasks.discard(self)  # at once, since a blocked loop does not come to it
         self.kind.tell()
+
+
+def _stack_of_task(task: asyncio.Task[Any]) -> str:
+    """Where a task waits: of each coroutine the one that it awaits. Task.get_stack() has the outermost only."""
+    coroutine: Any = task.get_coro()
+    frames = []
+    while frame := getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None):
+        frames.append((frame, frame.f_lineno))
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    return "".join(traceback.StackSummary.extract(iter(frames)).format())
 
 
 @types.coroutine
@@ -4902,6 +5370,8 @@ class _Session:
         self.lease_s = config.lease_ms / 1000
         self.trip_ms = 0.0  # how long a round trip takes, a moving mean
         self.told_of_pooler = False
+        self.lost_at: float | None = None  # since when the database is away; None: it is there
+        self.still_lost = _Due()  # when that is said again
         self.watchdog = _Watchdog(max(self.CALL_S, config.lease_ms / 3000))
         with contextlib.ExitStack() as undo:
             undo.callback(self.watchdog.stop.set)
@@ -4920,6 +5390,8 @@ class _Session:
             p_names=list(_by_name),
             p_lease_ms=self.config.lease_ms,
             p_lock=not self.database.pooled,
+            p_slots=self.config.pool_size,
+            p_release=__version__,
         )
         self._listen()
 
@@ -4947,8 +5419,22 @@ class _Session:
             raise psycopg.OperationalError(str(error)) from None
         is_signed_in = self.database.pooled or self.database.run("bt_attach", p_runner=self.runner)[0][0]
         self._listen()
-        log.info("the database is back")
+        if self.lost_at is not None:
+            log.log(NOTICE, "the database is back, after %.1f s", time.monotonic() - self.lost_at)
+            self.lost_at = None
         return bool(is_signed_in)
+
+    def lost(self, error: BaseException) -> None:
+        """The database is away: close the connection; say so, again after 15 s, then once a minute."""
+        self.database.close()
+        now = time.monotonic()
+        if self.lost_at is None:
+            self.lost_at = now
+            self.still_lost.again_in(15)
+            log.warning("lost the database, trying again: %s", _one_line(error))
+        elif self.still_lost.has_come():
+            self.still_lost.again_in(60)
+            log.warning("the database has been away for %.0f s: %s", now - self.lost_at, _one_line(error))
 
     def exchange(self, trip: Mapping[str, list[Call]], meanwhile: Callable[[], object]) -> dict[str, list[list[Any]]]:
         """Transactions of some calls each, by name, in one round trip; returns the rows of each call by that name."""
@@ -4982,15 +5468,25 @@ class _Session:
 class _Claims:
     """Which queue is looked into first, and the call that does; where it starts is bt_claim's to know."""
 
+    FEW = 4  # queues are looked into one by one; of more it is asked first which are worth it
+
     def __init__(self, session: _Session) -> None:
         self.session = session
         self.weights = session.config.queue_weights()
+        self.slots = session.config.queue_slots()
 
     def order(self) -> list[str]:
         """The queues as they are named; with weights, drawn by lot for this once."""
         if not any(self.weights.values()):
             return list(self.weights)
         return sorted(self.weights, key=lambda queue: random.random() ** (1 / self.weights[queue]), reverse=True)
+
+    def wish(self, wish: _Wish, queue: str, held: Mapping[int, Job]) -> _Wish:
+        """What to claim of a queue: no more than leaves it in its own slots, if it has such."""
+        if queue not in self.slots or not wish.limit:
+            return wish
+        free = max(0, self.slots[queue] - sum([job.queue == queue for job in held.values()]))
+        return _Wish(min(wish.limit, free), min(wish.begin, free), wish.names)
 
     def call(self, queue: str, wish: _Wish, whole: bool) -> Call:
         """A call of bt_claim; `whole`: it looks through all of the queue, however long that takes."""
@@ -5023,6 +5519,10 @@ class _Reports:
         self.warned: set[tuple[str, str]] = set()  # workers and what has been said of them
         self.one_by_one = False  # after an error: one of them may be what the database refuses
         self.kept: list[tuple[float, _Outcome]] = []  # those that could not be stored, and when to try again
+        self.lost: deque[int] = deque(maxlen=1_000)  # claims of which was said that they are not ours any more
+        self.tally: Counter[tuple[str, str]] = Counter()  # how many jobs ended how, since the last summary
+        self.summary = _Due()
+        self.summary.again_in(60)
         self.noted: set[int] = set()  # jobs of those that succeeded, and are not run again, whatever becomes of us
 
     def calls(self) -> list[_Report]:
@@ -5129,13 +5629,138 @@ class _Reports:
 
     def log_fates(self, reports: list[_Report], answers: list[list[Any]]) -> None:
         """Say what became of the jobs, by what the database answered."""
+        tells = log.isEnabledFor(logging.INFO)
+        is_to_count = not tells and log.isEnabledFor(NOTICE)
         for (outcomes, _), rows in zip(reports, answers, strict=True):
-            is_done = len(rows) == len(outcomes) and outcomes[0].report == "bt_complete"
-            if is_done and not log.isEnabledFor(logging.INFO):
+            if is_to_count:
+                self.tally.update((outcome.job.name, outcome.report) for outcome in outcomes)
+            if not tells and len(rows) == len(outcomes) and outcomes[0].report == "bt_complete":
                 continue  # all is well, and nobody wants to read it
             fates = {row[0]: row for row in rows}
             for outcome in outcomes:
-                _log_outcome(outcome, fates.get(outcome.job.id))
+                if fate := fates.get(outcome.job.id):
+                    _log_outcome(outcome, fate)
+            if missing := [outcome.job for outcome in outcomes if outcome.job.id not in fates]:
+                self._log_missing(missing)
+
+    def _log_missing(self, jobs: Sequence[Job]) -> None:
+        """Jobs of one claim that the database knows no more as ours: said once for each claim."""
+        claim, ids = jobs[0].claim, _some([job.id for job in jobs])
+        if all(job.in_doubt for job in jobs):
+            _log_stored(jobs)
+        elif claim not in self.lost:
+            self.lost.append(claim)
+            log.warning("reported already, or not this runner's any more, as others of claim %d: jobs %s", claim, ids)
+
+    def summarize(self) -> None:
+        """Say how many jobs ended how, for who wants no line a job: once a minute, and at the end."""
+        self.summary.again_in(60)
+        said: dict[str, list[str]] = {}
+        for (name, report), count in self.tally.most_common():
+            said.setdefault(name, []).append(f"{count} {_ENDS[report]}")
+        if said:
+            texts = [f"{name} {', '.join(ends)}" for name, ends in said.items()]
+            log.log(NOTICE, "%d jobs: %s", self.tally.total(), _some(texts, 20, "; "))
+        self.tally.clear()
+
+
+_ENDS = {"bt_complete": "done", "bt_fail": "failed", "bt_snooze": "snoozed", "bt_cancel_held": "canceled"}
+_ENDS["bt_release"] = "handed back"
+
+
+class _Stats:
+    """What became of jobs, by queue and worker, since the database was told last: see sql/bt_note_stats.sql."""
+
+    BOUNDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200)  # seconds, as bt_bounds has them
+    ENDS = (*BOUNDS, math.inf)
+    FEW, STANDS_FOR = 16, 8  # of more that are reported at once, one in so many is asked how long it waited
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()  # for rows: the poller adds, the keeper takes
+        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self.unsaid: tuple[int, str] | None = None  # what the database may not know yet; the keeper's, as is
+        self.ahead_s: float | None = None  # how much the database's clock is ahead of ours; None: not known yet
+
+    def add(self, reports: list[_Report], answers: list[list[Any]]) -> None:
+        """Count what the database has just been told."""
+        now = time.time() + (self.ahead_s or 0)
+        with self.lock:
+            for (outcomes, _), rows in zip(reports, answers, strict=True):
+                report, of = outcomes[0].report, outcomes
+                if report == "bt_release":
+                    continue
+                if len(rows) != len(outcomes) or report == "bt_fail":
+                    fates = {row[0]: row for row in rows}
+                    of = [outcome for outcome in outcomes if outcome.job.id in fates]
+                groups: dict[str, list[_Outcome]] = {}
+                if len({outcome.job.name for outcome in of}) == 1:  # as mostly
+                    groups[of[0].job.name] = of
+                else:
+                    for outcome in of:
+                        groups.setdefault(outcome.job.name, []).append(outcome)
+                for name, group in groups.items():
+                    row = self._row(group[0].job.queue, name)
+                    self._count_times(row, group, now)
+                    if report == "bt_fail":
+                        exceeded = sum(fates[outcome.job.id][1] == "exceeded" for outcome in group)
+                        row["failed"] += len(group)
+                        row["exceeded"] += exceeded
+                        row["retried"] += len(group) - exceeded
+                    else:
+                        row[_COUNTED[report]] += len(group)
+
+    def _row(self, queue: str, name: str) -> dict[str, Any]:
+        row = self.rows.get((queue, name))
+        if row is None:
+            row = dict.fromkeys((*_COUNTED.values(), "failed", "retried", "exceeded", "runs", "run_s", "wait_s"), 0)
+            row |= {f"{what}_classes": [0] * (len(self.BOUNDS) + 1) for what in ("run", "wait")}
+            row |= {"queue": queue, "worker": name}
+            self.rows[queue, name] = row
+        return row
+
+    def _count_times(self, row: dict[str, Any], group: list[_Outcome], now: float) -> None:
+        count = len(group)
+        step = 1 if count <= self.FEW else self.STANDS_FOR
+        runs = [outcome.ms / 1000 for outcome in group]
+        waits = [max(0.0, now - run_s - _seconds_of(outcome.job.run_at_text))
+                 for outcome, run_s in zip(group[::step], runs[::step], strict=True)]  # fmt: skip
+        row["runs"] += count
+        row["run_s"] += sum(runs)
+        row["wait_s"] += sum(waits) * count / len(waits)
+        self._classify(row["run_classes"], runs, 1, count)
+        self._classify(row["wait_classes"], waits, step, count)
+
+    def _classify(self, classes: list[int], times: list[float], weight: int, count: int) -> None:
+        times.sort()
+        done = 0
+        for place, bound in enumerate(self.ENDS):
+            upto = min(count, bisect.bisect_right(times, bound) * weight)
+            classes[place] += upto - done
+            done = upto
+            if done == count:
+                break
+
+    def tell(self, database: _Database) -> None:
+        """Tell the database, by the keeper. If that fails the same is told again by the next call."""
+        if self.unsaid is None:
+            with self.lock:
+                rows, self.rows = self.rows, {}
+            if not rows and self.ahead_s is not None:
+                return
+            self.unsaid = secrets.randbits(62), json.dumps(list(rows.values()), ensure_ascii=False)
+        note, text = self.unsaid
+        before = time.time()
+        ((now,),) = database.run("bt_note_stats", p_note=note, p_stats=text)
+        self.ahead_s = now - (before + time.time()) / 2
+        self.unsaid = None
+
+
+_COUNTED = {"bt_complete": "done", "bt_cancel_held": "canceled", "bt_snooze": "snoozed"}  # what each report counts as
+
+
+def _seconds_of(text: str) -> float:
+    """An instant as PostgreSQL writes it, in seconds since 1970."""
+    return (dt.datetime.fromisoformat(text) if sys.version_info >= (3, 11) else _time_of(text)).timestamp()
 
 
 class _Bell:
@@ -5226,6 +5851,7 @@ class _Poller:
         self.session = _Session(config)
         self.claims = _Claims(self.session)
         self.reports = _Reports(self.session)
+        self.stats = _Stats()
         self.bell = _Bell()
         self.pool = _Pool(config, self.held, self.bell.ring, self.keyring, executor)
 
@@ -5262,12 +5888,13 @@ class _Poller:
                 self.reports.keep_locked()
                 self.reconcile.now()  # a claim may have been made whose answer went unread
             except _LOST as error:
-                log.warning("lost the database, trying again: %s", _one_line(error))
-                self.session.database.close()
+                self.session.lost(error)
                 self._stop_unwanted()
             except Exception:
                 log.critical("an error in backtick itself", exc_info=True)
                 self.reports.one_by_one = self.is_in_doubt = True
+            for outcome in self.reports.outcomes:
+                outcome.job.in_doubt = True
             if self._is_time_to_give_up():
                 return self.leave()
             self.bell.wait(self.backoff.next())
@@ -5281,6 +5908,7 @@ class _Poller:
         self.pool.close()
         self.pool.move_outcomes(self.reports.outcomes)
         self.reports.tell_of_unstored()
+        self.reports.summarize()
         self.session.sign_out()
         self.bell.close()
 
@@ -5297,6 +5925,8 @@ class _Poller:
             self._start_afresh()
         self._take_finished()
         self._stop_unwanted()
+        if self.reports.tally and self.reports.summary.has_come():
+            self.reports.summarize()
         self.reports.try_kept(at_once=self.stop_at is not None and time.monotonic() >= self.stop_at)
         self._check_pool()
         if self.stop_at is not None:
@@ -5496,8 +6126,11 @@ class _Poller:
 
     def _drop(self, gone: Sequence[Job]) -> None:
         """Stop jobs that are not ours any more, or never begin them; they are due for whoever claims them."""
+        if stored := [job for job in gone if job.in_doubt]:
+            _log_stored(stored)
+        if lost := [job for job in gone if not job.in_doubt]:
+            log.warning("%d jobs are stopped here, for their claim is gone: %s", len(lost), _some(lost))
         for job in gone:
-            log.warning("%s: its claim is gone, it is stopped here", job, extra={"job": job.id})
             del self.held[job.id]
             job.canceled = True  # if it is about to begin, that will be seen
             self.pool.stop(job, JobLost)
@@ -5547,6 +6180,9 @@ class _Poller:
         """
         reports = self.reports.calls()
         order = self.claims.order() if wish.limit and wish.names else []
+        if self.claims.slots:
+            order = [queue for queue in order if self.claims.wish(wish, queue, self.held).limit]
+        are_many = len(order) > self.claims.FEW
         now = time.monotonic()
         trip: dict[str, list[Call]] = {}
         if reports:
@@ -5555,7 +6191,9 @@ class _Poller:
             for_ms = self.ASLEEP_POLLS * self.config.poll_ms
             trip["sleep"] = [self.session.database.call("bt_sleep", p_runner=self.session.runner, p_poll_ms=for_ms)]
         if order:
-            trip["claim"] = [self.claims.call(order[0], wish, whole)]
+            looks = [self.session.database.call("bt_due_queues", p_queues=order[1:])] if are_many else []
+            first = self.claims.wish(wish, order[0], self.held)
+            trip["claim"] = [*looks, self.claims.call(order[0], first, whole)]
         if not trip:
             return 0
         try:
@@ -5568,10 +6206,11 @@ class _Poller:
         if lie_down:
             (((sleep_ms, _),),) = answers["sleep"]
             self.asleep_until = now + sleep_ms / 1000
-        claimed = self._claimed(answers["claim"][0], now) if order else 0
-        for queue in order[1:]:
+        claimed = self._claimed(answers["claim"][-1], now) if order else 0
+        for queue in [queue for (queue,) in answers["claim"][0]] if are_many else order[1:]:
             if claimed < wish.limit:
                 left = _Wish(wish.limit - claimed, max(0, wish.begin - claimed), wish.names)
+                left = self.claims.wish(left, queue, self.held)
                 asked_at = time.monotonic()
                 ((rows,),) = self.session.database.round_trip([self.claims.call(queue, left, whole)])
                 claimed += self._claimed(rows, asked_at)
@@ -5590,6 +6229,8 @@ class _Poller:
                 job.runner_tries, job.result_bytes = self.config.max_tries, self.config.max_result_bytes
         self.fresh += jobs
         if jobs:
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("claimed %d jobs: %s", len(jobs), _some(jobs))
             self.asleep_until = self.deaf_until = None  # bt_claim may have woken this runner
             self.is_heavy = sum([len(job.args) for job in self.fresh]) > self.HEAVY_BYTES
         return len(jobs)
@@ -5600,6 +6241,7 @@ class _Poller:
         for outcomes, _ in reports:
             for outcome in outcomes:
                 self.held.pop(outcome.job.id, None)
+        self.stats.add(reports, answers)
         self.reports.log_fates(reports, answers)
 
     def _report(self) -> None:
@@ -5695,9 +6337,7 @@ def _log_outcome(outcome: _Outcome, fate: Any) -> None:
     job, report, error, _, ms = outcome
     extra: dict[str, Any] = {"job": job.id, "worker": job.name, "ms": round(ms, 3), "tries": job.tries}
     what = f"{error['class']}: {' '.join(error['message'][:300].split())}" if error else ""
-    if fate is None:
-        log.warning("%s: reported already, or not this runner's any more, after %.0f ms", job, ms, extra=extra)
-    elif report == "bt_release":
+    if report == "bt_release":
         why = error["message"] if error else "its worker is not registered any more"
         log.warning("%s handed back: %s", job, why, extra=extra)
     elif report == "bt_cancel_held":
@@ -5724,6 +6364,15 @@ def _log_fires(rows: list[Any]) -> None:
             log.warning("schedule %s left out %s: its last job has not ended", name, time_)
 
 
+def _log_stored(jobs: Sequence[Job]) -> None:
+    log.info("stored already, by a call whose answer was cut off: %s", _some(jobs))
+
+
+def _some(items: Sequence[object], most: int = 10, comma: str = ", ") -> str:
+    """The first of them, and whether there are more."""
+    return comma.join(map(str, items[:most])) + f"{comma}…" * (len(items) > most)
+
+
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -5744,8 +6393,10 @@ class _Keeper:
     LOCKED_S = 0.1  # when a schedule is looked for again that is due, and in the hands of somebody else
     REMOVE_S = 60.0  # how often it removes old jobs
     DECLARE_S = 600.0  # how often it says which schedules its code wants
+    STORES = 100  # schedules in one transaction, as it starts
     PAUSED_S = 10.0  # how often it asks which queues are paused
     ORPHANS_S = 10.0  # how often it asks for jobs that nobody can run; one runner of all is told of them
+    STATS_S = 5.0  # how often it tells what became of jobs, in numbers
 
     def __init__(self, poller: _Poller) -> None:
         self.poller = poller
@@ -5754,13 +6405,18 @@ class _Keeper:
         self.stop = threading.Event()
         self.database: _Database | None = None
         self.attached: int | None = None  # the runner whose lock this connection holds
-        self.looked_at = time.monotonic()  # when it looked last
+        self.is_lost = False  # whether that was said
+        self.looked_at = self.moved_at = time.monotonic()  # when it looked last, and when it last did something
         self.look, self.fire, self.heartbeat, self.judge = (_Due() for _ in range(4))
         self.remove, self.declare, self.pauses, self.orphans, self.progress = (_Due() for _ in range(5))
+        self.stats, self.alerts = _Due(), _Due()
+        self.alert: Callable[[Alert], object] | None = None
+        if command := self.config.alert_command:
+            self.alert = functools.partial(_run_alert_command, command)
         self.remove.again_in(random.uniform(0, self.REMOVE_S))
         self.unstored: list[Schedule] = []  # schedules that somebody had locked
         self.told: set[str] = set()  # schedules without a worker that were logged
-        self.paused: set[str] = set()  # queues of which that was logged
+        self.paused: set[tuple[str, str, str | None]] = set()  # kind, name and queue of what that was logged of
         self.declared: tuple[int, list[str]] | None = None  # the runner and its workers, as the database knows them
         try:
             self._store_schedules()
@@ -5777,12 +6433,14 @@ class _Keeper:
         """Look about once a second, and fire in between, until told to stop; reconnect for ever."""
         backoff, wait_s = _Backoff(), 0.0
         while not self.stop.wait(wait_s):
+            self.moved_at = time.monotonic()
             try:
                 if self.look.has_come():
                     self._look()
                 if self.database and self.fire.has_come():
                     self._fire(self.database)
                 backoff.reset()
+                self.is_lost = False
                 next_at = min(self.look.at, self.fire.at) if self.database else self.look.at
                 wait_s = max(0.0, next_at - time.monotonic())
             except _WAITED as error:
@@ -5791,12 +6449,22 @@ class _Keeper:
             except Exception as error:
                 wait_s = backoff.next()
                 if isinstance(error, (BacktickError, *_LOST)):
-                    log.warning("the keeper lost the database, trying again: %s", _one_line(error))
+                    if not self.is_lost:  # the poller says how it goes on
+                        log.warning("the keeper lost the database, trying again: %s", _one_line(error))
+                    self.is_lost = True
                 else:
                     log.critical("an error in backtick's keeper, trying again", exc_info=True)
                 self.close()
                 self.look.now()
+        if self.database:
+            with contextlib.suppress(BacktickError, psycopg.Error):
+                self.poller.stats.tell(self.database)
         self.close()
+
+    def is_hanging(self) -> bool:
+        """As _Poller.is_hanging(), of this thread; while there is no connection it may be connecting."""
+        is_calling = self.database is None or self.database.has_called_for()
+        return not is_calling and time.monotonic() - self.moved_at > self.session.lease_s
 
     def close(self) -> None:
         """Close the connection; the next look opens another."""
@@ -5819,9 +6487,7 @@ class _Keeper:
             self.attached = runner
         if self.heartbeat.has_come():
             self._heartbeat(self.database, runner)
-        if self.judge.has_come():
-            self._revive(self.database, runner)
-        self._expire(self.database)
+        self._do_chores(self.database, runner)
         if self.poller.held:
             self._pass_on_canceled(self.database, runner)
             self._pass_on_progress(self.database, runner)
@@ -5837,6 +6503,7 @@ class _Keeper:
             self._tell_of_pauses(self.database)
         if self.orphans.has_come():
             self._tell_of_orphans(self.database)
+        self._tell_of_health(self.database)
         self.looked_at = time.monotonic()
         return None
 
@@ -5863,24 +6530,34 @@ class _Keeper:
         due, until = database.call("bt_run_due", p_limit=self.FIRES), database.call("bt_until_fire")
         (fires,), (((ms,),),) = database.round_trip([due], [until])
         _log_fires(fires)
-        if ms is None:
-            self.fire.again_in(self.LOOK_S)
-        elif ms <= 0 and not fires:
-            self.fire.again_in(self.LOCKED_S)
-        else:
-            self.fire.again_in(min(ms / 1000, self.LOOK_S))
+        self.fire.again_in(self.LOCKED_S if ms is not None and ms <= 0 and not fires else _seconds(ms))
         if fires and database.pooled:  # no NOTIFY gets through
             self.poller.bell.ring(urgent=True)
         return bool(fires)
 
-    def _revive(self, database: _Database, runner: int) -> None:
-        if database.connection.info.server_version < 170_000:  # later ones have transaction_timeout
-            database.run("bt_end_stuck")
-        for id_, name, dead, state in database.run(
-            "bt_revive", p_runner=runner, p_retry_ms=self.config.retry_ms, p_max_crashes=self.config.max_crashes
-        ):
-            extra = {"job": id_, "worker": name}
-            log.warning("job %d %s is %s: runner %d died while it held it", id_, name, state, dead, extra=extra)
+    def _do_chores(self, database: _Database, runner: int) -> None:
+        calls = [database.call("bt_chores"), database.call("bt_is_drained", p_runner=runner)]
+        if self.judge.has_come():
+            terms = {"p_retry_ms": self.config.retry_ms, "p_max_crashes": self.config.max_crashes}
+            calls.append(database.call("bt_revive", p_runner=runner, **terms))
+            if database.connection.info.server_version < 170_000:  # later ones have transaction_timeout
+                database.run("bt_end_stuck")
+        ((((fire_ms, is_late),), ((is_drained,),), *revived),) = database.round_trip(calls)
+        self.fire.again_in(_seconds(fire_ms))
+        again: dict[int, list[int]] = {}  # the jobs that are queued again, by the runner that died
+        for id_, name, dead, state in itertools.chain(*revived):
+            if state == "queued":
+                again.setdefault(dead, []).append(id_)
+            else:
+                extra = {"job": id_, "worker": name}
+                log.warning("job %d %s is %s: runner %d died while it held it", id_, name, state, dead, extra=extra)
+        for dead, ids in again.items():
+            log.warning("runner %d died; %d jobs that it held are queued again: %s", dead, len(ids), _some(ids))
+        if is_late:
+            self._expire(database)
+        if is_drained and self.poller.stop_at is None:
+            log.info("runner %d is drained: it takes no more jobs, finishes those it runs, and ends", runner)
+            self.poller.stop(CENTURY_MS)
 
     def _expire(self, database: _Database) -> None:
         end = time.monotonic() + self.LOOK_S / 2  # and the rest later: others wait for signs of life
@@ -5911,8 +6588,16 @@ class _Keeper:
         """Store what decorators declared. Raises BacktickError if the database refuses one."""
         self.database = _Database(self.config, self.session.watchdog)
         self.unstored = list(_schedules.values())
-        while self.unstored and self._store_next(self.database):
-            pass
+        while some := self.unstored[: self.STORES]:
+            calls = [schedule.call(self.poller.keyring) for schedule in some]
+            try:
+                self.database.round_trip([self.database.call(f, **given, p_declared=True) for f, given in calls])
+                del self.unstored[: len(some)]
+            except psycopg.Error as error:  # which one it is shows one by one
+                if isinstance(error, _LOST) and not isinstance(error, _WAITED):
+                    raise
+                if not all(self._store_next(self.database) for _ in some):
+                    return
 
     def _store_next(self, database: _Database) -> bool:
         """Store one of the schedules that are not stored yet; false if somebody has locked it."""
@@ -5950,7 +6635,7 @@ class _Keeper:
             log.warning(
                 "this runner does not serve the queues of %d of its workers, so their jobs are left to others: %s",
                 len(away),
-                ", ".join(away[:5]) + ", …" * (len(away) > 5),
+                _some(away, 5),
             )
 
     def _declare(self, database: _Database) -> None:
@@ -5977,13 +6662,24 @@ class _Keeper:
         self.declare.again_in(min(self.DECLARE_S, self.config.max_undeclared_ms / 4000))
 
     def _tell_of_pauses(self, database: _Database) -> None:
-        """Say once that a queue is paused, and once that it is no more: else a runner that idles says nothing."""
-        paused = dict(database.run("bt_paused", p_queues=self.session.queues))
-        for queue in paused.keys() - self.paused:
-            since = _time_of(paused[queue])
-            log.warning("queue %s is paused since %s: nothing is claimed from it until it is resumed", queue, since)
-        for queue in self.paused - paused.keys():
-            log.warning("queue %s is paused no longer", queue)
+        """Say once that something is paused, and once that it is no more: else a runner that idles says nothing."""
+        rows = database.run("bt_pauses", p_queues=self.session.queues)
+        paused = {
+            (kind, queue if name is None else name, name and queue): (*how, "") for kind, queue, name, *how in rows
+        }
+        for kind, name, queue in paused.keys() - self.paused:
+            since, by, reason, _ = paused[kind, name, queue]
+            log.warning(
+                "%s %s%s is paused since %s%s%s: nothing is claimed from it until it is resumed",
+                kind,
+                name,
+                f" in {queue}" if queue else "",
+                _time_of(since),
+                f" by {by}" if by else "",
+                f", {reason!r}" if reason else "",
+            )
+        for kind, name, queue in self.paused - paused.keys():
+            log.warning("%s %s%s is paused no longer", kind, name, f" in {queue}" if queue else "")
         self.paused = set(paused)
         self.pauses.again_in(self.PAUSED_S)
 
@@ -5991,6 +6687,19 @@ class _Keeper:
         self.orphans.again_in(self.ORPHANS_S)
         for queue, worker_, jobs, sentence in database.run("bt_tell_orphans"):
             log.warning("%s", sentence, extra={"queue": queue, "worker": worker_, "jobs": jobs})
+
+    def _tell_of_health(self, database: _Database) -> None:
+        """Tell the database what became of jobs, in numbers, and whoever wants to hear it what is wrong, or over."""
+        if self.stats.has_come():
+            self.stats.again_in(self.STATS_S)
+            self.poller.stats.tell(database)
+        if self.alert and self.alerts.has_come():
+            self.alerts.again_in(self.ORPHANS_S)
+            if found := database.run("bt_tell_alerts"):
+                alerts = [Alert(*row) for row in found]
+                threading.Thread(
+                    target=_call_all, args=(self.alert, alerts), name="backtick-alert", daemon=True
+                ).start()
 
     def _remove_old(self, database: _Database) -> None:
         limit = 1_000
@@ -6005,13 +6714,131 @@ class _Keeper:
         self.remove.again_in(0 if removed == limit else self.REMOVE_S)
 
 
+# ---- Alerts: what is wrong with the queue, for who wants to be told ---------------------
+
+
+class Alert(NamedTuple):
+    """A finding of bt_check, as on_alert gets it: when it is new, and, with is_over, when it is so no more."""
+
+    severity: str  # error or warning
+    finding: str
+    subject: str
+    text: str
+    since: str  # as PostgreSQL writes it
+    is_over: bool
+
+
+def _call_all(alert: Callable[[Alert], object], alerts: list[Alert]) -> None:
+    """Call the function for each, in a thread of its own: nobody waits for it."""
+    for one in alerts:
+        try:
+            alert(one)
+        except Exception:
+            log.error("an alert cannot be passed on: %s", one.text, exc_info=True)
+
+
+def _run_alert_command(command: str, alert: Alert) -> None:
+    """Run the command with the alert as JSON on its standard input. Raises if it fails, or takes a minute."""
+    words, text = shlex.split(command), json.dumps(alert._asdict())
+    subprocess.run(words, input=text, text=True, timeout=60, check=True, start_new_session=True)
+
+
+# ---- HTTP: how a runner is, for probes and Prometheus -----------------------------------
+#
+# A server of the standard library in a thread of its own, with one for each of a few requests at a time. Off unless
+# Config.http says where.
+
+_Page = tuple[int, str, str]  # status, content type, text
+
+
+class _Http(http.server.ThreadingHTTPServer):
+    """Answers GET by a table of routes; ends with close()."""
+
+    daemon_threads = True
+    MOST = 16  # requests at once; more are turned away
+    LONGEST_S = 10.0  # a request and its answer
+
+    def __init__(self, place: str, routes: Mapping[str, Callable[[], _Page]]) -> None:
+        host, _, port = place.rpartition(":")
+        self.routes = routes
+        self.room = threading.BoundedSemaphore(self.MOST)
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        try:
+            super().__init__((host.strip("[]"), int(port)), _Request)
+        except OSError as error:
+            raise BacktickError(f"cannot serve HTTP at {place} (BT_HTTP): {error.strerror}") from None
+        _fork.keep_from_children(self.socket)
+        self.thread = threading.Thread(target=self.serve_forever, name="backtick-http", daemon=True)
+        self.thread.start()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Have a thread answer, if few are at it; it may take so long, and is then cut off."""
+        if not self.room.acquire(blocking=False):
+            return self.shutdown_request(request)
+        _fork.keep_from_children(request)
+        return super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer one request, in a thread of its own."""
+        timer = threading.Timer(self.LONGEST_S, self.shutdown_request, (request,))
+        timer.daemon = True
+        timer.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            timer.cancel()
+            self.room.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: who asked has gone, or was cut off."""
+
+    def close(self) -> None:
+        """Stop listening; answers that are under way are cut off with the process."""
+        self.shutdown()
+        self.server_close()
+
+
+class _Request(http.server.BaseHTTPRequestHandler):
+    """One request: no body is read, and the connection is closed after the answer."""
+
+    timeout = 5.0
+    server: _Http
+
+    def do_GET(self) -> None:
+        """Answer by the table of routes."""
+        page = self.server.routes.get(self.path.partition("?")[0])
+        try:
+            status, kind, text = page() if page else (404, "text/plain", f"there are {', '.join(self.server.routes)}\n")
+        except (BacktickError, psycopg.Error) as error:
+            status, kind, text = 503, "text/plain", f"{hide_password(_one_line(error))}\n"
+        body = text.encode(errors="backslashreplace")
+        self.send_response(status)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET  # noqa: N815, the standard library's name
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: a scraper asks all the time."""
+
+
 # ---- Runner: a poller and a keeper in threads of a program ------------------------------
 
 
 class Runner:
     """A running runner, as start() returns it; also a context manager that stops it at the end."""
 
-    def __init__(self, config: Config, drain: bool = False, executor: Executor | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        drain: bool = False,
+        executor: Executor | None = None,
+        on_alert: Callable[[Alert], object] | None = None,
+    ) -> None:
         if module := _imported_for_workers():
             raise BacktickError(
                 f"the import of {module} starts a runner, so each of its processes would start another: "
@@ -6023,9 +6850,11 @@ class Runner:
         except _LOST as error:
             lost = f"lost the database {database_url(config)} while starting: {_one_line(error)}; start again"
             raise DatabaseUnavailable(hide_password(lost)) from None
+        self._keeper.alert = on_alert or self._keeper.alert
         self.id = self._poller.session.runner
         self._keeper_thread = threading.Thread(target=self._keeper.run, name="backtick-keeper", daemon=True)
         self._thread = threading.Thread(target=self._serve, name="backtick-poller", daemon=True)
+        self._http = self._serve_http(config) if config.http else None
         self._keeper_thread.start()
         self._thread.start()
         # A program that ends and has not stopped its runner: before the executor waits for its threads, which
@@ -6041,6 +6870,41 @@ class Runner:
             self._poller.session.watchdog.stop.set()
             raise
 
+    def _serve_http(self, config: Config) -> _Http:
+        def metrics() -> _Page:
+            with contextlib.closing(_Database(config, self._poller.session.watchdog)) as database:
+                ((text,),) = database.run("bt_metrics")
+            return 200, "text/plain; version=0.0.4", text
+
+        def healthy() -> _Page:
+            is_well = self._thread.is_alive() and not self._poller.is_hanging()
+            return (200, "text/plain", "alive\n") if is_well else (503, "text/plain", "it does nothing any more\n")
+
+        def ready() -> _Page:
+            with contextlib.closing(_Database(config, self._poller.session.watchdog)) as database:
+                findings = database.run("bt_check")
+            state = (
+                "stopping"
+                if self._poller.stop_at is not None
+                else "lost"
+                if self._poller.session.is_lost()
+                else "ready"
+            )
+            if state == "ready" and healthy()[0] != 200:
+                state = "hanging"
+            text = json.dumps(
+                {"state": state, "runner": self._poller.session.runner, "findings": [row[3] for row in findings]}
+            )
+            return (200 if state == "ready" else 503), "application/json", text + "\n"
+
+        try:
+            return _Http(config.http, {"/metrics": metrics, "/healthz": healthy, "/readyz": ready})
+        except BaseException:
+            self._keeper.close()
+            self._poller.leave()
+            self._poller.session.watchdog.stop.set()
+            raise
+
     def _serve(self) -> None:
         try:
             self._poller.run()
@@ -6050,6 +6914,8 @@ class Runner:
         finally:
             self._keeper.stop.set()
             self._keeper_thread.join()
+            if self._http:
+                self._http.close()
             self._poller.session.watchdog.stop.set()
 
     def stop(self, shutdown_ms: int | None = None, wait: bool = True) -> None:
@@ -6083,6 +6949,11 @@ class Runner:
         """Whether it ended because it could not go on."""
         return self.exit_status != 0
 
+    def _is_well(self) -> bool:
+        """Whether poller and keeper both go on: for a watchdog. They do while the database is away."""
+        are_there = self._thread.is_alive() and self._keeper_thread.is_alive()
+        return are_there and not (self._poller.is_hanging() or self._keeper.is_hanging())
+
     def __enter__(self) -> Runner:
         return self
 
@@ -6095,14 +6966,22 @@ def _stop_if_there(reference: weakref.ref[Runner]) -> None:
         runner.stop()
 
 
-def start(*, drain: bool = False, executor: Executor | None = None, **settings: Unpack[Settings]) -> Runner:
+def start(
+    *,
+    drain: bool = False,
+    executor: Executor | None = None,
+    on_alert: Callable[[Alert], object] | None = None,
+    **settings: Unpack[Settings],
+) -> Runner:
     """Run a runner inside this program, in threads of its own; returns it, to stop() it.
 
     `settings` are those of Config: start(queues="mail", pool_size=4). With `drain` it ends by itself
     when no job is due. Plain workers run on the `executor`, if one is given: any of concurrent.futures'
     kind, which stays yours to shut down; its processes import the workers' modules, and a timeout counts
     from when it was given the job. Import the modules with the workers before: jobs of others are left
-    alone. Raises ConfigError, DatabaseUnavailable, WrongVersion; BacktickError while a runner imports modules.
+    alone. `on_alert` is called with an Alert, in a thread of its own, when something is wrong with the queue,
+    and when it is over, by one runner of all that have one. Raises ConfigError, DatabaseUnavailable,
+    WrongVersion; BacktickError while a runner imports modules, or if it cannot serve HTTP.
     """
     _check_kind("drain", drain, bool, "True or False")
     if executor is not None:
@@ -6110,34 +6989,542 @@ def start(*, drain: bool = False, executor: Executor | None = None, **settings: 
     config = Config.load(**settings)
     if not config.database_url:
         embedded_url(is_surprise=True)
-    return Runner(config, drain, executor)
+    if on_alert is not None and not callable(on_alert):
+        raise TypeError(f"on_alert is {on_alert!r}: it must be a function that takes an Alert, or None")
+    return Runner(config, drain, executor, on_alert)
 
 
-# ==== The command line ============================================================================
+# ==== What people use =============================================================================
 #
-# What people type: python backtick.py myjobs, and the verbs.
+# The table of verbs, and the command line: python backtick.py myjobs, python backtick.py status.
+
+
+# ---- Verbs: what people do with the queue, a function of SQL each -------------------
+#
+# The one table that all faces read. Nothing here decides anything: each option is a parameter of the function, and text
+# that the database reads. What is shown is what the function returns, as JSON.
+
+
+class Verb(NamedTuple):
+    """What people do with the queue: a function of SQL, how its parameters are typed, how what it returns is shown."""
+
+    name: str
+    function: str  # of SQL, bt_…; or of this file, _command_…, which reads its words itself
+    group: str
+    help: str
+    example: str = ""
+    positional: tuple[str, ...] = ()  # parameters by their place: id, name; args? may be left out, id* is any number
+    options: str = ""  # parameters by name: queue tags* groups! (* may be repeated, ! is true if it is there)
+    changes: bool = False  # else it only looks, and can be watched
+    record: bool = False  # it returns one thing, and null if that is not there; else rows
+    fails: bool = False  # the exit status is 1 if it returns rows
+    yes: str = ""  # what is said of what it returns, {result}, {0} being the first word by place; for jobs: is canceled
+    no: str = ""  # the same if that is false, 0 or null, and the exit status is 1; of rows, if there are none
+    all: str = ""  # the function that does to what a filter means what this one does to a job
+    state: str = ""  # to which state that does it, if not said
+    given: tuple[str, ...] = ()  # parameters that are null, and not their defaults, if they are not given
+
+
+_FILTER = "queue name state error_class since until tag"
+_OPTIONS = {  # what the parameters mean, for --help
+    "client_time": "to compare with the database's clock, if not this machine's",
+    "free_bytes": "room on the database's disk, to tell how long the history will fit",
+    "from": "from when, an hour ago if not said",
+    "max_age": "a job due for longer is a finding: 5min",
+    "max_exceeded": "a larger share of exceeded jobs of a worker is a finding, 0.5",
+    "most": "how many queues and workers have labels of their own, 50",
+    "step": "how long each step is: 15min; else there is one",
+    "to": "to when, itself not in it",
+    "worker": "of this worker only",
+    "args": 'JSON: [3, 4] or {"a": 3}',
+    "error_class": "class of the last error, such as ValueError",
+    "expires_at": "begin by then, or end as canceled",
+    "expires_in": "the same, so long after it is due",
+    "group": "the group",
+    "groups": "each group of the queue that has no limit of its own",
+    "max_depth": "how many may wait in the queue, about",
+    "on_depth": "of more: refuse, or drop",
+    "on_failure": "of groups, when a job fails: wait for its next try, or go_on",
+    "period": "how long the rate's period is: 1min",
+    "key": "of the jobs of a queue with one key, one has not ended",
+    "queues": "of this queue; may be repeated",
+    "rate": "how many may begin in a period",
+    "reason": "why, for people",
+    "running": "how many may run at once; 0: none",
+    "schedule": "a schedule",
+    "fires": "how many of the next times, default 5",
+    "limit": "how many at most",
+    "max_tries": "tries after which it is exceeded",
+    "name": "the worker",
+    "priority": "0 (first) to 9",
+    "queue": "the queue",
+    "run_at": "when it is due: 2026-03-28T00:00Z, or 2h, which is in two hours",
+    "runner": "its id, or a host's name: all there",
+    "since": "not before: 2026-03-28T00:00Z, or 2h, which is two hours ago",
+    "state": "queued, retrying, running, done, exceeded, canceled, or ended: any of the last three",
+    "tag": "one of its tags",
+    "tags": "a word by which it is found; may be repeated",
+    "until": "before",
+}
+
+VERBS = (
+    Verb("status", "bt_status", "Look", "what wants attention", "status --watch", record=True),
+    Verb("jobs", "bt_jobs", "Look", "list jobs by a filter", "jobs --queue mail --state exceeded --since 2h",
+         options=_FILTER + " after limit", no="no such jobs"),
+    Verb("show", "bt_job_of", "Look", "all about a job", "show 17", ("id",), record=True, no="job {0} is not there"),
+    Verb("why", "bt_why", "Look", "why a job does not run", "why 17", ("id",), record=True),
+    Verb("queues", "bt_queues", "Look", "how deep queues are", "queues --watch", options="queue",
+         no="no queue has jobs or a runner"),
+    Verb("workers", "bt_workers", "Look", "their jobs and times", "workers --since 1h", options="name since",
+         no="no worker is known or has jobs"),
+    Verb("failures", "bt_failures", "Look", "by worker and class", "failures --since 2h",
+         options="queue name since", no="nothing has failed"),
+    Verb("runners", "bt_runners", "Look", "who runs what, where", "runners --watch", no="no runner lives"),
+    Verb("schedules", "bt_schedules", "Look", "next fires and last runs", "schedules myjobs.sweep", ("name?",), "fires",
+         no="there is no such schedule"),
+    Verb("orphans", "bt_orphans", "Look", "jobs that nobody can run", "orphans", no="whatever is due has a runner"),
+    Verb("cron", "_command_cron", "Look", "when a cron spec fires"),
+    Verb("check", "bt_check", "Look", "status 1 if all is not well", "check --max-age 5min",
+         options="max_age max_exceeded", fails=True, no="nothing is wrong"),
+    Verb("doctor", "bt_doctor", "Look", "what slows it, and cures", "doctor --json",
+         options="client_time free_bytes", no="nothing that slows or threatens the queue"),
+    Verb("stats", "bt_stats", "Look", "numbers over time", "stats --from 2026-11-26T08:00Z --step 1h",
+         options="from to step queue worker", no="nothing was noted in that time"),
+    Verb("load", "bt_load", "Look", "backlog, for autoscalers", "load mail --json", ("queue?",)),
+    Verb("metrics", "bt_metrics", "Look", "Prometheus' text", "metrics", options="most", record=True),
+    Verb("enqueue", "bt_enqueue", "Act", "queue a job", "enqueue myjobs.log_sum '[3, 4]' --run-at 10min",
+         ("name", "args?"), "queue run_at priority max_tries tags* expires_at expires_in group key", True,
+         yes="job {result} is queued", given=("queue", "priority")),
+    Verb("cancel", "bt_cancel", "Act", "withdraw or stop jobs", "cancel 17 18", ("id*",), _FILTER, True,
+         yes="is canceled", all="bt_cancel_all", state="queued"),
+    Verb("retry", "bt_retry", "Act", "queue jobs again", "retry --worker myjobs.log_sum --since 2h", ("id*",), _FILTER,
+         True, yes="is queued again", all="bt_retry_all", state="exceeded"),
+    Verb("delete", "bt_delete", "Act", "delete ended jobs", "delete --tag customer-7", ("id*",), _FILTER, True,
+         yes="is deleted", all="bt_delete_all", state="ended"),
+    Verb("pause", "bt_pause", "Act", "claim no more of a queue", "pause mail --reason 'a flood'", ("queue?",),
+         "worker group schedule reason", True, yes="it is paused", no="it was paused already"),
+    Verb("resume", "bt_resume", "Act", "claim from it again", "resume mail", ("queue?",), "worker group schedule", True,
+         yes="it is paused no longer", no="it was not paused"),
+    Verb("limit", "bt_limit", "Act", "limit what runs", "limit mail --group acme --running 3", ("queue",),
+         "worker group groups! running rate period on_failure max_depth on_depth", True, yes="it holds from now on",
+         no="it was so already"),
+    Verb("limits", "bt_limits", "Look", "limits, and what runs", "limits", ("queue?",), "", no="there are no limits"),
+    Verb("pauses", "bt_pauses", "Look", "what is paused", "pauses", (), "queues*", no="nothing is paused"),
+    Verb("fire", "bt_fire", "Act", "fire a schedule now", "fire myjobs.sweep", ("name",), "", True,
+         yes="job {result} is queued", no="there is no schedule {0}"),
+    Verb("unschedule", "bt_unschedule", "Act", "remove a schedule", "unschedule myjobs.sweep", ("name",), "", True,
+         yes="the schedule {0} is removed", no="there is no schedule {0}"),
+    Verb("drain", "bt_drain", "Act", "end a runner, a host's", "drain web-1", ("runner",), "", True,
+         yes="told to finish what they run and end: {result}", no="no living runner has the id or host {0}"),
+    Verb("keygen", "_command_keygen", "Keys", "make a key to seal jobs"),
+    Verb("rekey", "_command_rekey", "Keys", "seal anew, by the newest"),
+    Verb("unseal", "_command_unseal", "Keys", "show a sealed job"),
+    Verb("run", "_command_run", "Setup", "run jobs: run MODULE …"),
+    Verb("install", "_command_install", "Setup", "or upgrade the SQL"),
+    Verb("rebuild", "_command_rebuild", "Setup", "destroy it, and make anew"),
+    Verb("roles", "_command_roles", "Setup", "make roles, and their rights"),
+    Verb("completion", "_command_completion", "Setup", "for bash, zsh or fish"),
+    Verb("bench", "_command_bench", "Setup", "benchmarks, where they are"),
+)  # fmt: skip
+
+
+def _act(verb: Verb, parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+    """Do what a verb of SQL says; returns the exit status."""
+    typed = vars(parser.parse_args(arguments))
+    every, as_json, yes = typed.pop("watch", None), typed.pop("json"), typed.pop("yes", False)
+    given = dict.fromkeys(verb.given) | {name: value for name, value in typed.items() if value not in (None, [])}
+    if " limit" in verb.options:
+        given.setdefault("limit", "50")
+    if every is not None:
+        return _watch(verb, given, every, as_json)
+    ids = given.pop("id", []) if verb.all else []
+    if verb.all and bool(ids) == bool(given):
+        parser.error("say which jobs: by their ids, or by a filter, such as --queue mail")
+    with contextlib.closing(_Database(Config.load())) as database:
+        if ids:
+            return _act_on(database, verb, ids, as_json)
+        if verb.all:
+            return _act_on_all(database, verb, {"state": verb.state} | given, yes, as_json)
+        return _show(verb, given, *_ask(database, verb.function, given), as_json)
+
+
+def _parser(verb: Verb) -> argparse.ArgumentParser:
+    """What reads a verb's words; a command of this file adds its own."""
+    parser = argparse.ArgumentParser(
+        prog=f"python backtick.py {verb.name}",
+        description=getattr(globals().get(verb.function), "__doc__", None) or f"{verb.help.capitalize()}.",
+        epilog=f"example: python backtick.py {verb.example}" if verb.example else None,
+        allow_abbrev=False,
+    )
+    if not verb.function.startswith("bt_"):
+        return parser
+    for place in verb.positional:
+        name, many = place.rstrip("?*"), place[len(place.rstrip("?*")) :]
+        parser.add_argument(name, nargs=many or None, type=_id if name == "id" else str, help=_OPTIONS.get(name))
+    for option in verb.options.split():
+        name = option.rstrip("*!")
+        others = ["--worker"] if name == "name" else ["--" + name[:-1]] if "*" in option else []
+        flags = ["--" + name.replace("_", "-"), *others]
+        action = {"*": "append", "!": "store_true"}.get(option[-1], "store")
+        parser.add_argument(*flags, dest=name, action=action, default=None, help=_OPTIONS.get(name))
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    if not verb.changes:
+        parser.add_argument("--watch", type=float, nargs="?", const=2.0, metavar="S", help="again every S seconds, 2")
+    if verb.all:
+        parser.add_argument("--yes", action="store_true", help="do not ask first")
+    return parser
+
+
+def _id(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no id of a job or runner, which is a whole number")
+    return int(text)
+
+
+def _ask(database: _Database, function: str, given: dict[str, Any]) -> tuple[dt.datetime, list[str]]:
+    """Call a function of SQL; returns the database's time, and what it returned: the JSON of each row."""
+    prefix = '"' + database.schema.replace('"', '""').replace("%", "%%") + '".' if database.schema else ""
+    arguments, values = [], []
+    if function == "bt_doctor":
+        given = {"client_time": dt.datetime.now(dt.timezone.utc).isoformat()} | given
+    for name, value in given.items():
+        ago = re.fullmatch(r"([0-9]+ ?(?:s|min|h|d))", str(value)) if name in _TIMES else None
+        arguments.append(f"p_{name} => " + (f"{prefix}bt_now() {_TIMES[name]} %s::interval" if ago else "%s"))
+        arguments[-1] += "::text" * (name == "args")  # whose parameter takes several types
+        values.append(value)
+    call = f"select {prefix}bt_now(), to_json(found)::text from {prefix}{function}({', '.join(arguments)}) as found"  # noqa: S608
+    local = _set_call({"timezone": "UTC", "client_min_messages": "notice"}, True)
+    database.connection.add_notice_handler(_pass_on)
+    try:
+        rows = database.round_trip([local, (call.encode(), tuple(values))])[0][1]
+    finally:
+        database.connection.remove_notice_handler(_pass_on)
+    return (rows[0][0] if rows else dt.datetime.now(dt.timezone.utc)), [row[1] or "null" for row in rows]
+
+
+def _pass_on(said: psycopg.errors.Diagnostic) -> None:
+    """Print what a function of SQL has to say beside what it returns."""
+    if said.severity_nonlocalized != "NOTICE":  # that the connection ends, say
+        return
+    place = f"; --after {said.message_hint} looks on there" if said.message_hint else ""
+    print(f"{said.message_primary}{place}", file=sys.stderr)
+
+
+_TIMES = {
+    "since": "-",
+    "until": "-",
+    "from": "-",
+    "to": "-",
+    "run_at": "+",
+    "expires_at": "+",
+}  # 2h is so long ago, or from now
+
+
+def _watch(verb: Verb, given: dict[str, Any], every: float, as_json: bool) -> int:
+    """Show it again and again, whether the database is there or not, until Ctrl-C."""
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())  # it tells of what broke, too
+    while True:
+        try:
+            with contextlib.closing(_Database(Config.load())) as database:
+                while True:
+                    found = _ask(database, verb.function, given)
+                    if sys.stdout.isatty():
+                        print("\x1b[H\x1b[2J", end="")
+                    _show(verb, given, *found, as_json)
+                    sys.stdout.flush()
+                    time.sleep(every)
+        except (DatabaseUnavailable, *_LOST) as error:
+            print(f"backtick: {_one_line(error)}", file=sys.stderr)
+            time.sleep(every)
+
+
+def _act_on(database: _Database, verb: Verb, ids: Sequence[int], as_json: bool) -> int:
+    """Do it to some jobs, and say of each what became of it."""
+    results = []
+    for job in ids:
+        ((done,),) = database.run(verb.function, p_id=job)
+        ((state,),) = database.run("bt_state", p_id=job)
+        results.append({"id": job, "done": done, "state": state})
+        if as_json:
+            continue
+        if done and (verb.name, state) == ("cancel", "running"):
+            print(f"job {job} runs; its runner is told to stop it")
+        elif done:
+            print(f"job {job} {verb.yes}")
+        elif state in ("queued", "running"):
+            print(f"job {job} is {state}")
+        else:
+            print(f"job {job} has ended as {state}" if state else f"job {job} is not there")
+    if as_json:
+        print(json.dumps(results))
+    return int(not all(result["done"] for result in results))
+
+
+def _act_on_all(database: _Database, verb: Verb, which: dict[str, Any], yes: bool, as_json: bool) -> int:
+    """Do it to all jobs that a filter means, in batches, when somebody said yes to their number."""
+    most = 100_000
+    now, (found,) = _ask(database, "bt_count", which | {"limit": most + 1})
+    count = int(found)
+    if count and not yes:
+        question = f"{verb.name} {'more than ' * (count > most)}{min(count, most)} job{'s' * (count != 1)}?"
+        if not sys.stdin.isatty():
+            print(f"backtick: {question} Nobody is here to ask: add --yes", file=sys.stderr)
+            return 2
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return 1
+    total, done = 0, count
+    while done:
+        _, (result,) = _ask(database, verb.all, {"until": now.isoformat()} | which)
+        done = int(result)
+        total += done
+    said = f"1 job {verb.yes}" if total == 1 else f"{total} jobs {verb.yes.replace('is', 'are', 1)}"
+    print(total if as_json else said)
+    return 0
+
+
+def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str], as_json: bool) -> int:
+    """Print what a verb returned; returns the exit status."""
+    is_one = verb.record or verb.changes
+    values = [json.loads(text) for text in found]
+    is_false = is_one and values in ([], [None], [False], [0])
+    if as_json:
+        print((found[0] if found else "null") if is_one else "[" + ",\n ".join(found) + "]")
+    elif is_false or not found:
+        print((verb.no or "there is nothing").format(*given.values()), file=sys.stdout if verb.changes else sys.stderr)
+    elif verb.yes:
+        print(verb.yes.format(*given.values(), result=values[0]))
+    elif values[0] and isinstance(values[0], str):
+        print(values[0].rstrip("\n"))
+    elif not sys.stdout.isatty():
+        print("\n".join(_plain(values[0] if is_one else values)))
+    else:
+        lines, is_cut = _lines(values[0] if is_one else values, shutil.get_terminal_size().columns, now)
+        print("\n".join(lines))
+        if is_cut:
+            print(_styled("2", "cut to fit: --json shows all"))
+    if not as_json and len(found) == int(given.get("limit") or -1):
+        print(f"there may be more: --after {values[-1].get('place')}", file=sys.stderr)
+    return int(is_false or (verb.fails and bool(found)))
+
+
+def _plain(value: Any, *before: str) -> list[str]:
+    """Lines for programs: cells between tabs, and no head; of one thing a line for each part, its name first."""
+    if isinstance(value, str) and not before:
+        return value.splitlines()
+    if isinstance(value, dict) and not before:
+        return [line for name, part in value.items() for line in _plain(part, name)]
+    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        return ["\t".join([*before, *(_text(cell) for cell in row.values())]) for row in value]
+    return ["\t".join([*before, _text(value)])]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return _printable(value.replace("\\", "\\\\"))
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _lines(value: Any, width: int, now: dt.datetime) -> tuple[list[str], bool]:
+    """What people see of rows, or of one thing and its parts; and whether something is cut."""
+    if isinstance(value, list):
+        return _table(value, width, now)
+    if not isinstance(value, dict):
+        return [_printable(line) for line in str(value).splitlines()], False
+    parts = {name: part for name, part in value.items() if part not in (None, [], {})}
+    tables = {name: part for name, part in parts.items() if isinstance(part, list) and isinstance(part[0], dict)}
+    parts = {name: part for name, part in parts.items() if name not in tables}
+    if isinstance(error := parts.get("error"), dict):  # each part of it on lines of its own
+        parts |= {"error": None} | error
+    indent, lines, is_cut = max(map(len, parts), default=0) + 2, list[str](), False
+    for name, part in parts.items():
+        texts = part.splitlines() if isinstance(part, str) else [] if part is None else [part]
+        cells = [
+            json.dumps(text, ensure_ascii=False) if name in ("args", "result") else _cell(text, now, True)
+            for text in texts
+        ]
+        step = (width - indent) // (1 if "".join(cells).isascii() else 2)  # as wide as characters may be
+        cells = [cell[n : n + step] for cell in cells for n in range(0, len(cell), step)]
+        is_cut |= len(cells) > _MOST_LINES
+        for n, cell in enumerate(cells[:_MOST_LINES]):
+            lines.append(_styled("1", ("" if n else _title(name)).ljust(indent)) + cell)
+    for name, rows in tables.items():
+        table, cut = _table(rows, width, now)
+        lines += ["", _styled("1", _title(name)), *table]
+        is_cut |= cut
+    return lines, is_cut
+
+
+_MOST_LINES = 40  # of one part of what is shown, on a terminal
+
+
+def _table(rows: list[dict[str, Any]], width: int, now: dt.datetime) -> tuple[list[str], bool]:
+    """Rows below each other, as wide as fits, numbers to the right. What not each row has stands last."""
+    names = [name for name in rows[0] if name not in ("about", "place") and all(name in row for row in rows)]
+    names = [name for name in names if any(row[name] not in (None, []) for row in rows)]
+    cells = [["~" * (name in (row.get("about") or ())) + _cell(row[name], now) for name in names] for row in rows]
+    others = {name for row in rows for name in row if not all(name in other for other in rows)}
+    if others:
+        for row, line in zip(rows, cells, strict=True):
+            line.append(", ".join(f"{_title(name)} {_cell(row[name], now)}" for name in row if name in others))
+        names.append("")
+    is_number = [all(isinstance(row.get(name), (int, float, type(None))) for row in rows) and name for name in names]
+    lines = [[_title(name) for name in names], *cells]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    is_cut = False
+    while (excess := sum(widths) + 2 * len(widths) - 2 - width) > 0 and len(widths) > 1:
+        is_cut = True
+        size, widest = max(
+            (0 if right else size, n) for n, (size, right) in enumerate(zip(widths, is_number, strict=False))
+        )
+        if size > 12:
+            widths[widest] = max(12, size - (excess + 3) // 4)
+        else:  # no narrower: the last column is left out
+            widths.pop()
+    shown = []
+    for line in lines:
+        cut = [_cut(cell, size) for cell, size in zip(line, widths, strict=False)]
+        gaps = [" " * (size - _width(cell)) for cell, size in zip(cut, widths, strict=True)]
+        shown.append(
+            "  ".join(
+                gap + c if right else c + gap for c, gap, right in zip(cut, gaps, is_number, strict=False)
+            ).rstrip()
+        )
+    return [_styled("1", shown[0]), *shown[1:]], is_cut
+
+
+def _cell(value: Any, now: dt.datetime, is_alone: bool = False) -> str:
+    """A value as people read it, on one line: times as ages, and also as such if there is room."""
+    if isinstance(value, str):
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+[+]00:00", value):
+            seconds = (now - dt.datetime.fromisoformat(_six_digits(value))).total_seconds()
+            age = _age_of(abs(seconds))
+            return (f"{age} ago" if seconds >= 0 else f"in {age}") + f" ({value[:19]}Z)" * is_alone
+        return _printable(value if is_alone else " ".join(value.split()))
+    if isinstance(value, list) and not any(isinstance(item, (dict, list)) for item in value):
+        return ", ".join(_cell(item, now) for item in value)
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    if isinstance(value, dict):
+        return ", ".join(f"{_title(name)} {_cell(part, now)}" for name, part in value.items() if part is not None)
+    return _printable(json.dumps(value, ensure_ascii=False))
+
+
+def _six_digits(time: str) -> str:
+    """A time of PostgreSQL's as datetime.fromisoformat() of Python 3.10 reads it: without or with all digits."""
+    return re.sub(r"[.]([0-9]+)", lambda match: "." + match[1].ljust(6, "0"), time)
+
+
+def _age_of(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size or (unit == "min" and seconds >= size):
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _title(name: str) -> str:
+    return name.removesuffix("_at").replace("_", " ")
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would obey, or show in another order."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _width(text: str) -> int:
+    """How many columns of a terminal it takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def _cut(text: str, width: int) -> str:
+    if _width(text) <= width:
+        return text
+    while _width(text) >= width > 0:
+        text = text[: min(len(text) - 1, width)]
+    return text + "…"
+
+
+def _styled(style: str, text: str) -> str:
+    """Bold (1) or faint (2), unless somebody wants no colours."""
+    return text if "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" else f"\x1b[{style}m{text}\x1b[0m"
+
+
+# ---- Command line ---------------------------------------------------------------------
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    command = _COMMANDS.get(arguments[0]) if arguments else None
+    """The command line; returns the exit status: 1 if it says no, 2 if it was not understood."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verb = {verb.name: verb for verb in VERBS}.get(words[0] if words else "")
     try:
-        return command(arguments[1:]) if command else _command_run(arguments)
+        if not words or words[0] in ("-h", "--help", "--version"):
+            if words[:1] == ["--version"]:
+                return _tell_version()
+            return _help() or (0 if words else 2)
+        verb, words = (verb, words[1:]) if verb else (next(verb for verb in VERBS if verb.name == "run"), words)
+        act: Callable[[argparse.ArgumentParser, Sequence[str]], int] = globals().get(
+            verb.function
+        ) or functools.partial(_act, verb)
+        return act(_parser(verb), words)
     except BacktickError as error:
-        print(f"backtick: {error}", file=sys.stderr)
-        return 1
+        said, status = str(error), 1
     except psycopg.errors.InsufficientPrivilege as error:
-        said = f"{_one_line(error)}: the database's user needs more rights, as by grant backtick_runner to …"
-        print(f"backtick: {said}", file=sys.stderr)
-        return 1
+        said, status = f"{_said(error)}{_who_may(error)}", 1
+    except psycopg.Error as error:
+        said, status = _said(error), 2 if isinstance(error, psycopg.DataError) else 1
+    except BrokenPipeError:  # as of `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
     except KeyboardInterrupt:
         return 130
+    print(f"backtick: {said}", file=sys.stderr)
+    return status
 
 
-def _command_install(arguments: Sequence[str]) -> int:
+def _said(error: psycopg.Error) -> str:
+    """What the server said, and its hint, in one line."""
+    said = [error.diag.message_primary or _one_line(error), error.diag.message_hint or ""]
+    return _printable(". ".join(" ".join(part.rstrip(".").split()) for part in said if part))
+
+
+def _who_may(error: psycopg.Error) -> str:
+    """Which roles may do what was refused, if the catalogue tells."""
+    function = re.search(r"function (\w+)", str(error))
+    roles = ["backtick_admin"]
+    with contextlib.suppress(BacktickError, psycopg.Error), _connect(database_url()) as connection:
+        rows = connection.execute(
+            "select distinct role.rolname from pg_proc, aclexplode(proacl) join pg_roles as role on role.oid = grantee"
+            " where proname = %s and role.rolname like 'backtick\\_%%' and grantee <> proowner order by 1",
+            [function and function[1]],
+        ).fetchall()
+        roles = [role for (role,) in rows] or roles
+    return f": the database's user needs more rights, as by grant {' or '.join(roles)} to …"
+
+
+def _help() -> int:
+    """Say what there is, on one screen."""
+    print("usage: python backtick.py MODULE …   run the jobs of the workers in these modules\n"
+          "       python backtick.py VERB …     see and change what is in the database")  # fmt: skip
+    for group, verbs in itertools.groupby(VERBS, lambda verb: verb.group):
+        lines = [f"{verb.name:<10} {verb.help}" for verb in verbs]
+        half = (len(lines) + 1) // 2
+        for n, (left, right) in enumerate(itertools.zip_longest(lines[:half], lines[half:], fillvalue="")):
+            print(f"{'' if n else group:<7}{left:<37}{right}".rstrip())
+    print("VERB --help has an example; run --help has all settings, each a variable too: BT_POLL_MS.\n"
+          "The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL.")  # fmt: skip
+    return 0
+
+
+def _tell_version() -> int:
+    versions = f"SQL {SQL_VERSION}, Python {sys.version.split()[0]}, psycopg {psycopg.__version__}"
+    print(f"backtick {__version__}, {versions}")
+    return 0
+
+
+def _command_install(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Install or upgrade backtick in the database."""
-    parser = argparse.ArgumentParser(prog="python backtick.py install", description=_command_install.__doc__)
     parser.parse_args(arguments)
     config = Config.load()
     print(f"backtick: {_which_database(config)}", file=sys.stderr)
@@ -6146,9 +7533,8 @@ def _command_install(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_rebuild(arguments: Sequence[str]) -> int:
+def _command_rebuild(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Destroy the database, create it anew and install backtick."""
-    parser = argparse.ArgumentParser(prog="python backtick.py rebuild", description=_command_rebuild.__doc__)
     parser.add_argument("--force", action="store_true", help="also if unfinished jobs or other tables are lost")
     options = parser.parse_args(arguments)
     config = Config.load()
@@ -6157,9 +7543,8 @@ def _command_rebuild(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_roles(arguments: Sequence[str]) -> int:
+def _command_roles(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Create the roles, or bring their rights up to date: backtick_producer, _runner, _viewer and _admin."""
-    parser = argparse.ArgumentParser(prog="python backtick.py roles", description=_command_roles.__doc__)
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--own-jobs",
@@ -6176,28 +7561,8 @@ def _command_roles(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_cancel(arguments: Sequence[str]) -> int:
-    """Cancel jobs: a queued one at once, a running one as soon as its runner has stopped it."""
-    parser = argparse.ArgumentParser(prog="python backtick.py cancel", description=_command_cancel.__doc__)
-    parser.add_argument("jobs", nargs="+", type=int, metavar="id", help="a job's id, as bt_enqueue returned it")
-    status = 0
-    with contextlib.closing(_Database(Config.load())) as database:
-        for job in parser.parse_args(arguments).jobs:
-            ((canceled,),) = database.run("bt_cancel", p_id=job)
-            ((state,),) = database.run("bt_state", p_id=job)
-            if canceled and state == "running":
-                print(f"job {job} runs; its runner is told to stop it")
-            elif canceled:
-                print(f"job {job} is canceled")
-            else:
-                print(f"job {job} has ended as {state}" if state else f"job {job} is not there")
-                status = 1
-    return status
-
-
-def _command_cron(arguments: Sequence[str]) -> int:
+def _command_cron(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Say in words when a cron spec fires, and the next times, as bt_next_cron in the database computes them."""
-    parser = argparse.ArgumentParser(prog="python backtick.py cron", description=_command_cron.__doc__)
     parser.add_argument("spec", help="in quotes: second minute hour day month weekday, or an alias such as @daily")
     parser.add_argument("--tz", default="UTC", help="time zone whose clock the spec means, such as Europe/London")
     parser.add_argument("--after", type=_instant, metavar="TIME", help="such as 2026-03-28T00:00:00Z; default: now")
@@ -6304,9 +7669,8 @@ def _mark(before: dt.datetime, fire: dt.datetime, skipped: dt.datetime | None) -
     return "clocks went forward" if _offset(before) < _offset(fire) else "clocks went back"
 
 
-def _command_keygen(arguments: Sequence[str]) -> int:
+def _command_keygen(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Make a key to seal jobs with, or a pair: the public key seals only, the private one opens."""
-    parser = argparse.ArgumentParser(prog="python backtick.py keygen", description=_command_keygen.__doc__)
     parser.add_argument("--pair", action="store_true", help="a public and a private key instead of one secret key")
     parser.add_argument("--file", metavar="PATH", help="a new file, of mode 0600, for the key that opens")
     options = parser.parse_args(arguments)
@@ -6326,12 +7690,11 @@ def _command_keygen(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_rekey(arguments: Sequence[str]) -> int:
+def _command_rekey(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Seal with the newest key what older ones sealed: unfinished jobs and schedules. Others may work meanwhile.
 
     It can be stopped at any time and begun again. The exit status is 0 if nothing is left for an older key.
     """
-    parser = argparse.ArgumentParser(prog="python backtick.py rekey", description=_command_rekey.__doc__)
     parser.parse_args(arguments)
     config = Config.load()
     keyring = _keyring(config)
@@ -6439,9 +7802,8 @@ def _needs_newer_sql() -> Iterator[None]:
         raise WrongVersion("the database has no functions for this yet: run `python backtick.py install`") from None
 
 
-def _command_unseal(arguments: Sequence[str]) -> int:
+def _command_unseal(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Print the arguments and the last error of a job, opened with the keys that are set."""
-    parser = argparse.ArgumentParser(prog="python backtick.py unseal", description=_command_unseal.__doc__)
     parser.add_argument("job", type=int, help="the job's id")
     job = parser.parse_args(arguments).job
     config = Config.load()
@@ -6465,36 +7827,53 @@ def _command_unseal(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command_bench(arguments: Sequence[str]) -> int:
+def _command_bench(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     raise BacktickError("the benchmarks are in backtick's repository: run `python .ci/bench.py` or `make bench` there")
 
 
-_COMMANDS = {
-    "bench": _command_bench,
-    "cancel": _command_cancel,
-    "cron": _command_cron,
-    "install": _command_install,
-    "keygen": _command_keygen,
-    "rebuild": _command_rebuild,
-    "rekey": _command_rekey,
-    "roles": _command_roles,
-    "unseal": _command_unseal,
+_COMPLETION = """_backtick() {
+    local at=0 options=
+    [[ ${COMP_WORDS[0]} == *python* ]] && at=1
+    if [[ $at == 1 && ${COMP_WORDS[1]} != *backtick.py ]]; then return; fi
+    if [[ $COMP_CWORD == $((at + 1)) ]]; then options="VERBS"; else
+        case ${COMP_WORDS[$((at + 1))]} in
+CASES
+        esac
+    fi
+    COMPREPLY=($(compgen -W "$options" -- "${COMP_WORDS[$COMP_CWORD]}"))
 }
+complete -o default -F _backtick bt backtick.py ./backtick.py python python3"""
 
 
-def _command_run(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python backtick.py",
-        description="Run the jobs of the workers in these modules until SIGTERM or SIGINT: then claim no more, let "
-        "running jobs finish, and hand the rest back; a second signal hands everything back at once.",
-        epilog="Other commands: install (or upgrade the database), rebuild (destroy and create it), roles (who may do "
-        "what), cancel (jobs), cron (when a spec fires, in words and times), keygen, rekey, unseal (for jobs "
-        "that are sealed). "
-        "The database is BT_DATABASE_URL, else DATABASE_URL, else an embedded PostgreSQL. "
-        "Each setting is an environment variable too, BT_POLL_MS say.",
-    )
+def _command_completion(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+    """Print what completes verbs and options: eval "$(python backtick.py completion bash)", in ~/.bashrc say."""
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    shell = parser.parse_args(arguments).shell
+    options = {verb.name: sorted(_parser(verb)._option_string_actions) for verb in VERBS if verb.function[:3] == "bt_"}
+    if shell == "fish":
+        for verb in VERBS:
+            print(f"complete -c bt -c backtick.py -n __fish_use_subcommand -a {verb.name} -d {shlex.quote(verb.help)}")
+            for option in options.get(verb.name, ()):
+                kind = f"-l {option[2:]}" if option[:2] == "--" else f"-s {option[1:]}"
+                print(f"complete -c bt -c backtick.py -n '__fish_seen_subcommand_from {verb.name}' {kind}")
+        return 0
+    cases = [f'            {name}) options="{" ".join(words)}" ;;' for name, words in options.items()]
+    script = _COMPLETION.replace("VERBS", " ".join(verb.name for verb in VERBS)).replace("CASES", "\n".join(cases))
+    print("autoload -U +X bashcompinit && bashcompinit\n" * (shell == "zsh") + script)
+    return 0
+
+
+def _command_run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+    """Run the jobs of the workers in these modules until SIGTERM or SIGINT.
+
+    Then claim no more, let running jobs finish, and hand the rest back; a second signal, more than a second later,
+    hands everything back at once. SIGUSR1 logs what runs, and where it is. The database is BT_DATABASE_URL, else
+    DATABASE_URL, else an embedded PostgreSQL. Each setting is an environment variable too, BT_POLL_MS say.
+    """
     parser.add_argument("modules", nargs="+", metavar="module", help="module to import, as in `import myjobs`")
-    parser.add_argument("--drain", action="store_true", help="end when no job is due")
+    ending = parser.add_mutually_exclusive_group()
+    ending.add_argument("--drain", action="store_true", help="end when no job is due")
+    ending.add_argument("--reload", action="store_true", help="for development: begin anew when a file has changed")
     parser.add_argument(
         "--executor",
         metavar="MODULE:NAME",
@@ -6509,16 +7888,86 @@ def _command_run(arguments: Sequence[str]) -> int:
             parser.add_argument(flag, metavar="N" if field.type == "int" else "TEXT", help=meaning)
     options = vars(parser.parse_args(arguments))
     modules, drain, executor = options.pop("modules"), options.pop("drain"), options.pop("executor")
+    files = _Files() if options.pop("reload") else None
     config = Config.load(**options)
-    _start_logging(config.log_level, config.log_json)
-    _import_modules(modules)
+    _be_init()
+    _start_logging(config)
+    try:
+        _import_modules(modules)
+    except BacktickError as error:
+        if not files:
+            raise
+        files.wait(error)
+    if files:
+        files.changed()  # from now on
+    _mend_logging(config)
     ours = _twin() or sys.modules[__name__]
-    if not executor:
-        return ours._run_until_signal(config, drain)  # type: ignore[no-any-return]
-    found = _find_executor(executor)
-    status: int = ours._run_until_signal(config, drain, found)
-    _leave_executor(found, status)
+    found = _find_executor(executor) if executor else None
+    status: int = ours._run_until_signal(config, drain, found, files)
+    if found:
+        _leave_executor(found, status)
     return status
+
+
+def _be_init() -> None:
+    """As process 1, of a container: go on in a child, pass signals on to it, and reap what jobs have left behind."""
+    if os.getpid() != 1:
+        return
+    passed_on = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
+    signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)  # until somebody handles them
+    if child := os.fork():
+        for number in passed_on:
+            signal.signal(number, lambda number, _: os.kill(child, number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
+    while child:
+        process, status = os.wait()
+        if process == child:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
+
+
+class _Files:
+    """The project's files that are imported, and whether one has changed: for --reload."""
+
+    LOOK_S = 0.3
+
+    def __init__(self) -> None:
+        self.more: set[str] = set()  # further files, or folders, to look at
+        self.seen: dict[str, int] = {}
+
+    def changed(self) -> str:
+        """A file that has changed since the last call; empty if none has."""
+        names = {*self.more, *(str(getattr(module, "__file__", "<")) for module in list(sys.modules.values()))}
+        names = {name for name in names if name == __file__ or name in self.more or not _is_of_others(name)}
+        before, self.seen = self.seen, {name: self._time_of(name) for name in names}
+        return next((name for name, ns in self.seen.items() if before.get(name, ns) != ns), "")
+
+    def _time_of(self, name: str) -> int:
+        with contextlib.suppress(OSError):
+            return os.stat(name).st_mtime_ns
+        return 0
+
+    def wait(self, error: BacktickError) -> None:
+        """Say why an import failed, wait until a file that has to do with it has changed, and begin anew."""
+        why = error.__context__
+        frames = traceback.extract_tb(why.__traceback__ if why else None)
+        self.more |= {os.getcwd(), *(frame.filename for frame in frames if not frame.filename.startswith("<"))}
+        if isinstance(why, SyntaxError) and why.filename:
+            self.more.add(why.filename)
+        self.changed()
+        log.error("%s; waiting for a file to change", error)
+        while not (name := self.changed()):
+            time.sleep(self.LOOK_S)
+        self.begin_anew(name)
+
+    def begin_anew(self, name: str) -> None:
+        """Have this process start again, with all that is imported; does not return."""
+        log.warning("%s has changed: beginning anew", os.path.relpath(name))
+        atexit._run_exitfuncs()
+        for child in multiprocessing.active_children():  # of an executor, say
+            child.kill()
+        _flush_all()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606, as we were started
 
 
 def _find_executor(place: str) -> Executor:
@@ -6545,43 +7994,109 @@ def _leave_executor(executor: Executor, status: int) -> None:
         _exit_at_once(status)
 
 
-def _exit_at_once(status: int) -> None:
-    def end() -> None:
-        _scribe.flush()
-        logging.shutdown()
-        _flush_output()
+def _flush_all() -> None:
+    _scribe.flush()
+    logging.shutdown()
+    _flush_output()
 
-    ending = threading.Thread(target=end, daemon=True)  # a stuck thread may hold what is needed for that
+
+def _exit_at_once(status: int) -> None:
+    ending = threading.Thread(target=_flush_all, daemon=True)  # a stuck thread may hold what is needed for that
     ending.start()
     ending.join(2)
     os._exit(status)
 
 
 @_scribe.serving()
-def _run_until_signal(config: Config, drain: bool, executor: Executor | None = None) -> int:
-    signals: list[int] = []
+def _run_until_signal(
+    config: Config, drain: bool, executor: Executor | None = None, files: _Files | None = None
+) -> int:
+    stops: list[tuple[signal.Signals, float]] = []  # the signals to stop, and when they came
     runner: Runner | None = None
+    systemd = _Systemd()
 
-    def handle(number: int, frame: types.FrameType | None = None) -> None:
-        signals.append(number)
-        if runner:
-            runner.stop(None if len(signals) == 1 else 0, wait=False)
-            log.info(
-                "%s: %s", signal.Signals(number).name, "stopping" if len(signals) == 1 else "handing everything back"
-            )
+    def handle(number: int, _frame: types.FrameType | None = None) -> None:
+        if number == signal.SIGUSR1:
+            _log_what_runs(runner)
+        elif number == signal.SIGHUP:
+            log.log(NOTICE, "SIGHUP: there is nothing to reload; a new runner has new code and settings")
+        elif not stops or time.monotonic() - stops[0][1] > 1.0:  # one to the process and one to its group are one
+            stops.append((signal.Signals(number), time.monotonic()))
+            if runner:
+                stop(runner)
+
+    def stop(runner: Runner) -> None:
+        name = stops[-1][0].name
+        if len(stops) > 1:
+            runner.stop(0, wait=False)
+            log.info("%s: handing everything back", name)
+            return
+        running = [f"{job} ({run.ran_ms() / 1000:.0f} s)" for run, job in runner._poller.pool.runs()]
+        runner.stop(wait=False)
+        systemd.tell("STOPPING=1", f"STATUS=stopping, {len(running)} jobs run")
+        waits = f", for at most {config.shutdown_ms / 1000:g} s, for {len(running)} jobs: {_some(running, 5)}"
+        log.info("%s: stopping%s", name, waits if running else "")
 
     _fork.handle_signals(handle)
     log.info("%s", _which_database(config))
     runner = Runner(config, drain, executor)
     workers = f"{len(_by_name)} worker{'s' * (len(_by_name) != 1)}: {', '.join(_by_name)}"
     log.info("runner %d serves %s with %s", runner.id, config.queues, workers)
-    if signals:  # while it was starting
-        handle(signals.pop())
-    while not runner.join(timeout=3600):
-        pass
+    if stops:  # while it was starting
+        stop(runner)
+    systemd.tell("READY=1")
+    changed = ""
+    while not runner.join(timeout=min(systemd.ping_s, files.LOOK_S if files else 1.0)):
+        if runner._is_well():
+            running = len(list(runner._poller.pool.runs()))
+            does = "the database is away" if runner._poller.session.lost_at else f"serving {config.queues}"
+            systemd.tell("WATCHDOG=1", f"STATUS={'stopping' if stops else does}, {running} jobs run")
+        if files and not changed and (changed := files.changed()):
+            runner.stop(0, wait=False)
+        _mend_logging(config)
     log.info("runner %d has ended", runner.id)
+    if files and changed and not stops:
+        files.begin_anew(changed)
     _leave_stuck_threads(runner.exit_status)
     return runner.exit_status
+
+
+class _Systemd:
+    """Tells systemd, or whoever else has set NOTIFY_SOCKET, how this process is. See sd_notify(3)."""
+
+    def __init__(self) -> None:
+        variables = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+        self.address, limit, pid = (os.environ.pop(name, "") for name in variables)  # what jobs start is not meant
+        is_watched = limit.isdigit() and pid in ("", str(os.getpid()))
+        self.ping_s = max(int(limit), 1) / 2_000_000 if is_watched else 1.0
+
+    def tell(self, *lines: str) -> None:
+        """Send it; if it cannot be sent, that is not our business."""
+        if self.address:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+                line.settimeout(1.0)
+                line.sendto("\n".join(lines).encode(), re.sub("^@", "\0", self.address))
+
+
+def _log_what_runs(runner: Runner | None) -> None:
+    """What SIGUSR1 asks for: a line a job, thread and task, with their stacks."""
+    frames, pool = sys._current_frames(), runner and runner._poller.pool
+    runs = list(pool.runs()) if pool else []
+    waiting = pool.waiting() if pool else 0
+    log.warning("SIGUSR1: %d jobs run, %d wait; the threads are %d", len(runs), waiting, len(frames))
+    shown: set[object] = set()
+    for run, job in runs:
+        ms = run.ran_ms()
+        extra = {"job": job.id, "worker": job.name, "ms": round(ms, 3), "traceback": run.stack(frames)}
+        log.warning("%s has run for %.1f s", job, ms / 1000, extra=extra)
+        shown |= {getattr(run, "thread", None), getattr(run, "task", None)}
+    for thread in threading.enumerate():
+        if thread.ident in frames.keys() - shown:
+            trace = "".join(traceback.format_stack(frames[thread.ident]))
+            log.warning("thread %s", thread.name, extra={"traceback": trace})
+    loop = pool and pool.coroutines.loop
+    for task in asyncio.all_tasks(loop.loop) - shown if loop else ():
+        log.warning("task %s", task.get_name(), extra={"traceback": _stack_of_task(task)})
 
 
 def _leave_stuck_threads(status: int) -> None:
@@ -6640,29 +8155,67 @@ def _which_database(config: Config) -> str:
 _LOG_HANDLER = "backtick"
 
 
-def _start_logging(level: str, log_json: bool) -> None:
+def _start_logging(config: Config) -> None:
     handler = logging.StreamHandler()
     handler.set_name(_LOG_HANDLER)
-    if log_json:
-        handler.setFormatter(_JsonFormatter())
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-8s %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    handler.addFilter(JobFilter())
+    handler.setFormatter(_JsonFormatter() if config.log_json else _TextFormatter())
+    logging.basicConfig(level=config.log_level.upper(), handlers=[handler])
+
+
+def _mend_logging(config: Config) -> None:
+    """Say on standard error, once, what others' settings of logging take from the runner's; undo its muting."""
+    if log.disabled:
+        log.disabled = False
+        _say_once(
+            "logging's dictConfig has muted this runner, which is undone; say disable_existing_loggers=False there"
+        )
+    if log.getEffectiveLevel() > logging.getLevelName(config.log_level.upper()):
+        level = logging.getLevelName(log.getEffectiveLevel())
+        _say_once(
+            f"--log-level {config.log_level} has no effect: the root logger, or backtick, is set to {level} elsewhere"
+        )
+    if config.log_json and all(handler.name != _LOG_HANDLER for handler in logging.root.handlers):
+        _say_once("--log-json has no effect: the root logger has handlers of others")
+
+
+@functools.cache  # hence once
+def _say_once(text: str) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        print(f"backtick: {text}", file=sys.stderr, flush=True)
+
+
+class _TextFormatter(logging.Formatter):
+    """A line an event, with the job before what its worker logs, and under it the traceback of a failure."""
+
+    LINES, CHARACTERS = 40, 300  # of a traceback, and of a line of it; what is longer is cut
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-8s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, so it is called
+        known = record.__dict__
+        if known.get("job_id") and record.name != log.name:
+            record.message = f"job {known['job_id']} {known['job_worker']}: {record.message}"
+        lines = (known.get("traceback") or "").splitlines()
+        if len(lines) > self.LINES:
+            lines[10 : 11 - self.LINES] = [f"… {len(lines) - self.LINES + 1} lines are left out …"]
+        return "\n    ".join([super().formatMessage(record), *(line[: self.CHARACTERS] for line in lines)])
 
 
 class _JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, message, and for jobs job, worker, ms, tries."""
 
     def format(self, record: logging.LogRecord) -> str:
+        known = record.__dict__
         line = {
             "time": dt.datetime.fromtimestamp(record.created, dt.timezone.utc).isoformat(),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= {
-            key: getattr(record, key) for key in ("job", "worker", "ms", "tries", "traceback") if hasattr(record, key)
-        }
+        line |= {key: known[name] for key, name in (("job", "job_id"), ("worker", "job_worker")) if known.get(name)}
+        line |= {key: known[key] for key in ("ms", "tries", "traceback") if key in known}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)

@@ -35,6 +35,10 @@
 -- by their lowest and highest id: a held snapshot keeps all that there ever were. `not in` makes a hash table
 -- whatever the planner guesses about the number of rows, and it guesses wrong.
 --
+-- Limits of the queue and its workers are looked up under the lock, and what runs is counted from the claims: see
+-- bt_room. Jobs under such a limit are taken only if they begin at once, or who claims ahead would hoard it. Limits of
+-- groups cost nothing here, for what they hold back is not seen: see bt_let_in.
+--
 -- No statement here may have a plan to choose: tables grow from empty, and statistics can be far from the truth
 -- (see the indexes in schema.sql). Hence the settings, and joins that are lateral with `offset 0`, which looks up
 -- id by id; and an `exists` within an `or`, which may be made a hash table of the whole queue, is a subquery that
@@ -109,6 +113,12 @@ declare
     v_by_worker boolean;
     v_is_plain  boolean := true;
     v_is_more   boolean;
+    v_is_passed boolean := false;
+    v_is_checked boolean := false;  -- there are limits or pauses that hold for some of the jobs
+    v_has_groups boolean := false;
+    v_has_rate  boolean := false;
+    v_scarce    text[];
+    v_counts    int[];
     v_lowest    bigint;
     v_highest   bigint;
     v_kept      text;
@@ -129,13 +139,15 @@ begin
     perform pg_advisory_xact_lock('backtick_queue'::regclass::oid::int, hashtext(p_queue));
     v_now := bt_now();
 
-    select runner.asleep_until > v_now as is_asleep, exists (
-               select from backtick_setting as setting
-               where setting.queue = p_queue
-                 and setting.paused_at is not null
-           ) as is_paused
+    select runner.asleep_until > v_now as is_asleep, setting.paused_at is not null as is_paused, setting.is_closing,
+           coalesce(setting.has_limits, false) or exists (
+               select from backtick_pause as pause where pause.queue in ('', p_queue)
+           ) as is_limited
     into v_runner
     from backtick_runner as runner
+    left join lateral (
+        select setting.* from backtick_setting as setting where setting.queue = p_queue offset 0
+    ) as setting on true
     where runner.id = p_runner;
     if not found then
         raise exception 'bt_claim: there is no runner %', p_runner
@@ -143,6 +155,18 @@ begin
     end if;
     if v_runner.is_paused then
         return;
+    end if;
+    if v_runner.is_closing then
+        perform bt_close_gates(p_queue, v_now);
+    end if;
+    if v_runner.is_limited then
+        select room.names, room.most, room.scarce, room.counts, room.has_groups, room.has_rate
+        into p_names, p_limit, v_scarce, v_counts, v_has_groups, v_has_rate
+        from bt_room(p_queue, p_names, p_limit, p_begin, v_now) as room;
+        if p_limit < 1 or p_names = '{}' then
+            return;
+        end if;
+        v_is_checked := v_scarce <> '{}' or v_has_groups;
     end if;
     v_floor := bt_floor(p_queue, p_names, v_now, p_whole);
     v_was_short := v_floor.is_short;
@@ -160,7 +184,8 @@ begin
                max(due.run_at) as last_run_at,
                count(*) filter (where not due.name = any (p_names)) * 2 > p_limit as are_strangers,
                bool_and(due.name = any (p_names) and due.untouched and due.after_job is null and due.crashes = 0
-                        and (due.expires_at is null or due.expires_at > v_now))
+                        and (due.expires_at is null or due.expires_at > v_now)
+                        and (not v_is_checked or due.name <> all (v_scarce) and (not v_has_groups or due.group_key is null)))
                    and sum(due.bytes) <= c_most_bytes as is_plain
         from bt_due(p_queue, v_times, v_ids, v_now, p_limit) as due
     )
@@ -219,6 +244,9 @@ begin
                        due.name = any (p_names)
                        and due.id not in (select held.id from held)
                        and (due.expires_at is null or due.expires_at > v_now)
+                       and (not v_has_groups or due.group_key is null or (
+                            select pause.name from backtick_pause as pause
+                            where (pause.queue, pause.kind, pause.name) = (p_queue, 'group', due.group_key)) is null)
                        and (due.after_job is null
                             or (select previous.id from backtick_queue as previous where previous.id = due.after_job) is null)
                        as is_free
@@ -271,6 +299,11 @@ begin
         end loop;
     end if;
 
+    if v_is_checked and not v_is_usual then
+        v_seen := cardinality(v_free);
+        v_free := bt_begin_limited(p_queue, v_free[1:p_limit], v_scarce, v_counts, coalesce(p_begin, p_limit), v_now);
+        v_is_passed := cardinality(v_free) < least(v_seen, p_limit);
+    end if;
     v_is_more := cardinality(v_free) > p_limit;
     v_free := v_free[1:p_limit];
     if not (v_is_usual or v_is_plain) then
@@ -310,7 +343,9 @@ begin
             v_ids[v_page.priority + 1] := v_page.id;
         end loop;
     end if;
-    if not v_is_more then
+    if v_is_passed then
+        v_is_more := true;  -- and the floor stays, for what was passed over
+    elsif not v_is_more then
         v_floor.times := v_times;
         v_floor.ids := v_ids;
     else
@@ -327,7 +362,7 @@ begin
         v_floor.whole_ms := extract(epoch from bt_now() - v_now) * 1000;
     end if;
     if coalesce(cardinality(v_free), 0) = 0 then
-        v_kept := set_config(bt_floor_name(p_queue), v_floor::text, false);
+        v_kept := set_config(bt_floor_name(p_queue, v_floor.names), v_floor::text, false);
         return;
     end if;
 
@@ -346,7 +381,10 @@ begin
     if not found then
         return;
     end if;
-    v_kept := set_config(bt_floor_name(p_queue), v_floor::text, false);
+    v_kept := set_config(bt_floor_name(p_queue, v_floor.names), v_floor::text, false);
+    if v_has_rate then
+        insert into backtick_begun (queue, group_key, begun_at, jobs) values (p_queue, '', v_now, cardinality(v_free));
+    end if;
 
     -- Busy: nobody need notify it. To say so and to lie down again writes two versions of the row, which a held snapshot
     -- keeps, for all who enqueue to read. So who gets one job at a time stays down, and is notified. Not so with two: of

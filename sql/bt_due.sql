@@ -25,7 +25,8 @@ comment on function bt_bytes is 'How many bytes of memory arguments take at most
 -- p_floor_ids  after this id of the same run_at; null: all of it
 -- p_now        what time it is
 -- p_look       how many at most
--- returns      untouched: no transaction has withdrawn it, or is about to
+-- returns      untouched: no transaction has withdrawn it, or is about to (who lets a job in locks and writes it: then both
+--              its numbers are his, and he has ended)
 drop function if exists bt_due(text, timestamptz[], bigint[], timestamptz, int);  -- of version 3, with fewer columns
 create or replace function bt_due(
     p_queue     text,
@@ -43,7 +44,8 @@ create or replace function bt_due(
         crashes   int,
         bytes     bigint,
         untouched boolean,
-        expires_at timestamptz
+        expires_at timestamptz,
+        group_key text
     )
     language sql
     stable
@@ -51,10 +53,11 @@ as $$
     select due.*
     from generate_series(0, 9) with ordinality as lane (priority, place)
     cross join lateral (
-        select job.id, job.priority, job.run_at, job.name, job.after_job, job.crashes, bt_bytes(job.args), job.xmax = 0,
-               job.expires_at
+        select job.id, job.priority, job.run_at, job.name, job.after_job, job.crashes, bt_bytes(job.args),
+               job.xmax = 0 or job.xmax = job.xmin, job.expires_at, job.group_key
         from backtick_queue as job
         where job.queue = p_queue
+          and job.gate = 0
           and job.priority = lane.priority
           and (job.run_at, job.id + 0) > (
               coalesce(p_floor[lane.priority + 1], '-infinity'), coalesce(p_floor_ids[lane.priority + 1], 0))
@@ -90,20 +93,25 @@ create or replace function bt_due_by_worker(
         crashes   int,
         bytes     bigint,
         untouched boolean,
-        expires_at timestamptz
+        expires_at timestamptz,
+        group_key text
     )
     language sql
     stable
 as $$
     select due.*
     from unnest(p_names) as known (name)
+    cross join lateral (  -- of most workers there is none
+        select from backtick_queue as job where job.queue = p_queue and job.name = known.name and job.gate = 0 limit 1
+    ) as filled
     cross join generate_series(0, 9) as lane (priority)
     cross join lateral (
-        select job.id, job.priority, job.run_at, job.name, job.after_job, job.crashes, bt_bytes(job.args), job.xmax = 0,
-               job.expires_at
+        select job.id, job.priority, job.run_at, job.name, job.after_job, job.crashes, bt_bytes(job.args),
+               job.xmax = 0 or job.xmax = job.xmin, job.expires_at, job.group_key
         from backtick_queue as job
         where job.queue = p_queue
           and job.name = known.name
+          and job.gate = 0
           and job.priority = lane.priority
           and (job.run_at, job.id + 0) > (
               coalesce(p_floor[lane.priority + 1], '-infinity'), coalesce(p_floor_ids[lane.priority + 1], 0))

@@ -9,7 +9,11 @@
 -- restore, logical replication, a failover), it may hold an older job of the same id. Then the older one keeps all
 -- that is recorded of it, under a negative id, and the id means the job that had it last.
 --
--- Who waits for the end of one of them is notified, in the channel backtick_result: see bt_wait_for.
+-- Who waits for the end of one of them is notified, in the channel backtick_result: see bt_wait_for. Claims are told of
+-- jobs that come after one of them (see bt_open), and a batch ends of which this was the last (see bt_end_batch). Of plain
+-- jobs that costs one look into an index.
+--
+-- What had a group leaves room in it: claims are told, who open its gate for the next one (see bt_let_in).
 --
 -- Jobs are found by their ids whatever the table's statistics say: a plan that was made while it was
 -- small must not read all of it when it has grown.
@@ -42,8 +46,12 @@ create or replace function bt_end(
     set jit to off
 as $$
 declare
-    v_now   timestamptz := bt_now();
-    v_count bigint;
+    v_now     timestamptz := bt_now();
+    v_count   bigint;
+    v_queues  text[];
+    v_batches bigint[];
+    v_waited  bigint[];
+    v_batch   bigint;
 begin
     loop
         begin
@@ -51,18 +59,36 @@ begin
                 delete from backtick_queue as job
                 where job.id = any (p_ids)
                 returning job.*
+            ), noted as (
+                insert into backtick_opening (queue, group_key, noted_at)
+                select distinct ended.queue, ended.group_key, v_now from ended where ended.group_key is not null
+                returning queue, group_key
+            ), kept as (
+                insert into backtick_done (
+                    id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
+                    error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by,
+                    expires_at, tags, snoozes, attempts, group_key, key, batch, result)
+                select id, queue, name, args, priority, coalesce(due_at, run_at), p_state, tries + p_tries, crashes + p_crashes, max_tries,
+                       case when p_errors is null then error else coalesce(p_errors[array_position(p_ids, id)], error) end,
+                       p_runner, created_at, p_started_at, v_now, schedule, scheduled_for, enqueued_by,
+                       expires_at, tags, snoozes, attempts, group_key, key, batch,
+                       case when p_results is not null then (p_results ->> id::text)::json end
+                from ended
             )
-            insert into backtick_done (
-                id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
-                error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by,
-                expires_at, tags, snoozes, attempts, result)
-            select id, queue, name, args, priority, run_at, p_state, tries + p_tries, crashes + p_crashes, max_tries,
-                   case when p_errors is null then error else coalesce(p_errors[array_position(p_ids, id)], error) end,
-                   p_runner, created_at, p_started_at, v_now, schedule, scheduled_for, enqueued_by,
-                   expires_at, tags, snoozes, attempts,
-                   case when p_results is not null then (p_results ->> id::text)::json end
-            from ended;
-            get diagnostics v_count = row_count;
+            select (select count(*) from ended), (
+                select array_agg(distinct noted.queue)
+                from noted
+                cross join lateral (
+                    select
+                    from backtick_queue as waiting
+                    where hashtext(waiting.queue) = hashtext(noted.queue)
+                      and waiting.group_key = noted.group_key
+                      and waiting.gate = 1
+                    limit 1
+                ) as waiting
+            ), (select array_agg(distinct ended.batch) from ended where ended.batch is not null),
+               (select array_agg(ended.id) from ended where ended.gate = 2)
+            into v_count, v_queues, v_batches, v_waited;
             exit;
         exception when unique_violation then
             update backtick_done as older
@@ -75,12 +101,29 @@ begin
             raise warning 'bt_end: ids of % had been given before; what ended under them has negative ids now', p_ids;
         end;
     end loop;
+    if v_count > 0 and (p_runner is null or p_crashes > 0) then  -- else a runner tells of it
+        perform bt_note_ends(p_ids, p_state, p_crashes);
+    end if;
     if exists (select from backtick_waiter as waiter where waiter.job = any (p_ids))
         and pg_notification_queue_usage() < 0.5  -- see bt_wake
     then
         perform pg_notify('backtick_result', waiter.job::text)
         from backtick_waiter as waiter
         where waiter.job = any (p_ids);
+    end if;
+    if v_queues is not null then
+        perform bt_wake(woken.queue, v_now) from unnest(v_queues) as woken (queue);
+    end if;
+    if v_waited is not null then
+        delete from backtick_after where job = any (v_waited);
+    end if;
+    if exists (select from backtick_after as waiting where waiting.waits_for = any (p_ids)) then
+        perform bt_note_ended(p_ids, p_state <> 'done');
+    end if;
+    if v_batches is not null then
+        foreach v_batch in array v_batches loop
+            perform bt_end_batch(v_batch, true);
+        end loop;
     end if;
     if v_count = cardinality(p_ids) then
         return p_ids;

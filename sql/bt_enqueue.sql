@@ -19,10 +19,12 @@
 -- p_tags       words by which people find the job, at most 20 of 1 to 100 characters; null: none
 -- p_expires_at when it has not begun by then, it ends as canceled; null: it may begin whenever it will. Each try must
 -- p_expires_in the same, so long after it is due; one of the two
--- returns      the job's id
+-- p_group ... p_batch  as bt_put_special, which queues the job if one of them is given
+-- returns      the job's id; null: it was not queued, for the queue is full and drops what is too much
 -- raises       22004 null_value_not_allowed, 22023 invalid_parameter_value
 drop function if exists bt_enqueue(text, anycompatible, text, timestamptz, int, int);  -- of version 3
 drop function if exists bt_enqueue(text, anycompatible, text, timestamptz, int, int, boolean);  -- of a version 4 in the making
+drop function if exists bt_enqueue(text, anycompatible, text, timestamptz, int, int, boolean, text[], timestamptz, interval);
 create or replace function bt_enqueue(
     p_name      text,
     p_args      anycompatible default '[]'::text,
@@ -33,7 +35,16 @@ create or replace function bt_enqueue(
     p_wake      boolean default true,
     p_tags      text[] default null,
     p_expires_at timestamptz default null,
-    p_expires_in interval default null
+    p_expires_in interval default null,
+    p_group     text default null,
+    p_key       text default null,
+    p_on_conflict text default null,
+    p_successor boolean default null,
+    p_max_wait  interval default null,
+    p_unique_for interval default null,
+    p_after     bigint[] default null,
+    p_after_failure text default null,
+    p_batch     bigint default null
 )
     returns bigint
     language plpgsql
@@ -41,12 +52,67 @@ create or replace function bt_enqueue(
     set search_path from current
 as $$
 begin
+    if p_expires_in is not null then
+        p_expires_at := bt_expiry(p_run_at, p_expires_at, p_expires_in);
+    end if;
+    if num_nonnulls(
+        p_group, p_key, p_on_conflict, p_successor, p_max_wait, p_unique_for, p_after, p_after_failure, p_batch) > 0
+    then
+        return (
+            select put.id
+            from bt_put_special(
+                p_name, array[p_args::text], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at,
+                p_group, case when p_key is not null then array[p_key] end, p_on_conflict, p_successor, p_max_wait, p_unique_for, p_after, p_after_failure,
+                p_batch) as put
+        );
+    end if;
     return bt_put_job(
-        p_name, p_args::text, p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags,
-        case when p_expires_in is null then p_expires_at else bt_expiry(p_run_at, p_expires_at, p_expires_in) end);
+        p_name, p_args::text, p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at);
 end;
 $$;
 comment on function bt_enqueue is 'Queue a job in the caller''s transaction; returns its id.';
+
+-- bt_enqueue_unique: the same for who wants to know whether the job was made, and not only which one there is.
+--
+-- parameters  as of bt_enqueue
+-- returns     one row: id, null if there is none; made: whether this call made the job
+-- raises      as bt_put_special
+create or replace function bt_enqueue_unique(
+    p_name      text,
+    p_args      anycompatible default '[]'::text,
+    p_queue     text default 'default',
+    p_run_at    timestamptz default null,
+    p_priority  int default 5,
+    p_max_tries int default null,
+    p_wake      boolean default true,
+    p_tags      text[] default null,
+    p_expires_at timestamptz default null,
+    p_expires_in interval default null,
+    p_group     text default null,
+    p_key       text default null,
+    p_on_conflict text default null,
+    p_successor boolean default null,
+    p_max_wait  interval default null,
+    p_unique_for interval default null,
+    p_after     bigint[] default null,
+    p_after_failure text default null,
+    p_batch     bigint default null
+)
+    returns table (id bigint, made boolean)
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+begin
+    return query
+        select put.id, put.made
+        from bt_put_special(
+            p_name, array[p_args::text], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at, p_group,
+            case when p_key is not null then array[p_key] end, p_on_conflict, p_successor, p_max_wait, p_unique_for, p_after,
+            p_after_failure, p_batch, p_expires_in) as put;
+end;
+$$;
+comment on function bt_enqueue_unique is 'Queue a job in the caller''s transaction; returns its id, and whether it was made.';
 
 -- bt_put_job: queue a job, for bt_enqueue; parameters as there.
 --
@@ -90,6 +156,17 @@ begin
         left join backtick_worker as home on home.name = p_name;
     end if;
     perform bt_check_job(p_name, v_args, p_queue, p_run_at, p_priority, p_max_tries, p_expires_at, p_tags);
+
+    if exists (  -- 6 us
+        select from backtick_limit as one
+        where one.kind = 'queue' and one.queue = p_queue and one.name = '' and one.max_depth is not null
+    ) then
+        return (
+            select put.id
+            from bt_put_special(
+                p_name, array[p_args], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at) as put
+        );
+    end if;
 
     insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags)
     values (

@@ -3,11 +3,13 @@
 -- bt_enqueue_many: queue many jobs of one worker at once; all or, on an error, none.
 --
 -- p_args     text[], json[] or jsonb[]: the arguments of one job an element, as bt_enqueue takes them
+-- p_keys     the key of each job, null where one has none; null: none has
 -- others     as bt_enqueue, and they hold for every job
 -- returns    the jobs' ids, in the order of p_args
 -- raises     22004 null_value_not_allowed, 22023 invalid_parameter_value
 drop function if exists bt_enqueue_many(text, anycompatiblearray, text, timestamptz, int, int);  -- of version 3
 drop function if exists bt_enqueue_many(text, anycompatiblearray, text, timestamptz, int, int, boolean);  -- of a version 4 in the making
+drop function if exists bt_enqueue_many(text, anycompatiblearray, text, timestamptz, int, int, boolean, text[], timestamptz, interval);
 create or replace function bt_enqueue_many(
     p_name      text,
     p_args      anycompatiblearray,
@@ -18,7 +20,16 @@ create or replace function bt_enqueue_many(
     p_wake      boolean default true,
     p_tags      text[] default null,
     p_expires_at timestamptz default null,
-    p_expires_in interval default null
+    p_expires_in interval default null,
+    p_group     text default null,
+    p_keys      text[] default null,
+    p_on_conflict text default null,
+    p_successor boolean default null,
+    p_max_wait  interval default null,
+    p_unique_for interval default null,
+    p_after     bigint[] default null,
+    p_after_failure text default null,
+    p_batch     bigint default null
 )
     returns setof bigint
     language plpgsql
@@ -26,9 +37,23 @@ create or replace function bt_enqueue_many(
     set search_path from current
 as $$
 begin
+    if p_expires_in is not null then
+        p_expires_at := bt_expiry(p_run_at, p_expires_at, p_expires_in);
+    end if;
+    if num_nonnulls(
+        p_group, p_keys, p_on_conflict, p_successor, p_max_wait, p_unique_for, p_after, p_after_failure, p_batch) > 0
+    then
+        return query
+            select put.id
+            from bt_put_special(
+                p_name, p_args::text[], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at,
+                p_group, p_keys, p_on_conflict, p_successor, p_max_wait, p_unique_for, p_after, p_after_failure,
+                p_batch) as put
+            order by put.place;
+        return;
+    end if;
     return query select bt_put_jobs(
-        p_name, p_args::text[], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags,
-        case when p_expires_in is null then p_expires_at else bt_expiry(p_run_at, p_expires_at, p_expires_in) end);
+        p_name, p_args::text[], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at);
 end;
 $$;
 comment on function bt_enqueue_many is 'Queue many jobs of one worker in the caller''s transaction; returns their ids in order.';
@@ -54,20 +79,8 @@ create or replace function bt_put_jobs(
 as $$
 declare
     v_now  timestamptz := bt_now();
-    v_args json[];
-    v_bad  json;
+    v_args json[] := bt_check_args(p_args);
 begin
-    if p_args is null then
-        raise exception 'bt_enqueue_many: p_args must not be null'
-            using errcode = 'null_value_not_allowed', hint = 'Pass an array with one element a job.';
-    end if;
-    begin
-        v_args := p_args::json[];
-    exception when invalid_text_representation then
-        raise exception 'bt_enqueue_many: args are not JSON: %', left(p_args::text, 60)
-            using errcode = 'invalid_parameter_value',
-                  hint = 'Each element is JSON of its own: array[''[1, 2]'', ''[3, 4]''].';
-    end;
     if p_queue is null or p_priority is null then
         select coalesce(p_queue, home.queue, 'default'), coalesce(p_priority, home.priority, 5)
         into p_queue, p_priority
@@ -76,16 +89,15 @@ begin
     end if;
     perform bt_check_job(p_name, '[]', p_queue, p_run_at, p_priority, p_max_tries, p_expires_at, p_tags);
 
-    -- The elements are checked in one pass; the first bad one gets the words of bt_check_job.
-    select args into v_bad
-    from unnest(v_args) with ordinality as item (args, place)
-    where args is null
-       or json_typeof(args) not in ('array', 'object')
-       or octet_length(args::text) > 16777216
-    order by place
-    limit 1;
-    if found then
-        perform bt_check_job(p_name, v_bad, p_queue, p_run_at, p_priority, p_max_tries);
+    if exists (
+        select from backtick_limit as one
+        where one.kind = 'queue' and one.queue = p_queue and one.name = '' and one.max_depth is not null
+    ) then
+        return query
+            select put.id
+            from bt_put_special(p_name, p_args, p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at) as put
+            order by put.place;
+        return;
     end if;
 
     return query
@@ -106,3 +118,42 @@ begin
 end;
 $$;
 comment on function bt_put_jobs is 'Queue many jobs, for bt_enqueue_many; returns their ids in order.';
+
+-- bt_check_args: the arguments of many jobs as JSON; in one pass. The first bad ones get the words of bt_check_job.
+--
+-- raises    22004 null_value_not_allowed, 22023 invalid_parameter_value
+create or replace function bt_check_args(p_args text[])
+    returns json[]
+    language plpgsql
+    immutable
+    set search_path from current
+as $$
+declare
+    v_args json[];
+    v_bad  json;
+begin
+    if p_args is null then
+        raise exception 'bt_enqueue_many: p_args must not be null'
+            using errcode = 'null_value_not_allowed', hint = 'Pass an array with one element a job.';
+    end if;
+    begin
+        v_args := p_args::json[];
+    exception when invalid_text_representation then
+        raise exception 'bt_enqueue_many: args are not JSON: %', left(p_args::text, 60)
+            using errcode = 'invalid_parameter_value',
+                  hint = 'Each element is JSON of its own: array[''[1, 2]'', ''[3, 4]''].';
+    end;
+    select args into v_bad
+    from unnest(v_args) with ordinality as item (args, place)
+    where args is null
+       or json_typeof(args) not in ('array', 'object')
+       or octet_length(args::text) > 16777216
+    order by place
+    limit 1;
+    if found then
+        perform bt_check_job('worker', v_bad, 'default', null, 5, null);
+    end if;
+    return v_args;
+end;
+$$;
+comment on function bt_check_args is 'The arguments of many jobs as JSON; an error if some are none.';

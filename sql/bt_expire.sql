@@ -48,10 +48,7 @@ begin
         begin
             v_ids := bt_take_free(v_queue, v_ids, 200);
             select array_agg(job.id), array_agg(job.name),
-                   array_agg(jsonb_build_object(
-                       'class', 'Expired',
-                       'message', format('it had not begun by %s UTC', job.expires_at at time zone 'UTC'),
-                       'traceback', null))
+                   array_agg(bt_expired_error(job.expires_at))
             into v_ids, v_names, v_errors
             from backtick_queue as job
             where job.id = any (v_ids)

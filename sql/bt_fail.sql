@@ -5,6 +5,9 @@
 --
 -- How many tries a job has that does not say so itself is kept with the error, as max_tries: the view shows it.
 --
+-- A job with a group keeps its place there, and the others wait for it, or it waits for its turn anew: see on_failure in
+-- backtick_limit.
+--
 -- p_claim      the claim that bt_claim returned
 -- p_ids        ids of jobs of that claim
 -- p_errors     what went wrong, an object a job: class, message, traceback
@@ -44,6 +47,7 @@ declare
     v_host   text;
     v_queued bigint[];
     v_due    timestamptz[];
+    v_has_groups boolean;
     v_last   bigint[];
     v_errors jsonb[];
 begin
@@ -66,6 +70,8 @@ begin
     with failed as (
         update backtick_queue as job
         set tries = job.tries + 1,
+            gate = case when job.group_key is not null and not bt_waits(job.queue, job.group_key) then 1 else job.gate end,
+            due_at = null,
             run_at = coalesce(
                 failed.run_at,
                 v_now + coalesce(failed.delay, bt_backoff(job.tries + 1, p_retry_ms, p_backoff))),
@@ -81,9 +87,17 @@ begin
           and job.id = failed.id
           and job.id = any (v_claim.jobs)  -- or the planner might read the whole index
           and job.tries + 1 < coalesce(job.max_tries, p_max_tries)
-        returning job.id, job.run_at
+        returning job.id, job.run_at, job.queue, job.group_key
+    ), noted as (
+        insert into backtick_opening (queue, group_key, noted_at)
+        select distinct failed.queue, failed.group_key, v_now from failed where failed.group_key is not null
     )
-    select coalesce(array_agg(failed.id), '{}'), array_agg(failed.run_at) into v_queued, v_due from failed;
+    select coalesce(array_agg(failed.id), '{}'), array_agg(failed.run_at), bool_or(failed.group_key is not null)
+    into v_queued, v_due, v_has_groups
+    from failed;
+    if v_has_groups then
+        v_due := v_due || v_now;  -- others of the group
+    end if;
     if v_queued <> '{}' then
         perform bt_wake(v_claim.queue, (select min(due.run_at) from unnest(v_due) as due (run_at)));
         return query select again.id, 'queued', again.run_at from unnest(v_queued, v_due) as again (id, run_at);

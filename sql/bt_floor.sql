@@ -15,6 +15,8 @@
 --   backtick_freed
 -- - a job whose row somebody had locked, to cancel it say: once his transaction has ended, a look goes back to it
 -- - a job that comes after another, once that has ended: found by an index that holds no others
+-- - a job that its group lets in: see bt_let_in, which is called here. It is due from then on, so above the floor. So is
+--   one that comes after jobs which have ended: see bt_open
 --
 -- A look is due a second after the last; and at once if somebody tells, such a lock is gone, or the last claim came
 -- back short. Whatever nobody has thought of, rows written by hand say, a look from the beginning finds: a second
@@ -42,11 +44,13 @@ declare
     c_slack constant interval := '10 ms';  -- bt_note_moved and bt_put_job do not tell of less
     c_most_doubted constant int := 8;  -- of more not all are kept; then each look goes back to their jobs
     v_names constant int := hash_array(p_names);
-    v_floor backtick_floor := nullif(current_setting(bt_floor_name(p_queue), true), '')::backtick_floor;
+    v_floor backtick_floor := nullif(current_setting(bt_floor_name(p_queue, v_names), true), '')::backtick_floor;
     v_latest record;
     v_whole boolean;
     v_seen  pg_snapshot;
     v_from  timestamptz;
+    v_later_at timestamptz := p_now;
+    v_is_open boolean;
 begin
     if (v_floor.queue, v_floor.names) is distinct from (p_queue, v_names)
         or v_floor.made_at not between p_now - c_keep and p_now
@@ -61,7 +65,24 @@ begin
            ) as is_told, (
                select bool_or(pg_xact_status(locker.xid) is distinct from 'in progress')
                from unnest((latest.floor).doubted) as locker (xid)
-           ) is true as is_cleared
+           ) is true as is_cleared, exists (
+               select from backtick_opening as opening
+               where opening.queue = p_queue
+                 and opening.xid >= pg_snapshot_xmin((latest.floor).seen)
+                 and not opening.can_wait
+           ) as is_opening, exists (
+               select from backtick_opening as opening
+               where opening.queue = p_queue
+                 and opening.xid >= pg_snapshot_xmin((latest.floor).seen)
+                 and opening.can_wait
+           ) or exists (
+               select from backtick_queue as job
+               where hashtext(job.queue) = hashtext(p_queue)
+                 and job.gate + 0 = 1
+                 and job.run_at > job.created_at
+                 and job.run_at > (latest.floor).looked_at - c_slack
+                 and job.run_at <= p_now
+           ) as is_later
     into v_latest
     from (
         select coalesce((
@@ -81,6 +102,7 @@ begin
         v_floor := row(
             p_queue, v_names, p_now, true, false, array_fill('-infinity'::timestamptz, '{10}'), array_fill(0::bigint, '{10}'),
             '-infinity', '1:1:', '{}', '{}', '{}', 'infinity', '-infinity', 0);
+        v_latest.is_opening := true;
     end if;
 
     v_whole := p_whole or p_now >= v_floor.whole_at
@@ -88,11 +110,19 @@ begin
     if not p_whole and (v_floor.is_paging or not (
         v_floor.is_short or v_latest.is_told or v_latest.is_cleared or p_now >= v_floor.looked_at + interval '1 s'
     )) then
+        if v_latest.is_opening then
+            perform bt_open(p_queue, v_floor.seen, p_now, false);
+            perform bt_let_in(p_queue, v_floor.seen, null, p_now);  -- what is let in is due now, so above the floor
+        end if;
         return v_floor;
     end if;
 
     v_latest.is_cleared := v_whole or v_latest.is_cleared or cardinality(v_floor.doubted) > c_most_doubted;
     v_seen := pg_current_snapshot();  -- after p_now: who is not in it yet will read a later time
+    v_is_open := not (v_whole or v_latest.is_opening) or bt_open(p_queue, v_floor.seen, p_now, v_whole);
+    if v_latest.is_opening or v_latest.is_later then
+        v_later_at := bt_let_in(p_queue, v_floor.seen, v_floor.looked_at - c_slack, p_now);
+    end if;
     if v_whole then
         v_from := '-infinity';
         v_floor.whole_at := p_now;
@@ -138,8 +168,10 @@ begin
     from pg_snapshot_xip(v_seen) as running (xid)
     left join unnest(v_floor.open, v_floor.open_since) as known (xid, since) on known.xid = running.xid;
 
-    v_floor.looked_at := p_now;
-    v_floor.seen := v_seen;
+    v_floor.looked_at := coalesce(v_later_at, v_floor.looked_at);
+    if v_later_at is not null and v_is_open then  -- else the next one reads on
+        v_floor.seen := v_seen;
+    end if;
     if v_latest.is_cleared then
         v_floor.doubted := '{}';
         v_floor.doubt_from := 'infinity';
@@ -150,12 +182,14 @@ $$;
 comment on function bt_floor is 'Where a claim of a queue starts, for runners that know the given workers.';
 
 -- bt_floor_name: the name of the setting that keeps the floor in a session. A floor of another make needs another name.
-create or replace function bt_floor_name(p_queue text)
+-- Where a worker has a limit, claims without it take turns with others, so these have one of their own.
+drop function if exists bt_floor_name(text);  -- of a version 4 in the making
+create or replace function bt_floor_name(p_queue text, p_names int)
     returns text
     language sql
     stable
 as $$
-    select format('backtick.floor_%s_%s', 'backtick_queue'::regclass::oid, to_hex(hashtext(p_queue)))
+    select format('backtick.floor_%s_%s_%s', 'backtick_queue'::regclass::oid, to_hex(hashtext(p_queue)), to_hex(p_names))
 $$;
 comment on function bt_floor_name is 'The name of the setting that keeps the floor of a queue in a session.';
 

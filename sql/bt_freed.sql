@@ -39,7 +39,7 @@ create or replace function bt_note_moved()
     set search_path from current
 as $$
 declare
-    v_ids bigint[] := array(select id from moved where run_at < bt_now() - interval '10 ms');
+    v_ids bigint[] := array(select id from moved where run_at < bt_now() - interval '10 ms' and gate = 0);
 begin
     if v_ids <> '{}' then
         perform bt_freed(v_ids);

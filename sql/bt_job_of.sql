@@ -5,7 +5,7 @@
 -- Who may not read all of backtick_job gets it without arguments, result, note and the texts of errors. Times are in UTC.
 --
 -- p_id      the job
--- returns   an object: what backtick_job shows, and timeline, an array of objects: at, what (enqueued, due, claimed, said,
+-- returns   an object: what backtick_job shows, why (bt_why) and timeline, an array of objects: at, what (enqueued, due, claimed, said,
 --           cancel asked, failed, crashed, snoozed, retried, done, exceeded, canceled), and what is known of it; null if
 --           the job is not there
 create or replace function bt_job_of(p_id bigint)
@@ -65,13 +65,15 @@ begin
     ) as happened (at, place, facts);
 
     return json_build_object(
-        'id', v_job.id, 'state', v_job.state, 'queue', v_job.queue, 'name', v_job.name, 'priority', v_job.priority,
+        'id', v_job.id, 'state', v_job.state, 'why', (select told.sentence from bt_why(p_id) as told), 'queue', v_job.queue, 'name', v_job.name, 'priority', v_job.priority,
         'tags', v_job.tags, 'args', case when v_is_all then v_job.args end,
         'result', case when v_is_all then v_job.result end,
         'error', v_job.error,
+        'key', v_job.key, 'group_key', v_job.group_key, 'batch', v_job.batch,
         'tries', v_job.tries, 'max_tries', v_job.max_tries, 'crashes', v_job.crashes, 'snoozes', v_job.snoozes,
         'run_at', v_job.run_at, 'expires_at', v_job.expires_at, 'created_at', v_job.created_at,
         'started_at', v_job.started_at, 'finished_at', v_job.finished_at, 'enqueued_by', v_job.enqueued_by,
+        'key', v_job.key, 'group_key', v_job.group_key, 'batch', v_job.batch,
         'schedule', v_job.schedule, 'scheduled_for', v_job.scheduled_for, 'runner', v_job.runner, 'host', v_host,
         'progress', v_job.progress, 'note', case when v_is_all then v_job.note end, 'cancel_asked_at', v_job.cancel_asked_at,
         'timeline', v_line);

@@ -38,15 +38,7 @@ declare
     v_left bigint := p_limit;
     v_some bigint;
 begin
-    if p_state not in ('queued', 'retrying', 'running', 'ended', 'done', 'exceeded', 'canceled') then
-        raise exception 'there are no jobs in the state "%"', p_state
-            using errcode = 'invalid_parameter_value',
-                  hint = 'It must be queued, retrying, running, done, exceeded or canceled, or ended for any of the last three.';
-    end if;
-    if '' in (p_queue, p_name, p_error_class, p_tag) or p_limit < 1 then
-        raise exception 'no job has the queue "%", the name "%", the class "%", the tag "%"', p_queue, p_name, p_error_class, p_tag
-            using errcode = 'invalid_parameter_value', hint = 'None is ever empty; null means every one. A limit is at least 1.';
-    end if;
+    perform bt_check_filter(p_queue, p_name, p_state, p_error_class, p_tag, p_limit);
 
     if p_state is null or p_state in ('queued', 'retrying', 'running') then
         return query
@@ -82,9 +74,41 @@ end;
 $$;
 comment on function bt_matching is 'Which jobs a filter means; null is no matter.';
 
--- bt_count: how many jobs a filter means, before somebody acts on them; parameters as of bt_matching.
+-- bt_check_filter: that a filter can mean jobs; parameters as of bt_matching.
 --
 -- raises    22023 invalid_parameter_value
+create or replace function bt_check_filter(
+    p_queue       text,
+    p_name        text,
+    p_state       text,
+    p_error_class text,
+    p_tag         text,
+    p_limit       bigint
+)
+    returns void
+    language plpgsql
+    immutable
+    set search_path from current
+as $$
+begin
+    if p_state not in ('queued', 'retrying', 'running', 'ended', 'done', 'exceeded', 'canceled') then
+        raise exception 'there are no jobs in the state "%"', p_state
+            using errcode = 'invalid_parameter_value',
+                  hint = 'It must be queued, retrying, running, done, exceeded or canceled, or ended for any of the last three.';
+    end if;
+    if '' in (p_queue, p_name, p_error_class, p_tag) or p_limit < 1 then
+        raise exception 'no job has the queue "%", the name "%", the class "%", the tag "%"', p_queue, p_name, p_error_class, p_tag
+            using errcode = 'invalid_parameter_value', hint = 'None is ever empty; null means every one. A limit is at least 1.';
+    end if;
+end;
+$$;
+comment on function bt_check_filter is 'That a filter can mean jobs.';
+
+-- bt_count: how many jobs a filter means, before somebody acts on them; parameters as of bt_matching.
+--
+-- p_limit   it counts no further
+-- raises    22023 invalid_parameter_value
+drop function if exists bt_count(text, text, text, text, timestamptz, timestamptz, text);  -- of a version 4 in the making
 create or replace function bt_count(
     p_queue       text default null,
     p_name        text default null,
@@ -92,14 +116,15 @@ create or replace function bt_count(
     p_error_class text default null,
     p_since       timestamptz default null,
     p_until       timestamptz default null,
-    p_tag         text default null
+    p_tag         text default null,
+    p_limit       bigint default null
 )
     returns bigint
     language sql
     volatile
     set search_path from current
 as $$
-    select count(*) from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag)
+    select count(*) from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit)
 $$;
 comment on function bt_count is 'How many jobs a filter means.';
 

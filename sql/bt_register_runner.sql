@@ -13,15 +13,19 @@
 -- p_names     the workers that it knows, for backtick_recurring to tell
 -- p_lease_ms  milliseconds without bt_heartbeat after which it counts as dead
 -- p_lock      false behind a pooler, where a session lock is somebody else's: the lease alone counts
+-- p_slots, p_release  how many jobs it runs at once, and which version it is, for people
 -- returns     the runner's id, for all other calls
 -- raises      22004 null_value_not_allowed, 22023 invalid_parameter_value
+drop function if exists bt_register_runner(text[], text, int, text[], int, boolean);  -- of version 3
 create or replace function bt_register_runner(
     p_queues   text[],
     p_host     text,
     p_pid      int,
     p_names    text[] default '{}',
     p_lease_ms int default 30000,
-    p_lock     boolean default true
+    p_lock     boolean default true,
+    p_slots    int default null,
+    p_release  text default null
 )
     returns bigint
     language plpgsql
@@ -55,8 +59,8 @@ begin
       and job.run_at <= job.created_at
       and job.created_at > v_now + interval '5 s'
     limit 1;
-    insert into backtick_runner (host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at)
-    values (p_host, p_pid, p_queues, p_names, p_lease_ms, p_lock, v_now, coalesce(v_ahead, v_now))
+    insert into backtick_runner (host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at, slots, version)
+    values (p_host, p_pid, p_queues, p_names, p_lease_ms, p_lock, v_now, coalesce(v_ahead, v_now), p_slots, p_release)
     returning id into v_runner;
 
     if p_lock then

@@ -2,7 +2,10 @@
 --
 -- bt_remove_old: delete jobs that ended long ago, oldest first, a batch a call.
 --
+-- What is of a batch stays until that has ended; batches go with what is kept of their jobs.
+--
 -- Also forgets what backtick_freed has told for long enough; what somebody else is about to forget is left to him.
+-- And it sums up what runners noted: see bt_fold_stats.
 --
 -- p_max_completed_ms  milliseconds that done and canceled jobs are kept
 -- p_max_exceeded_ms   milliseconds that exceeded jobs are kept
@@ -41,6 +44,8 @@ begin
             from backtick_done as done
             where done.state = kept.state
               and done.finished_at < v_now - kept.ms * interval '1 ms'
+              and (done.batch is null  -- one that has not ended counts them
+                   or (select batch.id from backtick_batch as batch where batch.id = done.batch and batch.ended_at is null) is null)
             order by done.finished_at
             limit p_limit
             for update skip locked
@@ -60,6 +65,25 @@ begin
         for update skip locked
     ) as old
     where freed.id = old.id;
+    perform bt_fold_stats();
+
+    delete from backtick_batch as batch
+    using (
+        select old.id
+        from (values ('done', p_max_completed_ms), ('failed', greatest(p_max_completed_ms, p_max_exceeded_ms))) as kept (state, ms)
+        cross join lateral (
+            select ended.id
+            from backtick_batch as ended
+            where ended.state = kept.state
+              and ended.ended_at < v_now - kept.ms * interval '1 ms'
+              and (ended.parent is null  -- one that has not ended counts it
+                   or (select around.id from backtick_batch as around where around.id = ended.parent and around.ended_at is null) is null)
+            order by ended.ended_at
+            limit p_limit
+            for update skip locked
+        ) as old
+    ) as old
+    where batch.id = old.id;
     return v_count;
 end;
 $$;

@@ -58,11 +58,16 @@ begin
     end loop;
     return false;
 exception when unique_violation then
-    raise exception 'bt_retry: job % cannot come back: its place is taken by job %', p_id, (
+    raise exception 'bt_retry: job % cannot come back: its % is taken by job %', p_id, (
+            select case when job.key is null then 'place' else format('key "%s"', job.key) end from backtick_done as job where job.id = p_id
+        ), (
             select other.id
-            from backtick_queue as other
-            join backtick_done as job on (job.schedule, job.scheduled_for) = (other.schedule, other.scheduled_for)
+            from backtick_done as job
+            join backtick_queue as other
+                on (job.schedule, job.scheduled_for) = (other.schedule, other.scheduled_for)
+                or (job.queue, job.key) = (other.queue, other.key)
             where job.id = p_id
+            limit 1
         )
         using errcode = 'unique_violation', hint = 'Wait until that one has ended, or cancel it.';
 end;
@@ -142,7 +147,9 @@ comment on function bt_retry_all is 'Queue a batch of the jobs again that a filt
 
 -- bt_bring_back: queue jobs again that have ended; the one place that moves a job from the history to the queue.
 --
--- What was asked of a job while it ran, and said of it, is of before: else it would be canceled anew.
+-- What was asked of a job while it ran, and said of it, is of before: else it would be canceled anew. What was canceled
+-- since one that it was to come after failed waits again for those that have not ended, having been retried before it, say.
+-- What is of a batch is of it again, but a batch that has ended does not end anew.
 --
 -- p_ids     the jobs
 -- p_run_at  when they are due; null: now
@@ -165,27 +172,50 @@ begin
     if p_ids = '{}' then
         return 0;
     end if;
+    perform
+    from backtick_batch as batch  -- what has not ended does not before this commits
+    where batch.id in (select job.batch from backtick_done as job where job.id = any (p_ids) and job.batch is not null)
+      and batch.ended_at is null
+    order by batch.id
+    for key share;
     with ended as (
         delete from backtick_done as job
         where job.id = any (p_ids)
-        returning job.*
+        returning job.*, error ->> 'class' = 'DependencyFailed' and jsonb_typeof(error -> 'after') = 'array' as was_after
     ), back as (
         insert into backtick_queue (
             id, queue, name, args, priority, run_at, max_tries, error, created_at, schedule, scheduled_for, enqueued_by,
-            tags, attempts)
+            tags, gate, attempts, key, group_key, batch)
         overriding system value
         select id, queue, name, args, priority, v_run_at, max_tries,
-               case when error ->> 'class' not in ('Expired', 'Cancel') then error end, created_at, schedule,
+               case when error ->> 'class' not in ('Expired', 'Cancel', 'DependencyFailed') then error end, created_at, schedule,
                scheduled_for, enqueued_by, tags,
+               case when was_after then 2 when group_key is not null then 1 else 0 end,
                bt_remember(
                    bt_remember(attempts, jsonb_build_object(
                        'at', finished_at, 'how', state, 'try', nullif(tries, 0), 'runner', runner, 'claimed_at', started_at),
                        case when state <> 'done' then error end),
-                   jsonb_build_object('how', 'retried', 'by', v_role))
+                   jsonb_build_object('how', 'retried', 'by', v_role)), key, group_key, batch
         from ended
-        returning id, queue
+        returning id, queue, group_key
+    ), noted as (
+        insert into backtick_opening (queue, group_key, noted_at)
+        select distinct queue, group_key, v_now from back where group_key is not null
+    ), waiting as (
+        insert into backtick_after (waits_for, job, queue, on_failure)
+        select distinct job.id, ended.id, ended.queue, 'cancel'
+        from ended
+        cross join lateral jsonb_array_elements_text(ended.error -> 'after') as known (id)
+        join backtick_queue as job on job.id = known.id::bigint
+        where ended.was_after
+    ), told as (
+        insert into backtick_opening (queue, job, noted_at)
+        select queue, id, v_now from ended where was_after
     )
     select array_agg(back.id), array_agg(distinct back.queue) into v_back, v_queues from back;
+    if bt_rivaled_back(v_back) then
+        raise exception 'bt_retry: another job has the key' using errcode = 'unique_violation';
+    end if;
     delete from backtick_cancel where job = any (v_back);
     delete from backtick_progress where job = any (v_back);
 
@@ -197,6 +227,26 @@ begin
 end;
 $$;
 comment on function bt_bring_back is 'Queue jobs again that have ended; returns how many.';
+
+-- bt_rivaled_back: whether others have keys of jobs that have just come back, in a place where the index does not tell.
+create or replace function bt_rivaled_back(p_ids bigint[])
+    returns boolean
+    language sql
+    volatile
+    set search_path from current
+    set enable_seqscan to off
+    set jit to off
+as $$
+    select coalesce(bool_or(bt_rivaled(came.queue, came.ids, null) <> '{}'), false)
+    from (
+        select job.queue, array_agg(job.id) as ids
+        from backtick_queue as job
+        where job.id = any (p_ids)
+          and job.key is not null
+        group by job.queue
+    ) as came
+$$;
+comment on function bt_rivaled_back is 'Whether others have keys of jobs that have just come back.';
 
 -- bt_make_due: have waiting jobs of a queue be due at a time; those that run, and those canceled while they ran, are left.
 --
@@ -217,11 +267,18 @@ declare
     v_now   timestamptz := bt_now();
     v_count bigint;
 begin
-    update backtick_queue as job
-    set run_at = coalesce(p_run_at, least(job.run_at, v_now))
-    where job.id = any (v_free)
-      and not exists (select from backtick_cancel as asked where asked.job = job.id);
-    get diagnostics v_count = row_count;
+    with moved as (
+        update backtick_queue as job
+        set run_at = coalesce(p_run_at, least(job.run_at, v_now)),
+            due_at = null
+        where job.id = any (v_free)
+          and not exists (select from backtick_cancel as asked where asked.job = job.id)
+        returning job.gate, job.group_key
+    ), noted as (
+        insert into backtick_opening (queue, group_key, noted_at)
+        select distinct p_queue, group_key, v_now from moved where gate = 1 and group_key is not null
+    )
+    select count(*) into v_count from moved;
     if v_count > 0 then
         perform bt_wake(p_queue, coalesce(p_run_at, v_now));
     end if;

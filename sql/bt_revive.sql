@@ -141,7 +141,10 @@ begin
     end loop;
 
     perform bt_withdraw_asked();
+    perform bt_end_batches();
+    perform bt_look_at_depths();
     perform bt_thin_out();
+    perform bt_tend_groups();
 end;
 $$;
 comment on function bt_revive is 'Queue the jobs of dead runners again, or end them as exceeded; says which.';
@@ -188,6 +191,7 @@ begin
         perform bt_end(v_last, 'exceeded', 0, p_claim.runner, p_claim.claimed_at, v_errors, 1);
     end if;
 
+    perform bt_note_ends(p_ids, null, 1);
     return query
         update backtick_queue as job
         set crashes = job.crashes + 1,
@@ -196,7 +200,8 @@ begin
             run_at = case
                 when job.crashes = 0 then job.run_at
                 else v_now + bt_backoff(job.crashes, p_retry_ms)
-            end
+            end,
+            due_at = case when job.crashes = 0 then job.due_at end
         where job.id = any (p_ids)
         returning job.id, job.name, p_claim.runner, 'queued';
 end;

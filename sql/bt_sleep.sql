@@ -24,6 +24,8 @@ create or replace function bt_sleep(p_runner bigint, p_poll_ms int)
     language plpgsql
     volatile
     set search_path from current
+    set enable_seqscan to off
+    set enable_bitmapscan to off
     set jit to off
 as $$
 #variable_conflict use_column
@@ -52,20 +54,40 @@ begin
         where runner.id = free.id;
     end if;
 
-    select least(v_until, min(next.run_at)) into v_until
+    select least(v_until, min(next.run_at), min(later.run_at)) into v_until
     from backtick_runner as runner
     cross join unnest(runner.queues) as served (queue)
+    cross join lateral (select from backtick_queue as job where job.queue = served.queue limit 1) as filled  -- most are empty
+    left join lateral (  -- of groups
+        select job.run_at
+        from backtick_queue as job
+        where hashtext(job.queue) = hashtext(served.queue)
+          and job.gate + 0 = 1
+          and job.run_at > job.created_at
+          and job.run_at > v_now
+        order by job.run_at
+        limit 1
+    ) as later on true
     cross join generate_series(0, 9) as lane (priority)
-    cross join lateral (
+    left join lateral (
         select job.run_at
         from backtick_queue as job
         where job.queue = served.queue
+          and job.gate = 0
           and job.priority = lane.priority
           and job.run_at > v_now
         order by job.run_at
         limit 1
-    ) as next
+    ) as next on true
     where runner.id = p_runner;
+
+    if exists (select from backtick_limit as limits where limits.kind = 'queue' and limits.rate is not null) then
+        select least(v_until, min(bt_may_begin(limits.queue, '', limits.rate, limits.period, v_now))) into v_until
+        from backtick_runner as runner
+        cross join unnest(runner.queues) as served (queue)
+        join backtick_limit as limits on limits.kind = 'queue' and limits.queue = served.queue and limits.rate is not null
+        where runner.id = p_runner;
+    end if;
 
     return query select greatest(1, ceil(extract(epoch from v_until - v_now) * 1000))::int, bt_until_fire();
 end;

@@ -45,7 +45,9 @@ begin
 
     return query
         update backtick_queue as job
-        set run_at = coalesce(snoozed.run_at, v_now + snoozed.delay),
+        set gate = case when job.group_key is not null and not bt_waits(job.queue, job.group_key) then 1 else job.gate end,
+            due_at = null,
+            run_at = coalesce(snoozed.run_at, v_now + snoozed.delay),
             snoozes = job.snoozes + 1,
             -- of a row of snoozes the last one stays, lest they push out the failures
             attempts = bt_remember(
@@ -58,7 +60,15 @@ begin
           and job.id = any (v_claim.jobs)
         returning job.id, job.run_at;
     if found then
-        perform bt_wake(v_claim.queue, (select min(due.run_at) from backtick_queue as due where due.id = any (v_claim.jobs)));
+        insert into backtick_opening (queue, group_key, noted_at)
+        select distinct job.queue, job.group_key, v_now
+        from backtick_queue as job
+        where job.id = any (v_claim.jobs)
+          and job.group_key is not null;
+        perform bt_wake(v_claim.queue, (
+            select case when bool_or(due.group_key is not null) then v_now else min(due.run_at) end
+            from backtick_queue as due
+            where due.id = any (v_claim.jobs)));
     end if;
 end;
 $$;

@@ -18,6 +18,7 @@ as $$
             from backtick_queue as job
             where job.queue = p_queue
               and job.name = p_name
+              and job.gate = 0
               and job.priority = lane.priority
               and job.run_at <= p_now
             limit 1000
@@ -88,6 +89,7 @@ create or replace view backtick_orphan as
                        from backtick_queue as job
                        where job.queue = pair.queue
                          and job.name = pair.name
+                         and job.gate = 0
                          and job.priority = lane.priority
                        order by job.run_at
                        limit 1
@@ -100,6 +102,19 @@ create or replace view backtick_orphan as
     ) as orphan
     where orphan.oldest < orphan.now - interval '1 min';
 comment on view backtick_orphan is 'Jobs that have been due for a minute and that no living runner can run, by queue and worker: how many (1000 at most are counted), since when the oldest is due, whether the queue is not served or the worker not known, and the nearest name that is.';
+
+-- bt_orphans: the same, as a function.
+create or replace function bt_orphans()
+    returns setof backtick_orphan
+    language sql
+    stable
+    set search_path from current
+    set enable_seqscan to off
+    set jit to off
+as $$
+    select * from backtick_orphan order by oldest
+$$;
+comment on function bt_orphans is 'What is due and cannot run, for want of a runner.';
 
 -- bt_tell_orphans: the orphans of which nobody has told yet, once they have been there for a minute: a rolling deploy
 -- is no alarm.

@@ -13,11 +13,13 @@
 --   retry       it failed, or runners died with it, and is due again later
 --   snoozed     its worker put it off
 --   scheduled   it is for later
---   waiting     it comes after a job that has not ended
---   paused      its queue is
+--   waiting     it comes after jobs that have not ended
+--   paused      its queue, its worker or its group is
 --   no_runner   no runner lives
 --   no_queue    no living runner serves its queue
 --   no_worker   none of those that do knows its worker
+--   group       its group has its limit, or others of it come first
+--   limited     its queue or its worker has its limit, or a rate holds it back
 --   locked      some transaction has locked its row
 --   behind      due jobs that these runners could run come before it in its queue
 --   next        none does: it begins as soon as a runner has a slot for it
@@ -74,6 +76,7 @@ declare
     v_asked  timestamptz;
     v_last   text;
     v_other  record;
+    v_after  bigint[];
 begin
     select job.* into v_job
     from backtick_queue as job
@@ -85,9 +88,9 @@ begin
     end if;
 
     facts := jsonb_build_object(
-        'id', v_job.id, 'state', 'queued', 'queue', v_job.queue, 'worker', v_job.name, 'run_at', v_job.run_at,
+        'id', v_job.id, 'state', 'queued', 'queue', v_job.queue, 'worker', v_job.name, 'run_at', v_job.run_at, 'key', v_job.key,
         'tries', v_job.tries, 'crashes', nullif(v_job.crashes, 0), 'snoozes', nullif(v_job.snoozes, 0),
-        'expires_at', v_job.expires_at) || bt_error_facts(v_job.error);
+        'expires_at', v_job.expires_at, 'batch', v_job.batch) || bt_error_facts(v_job.error);
     select asked.asked_at into v_asked from backtick_cancel as asked where asked.job = p_id;
 
     select claim.claimed_at, claim.runner as id, holder.host, holder.pid, bt_is_living(holder, p_now) is true as is_living,
@@ -128,6 +131,16 @@ begin
         return;
     end if;
 
+    v_after := array(
+        select previous.id
+        from (
+            select v_job.after_job as id
+            union
+            select waiting.waits_for from backtick_after as waiting where waiting.job = p_id
+        ) as before
+        join backtick_queue as previous on previous.id = before.id
+        order by previous.id
+    );
     if v_asked is not null then
         reason := 'stopping';
         clause := format('was canceled at %s while it ran, and ends as canceled soon', bt_moment(v_asked, p_now));
@@ -135,6 +148,10 @@ begin
     elsif v_job.expires_at <= p_now then
         reason := 'expired';
         clause := format('had to begin by %s, and ends as canceled soon', bt_moment(v_job.expires_at, p_now));
+    elsif v_job.gate = 0 and v_job.run_at > p_now and v_job.due_at <= p_now then
+        reason := 'limited';
+        clause := format('is due, but the rate of its group %s lets it begin at %s', bt_shown(v_job.group_key), bt_moment(v_job.run_at, p_now));
+        facts := facts || jsonb_build_object('group', v_job.group_key);
     elsif v_job.run_at > p_now then
         v_last := v_job.attempts -> -1 ->> 'how';
         reason := case
@@ -150,14 +167,19 @@ begin
             else ''
         end || format('is due at %s', bt_moment(v_job.run_at, p_now))
             || case when v_job.expires_at <= v_job.run_at then ', and expires before' else '' end;
-    elsif exists (select from backtick_queue as previous where previous.id = v_job.after_job) then
+    elsif v_after <> '{}' then
         reason := 'waiting';
-        facts := facts || jsonb_build_object('after_job', v_job.after_job);
-        clause := format('waits for job %s', v_job.after_job);
-        if not p_is_other then
-            select * into v_other from bt_reason(v_job.after_job, p_now, true);
+        facts := facts || jsonb_build_object('after_job', v_after[1], 'after_jobs', cardinality(v_after));
+        clause := case
+            when v_job.key = (select previous.key from backtick_queue as previous where previous.id = v_job.after_job)
+            then format('waits behind job %s, which has the same key', v_job.after_job)
+            else format('waits for job %s', v_after[1]) || case cardinality(v_after)
+                when 1 then '' when 2 then ' and one more' else format(' and %s more', cardinality(v_after) - 1) end
+        end;
+        if not p_is_other and cardinality(v_after) = 1 then
+            select * into v_other from bt_reason(v_after[1], p_now, true);
             if v_other.reason <> 'unknown' then  -- it may be another's
-                clause := format('%s, which %s', clause, v_other.clause);
+                clause := clause || case when clause like '%key' then ' and ' else ', which ' end || v_other.clause;
                 facts := facts || jsonb_build_object('after_reason', v_other.reason);
             end if;
         end if;
@@ -213,6 +235,7 @@ begin
         when reason = 'done' then 'its worker returned' || coalesce(', on try ' || nullif(v_job.tries, 1), '')
         when reason = 'expired' then 'it had not begun in time'
         when reason = 'canceled' and v_job.error ->> 'class' = 'Cancel' then 'its worker said so: ' || bt_error_text(facts)
+        when v_job.error ->> 'class' = 'DependencyFailed' then v_job.error ->> 'message'
         when reason = 'canceled' and v_job.runner is not null then 'somebody canceled it while it ran'
         when reason = 'canceled' then 'somebody canceled it before it ran'
         when v_job.error ->> 'class' = 'RunnerDied' then format('its runner died, %s in all', bt_times(v_job.crashes))
@@ -242,16 +265,28 @@ declare
     v_names   text[];
     v_near    text;
     v_before  record;
+    v_limit   record;
 begin
-    select setting.paused_at, setting.paused_by into v_paused
-    from backtick_setting as setting
-    where setting.queue = p_job.queue
-      and setting.paused_at is not null;
+    select paused.* into v_paused
+    from (
+        select 1 as place, 'queue ' || setting.queue as what, setting.paused_at, setting.paused_by, setting.paused_why as reason
+        from backtick_setting as setting
+        where setting.queue = p_job.queue
+          and setting.paused_at is not null
+        union all
+        select 2, pause.kind || ' ' || bt_shown(pause.name), pause.paused_at, pause.paused_by, pause.reason
+        from backtick_pause as pause
+        where pause.queue in ('', p_job.queue)
+          and (pause.kind, pause.name) in (('worker', p_job.name), ('group', p_job.group_key))
+    ) as paused
+    order by paused.place, paused.paused_at
+    limit 1;
     if found then
         reason := 'paused';
-        clause := format('is due, but its queue %s is paused since %s', p_job.queue, bt_moment(v_paused.paused_at, p_now))
-            || coalesce(' by ' || v_paused.paused_by, '');
-        facts := jsonb_build_object('paused_at', v_paused.paused_at, 'paused_by', v_paused.paused_by);
+        clause := format('is due, but its %s is paused since %s', v_paused.what, bt_moment(v_paused.paused_at, p_now))
+            || coalesce(' by ' || v_paused.paused_by, '') || coalesce(': ' || v_paused.reason, '');
+        facts := jsonb_build_object(
+            'paused_at', v_paused.paused_at, 'paused_by', v_paused.paused_by, 'paused_why', v_paused.reason);
         return;
     end if;
 
@@ -287,10 +322,42 @@ begin
                 else coalesce('; the nearest one known is ' || v_near, '')
             end;
         facts := facts || jsonb_build_object('nearest', v_near, 'knowing', v_runners.knowing);
+    elsif p_job.gate = 1 then
+        reason := 'group';
+        select its.running, its.rate, its.period, (
+                   select array_agg(job.id)
+                   from (
+                       select job.id
+                       from backtick_queue as job
+                       where hashtext(job.queue) = hashtext(p_job.queue)
+                         and job.group_key = p_job.group_key
+                         and job.gate = 0
+                         and job.queue || '' = p_job.queue
+                       order by job.run_at desc
+                       limit least(its.running, 1000)
+                   ) as job
+               ) as jobs
+        into v_limit
+        from bt_limit_of(p_job.queue, p_job.group_key) as its;
+        facts := facts || jsonb_build_object(
+            'group', p_job.group_key, 'limit', v_limit.running, 'rate', v_limit.rate, 'inside', cardinality(v_limit.jobs));
+        clause := format('is due, but its group %s ', bt_shown(p_job.group_key)) || case
+            when v_limit.running = 0 then 'has a limit of 0'
+            when cardinality(v_limit.jobs) >= v_limit.running
+            then format('has its limit of %s (%s)', v_limit.running, case
+                when v_limit.running <= 3 then 'job ' || array_to_string(v_limit.jobs, ', ')
+                else format('job %s and %s more', v_limit.jobs[1], cardinality(v_limit.jobs) - 1) end)
+            when v_limit.rate is not null then format('has a rate of %s in %s, and waits for its turn', v_limit.rate, v_limit.period)
+            else 'has others before it, or a turn to wait for'
+        end;
+    elsif (select limited.reason from bt_reason_limited(p_job, p_now) as limited) is not null then
+        select limited.reason, limited.clause, bt_reason_due.facts || limited.facts
+        into reason, clause, facts
+        from bt_reason_limited(p_job, p_now) as limited;
     elsif exists (
         select from backtick_queue as job
         where job.id = p_job.id
-          and job.xmax <> 0
+          and job.xmax not in (0, job.xmin)
           and pg_xact_status(bt_locker(job.xmax)) = 'in progress'
     ) then
         reason := 'locked';
@@ -335,6 +402,57 @@ end;
 $$;
 comment on function bt_reason_due is 'Why a due job does not run, for bt_why.';
 
+-- bt_reason_limited: the same of a job that a limit of its queue or worker, or a rate of its queue, holds back; else nothing.
+create or replace function bt_reason_limited(
+    p_job backtick_queue,
+    p_now timestamptz,
+    out reason text,
+    out clause text,
+    out facts  jsonb
+)
+    language plpgsql
+    stable
+    set search_path from current
+as $$
+declare
+    v_limit record;
+    v_at    timestamptz;
+begin
+    for v_limit in
+        select limits.*
+        from bt_limits(p_job.queue) as limits
+        where limits.kind = 'queue' or limits.kind = 'worker' and limits.name = p_job.name
+    loop
+        if v_limit.runs >= v_limit.running then
+            reason := 'limited';
+            clause := format('is due, but its %s has its limit of %s, and %s run%s', v_limit.kind || ' ' || coalesce(v_limit.name, v_limit.queue),
+                             v_limit.running, v_limit.runs, case v_limit.runs when 1 then 's' else '' end);
+            facts := jsonb_build_object('limit', v_limit.running, 'runs', v_limit.runs);
+            return;
+        end if;
+        v_at := case when v_limit.rate is not null then bt_may_begin(p_job.queue, '', v_limit.rate, v_limit.period, p_now) end;
+        if v_at > p_now then
+            reason := 'limited';
+            clause := format('is due, but of its queue %s no more than %s begin in %s: one may at %s', p_job.queue, v_limit.rate,
+                             v_limit.period, bt_moment(v_at, p_now));
+            facts := jsonb_build_object('rate', v_limit.rate, 'may_begin_at', v_at);
+            return;
+        end if;
+    end loop;
+end;
+$$;
+comment on function bt_reason_limited is 'Which limit of its queue or worker holds a job back, for bt_why.';
+
+-- bt_shown: a name in a sentence: in quotes if it is not one word.
+create or replace function bt_shown(p_name text)
+    returns text
+    language sql
+    immutable
+    strict
+    parallel safe
+as $$ select case when p_name ~ '^[[:alnum:]_.:/-]+$' then p_name else quote_literal(p_name) end $$;
+comment on function bt_shown is 'A name in a sentence: in quotes if it is not one word.';
+
 -- bt_before: the due jobs that come before a job in its queue, the first ones first; whether each waits for another.
 --
 -- p_look    how many at most
@@ -351,6 +469,7 @@ as $$
         select job.id, job.name, job.after_job
         from backtick_queue as job
         where job.queue = p_job.queue
+          and job.gate = 0
           and job.priority = lane.priority
           and (job.run_at, job.id + 0) < (  -- one bound: with a second one the index was read from the beginning on
               case when lane.priority = p_job.priority then p_job.run_at else p_now end,

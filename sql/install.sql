@@ -33,9 +33,15 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_check_queue.sql
 \ir bt_check_job.sql
 \ir bt_home.sql
+\ir bt_expired_error.sql
+\ir bt_put_special.sql
 \ir bt_enqueue.sql
 \ir bt_enqueue_many.sql
 \ir bt_enqueue_row.sql
+
+-- Jobs in order, and with a common end
+\ir bt_after.sql
+\ir bt_batch.sql
 
 -- Runners come and go
 \ir bt_mend_sequences.sql
@@ -45,10 +51,17 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_sleep.sql
 \ir bt_unregister_runner.sql
 
+-- Numbers over time
+\ir bt_note_stats.sql
+\ir bt_stats.sql
+
 -- A job's life
 \ir bt_backoff.sql
 \ir bt_check_isolation.sql
 \ir bt_due.sql
+\ir bt_due_queues.sql
+\ir bt_let_in.sql
+\ir bt_room.sql
 \ir bt_floor.sql
 \ir bt_claim.sql
 \ir bt_let_go.sql
@@ -87,6 +100,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_retry.sql
 \ir bt_delete.sql
 \ir bt_pause.sql
+\ir bt_limit.sql
 \ir bt_remove_old.sql
 \ir bt_reseal.sql
 \ir bt_show.sql
@@ -95,8 +109,21 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 -- Why a job does not run
 \ir bt_age.sql
 \ir bt_nearest.sql
+\ir bt_progress.sql
 \ir bt_why.sql
 \ir bt_tell_orphans.sql
+
+-- What people look at
+\ir bt_queues.sql
+\ir bt_jobs.sql
+\ir bt_workers.sql
+\ir bt_failures.sql
+\ir bt_runners.sql
+\ir bt_schedules.sql
+\ir bt_check.sql
+\ir bt_metrics.sql
+\ir bt_doctor.sql
+\ir bt_status.sql
 
 -- What a restore or a failover may have left behind
 select bt_mend_sequences();

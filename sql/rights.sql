@@ -25,11 +25,19 @@ declare
 
         ['bt_enqueue',            'caller', 'producer'],
         ['bt_enqueue_many',       'caller', 'producer'],
+        ['bt_enqueue_unique',     'caller', 'producer'],
         ['bt_enqueue_row',        'caller', 'producer'],
         ['bt_row_json',           'caller', 'producer'],
         ['bt_expiry',             'caller', 'producer'],
         ['bt_put_job',            'owner',  'producer'],
         ['bt_put_jobs',           'owner',  'producer'],
+        ['bt_put_special',        'owner',  'producer'],
+
+        ['bt_batch',              'owner',  'producer'],
+        ['bt_close_batch',        'owner',  'producer admin'],
+        ['bt_cancel_batch',       'owner',  'producer admin'],
+        ['bt_batch_of',           'owner',  'producer viewer admin'],
+        ['bt_progress',           'owner',  'producer viewer admin'],
 
         ['bt_home',               'owner',  'producer runner admin'],
 
@@ -56,9 +64,13 @@ declare
         ['bt_note_progress',      'owner',  'runner'],
         ['bt_end_stuck',          'caller', 'runner'],
         ['bt_run_due',            'owner',  'runner'],
+        ['bt_due_queues',         'owner',  'runner'],
         ['bt_until_fire',         'owner',  'runner'],
+        ['bt_chores',             'owner',  'runner'],
         ['bt_declare',            'owner',  'runner'],
         ['bt_tell_orphans',       'owner',  'runner'],
+        ['bt_tell_alerts',        'owner',  'runner'],
+        ['bt_note_stats',         'owner',  'runner'],
 
         ['bt_schedule_recurring', 'caller', 'runner admin'],
         ['bt_schedule_cron',      'caller', 'runner admin'],
@@ -82,8 +94,30 @@ declare
         ['bt_delete_all',         'owner',  'admin'],
         ['bt_count',              'owner',  'viewer admin'],
         ['bt_job_of',             'owner',  'viewer admin'],
+        ['bt_stats',              'owner',  'viewer admin'],
+        ['bt_check',              'owner',  'runner viewer admin'],
+        ['bt_load',               'owner',  'viewer admin'],
+        ['bt_doctor',             'caller', 'viewer admin'],
+        ['bt_doctor_tables',      'owner',  'viewer admin'],
+        ['bt_doctor_jobs',        'owner',  'viewer admin'],
+        ['bt_age',                'caller', 'viewer admin'],
+        ['bt_metrics',            'owner',  'runner viewer admin'],
+        ['bt_status',             'owner',  'viewer admin'],
+        ['bt_jobs',               'owner',  'viewer admin'],
+        ['bt_queues',             'owner',  'viewer admin'],
+        ['bt_workers',            'owner',  'viewer admin'],
+        ['bt_failures',           'owner',  'viewer admin'],
+        ['bt_runners',            'owner',  'viewer admin'],
+        ['bt_schedules',          'owner',  'viewer admin'],
+        ['bt_orphans',            'owner',  'viewer admin'],
+        ['bt_fire',               'owner',  'admin'],
+        ['bt_drain',              'owner',  'admin'],
+        ['bt_is_drained',         'owner',  'runner'],
         ['bt_pause',              'owner',  'admin'],
         ['bt_resume',             'owner',  'admin'],
+        ['bt_limit',              'owner',  'admin'],
+        ['bt_limits',             'owner',  'viewer admin'],
+        ['bt_pauses',             'owner',  'runner viewer admin'],
         ['bt_remove_old',         'owner',  'runner admin'],
 
         ['bt_show',               'owner',  'admin'],
@@ -115,13 +149,13 @@ declare
     c_columns constant text[] := array[
         ['backtick_job',       'id, queue, name, priority, run_at, state, tries, crashes, max_tries, created_at, started_at, '
                                'finished_at, runner, schedule, scheduled_for, cancel_asked_at, error_class, enqueued_by, '
-                               'expires_at, tags, snoozes, progress'],
+                               'expires_at, tags, snoozes, progress, group_key, key, batch'],
         ['backtick_recurring', 'name, worker, interval_ms, spec, tz, queue, priority, max_tries, catch_up, overlap, '
                                'next_run_at, last_run_at, lateness, last_job, last_state, skipped, declared_at, has_worker, '
                                'error'],
         ['backtick_runner',    'id, host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at, unlocked_at, '
-                               'asleep_until'],
-        ['backtick_setting',   'queue, paused_at, paused_by'],
+                               'asleep_until, slots, version, drained_at'],
+        ['backtick_setting',   'queue, paused_at, paused_by, paused_why, has_limits, is_closing'],
         ['backtick_orphan',    'queue, worker, jobs, oldest, why, nearest']
     ];
 

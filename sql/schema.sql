@@ -28,6 +28,12 @@ create table if not exists backtick_queue (
     tags       text[],
     snoozes    int         not null default 0,
     attempts   jsonb,
+    gate       smallint    not null default 0,
+    group_key  text,
+    due_at     timestamptz,
+    key        text,
+    batch      bigint,
+    is_second  boolean,
     constraint backtick_queue_id primary key (id),
     constraint backtick_queue_queue_is_short check (char_length(queue) between 1 and 200),
     constraint backtick_queue_name_is_short check (char_length(name) between 1 and 200),
@@ -200,6 +206,9 @@ create table if not exists backtick_done (
     snoozes     int         not null default 0,
     attempts    jsonb,
     result      json,
+    group_key   text,
+    key         text,
+    batch       bigint,
     constraint backtick_done_id primary key (id),
     constraint backtick_done_state_is_an_end check (state in ('done', 'exceeded', 'canceled'))
 );
@@ -236,6 +245,9 @@ create table if not exists backtick_runner (
     heartbeat_at  timestamptz not null,
     unlocked_at   timestamptz,
     asleep_until  timestamptz,
+    slots         int,
+    version       text,
+    drained_at    timestamptz,
     constraint backtick_runner_id primary key (id),
     constraint backtick_runner_lease_is_positive check (lease_ms > 0)
 );
@@ -277,6 +289,7 @@ create unlogged table if not exists backtick_uptime (
     started_at timestamptz not null,
     since      timestamptz not null,
     orphans_at timestamptz,
+    groups_at  timestamptz,
     constraint backtick_uptime_started_at primary key (started_at)
 );
 comment on table backtick_uptime is 'One row: the start of the server that bt_revive saw last.';
@@ -303,6 +316,27 @@ comment on column backtick_told.worker is 'The worker.';
 comment on column backtick_told.since is 'When it was noticed first.';
 comment on column backtick_told.told_at is 'When a runner wrote it to its log; null: not yet.';
 
+-- ---- backtick_alert: the findings that runners have noticed ----------------------
+
+create unlogged table if not exists backtick_alert (
+    finding  text        not null,
+    subject  text        not null,
+    severity text        not null,
+    text     text        not null,
+    since    timestamptz not null,
+    seen_at  timestamptz not null,
+    told_at  timestamptz,
+    constraint backtick_alert_finding primary key (finding, subject)
+);
+comment on table backtick_alert is 'The rows of bt_check that runners have noticed: see bt_tell_alerts.';
+comment on column backtick_alert.finding is 'Its kind.';
+comment on column backtick_alert.subject is 'What it is about.';
+comment on column backtick_alert.severity is 'error or warning.';
+comment on column backtick_alert.text is 'What it said when it was noticed.';
+comment on column backtick_alert.since is 'Since when it was so, as far as known then.';
+comment on column backtick_alert.seen_at is 'When it was noticed first.';
+comment on column backtick_alert.told_at is 'When a runner was given it to tell; null: not yet.';
+
 -- ---- backtick_schedule: what fires by itself --------------------------------
 
 create table if not exists backtick_schedule (
@@ -327,6 +361,7 @@ create table if not exists backtick_schedule (
     caught_up    int         not null default 0,
     expires_in   interval,
     tags         text[],
+    key          text,
     constraint backtick_schedule_name primary key (name),
     constraint backtick_schedule_name_is_short check (char_length(name) between 1 and 200),
     constraint backtick_schedule_is_interval_or_cron check (
@@ -362,12 +397,220 @@ create table if not exists backtick_setting (
     queue     text not null,
     paused_at timestamptz,
     paused_by text,
+    paused_why text,
+    has_limits boolean not null default false,
+    is_closing boolean not null default false,
     constraint backtick_setting_queue primary key (queue),
     constraint backtick_setting_queue_is_short check (char_length(queue) between 1 and 200)
 );
 comment on table backtick_setting is 'Settings of queues, a row each; a queue without a row has none.';
 comment on column backtick_setting.queue is 'The queue that they hold for.';
 comment on column backtick_setting.paused_at is 'Since when nothing is claimed from the queue; null: it is not paused.';
+
+-- ---- backtick_pause: what is paused, beside queues ----------------------------
+
+create table if not exists backtick_pause (
+    queue     text        not null,
+    kind      text        not null,
+    name      text        not null,
+    paused_at timestamptz not null,
+    paused_by text        not null,
+    reason    text,
+    constraint backtick_pause_of primary key (queue, kind, name),
+    constraint backtick_pause_kind_is_known check (kind in ('worker', 'group', 'schedule'))
+);
+comment on table backtick_pause is 'Workers, groups and schedules that are paused, a row each; queues are in backtick_setting.';
+comment on column backtick_pause.queue is 'The queue in which it is; empty: in all, of a worker, or it is a schedule.';
+comment on column backtick_pause.kind is 'worker, group or schedule.';
+comment on column backtick_pause.name is 'The worker, the group, or the schedule.';
+comment on column backtick_pause.paused_at is 'Since when.';
+comment on column backtick_pause.paused_by is 'The role that paused it.';
+comment on column backtick_pause.reason is 'Why, for people; null: nobody said.';
+
+-- ---- backtick_limit: what is limited -----------------------------------------
+
+create table if not exists backtick_limit (
+    kind       text        not null,
+    queue      text        not null,
+    name       text        not null default '',
+    running    int,
+    rate       int,
+    period     interval,
+    on_failure text,
+    max_depth  int,
+    on_depth   text,
+    depth      bigint,
+    depth_at   timestamptz,
+    set_at     timestamptz not null,
+    set_by     text,
+    constraint backtick_limit_of primary key (kind, queue, name),
+    constraint backtick_limit_kind_is_known check (kind in ('queue', 'worker', 'groups', 'group')),
+    constraint backtick_limit_running_is_not_negative check (running >= 0),
+    constraint backtick_limit_rate_is_positive check (rate > 0 and period > interval '0'),
+    constraint backtick_limit_rate_has_period check ((rate is null) = (period is null)),
+    constraint backtick_limit_on_failure_is_known check (on_failure in ('wait', 'go_on')),
+    constraint backtick_limit_depth_is_positive check (max_depth > 0),
+    constraint backtick_limit_on_depth_is_known check (on_depth in ('refuse', 'drop'))
+);
+comment on table backtick_limit is 'Limits, a row each: see bt_limit.';
+comment on column backtick_limit.kind is 'queue: of the queue; worker: of one worker in it; groups: of each group in it that has none of its own; group: of one group.';
+comment on column backtick_limit.queue is 'The queue.';
+comment on column backtick_limit.name is 'The worker, or the group; empty where there is none.';
+comment on column backtick_limit.running is 'How many may run at once; null: any number.';
+comment on column backtick_limit.rate is 'How many may begin in a period; null: any number.';
+comment on column backtick_limit.period is 'The period of the rate; null: there is none.';
+comment on column backtick_limit.on_failure is 'Of groups: wait, nothing else of the group begins before a failed job has had its next try; go_on: others do; null: wait if running is 1.';
+comment on column backtick_limit.max_depth is 'Of a queue: how many jobs may wait, about; null: any number.';
+comment on column backtick_limit.on_depth is 'What becomes of more: refuse, an error; drop, they are not queued; null: refuse.';
+comment on column backtick_limit.depth is 'How many waited when it was last looked; null: never.';
+comment on column backtick_limit.depth_at is 'When that was.';
+comment on column backtick_limit.set_at is 'When it was set.';
+comment on column backtick_limit.set_by is 'The role that set it.';
+
+-- ---- backtick_begun: what began, where a rate is limited ------------------------
+
+create table if not exists backtick_begun (
+    queue     text        not null,
+    group_key text        not null,
+    begun_at  timestamptz not null,
+    jobs      int         not null
+);
+comment on table backtick_begun is 'How many jobs claims began, of queues and groups that have a rate; bt_tend_groups removes what is over.';
+comment on column backtick_begun.queue is 'The queue.';
+comment on column backtick_begun.group_key is 'The group; empty: the queue itself.';
+comment on column backtick_begun.begun_at is 'When they were claimed.';
+comment on column backtick_begun.jobs is 'How many.';
+
+-- ---- backtick_opening: what opens gates ---------------------------------------
+
+create table if not exists backtick_opening (
+    id         bigint generated always as identity,
+    queue      text        not null,
+    xid        xid8        not null default pg_current_xact_id(),
+    group_key  text,
+    job        bigint,
+    has_failed boolean     not null default false,
+    can_wait   boolean     not null default false,
+    noted_at   timestamptz not null,
+    constraint backtick_opening_id primary key (queue, xid, id),  -- as backtick_freed
+    constraint backtick_opening_is_of_group_or_job check ((group_key is null) <> (job is null))
+);
+comment on table backtick_opening is 'Groups that may have room, and jobs that need wait no longer; only added to, and read and removed by claims: see bt_let_in.';
+comment on column backtick_opening.id is 'Only tells rows apart.';
+comment on column backtick_opening.queue is 'The queue of the jobs that wait.';
+comment on column backtick_opening.xid is 'The transaction that noted it.';
+comment on column backtick_opening.group_key is 'The group, of which a job came or ended; null: it is about one job.';
+comment on column backtick_opening.job is 'A job that waited for one which has ended; null: it is about a group.';
+comment on column backtick_opening.has_failed is 'Whether that one ended as exceeded or canceled.';
+comment on column backtick_opening.can_wait is 'Whether it is for claims that look below their floors alone: there is more, once what is in has been claimed.';
+comment on column backtick_opening.noted_at is 'When it was noted.';
+
+-- ---- backtick_after: which jobs wait for which ---------------------------------
+
+create table if not exists backtick_after (
+    waits_for  bigint      not null,
+    job        bigint      not null,
+    queue      text        not null,
+    on_failure text        not null,
+    constraint backtick_after_waits_for primary key (waits_for, job),
+    constraint backtick_after_on_failure_is_known check (on_failure in ('cancel', 'run'))
+);
+comment on table backtick_after is 'Jobs that begin when others have ended, a row for each that they wait for.';
+comment on column backtick_after.waits_for is 'The job that must have ended.';
+comment on column backtick_after.job is 'The job that waits for it.';
+comment on column backtick_after.queue is 'The queue of that.';
+comment on column backtick_after.on_failure is 'If the one waited for was exceeded or canceled: cancel, it is canceled; run, it runs all the same.';
+
+-- ---- backtick_batch: jobs with a common end -------------------------------------
+
+create table if not exists backtick_batch (
+    id         bigint generated always as identity,
+    on_done    jsonb,
+    on_failed  jsonb,
+    parent     bigint,
+    created_at timestamptz not null,
+    created_by text        not null,
+    made_by    xid8        not null default pg_current_xact_id(),
+    closed_at  timestamptz,
+    ended_at   timestamptz,
+    state      text,
+    callback   bigint,
+    done       bigint,
+    exceeded   bigint,
+    canceled   bigint,
+    constraint backtick_batch_id primary key (id),
+    constraint backtick_batch_state_is_an_end check ((state in ('done', 'failed')) = (ended_at is not null))
+);
+comment on table backtick_batch is 'Batches: jobs with a common end, a row each: see bt_batch.';
+comment on column backtick_batch.id is 'Given in order, never used again.';
+comment on column backtick_batch.on_done is 'The job that is made when all have ended as done: name, queue, priority, max_tries; null: none.';
+comment on column backtick_batch.on_failed is 'The job that is made when all have ended, and not all as done; null: none.';
+comment on column backtick_batch.parent is 'The batch that it is of itself; null: none.';
+comment on column backtick_batch.created_at is 'When it was made.';
+comment on column backtick_batch.created_by is 'The role that made it, which its callback is queued for.';
+comment on column backtick_batch.made_by is 'The transaction that made it: in there it does not end.';
+comment on column backtick_batch.closed_at is 'Since when it may end; null: who made it still adds to it.';
+comment on column backtick_batch.ended_at is 'When all had ended; null: it is open, and takes more jobs.';
+comment on column backtick_batch.state is 'done: all of its jobs; failed: some were exceeded or canceled; null: it has not ended.';
+comment on column backtick_batch.callback is 'The job that was made at its end; null: none.';
+comment on column backtick_batch.done is 'How many of its jobs, and those of batches within, ended as done; null: it has not ended. So are exceeded and canceled.';
+comment on column backtick_batch.exceeded is 'How many were exceeded.';
+comment on column backtick_batch.canceled is 'How many were canceled.';
+
+-- ---- backtick_ending: the batches that may have ended ----------------------------
+
+create table if not exists backtick_ending (
+    id       bigint generated always as identity,
+    batch    bigint      not null,
+    noted_at timestamptz not null,
+    constraint backtick_ending_id primary key (id)
+);
+comment on table backtick_ending is 'Batches of which a job ended; only added to, and read and removed by bt_end_batches.';
+comment on column backtick_ending.id is 'Only tells rows apart.';
+comment on column backtick_ending.batch is 'The batch.';
+comment on column backtick_ending.noted_at is 'When it was noted.';
+-- ---- backtick_stat: numbers over time ------------------------------------------
+
+create table if not exists backtick_stat (
+    span         text        not null,
+    at           timestamptz not null,
+    queue        text        not null,
+    worker       text        not null,
+    note         bigint,
+    noted_at     timestamptz not null,
+    done         bigint      not null default 0,
+    failed       bigint      not null default 0,
+    retried      bigint      not null default 0,
+    exceeded     bigint      not null default 0,
+    canceled     bigint      not null default 0,
+    snoozed      bigint      not null default 0,
+    crashed      bigint      not null default 0,
+    runs         bigint      not null default 0,
+    run_s        float8      not null default 0,
+    wait_s       float8      not null default 0,
+    run_classes  bigint[],
+    wait_classes bigint[],
+    constraint backtick_stat_span_is_known check (span in ('note', 'minute', 'hour', 'ever'))
+);
+comment on table backtick_stat is 'Numbers over time, by queue and worker: what runners noted in the last minutes, and its sums: see bt_fold_stats. Look at it by bt_stats.';
+comment on column backtick_stat.span is 'note: as a runner said it; minute, hour: the sum of such; ever: of all that were summed up.';
+comment on column backtick_stat.at is 'The minute, or the hour, when the runs ended; -infinity: ever.';
+comment on column backtick_stat.queue is 'The queue.';
+comment on column backtick_stat.worker is 'The worker.';
+comment on column backtick_stat.note is 'The number of the call that noted it; null: no runner did.';
+comment on column backtick_stat.noted_at is 'When it was noted, or first summed up.';
+comment on column backtick_stat.done is 'Jobs that ended as done.';
+comment on column backtick_stat.failed is 'Tries that failed.';
+comment on column backtick_stat.retried is 'Those of them after which the job was queued again.';
+comment on column backtick_stat.exceeded is 'Jobs that ended as exceeded.';
+comment on column backtick_stat.canceled is 'Jobs that ended as canceled.';
+comment on column backtick_stat.snoozed is 'How often a worker put off its job.';
+comment on column backtick_stat.crashed is 'How often a runner died while it held a job.';
+comment on column backtick_stat.runs is 'How many runs the times are of.';
+comment on column backtick_stat.run_s is 'Seconds that these ran, their sum.';
+comment on column backtick_stat.wait_s is 'Seconds from when they were due until they were claimed, their sum.';
+comment on column backtick_stat.run_classes is 'How many of them ran for so long: a number for each of bt_bounds, and one for longer; null: none.';
+comment on column backtick_stat.wait_classes is 'How many of them waited for so long; null: none.';
 
 -- ---- Columns that tables of before have not -----------------------------------
 
@@ -398,15 +641,64 @@ begin
     end if;
 
     if not exists (
+        select from pg_attribute where attrelid = 'backtick_queue'::regclass and attname = 'gate' and not attisdropped
+    ) then
+        alter table backtick_queue
+            add column gate smallint not null default 0,
+            add column group_key text,
+            add column due_at timestamptz,
+            add column key text,
+            add column batch bigint;
+        alter table backtick_done
+            add column if not exists group_key text,
+            add column if not exists key text,
+            add column if not exists batch bigint;
+    end if;
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_queue'::regclass and attname = 'is_second' and not attisdropped
+    ) then
+        alter table backtick_queue add column is_second boolean;
+        alter table backtick_schedule add column if not exists key text;
+    end if;
+    if not exists (select from pg_constraint where conname = 'backtick_queue_gate_is_known' and conrelid = 'backtick_queue'::regclass) then
+        alter table backtick_queue
+            add constraint backtick_queue_gate_is_known check (gate in (0, 1, 2)) not valid,
+            add constraint backtick_queue_group_key_is_short check (char_length(group_key) between 1 and 200) not valid,
+            add constraint backtick_queue_key_is_short check (char_length(key) between 1 and 200) not valid;
+    end if;
+
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_runner'::regclass and attname = 'drained_at' and not attisdropped
+    ) then
+        alter table backtick_runner add column slots int, add column version text, add column drained_at timestamptz;
+    end if;
+
+    if not exists (
         select from pg_attribute where attrelid = 'backtick_uptime'::regclass and attname = 'orphans_at' and not attisdropped
     ) then
         alter table backtick_uptime add column orphans_at timestamptz;
     end if;
 
     if not exists (
+        select from pg_attribute where attrelid = 'backtick_uptime'::regclass and attname = 'alerts_at' and not attisdropped
+    ) then
+        alter table backtick_uptime add column alerts_at timestamptz;
+    end if;
+
+    if not exists (
         select from pg_attribute where attrelid = 'backtick_setting'::regclass and attname = 'paused_by' and not attisdropped
     ) then
         alter table backtick_setting add column paused_by text;
+    end if;
+
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_setting'::regclass and attname = 'has_limits' and not attisdropped
+    ) then
+        alter table backtick_setting
+            add column paused_why text,
+            add column has_limits boolean not null default false,
+            add column is_closing boolean not null default false;
+        alter table backtick_uptime add column if not exists groups_at timestamptz;
     end if;
 
     if not exists (
@@ -453,7 +745,15 @@ $$;
 comment on column backtick_claim.lowest is 'The lowest id that was claimed.';
 comment on column backtick_claim.highest is 'The highest id that was claimed.';
 comment on column backtick_claim.floor is 'Where the next claim of a runner with the same workers starts; null: not known.';
+comment on column backtick_runner.slots is 'How many jobs of plain workers it runs at once; null: it did not say.';
+comment on column backtick_runner.version is 'The version of its backtick.py; null: it did not say.';
+comment on column backtick_runner.drained_at is 'When it was told to finish what it has and end; null: it was not.';
 comment on column backtick_uptime.orphans_at is 'When runners next look for orphans: see bt_tell_orphans; null: at once.';
+comment on column backtick_uptime.groups_at is 'When runners next look for groups that nobody told claims of: see bt_tend_groups; null: at once.';
+comment on column backtick_setting.paused_why is 'Why it is paused, for people; null: nobody said.';
+comment on column backtick_setting.has_limits is 'Whether claims must look at limits of the queue and its workers, and at rates.';
+comment on column backtick_setting.is_closing is 'Whether a limit of groups was lowered: the next claim closes gates first.';
+comment on column backtick_uptime.alerts_at is 'When runners that alert next look for findings: see bt_tell_alerts; null: at once.';
 comment on column backtick_setting.paused_by is 'The role that paused it; null: it is not paused, or was before roles were recorded.';
 comment on column backtick_schedule.caught_up is 'How many fires of one outage have been looked at so far, by catch_up all.';
 comment on column backtick_schedule.expires_in is 'How long after it fired a job of it may begin; null: for ever.';
@@ -468,6 +768,16 @@ comment on column backtick_done.expires_at is 'By when it had to begin; null: no
 comment on column backtick_done.tags is 'Words by which people find it; null: none.';
 comment on column backtick_done.snoozes is 'How often its worker put it off without using a try.';
 comment on column backtick_done.attempts is 'What became of it before it ended, as in backtick_queue; null: nothing.';
+comment on column backtick_queue.gate is '0: claims take it, if it is due; 1: it waits for the turn of its group; 2: it waits until other jobs have ended.';
+comment on column backtick_queue.group_key is 'The group whose limits, order and turns it shares; null: none.';
+comment on column backtick_queue.due_at is 'When it was due, if run_at is when its group or the jobs it waited for let it in; null: run_at is.';
+comment on column backtick_queue.key is 'Of the jobs of a queue with one key one has not ended, and one more may wait behind it (after_job); null: none.';
+comment on column backtick_queue.batch is 'The batch that it is of; null: none.';
+comment on column backtick_queue.is_second is 'Of the two places that a key has, true: the second, null: the first; who waits behind a job has the other one.';
+comment on column backtick_schedule.key is 'The key of its jobs: a fire is left out while another job has it; null: none.';
+comment on column backtick_done.group_key is 'The group that it was of; null: none.';
+comment on column backtick_done.key is 'The key that it had; null: none.';
+comment on column backtick_done.batch is 'The batch that it is of; null: none.';
 comment on column backtick_done.result is 'What its worker returned, encoded as arguments are; {"$sealed": text} if they were sealed; null: None, or nothing that can be kept.';
 
 -- ---- Indexes ----------------------------------------------------------------
@@ -484,13 +794,13 @@ do $$
 begin
     -- bt_claim: the jobs of a queue in the order in which they are due; bt_sleep: the first one to come
     if to_regclass('backtick_queue_order') is null then
-        create index backtick_queue_order on backtick_queue (queue, priority, run_at, (id + 0));
+        create index backtick_queue_order on backtick_queue (queue, gate, priority, run_at, (id + 0));
         drop index if exists backtick_queue_due;  -- of version 3
     end if;
 
     -- bt_claim, when jobs of other workers stand before the runner's own; bt_cancel_all of a worker
     if to_regclass('backtick_queue_worker') is null then
-        create index backtick_queue_worker on backtick_queue (queue, name, priority, run_at, (id + 0));
+        create index backtick_queue_worker on backtick_queue (queue, name, gate, priority, run_at, (id + 0));
         drop index if exists backtick_queue_name;  -- of version 3
     end if;
 
@@ -508,6 +818,51 @@ begin
     if to_regclass('backtick_claim_holder') is null then
         create index backtick_claim_holder on backtick_claim (hashtext(queue), highest);
         drop index if exists backtick_claim_highest;  -- of version 3
+    end if;
+
+    -- bt_let_in: the first jobs of a group that wait; how many of a group are let in
+    if to_regclass('backtick_queue_turn') is null then
+        create index backtick_queue_turn on backtick_queue (hashtext(queue), group_key, priority, run_at, (id + 0)) where gate = 1;
+        create index backtick_queue_let_in on backtick_queue (hashtext(queue), group_key, run_at)
+            where gate = 0 and group_key is not null;
+    end if;
+
+    -- bt_let_in: groups of which a job becomes due that was not when it came; bt_sleep: the first of these to come
+    if to_regclass('backtick_queue_later') is null then
+        create index backtick_queue_later on backtick_queue (hashtext(queue), run_at, group_key)
+            where gate + 0 = 1 and run_at > created_at;
+    end if;
+
+    -- bt_room, bt_let_in: how many began in the last period
+    if to_regclass('backtick_begun_at') is null then
+        create index backtick_begun_at on backtick_begun (queue, group_key, begun_at);
+    end if;
+
+    -- bt_put_special: a key is unique, but for one job that waits behind the one that runs
+    if to_regclass('backtick_queue_keys') is null then
+        create unique index backtick_queue_keys on backtick_queue (queue, key, (is_second is null)) where key is not null;
+        drop index if exists backtick_queue_key;  -- of a version 4 in the making
+    end if;
+    if to_regclass('backtick_done_key') is null then
+        create index backtick_done_key on backtick_done (queue, key, created_at) where key is not null;
+    end if;
+
+    -- what a batch has left, the last first; what became of it
+    if to_regclass('backtick_queue_left') is null then
+        create index backtick_queue_left on backtick_queue (batch, (id + 0)) where batch is not null;
+        create index if not exists backtick_done_batch on backtick_done (batch, state) where batch is not null;
+        drop index if exists backtick_queue_batch;  -- of a version 4 in the making
+    end if;
+
+    -- the batches within a batch; bt_remove_old: those that ended long ago
+    if to_regclass('backtick_batch_parent') is null then
+        create index backtick_batch_parent on backtick_batch (parent, (ended_at is null)) where parent is not null;
+        create index backtick_batch_ended on backtick_batch (state, ended_at) where ended_at is not null;
+    end if;
+
+    -- what waits for others, by its own id
+    if to_regclass('backtick_after_job') is null then
+        create index backtick_after_job on backtick_after (job);
     end if;
 
     -- a schedule fires each time once, whatever happens
@@ -533,6 +888,12 @@ begin
     end if;
     if to_regclass('backtick_done_tags') is null then
         create index backtick_done_tags on backtick_done using gin (tags) where tags is not null;
+    end if;
+
+    -- bt_fold_stats and bt_stats: one sum each; what was noted
+    if to_regclass('backtick_stat_sum') is null then
+        create unique index backtick_stat_sum on backtick_stat (span, at, queue, worker) where span <> 'note';
+        create index backtick_stat_note on backtick_stat (noted_at) where span = 'note';
     end if;
 
     -- bt_remove_old: what ended longest ago, state by state
@@ -573,7 +934,7 @@ create or replace view backtick_job as
            job.name,
            job.args,
            job.priority,
-           job.run_at,
+           coalesce(job.due_at, job.run_at) as run_at,
            case when held.claim is null then 'queued' else 'running' end as state,
            case when held.claim is null then job.tries else job.tries + 1 end as tries,
            job.crashes,
@@ -594,7 +955,10 @@ create or replace view backtick_job as
            job.attempts,
            null::json as result,
            said.share as progress,
-           said.note
+           said.note,
+           job.group_key,
+           job.key,
+           job.batch
     from backtick_queue as job
     left join backtick_cancel as asked on asked.job = job.id
     left join backtick_progress as said on said.job = job.id
@@ -606,7 +970,8 @@ create or replace view backtick_job as
     select id, queue, name, args, priority, run_at, state, tries, crashes,
            coalesce(max_tries, substring(error ->> 'max_tries' from '^[0-9]{1,9}$')::int),
            created_at, started_at, finished_at, runner, error, schedule, scheduled_for, null,
-           error ->> 'class', enqueued_by, expires_at, tags, snoozes, attempts, result, null, null
+           error ->> 'class', enqueued_by, expires_at, tags, snoozes, attempts, result, null, null,
+           group_key, key, batch
     from backtick_done;
 comment on view backtick_job is 'Every job: state is queued, running, done, exceeded or canceled; tries counts a running one; cancel_asked_at: somebody canceled it while it ran; error_class: of the last failure, for those who may not read error; progress and note: what a running one said of itself.';
 

@@ -1,0 +1,129 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- bt_estimate: how many jobs of a queue, of a worker, due by some time, have not ended, as the planner sees it; null: any.
+create or replace function bt_estimate(p_queue text, p_name text, p_until timestamptz)
+    returns bigint
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+declare
+    v_plan json;
+begin
+    execute 'explain (format json) select from backtick_queue where true'
+        || coalesce(' and queue = ' || quote_literal(p_queue), '')
+        || coalesce(' and name = ' || quote_literal(p_name), '')
+        || coalesce(' and gate = 0 and run_at <= ' || quote_literal(p_until), '')
+    into v_plan;
+    return (v_plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric::bigint;
+end;
+$$;
+comment on function bt_estimate is 'How many jobs have not ended, as the planner estimates it.';
+
+-- bt_queues: what waits and runs in each queue, those first in which jobs are due for longest.
+--
+-- A walk over the index from queue to queue, and from each so many jobs and no more: it does not matter how many there are.
+--
+-- p_queue   this one only; null: all
+-- returns   a row for each queue that has jobs, a runner, or is paused: how many jobs wait, how many of them are due, and
+--           since when the first; how many run, when the next is due if none is; how many living runners serve it; since
+--           when it is paused, and by whom; about: the names of those columns which are the planner's estimates, since
+--           the queue has more than 10 000 jobs
+create or replace function bt_queues(p_queue text default null)
+    returns table (
+        queue     text,
+        queued    bigint,
+        due       bigint,
+        running   bigint,
+        oldest    timestamptz,
+        next_at   timestamptz,
+        runners   bigint,
+        paused_at timestamptz,
+        paused_by text,
+        about     text[]
+    )
+    language sql
+    volatile
+    set search_path from current
+    set enable_seqscan to off
+    set enable_bitmapscan to off
+    set jit to off
+as $$
+    with recursive clock as materialized (
+        select bt_now() as now
+    ), walked (queue) as (
+        (select job.queue from backtick_queue as job where p_queue is null or job.queue = p_queue order by job.queue limit 1)
+        union all
+        select (
+            select job.queue from backtick_queue as job where job.queue > walked.queue order by job.queue limit 1
+        )
+        from walked
+        where walked.queue is not null
+          and p_queue is null
+    ), serving as materialized (
+        select serves.queue, count(*) as runners
+        from clock
+        cross join backtick_runner as runner
+        cross join unnest(runner.queues) as serves (queue)
+        where bt_is_living(runner, clock.now)
+        group by serves.queue
+    ), held (id) as materialized (
+        select unnest(claim.jobs) from backtick_claim as claim
+    ), busy as materialized (
+        select claim.queue, sum(cardinality(claim.jobs))::bigint as jobs from backtick_claim as claim group by claim.queue
+    ), known as (
+        select walked.queue from walked where walked.queue is not null
+        union
+        select serving.queue from serving
+        union
+        select setting.queue from backtick_setting as setting where setting.paused_at is not null
+    )
+    select known.queue,
+           greatest(waiting.jobs - coalesce(busy.jobs, 0), 0),
+           greatest(waiting.due - coalesce(busy.jobs, 0), 0),
+           coalesce(busy.jobs, 0),
+           first.oldest,
+           case when first.oldest is null then first.next_at end,
+           coalesce(serving.runners, 0),
+           setting.paused_at,
+           setting.paused_by,
+           case when waiting.is_about then '{queued,due}'::text[] end
+    from clock
+    cross join known
+    left join backtick_setting as setting on setting.queue = known.queue
+    left join serving on serving.queue = known.queue
+    left join busy on busy.queue = known.queue
+    cross join lateral (
+        select case when few.jobs < 10000 then few.jobs else bt_estimate(known.queue, null, null) end as jobs,
+               case when few.jobs < 10000 then few.due else bt_estimate(known.queue, null, clock.now) end as due,
+               few.jobs >= 10000 as is_about
+        from (
+            select count(*) as jobs, count(*) filter (where one.gate = 0 and one.run_at <= clock.now) as due
+            from (
+                select job.gate, job.run_at
+                from backtick_queue as job
+                where job.queue = known.queue
+                order by job.queue, job.gate, job.priority, job.run_at
+                limit 10000
+            ) as one
+        ) as few
+    ) as waiting
+    cross join lateral (
+        select min(lane.run_at) filter (where lane.run_at <= clock.now) as oldest, min(lane.run_at) as next_at
+        from generate_series(0, 9) as level (priority)
+        cross join lateral (
+            select job.run_at
+            from backtick_queue as job
+            where job.queue = known.queue
+              and job.gate = 0
+              and job.priority = level.priority
+              and job.id not in (select held.id from held)
+            order by job.run_at
+            limit 1
+        ) as lane
+    ) as first
+    where p_queue is null
+       or known.queue = p_queue
+    order by first.oldest, known.queue
+$$;
+comment on function bt_queues is 'What waits and runs in each queue, those first in which jobs are due for longest.';

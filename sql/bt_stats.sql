@@ -1,0 +1,104 @@
+-- SPDX-License-Identifier: EPL-1.0+
+--
+-- bt_stats: numbers over time: what became of jobs, and how long they ran and waited.
+--
+-- By the minute for the last day, before that by the hour, for 30 days: an hour's numbers then stand at its beginning.
+-- Runners tell every few seconds, so the last few are missing; what a runner that was killed had not told is lost, and
+-- nothing else is, whoever restarts. Ends that no runner has a part in (a cancel of what waits, an expiry) are told at once.
+--
+-- p_from    from when; null: an hour ago
+-- p_to      to when, itself not in it; null: now
+-- p_step    how long each step is; null: one for all
+-- p_queue, p_worker  only of these; null: of all
+-- returns   a row for each step, queue and worker of which anything is known: done, exceeded, canceled: jobs that ended so;
+--           failed: tries that did; retried: those of them after which the job was queued again; crashed: times that its runner
+--           died; runs: how many the times are of, in seconds: run_mean, wait_mean, and half (p50) and most (p95) of them
+--           took no longer than about so long, by classes: see bt_bounds; the least bound that is true
+-- raises    22023 invalid_parameter_value
+create or replace function bt_stats(
+    p_from   timestamptz default null,
+    p_to     timestamptz default null,
+    p_step   interval default null,
+    p_queue  text default null,
+    p_worker text default null
+)
+    returns table (
+        at        timestamptz,
+        queue     text,
+        worker    text,
+        done      bigint,
+        failed    bigint,
+        retried   bigint,
+        exceeded  bigint,
+        canceled  bigint,
+        snoozed   bigint,
+        crashed   bigint,
+        runs      bigint,
+        run_mean  float8,
+        run_p50   float8,
+        run_p95   float8,
+        wait_mean float8,
+        wait_p50  float8,
+        wait_p95  float8
+    )
+    language plpgsql
+    stable
+    set search_path from current
+    set jit to off
+as $$
+#variable_conflict use_column
+declare
+    v_now  constant timestamptz := bt_now();
+    v_from constant timestamptz := date_trunc('minute', coalesce(p_from, coalesce(p_to, v_now) - interval '1 h'));
+    v_to   constant timestamptz := coalesce(p_to, v_now);
+    v_step constant interval := coalesce(p_step, greatest(v_to - v_from, interval '0') + interval '1 min');
+begin
+    if not isfinite(v_from) or not isfinite(v_to)
+        or v_step < interval '1 min' or extract(month from v_step) <> 0 or extract(year from v_step) <> 0
+        or v_to - v_from > 10000 * v_step
+    then
+        raise exception 'bt_stats: from %, to %, step %', p_from, p_to, p_step
+            using errcode = 'invalid_parameter_value',
+                  hint = 'Steps are a minute or longer, of days, hours and minutes, and 10000 at most.';
+    end if;
+
+    return query
+        select date_bin(v_step, stat.at, v_from), stat.queue, stat.worker,
+               sum(stat.done)::bigint, sum(stat.failed)::bigint, sum(stat.retried)::bigint, sum(stat.exceeded)::bigint,
+               sum(stat.canceled)::bigint, sum(stat.snoozed)::bigint, sum(stat.crashed)::bigint, sum(stat.runs)::bigint,
+               sum(stat.run_s) / nullif(sum(stat.runs), 0),
+               bt_quantile(bt_sum(stat.run_classes), 0.5), bt_quantile(bt_sum(stat.run_classes), 0.95),
+               sum(stat.wait_s) / nullif(sum(stat.runs), 0),
+               bt_quantile(bt_sum(stat.wait_classes), 0.5), bt_quantile(bt_sum(stat.wait_classes), 0.95)
+        from backtick_stat as stat
+        where stat.span in ('note', 'minute', 'hour')
+          and stat.at >= v_from
+          and stat.at < v_to
+          and (p_queue is null or stat.queue = p_queue)
+          and (p_worker is null or stat.worker = p_worker)
+        group by 1, 2, 3
+        order by 1, 2, 3;
+end;
+$$;
+comment on function bt_stats is 'Numbers over time, by step, queue and worker: what became of jobs, and how long they ran and waited.';
+
+-- bt_quantile: the bound that the given share of times does not exceed; null: there are none, or it is above the last bound.
+create or replace function bt_quantile(p_classes bigint[], p_share float8)
+    returns float8
+    language sql
+    immutable
+    set search_path from current
+as $$
+    select (bt_bounds())[class.place]
+    from (
+        select one.place,
+               sum(one.jobs) over (order by one.place) as below,
+               sum(one.jobs) over () as total
+        from unnest(p_classes) with ordinality as one (jobs, place)
+    ) as class
+    where class.total > 0
+      and class.below >= p_share * class.total
+    order by class.place
+    limit 1
+$$;
+comment on function bt_quantile is 'The bound that the given share of times does not exceed.';
