@@ -8105,7 +8105,8 @@ def test_a_worker_that_is_registered_while_the_runner_runs_is_known_to_all(db, c
     backtick.register(lambda: None, "late", queue="mail")
 
     wait_until(lambda: homes(db) == {"a": "default", "late": "mail"}, "the runner to say so")
-    assert db.execute("select names from backtick_runner").fetchone() == (["a", "late"],)
+    names = lambda: db.execute("select names from backtick_runner").fetchone()[0]
+    wait_until(lambda: names() == ["a", "late"], "its row to name both workers")
     wait_until(lambda: job_of(db, late).state == "done", "its job to be done")
 
 
@@ -10882,7 +10883,7 @@ def is_running(pid):
     """Whether a process lives; a zombie does not."""
     try:
         return re.search(r"^State:\s+[^ZX]", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it goes between open and read
         return False
 
 
