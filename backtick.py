@@ -2170,38 +2170,81 @@ def _in_batches(conn: Any, function: str, which: Filter) -> int:
 BATCH = 5_000  # jobs at a time that are retried or deleted
 
 
-def pause(queue: str | None = None, *, conn: Any = None, **what: str) -> bool:
+def pause(
+    queue: str | None = None,
+    *,
+    worker: str | None = None,
+    group: str | None = None,
+    schedule: str | None = None,
+    reason: str | None = None,
+    conn: Any = None,
+) -> bool:
     """Have nothing claimed from a queue until resume(); False if it was paused already.
 
     Or, by keyword, of a `worker`, in all queues or in one, or of a `group` of a queue; or let a `schedule` fire no
     more, whatever code declares. `reason` is kept and shown: see sql/bt_pause.sql.
     """
-    return bool(_query(conn, ("bt_pause", _limited(queue, what)))[0])
+    return _limited("bt_pause", conn, queue=queue, worker=worker, group=group, schedule=schedule, reason=reason)
 
 
-def resume(queue: str | None = None, *, conn: Any = None, **what: str) -> bool:
+def resume(
+    queue: str | None = None,
+    *,
+    worker: str | None = None,
+    group: str | None = None,
+    schedule: str | None = None,
+    conn: Any = None,
+) -> bool:
     """Have a paused queue served again, or a `worker`, `group` or `schedule`; False if it was not paused."""
-    return bool(_query(conn, ("bt_resume", _limited(queue, what)))[0])
+    return _limited("bt_resume", conn, queue=queue, worker=worker, group=group, schedule=schedule)
 
 
-def limit(queue: str = "default", *, conn: Any = None, **limits: Any) -> bool:
+def limit(
+    queue: str = "default",
+    *,
+    worker: str | None = None,
+    group: str | None = None,
+    groups: bool = False,
+    running: int | None = None,
+    rate: int | None = None,
+    period: dt.timedelta | None = None,
+    on_failure: Literal["wait", "go_on"] | None = None,
+    max_depth: int | None = None,
+    on_depth: Literal["refuse", "drop"] | None = None,
+    conn: Any = None,
+) -> bool:
     """Limit what runs at once, or begins in a period, in a queue, at once for all runners; False if it was so already.
 
     `limit("mail", running=4)`; `limit("mail", rate=100, period=timedelta(minutes=1))`; by keyword of a `worker` in the
     queue, of one `group`, or of each of its groups (`groups=True`). A call sets all of a limit; one that gives nothing
     removes it. The other keywords are the parameters of sql/bt_limit.sql.
     """
-    return bool(_query(conn, ("bt_limit", _limited(queue, limits)))[0])
+    names = {"worker": worker, "group": group, "on_failure": on_failure, "on_depth": on_depth}
+    numbers = {"running": running, "rate": rate, "max_depth": max_depth}
+    _check_kind("groups", groups, bool, "True or False")
+    for name, number in numbers.items():
+        if number is not None and (type(number) is not int or not 0 <= number <= 2_147_483_647):
+            raise ValueError(f"{name} is {number!r}; it must be a whole number from 0 to 2147483647")
+    _check_kind("period", dt.timedelta(1) if period is None else period, dt.timedelta, "a timedelta")
+    _check_name(queue, "queue")
+    return _limited("bt_limit", conn, queue=queue, **names, groups=groups, **numbers, period=period)
 
 
-def _limited(queue: str | None, more: dict[str, Any]) -> dict[str, Any]:
+def _limited(function: str, conn: Any, queue: str | None, **more: Any) -> bool:
+    if function != "bt_limit" and queue is more["worker"] is more["group"] is more["schedule"] is None:
+        raise TypeError(f"{function[3:]}() is given none of queue, worker, group and schedule; it needs one")
     if queue is not None:
         _check_name(queue, "queue")
-    return {"p_queue": queue, **{f"p_{name}": value for name, value in more.items()}}
+    for name in more.keys() & {"worker", "group", "schedule", "reason", "on_failure", "on_depth"}:
+        _check_kind(name, "" if more[name] is None else more[name], str, "text")
+    parameters = {f"p_{name}": value for name, value in more.items()}
+    return bool(_query(conn, (function, {"p_queue": queue, **parameters}))[0])
 
 
 def limits(queue: str | None = None, *, conn: Any = None) -> list[dict[str, Any]]:
     """The limits, of one queue or of all, and how many run of each now: rows of bt_limits."""
+    if queue is not None:
+        _check_name(queue, "queue")
     names = "queue kind name running rate period on_failure max_depth on_depth depth set_at set_by runs"
     return [dict(zip(names.split(), row, strict=True)) for row in _rows(conn, ("bt_limits", {"p_queue": queue}))]
 
@@ -7102,9 +7145,9 @@ VERBS = (
     Verb("delete", "bt_delete", "Act", "delete ended jobs", "delete --tag customer-7", ("id*",), _FILTER, True,
          yes="is deleted", all="bt_delete_all", state="ended"),
     Verb("pause", "bt_pause", "Act", "claim no more of a queue", "pause mail --reason 'a flood'", ("queue?",),
-         "worker group schedule reason", True, yes="it is paused", no="it was paused already"),
+         "worker group schedule reason", True, yes="{subject} is paused", no="{subject} was paused already"),
     Verb("resume", "bt_resume", "Act", "claim from it again", "resume mail", ("queue?",), "worker group schedule", True,
-         yes="it is paused no longer", no="it was not paused"),
+         yes="{subject} is paused no longer", no="{subject} was not paused"),
     Verb("limit", "bt_limit", "Act", "limit what runs", "limit mail --group acme --running 3", ("queue",),
          "worker group groups! running rate period on_failure max_depth on_depth", True, yes="it holds from now on",
          no="it was so already"),
@@ -7288,12 +7331,18 @@ def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str],
     is_one = verb.record or verb.changes
     values = [json.loads(text) for text in found]
     is_false = is_one and values in ([], [None], [False], [0])
+    subject = next(
+        (f"the {kind} {given[kind]}" for kind in ("worker", "group", "schedule", "queue") if given.get(kind)), ""
+    )
     if as_json:
         print((found[0] if found else "null") if is_one else "[" + ",\n ".join(found) + "]")
     elif is_false or not found:
-        print((verb.no or "there is nothing").format(*given.values()), file=sys.stdout if verb.changes else sys.stderr)
+        print(
+            (verb.no or "there is nothing").format(*given.values(), subject=subject),
+            file=sys.stdout if verb.changes else sys.stderr,
+        )
     elif verb.yes:
-        print(verb.yes.format(*given.values(), result=values[0]))
+        print(verb.yes.format(*given.values(), subject=subject, result=values[0]))
     elif values[0] and isinstance(values[0], str):
         print(values[0].rstrip("\n"))
     elif not sys.stdout.isatty():
@@ -7463,6 +7512,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if words[:1] == ["--version"]:
                 return _tell_version()
             return _help() or (0 if words else 2)
+        if any(word.startswith(("bt-secret-", "bt-private-")) for word in words):
+            said = "an argument holds a key: it must be the name of a file, as in --secret-key-file NAME"
+            return print(f"backtick: {said}", file=sys.stderr) or 2
         verb, words = (verb, words[1:]) if verb else (next(verb for verb in VERBS if verb.name == "run"), words)
         act: Callable[[argparse.ArgumentParser, Sequence[str]], int] = globals().get(
             verb.function

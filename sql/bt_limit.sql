@@ -65,7 +65,7 @@ begin
     end if;
     if p_on_failure not in ('wait', 'go_on') or p_on_failure is not null and v_kind not in ('group', 'groups') then
         raise exception 'bt_limit: on_failure is "%", of a %', left(p_on_failure, 60), v_kind
-            using errcode = 'invalid_parameter_value', hint = 'on_failure is wait or go_on, and for groups.';
+            using errcode = 'invalid_parameter_value', hint = 'on_failure must be wait or go_on, and is for groups.';
     end if;
     if p_max_depth < 1 or p_on_depth not in ('refuse', 'drop') or p_on_depth is not null and p_max_depth is null
         or p_max_depth is not null and v_kind <> 'queue'

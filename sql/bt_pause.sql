@@ -157,7 +157,12 @@ create or replace function bt_pause_kind(p_function text, p_queue text, p_worker
     set search_path from current
 as $$
 begin
-    if num_nonnulls(p_worker, p_group, p_schedule) > 1 or num_nonnulls(p_queue, p_worker, p_group, p_schedule) = 0
+    if num_nonnulls(p_queue, p_worker, p_group, p_schedule) = 0 then
+        raise exception '%: given none of queue, worker, group and schedule', p_function
+            using errcode = 'invalid_parameter_value',
+                  hint = 'Give a queue, a worker, in a queue or in all, a group, which needs its queue, or a schedule.';
+    end if;
+    if num_nonnulls(p_worker, p_group, p_schedule) > 1
         or num_nonnulls(p_queue, p_schedule) = 2
         or char_length(coalesce(p_worker, p_group, p_schedule)) not between 1 and 200
     then
