@@ -128,12 +128,14 @@ import multiprocessing
 import multiprocessing.connection
 import operator
 import os
+import pickle
 import pwd
 import queue as queues
 import random
 import re
 import reprlib
 import secrets
+import select
 import selectors
 import shlex
 import shutil
@@ -4256,7 +4258,7 @@ class _Threads(_Kind):
 
     def __init__(self, pool: _Pool) -> None:
         super().__init__(pool)
-        self.line: queues.SimpleQueue[Job | None] = queues.SimpleQueue()  # taken from by slots; None: end
+        self.line: queues.SimpleQueue[Job | None] | _Line = queues.SimpleQueue()  # taken from by slots; None: end
         self.slots: list[_Slot] = []
         self.abandoned: list[_Slot] = []  # whose jobs were given up, and whose threads still run
         self.executor = self._new_executor()
@@ -4584,11 +4586,22 @@ def _folders_of_others() -> tuple[str, ...]:
     )
 
 
+class _Line(queues.Queue["Job | None"]):
+    """A line in whose front there is a place for what is taken back."""
+
+    def put_first(self, jobs: Sequence[Job | None]) -> None:
+        """Put jobs before all others, in their order."""
+        with self.not_empty:
+            self.queue.extendleft(reversed(jobs))
+            self.not_empty.notify(len(jobs))
+
+
 class _Processes(_Threads):
     """Runs plain workers in processes, each of them waited for by a slot: killing one hurts no other."""
 
     def __init__(self, pool: _Pool) -> None:
         super().__init__(pool)
+        self.line: _Line = _Line()
         self.children: deque[_Child] = deque()  # idle ones; taken and given back by slots
         self.closed = False  # read by slots
 
@@ -4617,6 +4630,13 @@ class _Processes(_Threads):
         if self.closed:  # meanwhile
             self._close_idle()
 
+    def waiting(self) -> int:
+        return super().waiting() + sum([len(slot.ahead) for slot in self.slots if isinstance(slot, _ProcessSlot)])
+
+    def take_back(self) -> list[Job]:
+        jobs = super().take_back()
+        return jobs + [job for slot in self.slots if isinstance(slot, _ProcessSlot) for job in slot.take_back()]
+
     def close(self) -> None:
         self.closed = True
         super().close()
@@ -4634,27 +4654,102 @@ class _Processes(_Threads):
 
 
 class _ProcessSlot(_Slot):
-    """A thread that waits for the process in which its job runs."""
+    """A thread that waits for the process in which its job runs, and, while jobs are short, the next ones."""
+
+    AHEAD = 100  # at most so many jobs are given to a process at once,
+    AHEAD_MS = 10  # that take so long together, each with arguments of so many bytes; and they are taken back when
+    AHEAD_BYTES = 1_000
+    SLOW_S = 0.02  # the one before them takes longer than this
+    GATHER_S = 0.0005  # their ends are read together, so long after one was
 
     def __init__(self, processes: _Processes) -> None:
         super().__init__(processes)
         self.processes = processes
         self.child: _Child | None = None  # where the job is, as soon as there is one
+        self.ahead: deque[Job] = deque()  # what it was given and has not begun, as far as is known; with the lock
+        self.has_stopped = False  # the process was killed for a job that was to stop
 
     def _run_one(self, job: Job) -> None:
         self.started = None  # until the process is ready
         child = self.processes.take_child()
         with self.lock:
-            self.child = child
-            if self.job is not job:  # stopped before it began
+            self.child, self.has_stopped = child, self.job is not job
+            if self.has_stopped:  # before it began
                 child.kill()
         if child.wait_ready():
             self.started = time.monotonic()
-        result = child.call(job) if time.monotonic() < job.expires else _EXPIRED
+        if time.monotonic() < job.expires:
+            more = self._take_more(child)
+            child.send([job, *more])
+            with self.lock:
+                child.let_begin(1 + len(more))
+                self.ahead.extend(more)
+            self._follow(child, job)
+        else:
+            self.finish(job, _EXPIRED)
         with self.lock:
             self.child = None
-        self.finish(job, result)
         self.processes.give_back(child)
+
+    def _take_more(self, child: _Child) -> list[Job]:
+        """Short jobs from the line that the same process is to run next, as many as leave the other slots theirs."""
+        line, config = self.processes.line, self.pool.config
+        short = self.AHEAD_MS // max(self.pool.slots.mean_ms, 0.01)
+        count = min(self.AHEAD, int(short), line.qsize() // len(self.threads.slots)) if child.is_ready else 0
+        if config.max_tasks_per_child:
+            count = min(count, config.max_tasks_per_child - child.calls - 1)
+        more: list[Job] = []
+        with contextlib.suppress(queues.Empty):
+            while len(more) < count and not config.max_child_mb:
+                job = line.get_nowait()
+                if job is None or job.canceled or job.expires < math.inf or len(job.args) > self.AHEAD_BYTES:
+                    line.put_first([job])
+                    break
+                more.append(job)
+        return more
+
+    def _follow(self, child: _Child, job: Job) -> None:
+        """Wait for the end of a job and of those ahead, in their order, or of their process."""
+        while True:
+            if self.ahead and not child.answers_in(self.SLOW_S):
+                self.processes.line.put_first(self.take_back())
+            result = child.answer(job)
+            if result is None:
+                return self._has_died(child, job)
+            self.finish(job, result)
+            with self.lock:
+                if not self.ahead:
+                    return None
+                job = self.ahead.popleft()
+            self.begin(job)
+            if self.job is not job:  # it was canceled meanwhile
+                self.has_stopped = True
+                child.kill()
+            elif self.ahead and not child.answers_in(0):
+                time.sleep(self.GATHER_S)
+
+    def _has_died(self, child: _Child, job: Job) -> None:
+        """The process has ended, of which this job was the next that should have."""
+        with self.lock:
+            left = [*self.ahead]
+            self.ahead.clear()
+            if is_innocent := self.has_stopped and self.job is job:  # another one was to stop, which had just ended
+                self.job, job.place = None, "waiting"
+                left.insert(0, job)
+        if not is_innocent:
+            self.finish(job, child.died())
+        self.processes.line.put_first(left)
+
+    def take_back(self) -> list[Job]:
+        """Take back what its process has not begun; from any thread."""
+        with self.lock:
+            if not self.ahead or self.child is None:
+                return []
+            count = self.child.take_back()
+            if count > len(self.ahead):  # it has not begun the one before them either
+                self.child.let_begin(1)
+                count -= 1
+            return [self.ahead.pop() for _ in range(count)][::-1]
 
     def stack(self, frames: Mapping[int, types.FrameType]) -> str:
         child = self.child
@@ -4662,11 +4757,15 @@ class _ProcessSlot(_Slot):
 
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         if self.child:
+            self.has_stopped = True
             self.child.kill()
 
 
 class _Child:
-    """A process that runs one job at a time. Only the slot that has it calls its methods, but for kill().
+    """A process that runs one job at a time. Only the slot that has it calls its methods, but for kill(), take_back().
+
+    It gets jobs together, and begins each with a token that it takes from a socket. What is not taken yet can be
+    taken back, whatever the process is doing: both ends of the socket are here, too.
 
     It is a Python of its own, not a fork of this one, whose threads and connections it could not use. It
     leads a process group, so that Ctrl-C does not reach it and what a job starts is killed with it. When
@@ -4677,12 +4776,21 @@ class _Child:
 
     def __init__(self, config: Config, modules: Sequence[str], logs: bool) -> None:
         self.connection, theirs = multiprocessing.Pipe()
-        _fork.keep_from_children(self.connection, theirs)
+        self.tokens, self.taken = socket.socketpair()
+        self.batch = 0  # the number of the jobs that were sent last: their tokens are this byte
+        self.signs: select.poll | None = select.poll()  # of answers; None: there will be no more
+        self.signs.register(self.connection, select.POLLIN)
+        self.answers: deque[Any] = deque()
+        self.read = bytearray()  # of what is not read to its end
+        _fork.keep_from_children(self.connection, theirs, self.tokens, self.taken)
         module = _call_elsewhere.__module__
-        main = (modules, logs, theirs.fileno())  # and nothing secret: all can see a command line
+        main = (modules, logs, theirs.fileno(), self.taken.fileno())  # and nothing secret: all can see a command line
         code = f"import sys; sys.path[:] = {sys.path!r}; import {module} as backtick; backtick._child_main(*{main!r})"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
+            [sys.executable, "-c", code],
+            pass_fds=[theirs.fileno(), self.taken.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
         theirs.close()
         with contextlib.suppress(OSError):  # it died at once; that is seen when it is to answer
@@ -4693,25 +4801,41 @@ class _Child:
     def wait_ready(self) -> bool:
         """Wait until it has imported its modules; false if it died over that, or hung and was killed."""
         if not self.is_ready and self._answers(time.monotonic() + self.START_S):
-            with contextlib.suppress(EOFError, OSError):
-                self.is_ready = bool(self.connection.recv())
+            self.is_ready = bool(self.answers.popleft())
         return self.is_ready
 
-    def call(self, job: Job) -> _Result:
-        """Have it run a job, and wait for the end of it or of the process."""
-        self.calls += 1
-        try:
-            entry = _by_name.get(job.name)
-            self.connection.send((entry.module if entry else "", job.row()))
-            while self._answers():
-                match self.connection.recv():
-                    case (int() as id_, said):  # what a beat() said
-                        job.said = said if id_ == job.id else job.said
-                    case result:
-                        return cast(_Result, result)
-        except (EOFError, OSError):
-            pass
+    def send(self, jobs: Sequence[Job]) -> None:
+        """Give it jobs; it begins none before let_begin()."""
+        self.calls += len(jobs)
+        self.batch = self.batch % 255 + 1
+        entries = [_by_name.get(job.name) for job in jobs]
+        with contextlib.suppress(OSError):  # it died; that is seen when it is to answer
+            rows = [(entry.module if entry else "", job.row()) for entry, job in zip(entries, jobs, strict=True)]
+            self.connection.send((self.batch, rows))
+
+    def let_begin(self, count: int) -> None:
+        """Have it begin so many of the jobs that were sent last."""
+        self.tokens.send(bytes([self.batch]) * count)
+
+    def take_back(self) -> int:
+        """Keep it from beginning more of what it has; how many jobs that concerns, the last ones. From any thread."""
+        with contextlib.suppress(BlockingIOError):
+            return len(self.taken.recv(4096, socket.MSG_DONTWAIT))
+        return 0
+
+    def answer(self, job: Job) -> _Result | None:
+        """Wait for the end of a job, or of the process: None."""
+        while self._answers():
+            match self.answers.popleft():
+                case (int() as id_, said):  # what a beat() said
+                    job.said = said if id_ == job.id else job.said
+                case result:
+                    return cast(_Result, result)
         self.kill()
+        return None
+
+    def died(self) -> _Result:
+        """How a job is reported whose process has ended."""
         status = self.process.wait()
         names = {number.value: number.name for number in signal.Signals}
         how = (
@@ -4720,14 +4844,27 @@ class _Child:
         error = {"class": "backtick.ProcessDied", "message": f"the job's process {how}", "traceback": ""}
         return "bt_fail", error, None
 
+    def answers_in(self, seconds: float) -> bool:
+        """Whether an answer comes within so long, or the end of its pipe; what has come is read at once."""
+        while not self.answers and self.signs and self.signs.poll(seconds * 1000):
+            data = b""
+            with contextlib.suppress(OSError):
+                data = os.read(self.connection.fileno(), 65_536)
+            self.read += data
+            self.signs = self.signs if data else None
+            while len(self.read) >= 4 + (size := int.from_bytes(self.read[:4], "big")):  # as a Connection sends them
+                self.answers.append(pickle.loads(self.read[4 : 4 + size]))  # noqa: S301, of our own process
+                del self.read[: 4 + size]
+        return bool(self.answers) or not self.signs
+
     def _answers(self, end: float | None = None) -> bool:
         """Wait for an answer; false if it died. What it forked may keep the pipe open: so look at it, too."""
-        while not self.connection.poll(0.5):
+        while not self.answers_in(0.5):
             if end is not None and time.monotonic() > end:
                 self.kill()
             if not self.is_alive():
-                return bool(self.connection.poll())
-        return True
+                return self.answers_in(0) and bool(self.answers)
+        return bool(self.answers)
 
     def is_alive(self) -> bool:
         """Whether the process runs. A dead one is not reaped here: its number stays its own until kill()."""
@@ -4753,6 +4890,7 @@ class _Child:
         """Tell it that there will be no more jobs."""
         with contextlib.suppress(OSError):
             self.connection.send(None)
+            self.tokens.send(b"\0")
 
     def kill(self) -> None:
         """End it at once, with all that its job has started; from any thread."""
@@ -4765,20 +4903,24 @@ class _Child:
         """Let it end in peace, if it does so soon."""
         self.ask_to_end()
         self.connection.close()
+        self.tokens.close()
+        self.taken.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(2.0)
         self.kill()
         self.process.wait()
 
 
-def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
+def _child_main(modules: Sequence[str], logs: bool, descriptor: int, tokens: int) -> None:
     """What a _Child runs: import the workers' modules, then call workers as told, until told to end."""
     _fork.handle_signals(_child_signal)  # the runner decides; a handler, since programs inherit SIG_IGN
     with contextlib.suppress(OSError):  # if memory runs out, let it be this process that is killed, not the runner
         Path("/proc/self/oom_score_adj").write_text("500")
     os.set_inheritable(descriptor, False)
+    os.set_inheritable(tokens, False)
     connection = multiprocessing.connection.Connection(descriptor)
-    _fork.keep_from_children(connection)
+    taken = socket.socket(fileno=tokens)
+    _fork.keep_from_children(connection, taken)
     config = Config(**connection.recv())
     _connections.use(config)  # what a job schedules belongs where the runner runs
     keyring = _keyring(config)
@@ -4796,11 +4938,16 @@ def _child_main(modules: Sequence[str], logs: bool, descriptor: int) -> None:
         except BaseException:
             log.debug("importing %s", module, exc_info=True)  # it is tried again, and said, when a job needs it
     connection.send(True)
-    while call := jobs.get():
-        module, row = call
+    number, done = 0, pickle.dumps(_DONE)
+    rows: Iterator[tuple[str, tuple[Any, ...]]] = iter(())
+    while (token := taken.recv(1)) not in {b"", b"\0"}:
+        while number != token[0]:  # of what was sent before the rest was taken back
+            number, batch = jobs.get()
+            rows = iter(batch)
+        module, row = next(rows)
         result = _call_elsewhere(module, row, keyring, begun=begun.append)
-        with lock:
-            connection.send(result)  # first: what comes after cannot change it
+        with lock:  # first: what comes after cannot change it
+            connection.send_bytes(done if result is _DONE else pickle.dumps(result))
         _flush_output()
 
 

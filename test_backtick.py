@@ -10882,6 +10882,15 @@ class Odd(Exception):
 def raise_odd():
     raise Odd("odd")
 
+@worker(process=True, max_tries=1)
+def count(n):
+    note("count", n)
+
+@worker(process=True)
+def wait_in_c(path):
+    note("waits")
+    ctypes.PyDLL(None).flock(open(path).fileno(), 2)  # with the GIL held
+
 @worker(process=True)
 def linger(path):
     note("lingers", os.getpid())
@@ -10926,6 +10935,46 @@ def test_whatever_a_job_does_in_a_process_of_its_own_it_takes_nobody_with_it(db,
     assert db.execute("select max(crashes), count(distinct runner) from backtick_done").fetchone() == (0, 1)
     ((_, hung, its_child),) = [line.split() for line in hard.lines() if line.startswith("hangs")]
     wait_until(lambda: not is_running(hung) and not is_running(its_child), "what hung to be gone, and its child")
+
+
+def count_in_processes(db, *middle):
+    """Queue 300 jobs that count in processes, others of these names and arguments in their midst."""
+    for n in range(300):
+        if n % 100 == 99:
+            for name, args in middle:
+                enqueue(db, f"hardjobs.{name}", args)
+        enqueue(db, "hardjobs.count", f"[{n}]")
+
+
+def test_of_short_jobs_that_a_process_was_given_together_only_the_one_that_ends_it_is_hurt(db, hard):
+    count_in_processes(db, ("leave", "[3]"), ("hang", "[]"), ("fall_over", "[]"))
+
+    status, _, said = hard.python("backtick.py", "hardjobs", "--drain", "--pool-size", "1")
+
+    assert status == 0, said
+    ended = "select name, state, error ->> 'class', count(*), max(tries) from backtick_done group by 1, 2, 3 order by 1"
+    assert db.execute(ended).fetchall() == [
+        ("hardjobs.count", "done", None, 300, 1),
+        ("hardjobs.fall_over", "exceeded", "backtick.ProcessDied", 3, 1),
+        ("hardjobs.hang", "exceeded", "backtick.JobTimeout", 3, 1),
+        ("hardjobs.leave", "exceeded", "backtick.ProcessDied", 3, 1),
+    ]
+    counted = [line for line in hard.lines() if line.startswith("count")]
+    assert counted == [f"count {n}" for n in range(300)]  # each once, and in their order
+
+
+def test_short_jobs_that_a_process_was_given_together_do_not_wait_for_a_long_one_among_them(db, hard):
+    gate = hard.path / "gate"
+    count_in_processes(db, ("wait_in_c", json.dumps([str(gate)])))
+
+    with gate.open("w") as closed:
+        fcntl.flock(closed, fcntl.LOCK_EX)
+        runner = hard.start("hardjobs", "--pool-size", "4")
+        wait_until(lambda: sum(line.startswith("count") for line in hard.lines()) == 300, "the short jobs to be done")
+        waiting = hard.lines().count("waits")
+    wait_until(lambda: states(db) == {"done": 303}, "the long ones to end")
+
+    assert (waiting, len(set(hard.lines())), runner.poll()) == (3, 301, None)
 
 
 @pytest.mark.parametrize("output", [">&-", ">&- 2>&-", "> /dev/full", "| :"])

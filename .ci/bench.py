@@ -116,7 +116,7 @@ def read_options(arguments: Sequence[str]) -> argparse.Namespace:
     numbers = {
         "jobs": (200_000, "size of a drained queue"),
         "backlog": (1_000_000, "jobs that only stand in the way"),
-        "seconds": (60, "length of sustained and pinned"),
+        "seconds": (60, "length of sustained, pinned and history"),
         "pool-size": (16, "slots of each runner"),
         "rounds": (5, "with --against: how often each version's turn comes"),
     }
@@ -397,19 +397,19 @@ class Bench:
             self.bar(what, share)
             time.sleep(0.05)
 
-    def fill(self, count: int, name: str = "bench.noop", **options: Any) -> None:
+    def fill(self, count: int, name: str = "bench.noop", args: str = "[]", **options: Any) -> None:
         """Queue so many jobs; `options` are parameters of bt_enqueue_many."""
         for first in range(0, count, 20_000):
             self.bar("queueing jobs", first / count)
-            call(self.connection, "bt_enqueue_many", p_name=name, p_args=["[]"] * min(20_000, count - first), **options)
+            call(self.connection, "bt_enqueue_many", p_name=name, p_args=[args] * min(20_000, count - first), **options)
 
     @contextlib.contextmanager
-    def runners(self, count: int, nap_ms: int = 0, how: str = "plain") -> Iterator[list[int]]:
+    def runners(self, count: int, nap_ms: int = 0, how: str = "plain", **settings: Any) -> Iterator[list[int]]:
         """Runner processes, ready and asleep; gives their process ids.
 
-        Their no-op jobs take `nap_ms` milliseconds; `how` is a name of WORKERS.
+        Their no-op jobs take `nap_ms` milliseconds; `how` is a name of WORKERS; `settings` are a runner's.
         """
-        values = dataclasses.asdict(self.config) | {"queues": QUEUE, "pool_size": self.options.pool_size}
+        values = dataclasses.asdict(self.config) | {"queues": QUEUE, "pool_size": self.options.pool_size} | settings
         environment = os.environ | {f"BT_{key.upper()}": str(value) for key, value in values.items()}
         command = [sys.executable, __file__, "runner", self.folder.name, str(nap_ms), how, "--backtick", str(FOLDER)]
         processes = [subprocess.Popen(command, env=environment) for _ in range(count)]
@@ -431,20 +431,24 @@ class Bench:
     def drain(
         self,
         processes: int = 1,
+        *,
         total: int = 0,
         nap_ms: int = 0,
         waits: Counter[str] | None = None,
         how: str = "plain",
+        args: str = "[]",
+        **settings: Any,
     ) -> Figures:
         """Runners take what is queued; from the first completion to the last, by the database's clock.
 
         Jobs take `nap_ms` milliseconds; `waits` counts what the runners' connections were seen waiting for; `how` is
-        a name of WORKERS.
+        a name of WORKERS; `settings` are a runner's.
         """
         total = total or self.options.jobs
         self.ask(f"select bt_pause('{QUEUE}')")
-        self.fill(total - self.ask("select count(*) from backtick_queue where name = 'bench.noop' and run_at < now()"))
-        with self.runners(processes, nap_ms, how) as pids:
+        left = self.ask("select count(*) from backtick_queue where name = 'bench.noop' and run_at < now()")
+        self.fill(total - left, args=args)
+        with self.runners(processes, nap_ms, how, **settings) as pids:
             start = self.ask("select coalesce(max(id), 0) from backtick_done")
             counted = self.count_ended()
             wal = self.ask("select pg_current_wal_insert_lsn()")
@@ -530,7 +534,12 @@ def run_jobs(folder: Path, nap_ms: int, how: str) -> int:
     def stamp(sent: float) -> None:
         os.write(stamps, f"{(time.time() - sent) * 1000}\n".encode())
 
-    bt.register(WORKERS[how](nap_ms / 1000), "bench.noop")
+    if how == "process":  # its processes import the worker
+        (folder / "bench_worker.py").write_text(IN_A_PROCESS)
+        sys.path.insert(0, str(folder))
+        importlib.import_module("bench_worker")
+    else:
+        bt.register(WORKERS[how](nap_ms / 1000), "bench.noop")
     bt.register(lambda: time.sleep(3600), "bench.nap")
     bt.register(stamp, "bench.stamp")
     logging.basicConfig(level=logging.WARNING)
@@ -556,6 +565,14 @@ def on_the_loop(nap_s: float) -> Callable[..., Any]:
 
     return nothing
 
+
+IN_A_PROCESS = """
+import backtick
+
+@backtick.worker(name="bench.noop", process=True)
+def nothing(*_):
+    pass
+"""
 
 INSERT = b"insert into bench_row values (1)"
 POOLED = 16  # connections of the pool, as many as there are threads by default
@@ -685,6 +702,125 @@ def insert(bench: Bench) -> Figures:
         rates[what] = bench.drain(total=min(bench.options.jobs, 30_000), how=how)["jobs/s"]
     figures: Figures = {f"one insert a job {what}, jobs/s": rate for what, rate in rates.items()}
     return figures | {"on asyncio, times as fast as in threads": rates["on asyncio"] / rates["in threads"]}
+
+
+def processes(bench: Bench) -> Figures:
+    """No-op jobs in two processes."""
+    rates = bench.drain(total=min(bench.options.jobs, 100_000), how="process", pool_size=2)
+    return {f"two processes: {what}": figure for what, figure in rates.items()}
+
+
+def args(bench: Bench) -> Figures:
+    """Jobs with the arguments [1, 2]: drained, and queued by Python one by one and in bulk, beside plain inserts.
+
+    What is inserted beside are the same rows in a table with an index, by the same connection.
+    """
+    rates = bench.drain(args="[1, 2]")
+    figures: Figures = {f"one runner: {what}": figure for what, figure in rates.items()}
+    both = [rates[f"CPU of the {whose}, ms per 1000 jobs"] for whose in ("server", "runners")]
+    figures["one runner: CPU of both, us a job"] = sum(both)
+    bench.install()
+    bt._connections.use(bench.config)
+    entry = bt.register(lambda a, b: None, "bench.pair")
+    begun, calls = time.perf_counter(), [(1, 2)] * 1000
+    for n in range(50):
+        bench.bar("queueing in bulk", n / 50)
+        bt.schedule_many(entry.name, calls)
+    figures["schedule_many, 1 000 a call, jobs/s"] = 50_000 / (time.perf_counter() - begun)
+    bench.connection.execute("create table bench_row (id bigint generated always as identity primary key, args json)")
+    row = b"insert into bench_row (args) values (%s::text::json) returning id"
+    with bench.connect() as own:
+        for what, count, one in (
+            ("one by one", 2000, lambda: bt.schedule(entry.name, 1, 2)),
+            ("one by one, conn= in autocommit", 2000, lambda: bt.schedule(entry.name, 1, 2, conn=own)),
+            ("plain inserts, one by one", 2000, lambda: own.execute(row, ["[1, 2]"]).fetchone()),
+        ):
+            begun = time.perf_counter()
+            for _ in range(count):
+                one()
+            figures[f"{what}, jobs/s"] = count / (time.perf_counter() - begun)
+        for what, one in (
+            ("in one transaction, conn=", lambda: bt.schedule(entry.name, 1, 2, conn=own)),
+            ("plain inserts, in one transaction", lambda: own.execute(row, ["[1, 2]"]).fetchone()),
+        ):
+            begun = time.perf_counter()
+            with own.transaction():
+                for _ in range(5000):
+                    one()
+            figures[f"{what}, us a job"] = (time.perf_counter() - begun) * 1e6 / 5000
+    bt.unregister(entry.name)
+    return figures
+
+
+def of_queues(bench: Bench) -> Figures:
+    """A runner of a thousand queues: what it costs when idle, and how late it begins a job of any of them."""
+    names = [f"queue{n}" for n in range(1000)]
+    seconds = min(15, bench.options.seconds)
+    count = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
+    with bench.runners(1, queues=",".join(names)) as (pid,):
+        time.sleep(2)
+        calls, cpu = bench.ask(count), cpu_s(pid)
+        time.sleep(seconds)
+        idle_calls, idle_cpu = float(bench.ask(count) - calls), cpu_s(pid) - cpu
+        for n in range(500):
+            bench.bar("latency", n / 500)
+            time.sleep(0.02)
+            stamp = "select bt_enqueue('bench.stamp', json_build_array(%s::float8), %s)"
+            bench.ask(stamp, time.time(), names[n * 7 % 1000])
+        bench.wait_until(lambda: float(not bench.ask("select count(*) from backtick_queue")), "ending")
+    late = quantiles(bench.stamps(), (50, 99))
+    return {
+        "idle: transactions a second": idle_calls / seconds,
+        "idle: CPU of the runner, % of a core": idle_cpu / seconds * 100,
+    } | {f"from bt_enqueue to the worker's start, ms, {p}": ms for p, ms in late.items()}
+
+
+def history(bench: Bench) -> Figures:
+    """A runner at 20 000 jobs/s that keeps what is done for a minute: twice a minute to fill it, then --seconds.
+
+    What the tables hold and take is looked at once a second.
+    """
+    pace, kept_s, seconds = 20_000, 60, bench.options.seconds
+    batch = ["[1, 2]"] * 200
+    begun = time.monotonic()
+    end = begun + 2 * kept_s + seconds
+    sizes: list[tuple[float, int, float, float]] = []  # seconds, jobs done, age of the oldest, MB
+    looks = (
+        "select pg_stat_get_tuples_inserted('backtick_done'::regclass), (select extract(epoch from bt_now() -"
+        " min(finished_at))::float8 from backtick_done where state = 'done'),"
+        " pg_total_relation_size('backtick_done') / 1e6::float8"
+    )
+
+    def produce() -> None:
+        with bench.connect() as connection:
+            for n in itertools.count():
+                time.sleep(max(0.0, begun + n * len(batch) / pace - time.monotonic()))
+                if time.monotonic() > end:
+                    break
+                call(connection, "bt_enqueue_many", p_name="bench.noop", p_args=batch)
+
+    with bench.runners(1, max_completed_ms=kept_s * 1000):
+        begun = time.monotonic()
+        end = begun + 2 * kept_s + seconds
+        producer = threading.Thread(target=produce, daemon=True)
+        producer.start()
+        while (now := time.monotonic()) < end:
+            bench.bar("running", (now - begun) / (end - begun))
+            sizes.append((now - begun, *bench.connection.execute(looks.encode()).fetchone()))  # type: ignore[misc]
+            time.sleep(max(0.0, now + 1 - time.monotonic()))
+        producer.join()
+    filled = [look for look in sizes if look[0] >= 2 * kept_s]
+    tenth = max(1, len(filled) // 10)
+    spans = {"before it removes any": [look for look in sizes if look[0] < kept_s], "afterwards": filled}
+    figures: Figures = {
+        f"jobs/s done, {when}": (looked[-1][1] - looked[0][1]) / (looked[-1][0] - looked[0][0])
+        for when, looked in spans.items()
+    }
+    figures["jobs/s wanted"] = pace
+    figures[f"age of the oldest, s, of {kept_s} wanted, median"] = statistics.median(look[2] for look in filled)
+    figures["the same, at the end"] = filled[-1][2]
+    figures["MB of the history, after two minutes"] = statistics.median(look[3] for look in filled[:tenth])
+    return figures | {"MB of the history, at the end": statistics.median(look[3] for look in filled[-tenth:])}
 
 
 def latency(bench: Bench) -> Figures:
@@ -1110,6 +1246,10 @@ WORKLOADS: dict[str, Callable[[Bench], Figures]] = {
     "drain": drain,
     "asyncio": on_asyncio,
     "insert": insert,
+    "processes": processes,
+    "args": args,
+    "queues": of_queues,
+    "history": history,
     "latency": latency,
     "result": result,
     "sustained": sustained,
