@@ -159,15 +159,11 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, Protocol, TypedDict, TypeVar, cast, overload
 
-import nacl.bindings as sodium
 import psycopg
 import psycopg.conninfo
 import psycopg.rows
 import psycopg.types.json
 import psycopg.types.string
-from nacl.encoding import RawEncoder
-from nacl.exceptions import CryptoError
-from nacl.hash import generichash
 from psycopg import sql
 
 if TYPE_CHECKING:  # mypy and pyright know it without the package; Python 3.10 has none of its own
@@ -870,15 +866,36 @@ _ARGS_DECODER = json.JSONDecoder(object_hook=_decode_object)  # json.loads would
 #   base64           of sealed box, nonce, ciphertext
 #
 # Nothing here touches the database. No message of an error, no repr and no log line holds a key or a plaintext.
+# PyNaCl is imported when the first key is used.
+
+
+class _Package:
+    """A module of a package that few need, imported when first used. Raises BacktickError, which names the package."""
+
+    def __init__(self, module: str, package: str, need: str) -> None:
+        self.module, self.package, self.need = module, package, need
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            value = getattr(importlib.import_module(self.module), name)
+        except ModuleNotFoundError:
+            raise BacktickError(f"{self.need} the package {self.package}: pip install {self.package}") from None
+        setattr(self, name, value)  # asked once
+        return value
+
+
+sodium = _Package("nacl.bindings", "PyNaCl", "sealing needs")
+_sodium_errors = _Package("nacl.exceptions", "PyNaCl", "sealing needs")
 
 _KEY_ITEM = re.compile(r"bt-(secret|public|private)-([A-Za-z0-9_-]{48})")
 _KEY_FILE_BYTES = 65_536  # at most
 _KEYGEN = "`python backtick.py keygen` makes keys"
 _SEALED_OBJECT = re.compile(rb'\s*\{\s*"\$sealed"\s*:\s*"([^"\\]*)"\s*\}\s*')
 _PREFIX_BYTES = 20  # "1s.", 16 digits and a full stop
-_BOX_BYTES = sodium.crypto_box_SEALBYTES + sodium.crypto_aead_xchacha20poly1305_ietf_KEYBYTES
-_NONCE_BYTES = sodium.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
-_TAG_BYTES = sodium.crypto_aead_xchacha20poly1305_ietf_ABYTES
+_KEY_BYTES = 32  # crypto_aead_xchacha20poly1305_ietf_KEYBYTES
+_BOX_BYTES = 48 + _KEY_BYTES  # crypto_box_SEALBYTES
+_NONCE_BYTES = 24  # …_NPUBBYTES
+_TAG_BYTES = 16  # …_ABYTES
 _QUICK_BYTES = 16_384  # what is opened while other threads wait: some ten microseconds
 
 
@@ -909,13 +926,13 @@ class _Key:
 
 @functools.lru_cache(maxsize=1)  # for all that a process seals within a second: a box takes ten times as long as a job
 def _new_box(public: bytes, second: int) -> tuple[bytes, bytes]:
-    key = sodium.randombytes(sodium.crypto_aead_xchacha20poly1305_ietf_KEYBYTES)
+    key = sodium.randombytes(_KEY_BYTES)
     return key, sodium.crypto_box_seal(key, public)
 
 
 @functools.lru_cache(maxsize=256)  # jobs sealed within a second share a box, and opening it is what takes long
 def _open_box(box: bytes, public: bytes, private: bytes) -> bytes:
-    return sodium.crypto_box_seal_open(box, public, private)
+    return bytes(sodium.crypto_box_seal_open(box, public, private))
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -956,7 +973,7 @@ def _keyring(config: Config) -> _Keyring:
 
 
 def _key_id(key: bytes) -> str:
-    return generichash(key, encoder=RawEncoder)[:8].hex()
+    return hashlib.blake2b(key, digest_size=32).digest()[:8].hex()  # what crypto_generichash is
 
 
 def _read_keys(config: Config, kind: str) -> list[bytes]:
@@ -1013,7 +1030,7 @@ def _format_key(kind: str, key: bytes) -> str:
 
 
 def _with_checksum(kind: str, key: bytes) -> bytes:
-    return key + generichash(kind.encode() + key, encoder=RawEncoder)[:4]
+    return key + hashlib.blake2b(kind.encode() + key, digest_size=32).digest()[:4]
 
 
 def _seal(keyring: _Keyring, kind: str, queue: str, worker: str, texts: Sequence[str]) -> list[str]:
@@ -1083,7 +1100,7 @@ def _unseal(keyring: _Keyring, kind: str, queue: str, worker: str, text: bytes) 
             bound = _associated_data(box, key.mode, key.id, queue, worker, kind)
             content_key = key.open_box(box)
             return _decrypt(ciphertext, bound, nonce, content_key)
-    except (CryptoError, ValueError):
+    except (_sodium_errors.CryptoError, ValueError):
         pass
     raise SealError(
         f"sealed for key {key.id}, and does not open: it was cut or changed, or sealed for another worker or queue"
@@ -1105,11 +1122,11 @@ def _decrypt(ciphertext: bytes, bound: bytes, nonce: bytes, key: bytes) -> bytes
     decrypt = _quick_decrypt() if len(ciphertext) <= _QUICK_BYTES else None
     if not decrypt:
         padded = sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(ciphertext, bound, nonce, key)
-        return sodium.sodium_unpad(padded, _padding_block(len(padded)))
+        return bytes(sodium.sodium_unpad(padded, _padding_block(len(padded))))
     # No time to keep constant here: what is authentic is unpadded by its reader.
     text = decrypt(ciphertext, bound, nonce, key).rstrip(b"\0")
     if not text.endswith(b"\x80"):
-        raise CryptoError("Unpadding failure")
+        raise _sodium_errors.CryptoError("Unpadding failure")
     return text[:-1]
 
 
@@ -1135,7 +1152,7 @@ def _quick_decrypt() -> Callable[[bytes, bytes, bytes, bytes], bytes] | None:
         """Whoever calls has checked that the ciphertext is longer than its tag, and nonce and key whole."""
         padded = ctypes.create_string_buffer(len(ciphertext) - _TAG_BYTES)
         if decrypt(padded, None, None, ciphertext, len(ciphertext), bound, len(bound), nonce, key):
-            raise CryptoError("Decryption failed.")
+            raise _sodium_errors.CryptoError("Decryption failed.")
         return padded.raw
 
     return quick
