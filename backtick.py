@@ -37,6 +37,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # What producers use      Errors, Decisions, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
 # What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, Runner
 # What people use         Verbs, Command line: python backtick.py myjobs, python backtick.py status
+# Who tests               testing: their code, on the real SQL, in their thread and transaction
 # The embedded database   for who has no database URL; nothing above knows more of it than embedded_url()
 #
 # Threads of a runner, and what each owns:
@@ -161,15 +162,11 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, Protocol, TypedDict, TypeVar, cast, overload
 
-import nacl.bindings as sodium
 import psycopg
 import psycopg.conninfo
 import psycopg.rows
 import psycopg.types.json
 import psycopg.types.string
-from nacl.encoding import RawEncoder
-from nacl.exceptions import CryptoError
-from nacl.hash import generichash
 from psycopg import sql
 
 if TYPE_CHECKING:  # mypy and pyright know it without the package; Python 3.10 has none of its own
@@ -240,8 +237,11 @@ __all__ = [
     "schedule_many",
     "schedule_recurring",
     "start",
+    "testing",
+    "uninstall",
     "unregister",
     "unschedule",
+    "using",
     "why",
     "worker",
     "worker_named",
@@ -872,15 +872,36 @@ _ARGS_DECODER = json.JSONDecoder(object_hook=_decode_object)  # json.loads would
 #   base64           of sealed box, nonce, ciphertext
 #
 # Nothing here touches the database. No message of an error, no repr and no log line holds a key or a plaintext.
+# PyNaCl is imported when the first key is used.
+
+
+class _Package:
+    """A module of a package that few need, imported when first used. Raises BacktickError, which names the package."""
+
+    def __init__(self, module: str, package: str, need: str) -> None:
+        self.module, self.package, self.need = module, package, need
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            value = getattr(importlib.import_module(self.module), name)
+        except ModuleNotFoundError:
+            raise BacktickError(f"{self.need} the package {self.package}: pip install {self.package}") from None
+        setattr(self, name, value)  # asked once
+        return value
+
+
+sodium = _Package("nacl.bindings", "PyNaCl", "sealing needs")
+_sodium_errors = _Package("nacl.exceptions", "PyNaCl", "sealing needs")
 
 _KEY_ITEM = re.compile(r"bt-(secret|public|private)-([A-Za-z0-9_-]{48})")
 _KEY_FILE_BYTES = 65_536  # at most
 _KEYGEN = "`python backtick.py keygen` makes keys"
 _SEALED_OBJECT = re.compile(rb'\s*\{\s*"\$sealed"\s*:\s*"([^"\\]*)"\s*\}\s*')
 _PREFIX_BYTES = 20  # "1s.", 16 digits and a full stop
-_BOX_BYTES = sodium.crypto_box_SEALBYTES + sodium.crypto_aead_xchacha20poly1305_ietf_KEYBYTES
-_NONCE_BYTES = sodium.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
-_TAG_BYTES = sodium.crypto_aead_xchacha20poly1305_ietf_ABYTES
+_KEY_BYTES = 32  # crypto_aead_xchacha20poly1305_ietf_KEYBYTES
+_BOX_BYTES = 48 + _KEY_BYTES  # crypto_box_SEALBYTES
+_NONCE_BYTES = 24  # …_NPUBBYTES
+_TAG_BYTES = 16  # …_ABYTES
 _QUICK_BYTES = 16_384  # what is opened while other threads wait: some ten microseconds
 
 
@@ -911,13 +932,13 @@ class _Key:
 
 @functools.lru_cache(maxsize=1)  # for all that a process seals within a second: a box takes ten times as long as a job
 def _new_box(public: bytes, second: int) -> tuple[bytes, bytes]:
-    key = sodium.randombytes(sodium.crypto_aead_xchacha20poly1305_ietf_KEYBYTES)
+    key = sodium.randombytes(_KEY_BYTES)
     return key, sodium.crypto_box_seal(key, public)
 
 
 @functools.lru_cache(maxsize=256)  # jobs sealed within a second share a box, and opening it is what takes long
 def _open_box(box: bytes, public: bytes, private: bytes) -> bytes:
-    return sodium.crypto_box_seal_open(box, public, private)
+    return bytes(sodium.crypto_box_seal_open(box, public, private))
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -958,7 +979,7 @@ def _keyring(config: Config) -> _Keyring:
 
 
 def _key_id(key: bytes) -> str:
-    return generichash(key, encoder=RawEncoder)[:8].hex()
+    return hashlib.blake2b(key, digest_size=32).digest()[:8].hex()  # what crypto_generichash is
 
 
 def _read_keys(config: Config, kind: str) -> list[bytes]:
@@ -1015,7 +1036,7 @@ def _format_key(kind: str, key: bytes) -> str:
 
 
 def _with_checksum(kind: str, key: bytes) -> bytes:
-    return key + generichash(kind.encode() + key, encoder=RawEncoder)[:4]
+    return key + hashlib.blake2b(kind.encode() + key, digest_size=32).digest()[:4]
 
 
 def _seal(keyring: _Keyring, kind: str, queue: str, worker: str, texts: Sequence[str]) -> list[str]:
@@ -1085,7 +1106,7 @@ def _unseal(keyring: _Keyring, kind: str, queue: str, worker: str, text: bytes) 
             bound = _associated_data(box, key.mode, key.id, queue, worker, kind)
             content_key = key.open_box(box)
             return _decrypt(ciphertext, bound, nonce, content_key)
-    except (CryptoError, ValueError):
+    except (_sodium_errors.CryptoError, ValueError):
         pass
     raise SealError(
         f"sealed for key {key.id}, and does not open: it was cut or changed, or sealed for another worker or queue"
@@ -1107,11 +1128,11 @@ def _decrypt(ciphertext: bytes, bound: bytes, nonce: bytes, key: bytes) -> bytes
     decrypt = _quick_decrypt() if len(ciphertext) <= _QUICK_BYTES else None
     if not decrypt:
         padded = sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(ciphertext, bound, nonce, key)
-        return sodium.sodium_unpad(padded, _padding_block(len(padded)))
+        return bytes(sodium.sodium_unpad(padded, _padding_block(len(padded))))
     # No time to keep constant here: what is authentic is unpadded by its reader.
     text = decrypt(ciphertext, bound, nonce, key).rstrip(b"\0")
     if not text.endswith(b"\x80"):
-        raise CryptoError("Unpadding failure")
+        raise _sodium_errors.CryptoError("Unpadding failure")
     return text[:-1]
 
 
@@ -1137,7 +1158,7 @@ def _quick_decrypt() -> Callable[[bytes, bytes, bytes, bytes], bytes] | None:
         """Whoever calls has checked that the ciphertext is longer than its tag, and nonce and key whole."""
         padded = ctypes.create_string_buffer(len(ciphertext) - _TAG_BYTES)
         if decrypt(padded, None, None, ciphertext, len(ciphertext), bound, len(bound), nonce, key):
-            raise CryptoError("Decryption failed.")
+            raise _sodium_errors.CryptoError("Decryption failed.")
         return padded.raw
 
     return quick
@@ -1680,30 +1701,30 @@ class Scheduler(Scheduling[P]):
 
     def schedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """Queue a call with these arguments, due at once; returns the job's id."""
-        return _job_ids(_rows(conn, self._at_home(conn)._call_one({}, args, kwargs)))[0]
+        return _put(conn, self._at_home(conn)._call_one({}, args, kwargs))[0]
 
     def schedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
-        return _job_ids(_rows(conn, self._at_home(conn)._call_one(_when(when), args, kwargs)))[0]
+        return _put(conn, self._at_home(conn)._call_one(_when(when), args, kwargs))[0]
 
     def schedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]:
         """Queue many calls at once, all or none: each a tuple of arguments or a dict of keyword arguments.
 
         `keys` are their keys, one a call, None where it has none. Returns the jobs' ids, in that order.
         """
-        return _job_ids(_rows(conn, self._at_home(conn)._call_many(calls, keys)))
+        return _put(conn, self._at_home(conn)._call_many(calls, keys))
 
     async def aschedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """schedule() for asyncio."""
-        return _job_ids(await _arows(conn, (await self._aat_home(conn))._call_one({}, args, kwargs)))[0]
+        return (await _aput(conn, (await self._aat_home(conn))._call_one({}, args, kwargs)))[0]
 
     async def aschedule_at(self, when: _When, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """schedule_at() for asyncio."""
-        return _job_ids(await _arows(conn, (await self._aat_home(conn))._call_one(_when(when), args, kwargs)))[0]
+        return (await _aput(conn, (await self._aat_home(conn))._call_one(_when(when), args, kwargs)))[0]
 
     async def aschedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]:
         """schedule_many() for asyncio."""
-        return _job_ids(await _arows(conn, (await self._aat_home(conn))._call_many(calls, keys)))
+        return await _aput(conn, (await self._aat_home(conn))._call_many(calls, keys))
 
     def _at_home(self, conn: Any) -> Scheduler[P]:
         """The same; for a worker that is not imported here, with what must be known of where runners declare it."""
@@ -1811,6 +1832,24 @@ def _special(name: str, value: Any) -> Any:
 def _job_ids(rows: list[Any]) -> list[JobId]:
     """Of rows of bt_enqueue, an id or null, or of bt_put_special: place, id or null, and whether it was made."""
     return [(JobId if row[-1] else _OtherJobId)(row[-2:][0] or 0) for row in rows]
+
+
+def _put(conn: Any, call: tuple[str, dict[str, Any]]) -> list[JobId]:
+    """Queue jobs; tests may look on: see testing.inline()."""
+    ids = _job_ids(_rows(conn, call))
+    for tell in _onlookers:
+        tell(_conn_of_block(conn), ids)
+    return ids
+
+
+async def _aput(conn: Any, call: tuple[str, dict[str, Any]]) -> list[JobId]:
+    ids = _job_ids(await _arows(conn, call))
+    for tell in _onlookers:
+        tell(_conn_of_block(conn), ids)
+    return ids
+
+
+_onlookers: list[Callable[[Any, list[JobId]], None]] = []  # of a process that tests, and then of all its threads
 
 
 def _span(span: _Span, what: str = "expires_in") -> str:
@@ -2284,17 +2323,16 @@ def _rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
             return database.run(function, **parameters)
     conn = _driver_connection(conn)
     text = _statement(_connections.settings().schema, function, tuple(parameters))
-    # Whatever the shape in which the connection gives rows: what could not be read would be queued all the same.
-    ours = isinstance(conn, psycopg.Connection)
-    with (
-        _refusals(),
-        contextlib.closing(
-            psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row) if ours else conn.cursor()
-        ) as cursor,
-    ):
-        cursor.execute(text.encode() if ours else text, list(parameters.values()))
+    with _refusals(), _cursor(conn) as cursor:
+        cursor.execute(text.encode() if isinstance(conn, psycopg.Connection) else text, list(parameters.values()))
         # As other drivers give them: psycopg2 has tuples, and dicts with a cursor factory of its own.
         return [tuple(row.values()) if isinstance(row, Mapping) else row for row in cursor.fetchall()]
+
+
+def _cursor(conn: Any) -> contextlib.closing[Any]:
+    """A cursor whose rows can be read, whatever the connection's are: else what was queued could not be told."""
+    ours = isinstance(conn, psycopg.Connection)
+    return contextlib.closing(psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row) if ours else conn.cursor())
 
 
 def _driver_connection(conn: Any) -> Any:
@@ -2303,7 +2341,7 @@ def _driver_connection(conn: Any) -> Any:
         connections = sys.modules["django.db"].connections
         conn = connections[conn] if conn in connections.databases else conn
     if _is_sqlalchemys(conn):
-        if hasattr(conn, "sync_session") or hasattr(conn, "sync_connection"):
+        if _is_async_conn(conn):
             raise TypeError(
                 f"conn is an {type(conn).__name__}; use the method whose name starts with a, as in aschedule"
             )
@@ -2326,12 +2364,19 @@ def _is_sqlalchemys(conn: Any) -> bool:
     return any(kind.__module__.partition(".")[0] == "sqlalchemy" for kind in type(conn).__mro__)
 
 
+def _is_async_conn(conn: Any) -> bool:
+    of_sqlalchemy = _is_sqlalchemys(conn) and (hasattr(conn, "sync_session") or hasattr(conn, "sync_connection"))
+    return of_sqlalchemy or isinstance(conn, psycopg.AsyncConnection)
+
+
 async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     return [row[0] for row in await _arows(conn, call)]
 
 
 async def _arows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
-    if conn is None and not isinstance(conn := _conn_of_block(conn), psycopg.AsyncConnection):
+    if conn is None and not _is_async_conn(conn := _conn_of_block(conn)):
+        if conn is not None and not isinstance(conn, psycopg.Connection):
+            return _rows(conn, call)  # Django's, say, which is for its thread alone
         return await asyncio.to_thread(_rows, conn, call)
     kind = type(conn).__name__
     if _is_sqlalchemys(conn) and hasattr(conn, "sync_session"):
@@ -2467,10 +2512,28 @@ class Batch:
 _in_batch: contextvars.ContextVar[Batch | None] = contextvars.ContextVar("backtick_batch", default=None)
 
 
+_in_use: contextvars.ContextVar[tuple[Any, Batch | None]] = contextvars.ContextVar(
+    "backtick_conn", default=(None, None)
+)
+
+
 def _conn_of_block(conn: Any) -> Any:
-    """The given connection, or else that of the block in which this is called; None: there is none."""
-    block = _in_batch.get()
-    return block.conn if conn is None and block else conn
+    """The given connection, or else that of the innermost block in which this is called; None: there is none."""
+    if conn is not None:
+        return conn
+    block, (used, within) = _in_batch.get(), _in_use.get()
+    return block.conn if block and (used is None or block is not within) else used
+
+
+@contextlib.contextmanager
+def using(conn: Any) -> Iterator[None]:
+    """`with using(conn):` gives all calls in the block, in this thread or task, that connection, as conn= would."""
+    _ = None if _is_async_conn(conn) else _driver_connection(conn)  # raises TypeError if it is none
+    token = _in_use.set((conn, _in_batch.get()))
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
 
 
 def batch(
@@ -3357,6 +3420,14 @@ class _Connections:
         self.lock = threading.Lock()
         self.free = threading.BoundedSemaphore(self.limit)
 
+    def leave(self, config: Config | None) -> None:
+        """Go to the database of another Config; None: what the environment will say."""
+        with self.lock:
+            idle, self.idle = self.idle, []
+        for database in idle:
+            database.close()
+        self._reset(config)
+
     @contextlib.contextmanager
     def connection(self) -> Iterator[_Database]:
         """A connection for the time of a `with`. Raises as _Database."""
@@ -3426,12 +3497,15 @@ def _is_readable(connection: psycopg.Connection[Any]) -> bool:
 _connections = _Connections()
 
 
-def install(config: Config | None = None) -> None:
+def install(config: Config | None = None, *, conn: Any = None) -> None:
     """Install or upgrade tables and functions from sql/, in place; harmless to repeat, also while runners work.
 
+    With `conn`, whatever scheduling takes, in its transaction: for a migration of Django's or Alembic's.
     Raises DatabaseUnavailable, WrongVersion (the database is newer), BacktickError (sql/ is missing, no rights).
     """
     config = _given(config)
+    if conn is not None:
+        return _run_within(conn, "install.sql", config.schema, create=True)
     connection = _connect(database_url(config))
     try:
         if config.schema:
@@ -3439,6 +3513,47 @@ def install(config: Config | None = None) -> None:
         _run_script(connection, "install.sql", config.schema)
     finally:
         connection.close()
+
+
+def uninstall(config: Config | None = None, *, conn: Any = None, force: bool = False) -> None:
+    """Drop what install() made, with the jobs in it, but not the roles; with `conn` in its transaction.
+
+    Raises BacktickError, and drops nothing, if there are jobs that have not ended and `force` is not set, or if
+    something of the user's, a trigger or a view, is built upon it; DatabaseUnavailable.
+    """
+    config = _given(config)
+    _check_kind("force", force, bool, "True or False")
+    with contextlib.ExitStack() as stack:
+        if conn is None:
+            conn = stack.enter_context(contextlib.closing(_connect(database_url(config))))
+        _run_within(conn, "uninstall.sql", config.schema, "set local backtick.force to on;" * force)
+
+
+def _run_within(conn: Any, name: str, schema: str, first: str = "", create: bool = False) -> None:
+    """Run a script in the caller's transaction, in autocommit in one of its own; settings are then as they were."""
+    quoted = '"' + schema.replace('"', '""') + '"'
+    if schema:
+        first += f"create schema if not exists {quoted};" * create + f"set local search_path to {quoted};"
+    script = re.sub(r"^(begin|commit);$", "", _read_sql(SQL_FOLDER / name), flags=re.MULTILINE)
+    settings = ("search_path", "lock_timeout", "client_min_messages")
+    was = _execute(conn, f"select {', '.join(f'current_setting({setting!r})' for setting in settings)}")
+    back = [
+        f"set_config('{setting}', '{value.replace(chr(39), chr(39) * 2)}', true)"
+        for setting, value in zip(settings, was, strict=True)
+    ]
+    try:
+        _execute(conn, f"{first}\n{script}\n;select {', '.join(back)}")
+    except psycopg.Error as error:
+        raise _why_not_run(name, error) from None
+
+
+def _execute(conn: Any, text: str) -> tuple[Any, ...]:
+    """Run a text without parameters on a connection of the caller's; returns the first row, if there is one."""
+    conn = _driver_connection(conn)
+    with _cursor(conn) as cursor:
+        cursor.execute(text.encode() if isinstance(conn, psycopg.Connection) else text)
+        row = (cursor.fetchone() if cursor.description else None) or ()
+        return tuple(row.values()) if isinstance(row, Mapping) else tuple(row)
 
 
 def _given(config: Config | None) -> Config:
@@ -3486,11 +3601,15 @@ def _run_script(connection: psycopg.Connection[Any], name: str, schema: str) -> 
             connection.rollback()  # somebody holds a lock on a table: let others pass, then ask again
             if last:
                 raise BacktickError(f"cannot run {name} now: {error.diag.message_primary}; try again later") from None
-        except psycopg.errors.ObjectNotInPrerequisiteState as error:
-            raise WrongVersion(f"{error.diag.message_primary}. {error.diag.message_hint}") from None
         except psycopg.Error as error:
-            hint = f" HINT: {error.diag.message_hint}" * bool(error.diag.message_hint)
-            raise BacktickError(f"cannot run {name}: {' '.join(str(error).split())}{hint}") from None
+            raise _why_not_run(name, error) from None
+
+
+def _why_not_run(name: str, error: psycopg.Error) -> BacktickError:
+    if isinstance(error, psycopg.errors.ObjectNotInPrerequisiteState):
+        return WrongVersion(f"{error.diag.message_primary}. {error.diag.message_hint}")
+    hint = f" HINT: {error.diag.message_hint}" * bool(error.diag.message_hint)
+    return BacktickError(f"cannot run {name}: {' '.join(str(error).split())}{hint}")
 
 
 def _read_sql(path: Path) -> str:
@@ -4019,7 +4138,12 @@ def _name_job(record: logging.LogRecord) -> None:
     known["job_worker"] = known.get("worker", known.get("job_worker") or (job and job.name))
 
 
-def _call(job: Job, keyring: _Keyring, wait: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run) -> _Result:
+def _call(
+    job: Job,
+    keyring: _Keyring,
+    wait: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run,
+    raised_to: Callable[[BaseException], object] = id,
+) -> _Result:
     """Call the job's worker, and have `wait` run what that returns, if it is to be awaited. Never raises."""
     _current_job.set(job)
     entry = _by_name.get(job.name)
@@ -4036,6 +4160,7 @@ def _call(job: Job, keyring: _Keyring, wait: Callable[[Coroutine[Any, Any, Any]]
             _end_if_forked(depth)
     except BaseException as raised:  # a worker that calls sys.exit() has failed too
         _end_if_forked(depth, raised)
+        raised_to(raised)
         return _raised(job, entry, raised, sealed, keyring)
     return _DONE if returned is None else _returned(job, entry, returned, sealed, keyring)
 
@@ -5389,6 +5514,9 @@ class _Room:
 class _Pool:
     """The kinds of places where jobs run, and the outcomes that wait for the poller. Its own, but for finish()."""
 
+    AWAY_S = 2.0  # so long nobody asks for what is overdue only if this process stands still, or the database does
+    PATIENT_S = 0.5
+
     def __init__(
         self,
         config: Config,
@@ -5402,6 +5530,7 @@ class _Pool:
         self.wake = wake
         self.keyring = keyring
         self.outcomes: deque[_Outcome] = deque()  # added to by runs, in their threads
+        self.looked_at = self.patient_until = time.monotonic()  # by the poller: see overdue()
         self.is_closed = False  # read by slots, and by the loop's thread
         self.threads, self.processes, self.coroutines = _Threads(self), _Processes(self), _Coroutines(self)
         self.elsewhere = _Elsewhere(self, executor) if executor else None
@@ -5489,8 +5618,15 @@ class _Pool:
             run.stop(job, JobLost)
 
     def overdue(self, limit_ms: Callable[[Job], int]) -> Iterator[tuple[Job, int]]:
-        """The jobs that have run longer than they may, and how long that is."""
-        for run, job in self.runs():
+        """The jobs that have run longer than they may, and how long that is.
+
+        If nobody has asked for long, this process stood still, perhaps: what ended meanwhile may say so first.
+        """
+        now = time.monotonic()
+        if now - self.looked_at > self.AWAY_S:
+            self.patient_until = now + self.PATIENT_S
+        self.looked_at = now
+        for run, job in self.runs() if now >= self.patient_until else ():
             limit = limit_ms(job)
             if limit and run.ran_ms() > limit:
                 yield job, limit
@@ -5726,15 +5862,9 @@ class _Reports:
                 if size > self.TRIP_BYTES and groups:
                     self.left = len(self.outcomes) - sum(map(len, groups.values()))
                     break
-            terms = self._terms(outcome.job) if outcome.report == "bt_fail" else None
+            terms = _terms(outcome.job, self.session.config) if outcome.report == "bt_fail" else None
             groups.setdefault((outcome.report, outcome.job.claim, terms), []).append(outcome)
         return [(outcomes, self._call(how, claim, terms, outcomes)) for (how, claim, terms), outcomes in groups.items()]
-
-    def _terms(self, job: Job) -> _Terms:
-        entry = _by_name.get(job.name)
-        retry_ms = self.session.config.retry_ms if entry is None or entry.retry_ms is None else entry.retry_ms
-        backoff = entry.backoff if entry and isinstance(entry.backoff, str) else "exponential"
-        return job.worker_tries(), retry_ms, backoff
 
     def _call(self, how: str, claim: int, terms: _Terms | None, outcomes: list[_Outcome]) -> Call:
         # An array as text: psycopg takes four times as long to make one of a list.
@@ -5856,6 +5986,13 @@ class _Reports:
 
 _ENDS = {"bt_complete": "done", "bt_fail": "failed", "bt_snooze": "snoozed", "bt_cancel_held": "canceled"}
 _ENDS["bt_release"] = "handed back"
+
+
+def _terms(job: Job, config: Config) -> _Terms:
+    entry = _by_name.get(job.name)
+    retry_ms = config.retry_ms if entry is None or entry.retry_ms is None else entry.retry_ms
+    backoff = entry.backoff if entry and isinstance(entry.backoff, str) else "exponential"
+    return job.worker_tries(), retry_ms, backoff
 
 
 class _Stats:
@@ -8418,6 +8555,368 @@ class _JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
+
+
+# ==== For who tests ===============================================================================
+#
+# Tests of people's own code, on the real SQL, in their thread and their transaction. Runners have no part in it.
+
+
+class _Seen:
+    """A job as a test sees it: name, args, kwargs, and what bt_job_of() has: state, queue, run_at, error, result …"""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self.facts = facts
+        keyring = _keyring(_connections.settings())
+        text, _ = open_args(keyring, json.dumps(facts["args"]), facts["queue"], facts["name"], False)
+        self.args, self.kwargs = decode_args(text)
+
+    @classmethod
+    def of(cls, conn: Any, id_: int) -> _Seen:
+        """The job as it is now."""
+        (facts,) = _query(conn, ("bt_job_of", {"p_id": id_}))
+        return cls(facts if isinstance(facts, dict) else json.loads(facts))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "facts" or name not in self.facts:
+            raise AttributeError(f"nothing is known of a job that is called {name!r}")
+        value = self.facts[name]
+        return _time_of(value) if value and name.endswith("_at") else value
+
+    def __eq__(self, other: object) -> bool:
+        return other.matches(self) if isinstance(other, _Match) else self is other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return _as_call(self.name, self.args, self.kwargs)
+
+
+def _as_call(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    return f"{name}({', '.join([*map(repr, args), *(f'{key}={value!r}' for key, value in kwargs.items())])})"
+
+
+class _Match:
+    """Equal to a job that is a call of this worker with these arguments, whatever its others are."""
+
+    def __init__(self, worker: str | Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        scheduler = _scheduler(worker)
+        self.name, self.args, self.kwargs = scheduler.name, args, kwargs
+        self.signature = scheduler.worker.signature if scheduler.worker else None
+        try:
+            _ = self.signature and self.signature.bind_partial(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
+
+    def matches(self, job: _Seen) -> bool:
+        """Whether the job is such a call."""
+        if job.name != self.name:
+            return False
+        if self.signature is None:
+            mine: dict[Any, Any] = dict(enumerate(self.args)) | self.kwargs
+            theirs: dict[Any, Any] = dict(enumerate(job.args)) | job.kwargs
+        else:
+            bound = self.signature.bind(*job.args, **job.kwargs)
+            bound.apply_defaults()
+            mine, theirs = self.signature.bind_partial(*self.args, **self.kwargs).arguments, bound.arguments
+        return all(name in theirs and theirs[name] == value for name, value in mine.items())
+
+    def __repr__(self) -> str:
+        return _as_call(self.name, self.args, self.kwargs)
+
+
+class _Clock:
+    """The time of one session, as testing.clock() gives it."""
+
+    def __init__(self, conn: Any) -> None:
+        self.conn, self.ahead = conn, dt.timedelta()
+
+    def now(self) -> dt.datetime:
+        """What time it is there."""
+        return cast(dt.datetime, _query(self.conn, ("bt_now", {}))[0])
+
+    def tick(self, span: _Span = 0, **parts: float) -> dt.datetime:
+        """Move on by a timedelta or seconds, or as in tick(hours=1); returns the time."""
+        return self._go(
+            self.ahead
+            + (span if isinstance(span, dt.timedelta) else dt.timedelta(seconds=span))
+            + dt.timedelta(**parts)
+        )
+
+    def at(self, when: dt.datetime) -> dt.datetime:
+        """Move to a time with a time zone; from there the clock goes on."""
+        _instant_of(when, "when")
+        return self._go(self.ahead + (when - self.now()))
+
+    def _go(self, ahead: dt.timedelta) -> dt.datetime:
+        self.ahead = ahead
+        return cast(dt.datetime, _query(self.conn, ("bt_move_clock", {"p_ahead": _when(ahead)["p_delay"]}))[0])
+
+
+class testing:  # noqa: N801, read as a module: from backtick import testing
+    """For tests of code that schedules. Refused in databases without `test` in their names, unless allowed.
+
+    `conn` is what scheduling takes, but for what is for asyncio; without it the connection of a block, using(conn), or
+    else one of our own.
+    """
+
+    allowed: set[str] = set()  # noqa: RUF012, names of databases
+
+    @staticmethod
+    def allow(database: str) -> None:
+        """Take this database for one of tests, whatever it is called: jobs in it will be run, its clock moved."""
+        testing.allowed.add(database)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def inline(conn: Any = None) -> Iterator[list[_Seen]]:
+        """In the block what is scheduled, and due, is run at once, and what that raises is raised; the list has it."""
+        ran: list[_Seen] = []
+
+        def run(on: Any, ids: list[JobId]) -> None:
+            with _tested(on) as here:
+                ran.extend(_drain(here, None, True, {id_ for id_ in ids if id_.made}))
+
+        with using(conn) if conn is not None else contextlib.nullcontext():
+            _onlookers.append(run)
+            try:
+                yield ran
+            finally:
+                _onlookers.remove(run)
+
+    @staticmethod
+    def drain(conn: Any = None, *, limit: int | None = None, raises: bool = True) -> list[_Seen]:
+        """Fire schedules that are due, run all jobs that are due, and those that these schedule; returns what ran.
+
+        Workers that are registered here run, in this thread. What one raises is raised here, once it is stored; with
+        `raises` False it is only stored. Stops after `limit` jobs; without, RuntimeError after 10 000.
+        """
+        with _tested(conn) as on:
+            return _drain(on, limit, raises)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def scheduled(conn: Any = None) -> Iterator[list[_Seen]]:
+        """After the block the list has what was queued in it, by whomever; compare with call(send, to="a")."""
+        with using(conn) if conn is not None else contextlib.nullcontext():
+            since, jobs, place, ids = _query(None, ("bt_now", {}))[0], list[_Seen](), None, list[int]()
+            yield jobs
+            while rows := _rows(None, ("bt_jobs", {"p_since": since, "p_after": place, "p_limit": 1000})):
+                ids, place = ids + [row[0] for row in rows], rows[-1][-1]
+            seen = [_Seen.of(None, id_) for id_ in sorted(ids)]
+            jobs += [job for job in seen if job.created_at >= since.astimezone()]
+
+    @staticmethod
+    def call(worker: str | Callable[..., Any], /, *args: Any, **kwargs: Any) -> _Match:
+        """What a job is equal to that calls this worker with these arguments; those not given do not matter."""
+        return _Match(worker, args, kwargs)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def clock(conn: Any = None, *, at: dt.datetime | None = None) -> Iterator[_Clock]:
+        """A clock that moves the time of one session, bt_now(): clock.tick(hours=1), clock.at(…), for the block.
+
+        Replaces bt_now() in that database (see sql/testing.sql), in the transaction if there is one.
+        """
+        conn = _conn_of_block(conn)
+        if conn is None:
+            raise ValueError(
+                "a clock is moved for one session: say testing.clock(conn), or do it in a block using(conn)"
+            )
+        with _tested(conn):
+            _run_within(conn, "testing.sql", _connections.settings().schema)
+            clock = _Clock(conn)
+            try:
+                _ = at and clock.at(at)
+                yield clock
+            finally:
+                with contextlib.suppress(Exception):  # the transaction has failed, and takes it along
+                    clock.tick(-clock.ahead)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def job(**facts: Any) -> Iterator[Job]:
+        """A current_job() for code that is called directly: `with testing.job(tries=3): send("a")`."""
+        now = dt.datetime.now(dt.timezone.utc).isoformat(" ")
+        named: dict[str, Any] = {"claim": 0, "id": 1, "queue": "default", "name": "", "args": b"[]", "priority": 5}
+        named |= {"run_at": now, "tries": 1, "crashes": 0, "max_tries": None, "created_at": now, "scheduled_for": None}
+        if unknown := facts.keys() - named:
+            raise TypeError(f"a job has no {sorted(unknown)[0]}; it has {', '.join(named)}")
+        values = [v.isoformat(" ") if isinstance(v, dt.datetime) else v for v in (named | facts).values()]
+        token = _current_job.set(job := Job._make(values))
+        try:
+            yield job
+        finally:
+            _current_job.reset(token)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def database(server: str | None = None) -> Iterator[psycopg.Connection[Any]]:
+        """A database of its own for the block, on the server of this URL, of BT_TEST_DATABASE_URL, or the embedded one.
+
+        Gives a connection in autocommit, which what is scheduled in the block takes. BT_DATABASE_URL names the database
+        meanwhile. It is copied from a template, which the first call makes, and which stays.
+        """
+        url = (
+            server
+            or os.environ.get("BT_TEST_DATABASE_URL")
+            or psycopg.conninfo.make_conninfo(embedded_url(), user="postgres")
+        )
+        name = f"bt_test_{os.getpid()}_{secrets.token_hex(4)}"
+        was_url, was = os.environ.get("BT_DATABASE_URL"), _connections.config
+        with _connect(url, dbname="postgres") as admin:
+            _copy_template(admin, url, name)
+            try:
+                os.environ["BT_DATABASE_URL"] = psycopg.conninfo.make_conninfo(url, dbname=name)
+                _connections.leave(Config.load(schema=""))
+                with _connect(os.environ["BT_DATABASE_URL"]) as conn, using(conn):
+                    yield conn
+            finally:
+                os.environ.pop("BT_DATABASE_URL")
+                os.environ |= {"BT_DATABASE_URL": was_url} if was_url is not None else {}
+                _connections.leave(was)
+                admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+def _copy_template(admin: psycopg.Connection[Any], url: str, name: str) -> None:
+    """Make a database with backtick in it. Who makes the template, or removes older ones, keeps all others waiting."""
+    text = _read_sql(SQL_FOLDER / "install.sql")
+    template = f"bt_test_template_{_digest(text)[:12]}"
+    copy = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+    key = "hashtext('bt_test_template')"
+    admin.execute(f"select pg_advisory_lock_shared({key})")
+    try:
+        admin.execute(copy)
+        return
+    except psycopg.errors.InvalidCatalogName:
+        pass
+    finally:
+        admin.execute(f"select pg_advisory_unlock_shared({key})")
+    admin.execute(f"select pg_advisory_lock({key})")
+    try:
+        old = admin.execute("select datname from pg_database where datname like 'bt\\_test\\_template\\_%'").fetchall()
+        if (template,) not in old:
+            for (other,) in old:
+                admin.execute(sql.SQL("drop database if exists {}").format(sql.Identifier(other)))
+            making = sql.Identifier(f"{template}_{os.getpid()}")
+            admin.execute(sql.SQL("create database {}").format(making))
+            install(Config(database_url=psycopg.conninfo.make_conninfo(url, dbname=making._obj[0])))
+            admin.execute(sql.SQL("alter database {} rename to {}").format(making, sql.Identifier(template)))
+        admin.execute(copy)
+    finally:
+        admin.execute(f"select pg_advisory_unlock({key})")
+
+
+@contextlib.contextmanager
+def _tested(conn: Any) -> Iterator[Any]:
+    """The connection to test on, for all calls in the block. Raises BacktickError if its database is not for tests."""
+    conn = _conn_of_block(conn)
+    if _is_async_conn(conn):
+        raise TypeError(f"conn is an {type(conn).__name__}: jobs of tests run on a Connection; commit, and use one")
+    with contextlib.ExitStack() as stack:
+        if conn is None:
+            conn = stack.enter_context(_connections.connection()).connection
+        (name,) = _execute(conn, "select current_database()")
+        if "test" not in name and name not in testing.allowed:
+            raise BacktickError(
+                f"the database {name} is not one for tests, by its name: connect to one with `test` in it, or say "
+                f"testing.allow({name!r}) if its jobs may be run here"
+            )
+        stack.enter_context(using(conn))
+        yield conn
+
+
+def _drain(conn: Any, limit: int | None, raises: bool, only: set[JobId] | None = None) -> list[_Seen]:
+    """Run what is due, or, of `only` these, what is due."""
+    ran: list[_Seen] = []
+    queues = [row[0] for row in _rows(conn, ("bt_queues", {}))] or ["default"]
+    me = {"p_queues": queues, "p_host": socket.gethostname(), "p_pid": os.getpid(), "p_names": list(_by_name)}
+    (runner,) = _query(conn, ("bt_register_runner", me | {"p_lock": False}))
+    try:
+        if only is None:
+            while _rows(conn, ("bt_run_due", {"p_limit": 1000})):
+                pass
+            _rows(conn, ("bt_expire", {}))
+            _rows(conn, ("bt_revive", {"p_runner": runner}))
+        while limit is None or len(ran) < limit:
+            job = _claim_for_test(conn, runner, only)
+            if job is None:
+                break
+            if len(ran) == 10_000:
+                raise RuntimeError(
+                    "10000 jobs ran, and more are due; drain(limit=…) stops before: do jobs queue others for ever?"
+                )
+            _run_for_test(conn, job, raises, ran)
+    finally:
+        with contextlib.suppress(Exception):  # the transaction has failed, and takes the runner along
+            _rows(conn, ("bt_unregister_runner", {"p_runner": runner}))
+    return ran
+
+
+def _claim_for_test(conn: Any, runner: int, only: set[JobId] | None) -> Job | None:
+    """The next job, in a claim of its own."""
+    most = 1 if only is None else 10_000
+    how = {"p_runner": runner, "p_limit": most, "p_names": list(_by_name), "p_whole": True, "p_begin": most}
+    for queue, *_ in _rows(conn, ("bt_queues", {})):
+        rows = _rows(conn, ("bt_claim", how | {"p_queue": queue}))
+        wanted = [row for row in rows if only is None or row[1] in only]
+        if others := [row[1] for row in rows if row not in wanted[:1]]:
+            _rows(conn, ("bt_release", {"p_claim": rows[0][0], "p_ids": others}))
+        if wanted:
+            row = [value.isoformat(" ") if isinstance(value, dt.datetime) else value for value in wanted[0]]
+            row[4] = row[4] if isinstance(row[4], (str, bytes)) else json.dumps(row[4])
+            return Job._make(row)
+    return None
+
+
+def _run_for_test(conn: Any, job: Job, raises: bool, ran: list[_Seen]) -> None:
+    """Run a job here and report how it ended. Raises what the worker raised, but for its decisions."""
+    config, raised = _connections.settings(), list[BaseException]()
+    job.runner_tries, job.result_bytes = config.max_tries, config.max_result_bytes
+    result = contextvars.copy_context().run(_call, job, _keyring(config), _wait_here, raised.append)
+    report, error, more = _with_backoff(job, result)
+    what: dict[str, Any] = {"p_claim": job.claim, "p_ids": [job.id]}
+    if report == "bt_fail":
+        what |= zip(("p_max_tries", "p_retry_ms", "p_backoff"), _terms(job, config), strict=True)
+    what |= {"p_errors": [json.dumps(error)]} if error else {}
+    what |= {name: [value] for name, value in (more or {}).items() if name != "note"}
+    try:
+        _rows(conn, (report, what))
+        ran.append(_Seen.of(conn, job.id))
+    except Exception:
+        if not raised:
+            raise
+        raises = True  # its transaction has failed
+    if raised and (not isinstance(raised[0], Exception) or (raises and not isinstance(raised[0], Decision))):
+        raise raised[0]
+
+
+def _wait_here(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end, on a loop of its own, in a thread of its own if a loop runs in this one."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(contextvars.copy_context().run, asyncio.run, coroutine).result()
+
+
+if TYPE_CHECKING:
+    backtick_db: Any  # a fixture of pytest's: from backtick import backtick_db, in a conftest.py
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Make the fixture, for which pytest is imported only if somebody asks for it."""
+        if name != "backtick_db":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import pytest
+
+        @pytest.fixture
+        def backtick_db() -> Iterator[psycopg.Connection[Any]]:
+            with testing.database() as conn:
+                yield conn
+
+        return globals().setdefault(name, backtick_db)
 
 
 # ==== For who has no database URL =================================================================
