@@ -157,7 +157,7 @@ import uuid
 import weakref
 import zoneinfo
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, Protocol, TypedDict, TypeVar, cast, overload
@@ -182,6 +182,7 @@ __all__ = [
     "ConfigError",
     "DatabaseUnavailable",
     "Decision",
+    "Failure",
     "GiveUp",
     "Job",
     "JobCanceled",
@@ -203,6 +204,7 @@ __all__ = [
     "WrongVersion",
     "acancel",
     "aresult",
+    "around",
     "aschedule",
     "aschedule_at",
     "aschedule_many",
@@ -221,6 +223,10 @@ __all__ = [
     "limit",
     "limits",
     "make_roles",
+    "on_exceeded",
+    "on_failure",
+    "on_start",
+    "on_stop",
     "pause",
     "progress",
     "rebuild",
@@ -481,6 +487,11 @@ class Settings(TypedDict, total=False):
     log_level: str | None
     log_json: bool | None
     log_start: bool | None
+    modules: str | Sequence[str] | None
+    setup: str | None
+    autodiscover: str | None
+    pass_headers: str | Sequence[str] | None
+    otel: bool | None
     seal: str | None
     secret_key: str | None
     secret_key_file: str | None
@@ -532,6 +543,13 @@ class Config:
     )
     log_json: bool = _knob(False, "the command line logs JSON, a line an event")
     log_start: bool = _knob(False, "log a line at the start of a job, too")
+    modules: str = _knob(
+        "", "with workers, imported in this order: `mail,bills`; by runner, its processes, its executor"
+    )
+    setup: str = _knob("", "`module:function`, called in each of these before they are imported")
+    autodiscover: str = _knob("", "the module of this name of each of Django's apps is imported, too: `jobs`")
+    pass_headers: str = _knob("", "headers that a job hands on to those that it schedules: `tenant,locale`")
+    otel: bool = _knob(False, "tell OpenTelemetry of jobs, in spans and metrics; its API must be installed")
     seal: str = _knob("", "`all`: jobs of all workers are sealed, but for sealed=False; else those with sealed=True")
     secret_key: str = _knob("", "keys that seal and open jobs, the newest first", secret=True)
     secret_key_file: str = _knob("", "a file that holds secret keys, which only its owner can read")
@@ -556,14 +574,18 @@ class Config:
         return cls(**values)
 
     def __post_init__(self) -> None:
-        if isinstance(self.queues, (list, tuple)) and all(isinstance(item, str) for item in self.queues):
-            object.__setattr__(self, "queues", ",".join(self.queues))
+        for name in ("queues", "modules", "pass_headers"):
+            items = getattr(self, name)
+            if isinstance(items, (list, tuple)) and all(isinstance(item, str) for item in items):
+                object.__setattr__(self, name, ",".join(items))
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
         self.queue_weights()
         object.__setattr__(self, "log_level", self.log_level.lower())
         if self.log_level not in _LOG_LEVELS:
             raise ConfigError(f"log_level (BT_LOG_LEVEL) is {self.log_level!r}: it is one of {', '.join(_LOG_LEVELS)}")
+        if self.setup and not re.fullmatch(r"[\w.]+:[\w.]+", self.setup):
+            raise ConfigError(f"setup (BT_SETUP) is {self.setup!r}: write a module and a function, shop.boot:prepare")
         self._check_health()
         self._check_sealing()
 
@@ -1264,6 +1286,7 @@ class JobOptions(_Special, total=False):
     tags: Sequence[str] | None  # words by which people find it
     expires_at: dt.datetime | None  # a job that has not begun by then is never run
     expires_in: _Span | None  # the same, counted from when it is due
+    headers: Mapping[str, Any] | None  # a small JSON object that goes with it: trace context, tenant, locale
 
 
 class Scheduling(Protocol[P]):
@@ -1571,8 +1594,10 @@ def _check_options(
     tags: Sequence[str] | None = None,
     expires_at: dt.datetime | None = None,
     expires_in: _Span | None = None,
+    headers: Mapping[str, Any] | None = None,
 ) -> None:
     """Raises ValueError, naming worker, value and rule, or TypeError. The database holds the same rules."""
+    _check_kind(f"{name}: headers", {} if headers is None else headers, Mapping, "a dict, {'tenant': 'acme'}")
     for option, value, low, high in (
         ("priority", priority, 0, 9),
         ("max_tries", max_tries, 1, 2_147_483_647),
@@ -1688,6 +1713,7 @@ class Scheduler(Scheduling[P]):
     tags: Sequence[str] | None = None
     expires_at: dt.datetime | None = None
     expires_in: _Span | None = None
+    headers: Mapping[str, Any] | None = None
     special: dict[str, Any] = dataclasses.field(default_factory=dict)  # a _Special, by the names of SQL's parameters
 
     def options(self, **options: Unpack[JobOptions]) -> Scheduler[P]:
@@ -1759,7 +1785,7 @@ class Scheduler(Scheduling[P]):
         (text,) = self.seal([self.encode(args, kwargs)])
         if self.special or _in_batch.get():
             return self._special_call([text], None, when)
-        return "bt_enqueue", {"p_name": self.name, "p_args": text, **self.sql_options(), **when}
+        return "bt_enqueue", {"p_name": self.name, "p_args": text, **self.sql_options(), **self._headers(), **when}
 
     def _call_many(self, calls: Iterable[_Arguments], keys: _Keys) -> tuple[str, dict[str, Any]]:
         _warn_of_import(self.name, _imported_for_workers())
@@ -1776,15 +1802,29 @@ class Scheduler(Scheduling[P]):
             encoded.append(self.encode((), call) if isinstance(call, dict) else self.encode(call, {}))
         if self.special or keys is not None or _in_batch.get():
             return self._special_call(self.seal(encoded), keys, {})
-        return "bt_enqueue_many", {"p_name": self.name, "p_args": self.seal(encoded), **self.sql_options()}
+        options = self.sql_options() | self._headers()
+        return "bt_enqueue_many", {"p_name": self.name, "p_args": self.seal(encoded), **options}
 
     def _special_call(self, texts: list[str], keys: _Keys, when: dict[str, str]) -> tuple[str, dict[str, Any]]:
-        options, block = self.sql_options(), _in_batch.get()
+        options, block = self.sql_options() | self._headers(), _in_batch.get()
         key = options.pop("p_key", None)
         options |= {"p_batch": block.id} if block else {}
         if keys is not None or key is not None:
             options["p_keys"] = [key] * len(texts) if keys is None else list(keys)
         return "bt_put_special", {"p_name": self.name, "p_args": texts, **options, **when}
+
+    def _headers(self) -> dict[str, str]:
+        """The headers of these jobs: before their own those that the job hands on that runs here. Raises ValueError."""
+        job = _current_job.get()
+        if not (self.headers or (job and job.headers_text)):
+            return {}
+        passed = [name.strip() for name in _connections.settings().pass_headers.split(",")] if job else []
+        headers = {name: value for name, value in (job.headers if job else {}).items() if name in passed}
+        try:
+            text = json.dumps(headers | dict(self.headers or {}), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.name}: the headers are no JSON: {error}") from None
+        return {} if text == "{}" else {"p_headers": text}
 
     def encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """The arguments as JSON. Raises TypeError if the worker does not take them, UnsupportedArgument."""
@@ -2313,6 +2353,30 @@ def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
 
 
 def _rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+    """The same; returns its rows."""
+    with _sending(call) as (its_call, sent):
+        return sent(_call_rows(conn, its_call))
+
+
+@contextlib.contextmanager
+def _sending(
+    call: tuple[str, dict[str, Any]],
+) -> Iterator[tuple[tuple[str, dict[str, Any]], Callable[[list[Any]], list[Any]]]]:
+    """Around a call: with Config.otel in a span, if it enqueues jobs."""
+    if call[0] not in ("bt_enqueue", "bt_enqueue_many", "bt_put_special") or not _connections.settings().otel:
+        yield call, list
+        return
+    with _telemetry().sending(call[1]) as (parameters, span):
+
+        def sent(rows: list[Any]) -> list[Any]:
+            if len(rows) == 1:
+                span.set_attribute("messaging.message.id", str(rows[0][-2:][0]))
+            return rows
+
+        yield (call[0], parameters), sent
+
+
+def _call_rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     function, parameters = call
     conn = _conn_of_block(conn)
     if conn is None:
@@ -2374,10 +2438,15 @@ async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
 
 
 async def _arows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+    with _sending(call) as (its_call, sent):
+        return sent(await _acall_rows(conn, its_call))
+
+
+async def _acall_rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
     if conn is None and not _is_async_conn(conn := _conn_of_block(conn)):
         if conn is not None and not isinstance(conn, psycopg.Connection):
-            return _rows(conn, call)  # Django's, say, which is for its thread alone
-        return await asyncio.to_thread(_rows, conn, call)
+            return _call_rows(conn, call)  # Django's, say, which is for its thread alone
+        return await asyncio.to_thread(_call_rows, conn, call)
     kind = type(conn).__name__
     if _is_sqlalchemys(conn) and hasattr(conn, "sync_session"):
         conn = await conn.connection()
@@ -2963,6 +3032,105 @@ def _declare(function: WorkerFunction[P, R_co], schedule: Schedule) -> WorkerFun
         )
     _schedules[schedule.name] = schedule
     return function
+
+
+# ---- Hooks: what is called around jobs, of failures, and as a runner begins and ends ------------
+
+
+class Failure(NamedTuple):
+    """A try that failed, as on_failure and on_exceeded get it; of a sealed job without message and traceback."""
+
+    job: int
+    worker: str
+    state: str  # queued: it is tried again; exceeded
+    error_class: str
+    message: str
+    traceback: str
+    tries: int | None  # None: its runner died, and nobody counted
+
+
+class _Hook(NamedTuple):
+    call: Callable[..., Any]
+    workers: frozenset[str]  # of whose jobs; empty: of all
+    kind: Literal["plain", "async", "both"]  # of which workers' jobs
+    place: tuple[str, str]  # where it is written: a reload replaces it
+
+
+Hooked = TypeVar("Hooked", bound=Callable[..., Any])
+
+
+class Hooks:
+    """A kind of hook: a decorator, @on_failure, or @on_failure(workers=["mail.send"]) for some workers' jobs alone."""
+
+    def __init__(self, name: str, doc: str) -> None:
+        self.name, self.__doc__ = name, doc
+        self.hooks: list[_Hook] = []  # in the order in which they are called; written while modules are imported
+
+    def __repr__(self) -> str:
+        return f"<backtick.{self.name}>"
+
+    @overload
+    def __call__(self, function: Hooked, /) -> Hooked: ...
+    @overload
+    def __call__(
+        self, function: None = None, /, *, workers: Iterable[str | Callable[..., Any]]
+    ) -> Callable[[Hooked], Hooked]: ...
+    def __call__(self, function: Any = None, /, *, workers: Iterable[str | Callable[..., Any]] = ()) -> Any:
+        """Raises TypeError, and UnknownWorker for a function that is none; a name may be registered later."""
+        if isinstance(workers, str) or (function is not None and not callable(function)):
+            raise TypeError(f"{self.name} takes a function, and workers in a list; write @{self.name}(workers=[send])")
+        names = frozenset(one if isinstance(one, str) else _find_worker(one).name for one in workers)
+        if names and self.name in ("on_start", "on_stop"):
+            raise TypeError(f"{self.name} is of a runner, not of workers: write @{self.name}")
+
+        def add(function: Hooked) -> Hooked:
+            if not callable(function):
+                raise TypeError(f"{self.name}: {function!r} is no function")
+            self.add(function, names)
+            return function
+
+        return add if function is None else add(function)
+
+    def add(self, function: Any, names: frozenset[str] = frozenset(), kind: Any = "", first: bool = False) -> None:
+        """Have it called; one that is there from the same place it replaces."""
+        is_async = inspect.isasyncgenfunction(function) or _is_async(function)
+        call = function
+        if self.name == "around" and inspect.isgeneratorfunction(function):
+            call = contextlib.contextmanager(function)
+        elif self.name == "around" and is_async:
+            call = contextlib.asynccontextmanager(function)
+        hook = _Hook(call, names, kind or ("async" if is_async else "both"), _place(function))
+        places = [other.place for other in self.hooks]
+        if hook.place in places:
+            self.hooks[places.index(hook.place)] = hook
+        else:
+            self.hooks.insert(0 if first else len(self.hooks), hook)
+
+
+around = Hooks(
+    "around",
+    """Around each job: a generator that yields once, or what returns a context manager; gets the Job, as current_job().
+
+    It is entered where the worker will run, in its thread, process or task, and what it sets in contextvars the worker
+    sees. What the worker raises is raised at the yield, too, a Decision as well; that changes nothing of it. An async
+    generator is for jobs of async workers alone. What a hook itself raises is logged, and the job runs; but a
+    Decision, before the yield, is as if the worker had said it. Its time counts in the job's timeout_ms.
+    """,
+)
+on_failure = Hooks(
+    "on_failure", "Called with a Failure after each try that failed, the last one included; see on_stop."
+)
+on_exceeded = Hooks("on_exceeded", "Called with a Failure when a job is exceeded; see on_stop.")
+on_start = Hooks("on_start", "Called with the Runner before it takes its first job; see on_stop.")
+on_stop = Hooks(
+    "on_stop",
+    """Called with the Runner when it has taken its last job. It waits 5 s for that at most.
+
+    This and the others that begin with on_ are called in the process of the runner, in a thread of their own; async
+    ones on its event loop. What they raise is logged.
+    """,
+)
+_arounds = around.hooks
 
 
 # ==== What runs jobs ==============================================================================
@@ -3996,6 +4164,7 @@ class _Row(NamedTuple):
     created_at_text: str
     scheduled_for_text: str | None
     left_ms: int | None = None  # from the claim on; None: it does not expire
+    headers_text: bytes | None = None
 
 
 _Place = Literal["fresh", "waiting", "at work", "ended"]  # of a claimed job; see the head of this file
@@ -4011,6 +4180,7 @@ class Job(_Row):
     said: tuple[float | None, str | None] | None = None  # share and note of its last beat(), and those that have
     told: tuple[float | None, str | None] | None = None  # been passed on
     in_doubt: bool = False  # the runner's: a report of it may have got no answer
+    first_span = ""  # of OpenTelemetry's, for the tries that follow
 
     @property
     def max_tries(self) -> int:
@@ -4050,6 +4220,11 @@ class Job(_Row):
         """The fire time, if a schedule fired it."""
         return _time_of(self.scheduled_for_text) if self.scheduled_for_text else None
 
+    @property
+    def headers(self) -> dict[str, Any]:
+        """What goes with it beside its arguments: trace context, tenant, locale; as enqueued."""
+        return json.loads(self.headers_text) if self.headers_text else {}
+
     def __str__(self) -> str:
         return f"job {self.id} {self.name}"
 
@@ -4073,6 +4248,7 @@ class _More(TypedDict, total=False):
     p_delays: str
     p_final: bool
     p_results: str
+    p_headers: str
     note: str
 
 
@@ -4150,7 +4326,10 @@ def _call(
     if entry is None:  # unregistered since the claim
         return "bt_release", None, None
     sealed, depth = False, _fork.depth
+    around = _Around(job, is_async=False) if _arounds else None
     try:
+        if around:
+            _at_once(around.enter())
         text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
         args, kwargs = decode_args(text)
         returned = entry.function(*args, **kwargs)
@@ -4161,7 +4340,12 @@ def _call(
     except BaseException as raised:  # a worker that calls sys.exit() has failed too
         _end_if_forked(depth, raised)
         raised_to(raised)
+        if around:
+            _at_once(around.leave(raised))
         return _raised(job, entry, raised, sealed, keyring)
+    if around:
+        _at_once(around.leave())
+        _end_if_forked(depth)
     return _DONE if returned is None else _returned(job, entry, returned, sealed, keyring)
 
 
@@ -4198,7 +4382,8 @@ def _raised(job: Job, entry: Worker | None, raised: BaseException, sealed: bool,
         if isinstance(raised, Cancel):
             return "bt_cancel_held", error, None
         is_final = isinstance(raised, GiveUp) or (entry is not None and entry.gives_up_on(raised))
-        return "bt_fail", error, {"p_final": True} if is_final else None
+        more: _More = {"p_headers": job.first_span} if job.first_span else {}
+        return "bt_fail", error, {**more, "p_final": True} if is_final else more or None
     except BaseException as second:  # no key to seal with, say
         return "bt_fail", describe_error(second), None
 
@@ -4246,13 +4431,13 @@ async def _run_what_is_left(returned: Any) -> Any:
 
 
 def _call_elsewhere(
-    module: str,
+    plan: _Plan,
     row: tuple[Any, ...],
     keyring: _Keyring | None = None,
     ticket: list[None] | None = None,
     begun: Callable[[Job], object] = str,
 ) -> _Result:
-    """Call the worker of a job in a process that may have to import its module first. Never raises.
+    """Call the worker of a job in a process that may have to do first what the plan says. Never raises.
 
     Without a keyring it takes the keys that are in the environment of that process. A used ticket lets none in. `begun`
     is told the job.
@@ -4265,14 +4450,19 @@ def _call_elsewhere(
     begun(job)
     if job.name not in _by_name:
         try:
-            _import_for_workers(module)
+            for _, step in _steps(plan):
+                step()
         except BaseException as error:
             why = f": {type(error).__name__}: {_one_line(error)}"
     try:
-        result = contextvars.copy_context().run(_call, job, keyring or _keyring(Config.load()))
+        if keyring is None:
+            _hook_own(config := Config.load())
+            keyring = _keyring(config)
+        result = contextvars.copy_context().run(_call, job, keyring)
     except ConfigError as error:
         return "bt_fail", describe_error(error), None
     if result[0] == "bt_release":
+        module = " ".join(plan[1]) or "nothing"
         unknown = UnknownWorker(f"importing {module} in another process registers no worker {job.name!r}{why}")
         return "bt_fail", describe_error(unknown), None
     return result
@@ -4741,8 +4931,8 @@ class _Processes(_Threads):
                 if child.is_alive():
                     return child
                 child.close()
-        modules = list(dict.fromkeys(entry.module for entry in _by_name.values()))
-        return _Child(self.pool.config, modules, any(handler.name == _LOG_HANDLER for handler in logging.root.handlers))
+        plan = _plan(self.pool.config, *_by_name.values())
+        return _Child(self.pool.config, plan, any(handler.name == _LOG_HANDLER for handler in logging.root.handlers))
 
     def give_back(self, child: _Child) -> None:
         """A process after a job, dead or alive; by slots."""
@@ -4899,7 +5089,7 @@ class _Child:
 
     START_S = 60.0  # after which a module that has not been imported will not be
 
-    def __init__(self, config: Config, modules: Sequence[str], logs: bool) -> None:
+    def __init__(self, config: Config, plan: _Plan, logs: bool) -> None:
         self.connection, theirs = multiprocessing.Pipe()
         self.tokens, self.taken = socket.socketpair()
         self.batch = 0  # the number of the jobs that were sent last: their tokens are this byte
@@ -4909,7 +5099,7 @@ class _Child:
         self.read = bytearray()  # of what is not read to its end
         _fork.keep_from_children(self.connection, theirs, self.tokens, self.taken)
         module = _call_elsewhere.__module__
-        main = (modules, logs, theirs.fileno(), self.taken.fileno())  # and nothing secret: all can see a command line
+        main = (plan, logs, theirs.fileno(), self.taken.fileno())  # and nothing secret: all can see a command line
         code = f"import sys; sys.path[:] = {sys.path!r}; import {module} as backtick; backtick._child_main(*{main!r})"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
@@ -4935,7 +5125,9 @@ class _Child:
         self.batch = self.batch % 255 + 1
         entries = [_by_name.get(job.name) for job in jobs]
         with contextlib.suppress(OSError):  # it died; that is seen when it is to answer
-            rows = [(entry.module if entry else "", job.row()) for entry, job in zip(entries, jobs, strict=True)]
+            rows = [
+                (_plan(None, *[entry] if entry else []), job.row()) for entry, job in zip(entries, jobs, strict=True)
+            ]
             self.connection.send((self.batch, rows))
 
     def let_begin(self, count: int) -> None:
@@ -5036,8 +5228,8 @@ class _Child:
         self.process.wait()
 
 
-def _child_main(modules: Sequence[str], logs: bool, descriptor: int, tokens: int) -> None:
-    """What a _Child runs: import the workers' modules, then call workers as told, until told to end."""
+def _child_main(plan: _Plan, logs: bool, descriptor: int, tokens: int) -> None:
+    """What a _Child runs: do what the plan says, then call workers as told, until told to end."""
     _fork.handle_signals(_child_signal)  # the runner decides; a handler, since programs inherit SIG_IGN
     with contextlib.suppress(OSError):  # if memory runs out, let it be this process that is killed, not the runner
         Path("/proc/self/oom_score_adj").write_text("500")
@@ -5055,22 +5247,26 @@ def _child_main(modules: Sequence[str], logs: bool, descriptor: int, tokens: int
     begun: deque[Job] = deque(maxlen=1)  # the job that runs; read by the thread that listens, which also tells of it
     lock = threading.Lock()  # guards what is sent
     threading.Thread(target=_child_listen, args=(connection, jobs, begun, lock), daemon=True).start()
-    for module in modules:
+    for what, step in _steps(plan):
         try:
-            _import_for_workers(module)
+            step()
         except BacktickError as error:  # the workers that stand above it are there, so no job may ever tell
             log.error("%s", error)
-        except BaseException:
-            log.debug("importing %s", module, exc_info=True)  # it is tried again, and said, when a job needs it
+        except BaseException as error:
+            if " " in what:  # nothing may run without that
+                log.critical("%s in a process for jobs: %s: %s", what, type(error).__name__, _one_line(error))
+                _exit_at_once(1)
+            log.debug("importing %s", what, exc_info=True)  # it is tried again, and said, when a job needs it
+    _hook_own(config)
     connection.send(True)
     number, done = 0, pickle.dumps(_DONE)
-    rows: Iterator[tuple[str, tuple[Any, ...]]] = iter(())
+    rows: Iterator[tuple[_Plan, tuple[Any, ...]]] = iter(())
     while (token := taken.recv(1)) not in {b"", b"\0"}:
         while number != token[0]:  # of what was sent before the rest was taken back
             number, batch = jobs.get()
             rows = iter(batch)
-        module, row = next(rows)
-        result = _call_elsewhere(module, row, keyring, begun=begun.append)
+        plan, row = next(rows)
+        result = _call_elsewhere(plan, row, keyring, begun=begun.append)
         with lock:  # first: what comes after cannot change it
             connection.send_bytes(done if result is _DONE else pickle.dumps(result))
         _flush_output()
@@ -5249,7 +5445,10 @@ class _Task(_Run):
             return _EXPIRED
         keyring = self.pool.keyring
         sealed, depth = False, _fork.depth
+        around = _Around(job, is_async=True) if _arounds else None
         try:
+            if around:
+                await around.enter()
             text, sealed = open_args(keyring, job.args, job.queue, job.name, keyring.demands(entry))
             args, kwargs = decode_args(text)
             returned = await entry.function(*args, **kwargs)
@@ -5258,7 +5457,12 @@ class _Task(_Run):
             _end_if_forked(depth)
         except BaseException as raised:
             _end_if_forked(depth, raised)
+            if around:
+                await around.leave(raised)
             return _raised(job, entry, raised, sealed, keyring)
+        if around:
+            await around.leave()
+            _end_if_forked(depth)
         return _DONE if returned is None else _returned(job, entry, returned, sealed, keyring)
 
     def stack(self, frames: Mapping[int, types.FrameType]) -> str:
@@ -5413,7 +5617,8 @@ class _Remote(_Run):
             return
         ticket = [None]  # taken by the call as it begins, in this process, or here
         try:
-            self.future = executor.submit(_call_elsewhere, entry.module if entry else "", job.row(), None, ticket)
+            plan = _plan(self.pool.config, *[entry] if entry else [])
+            self.future = executor.submit(_call_elsewhere, plan, job.row(), None, ticket)
         except BaseException:
             with contextlib.suppress(IndexError):
                 ticket.pop()  # it may be in the executor's line all the same, if no thread could be started
@@ -5876,7 +6081,7 @@ class _Reports:
             error_text = self.session.database.error_text
             parameters["p_errors"] = [error_text(outcome.error) for outcome in outcomes]
         more = [outcome.more or {} for outcome in outcomes] if any(outcome.more for outcome in outcomes) else []
-        for name in ("p_run_at", "p_delays", "p_final"):
+        for name in ("p_run_at", "p_delays", "p_final", "p_headers"):
             if any(name in m for m in more):
                 parameters[name] = [m.get(name) for m in more]
         results = [m.get("p_results") for m in more]
@@ -6181,6 +6386,7 @@ class _Poller:
         self.stats = _Stats()
         self.bell = _Bell()
         self.pool = _Pool(config, self.held, self.bell.ring, self.keyring, executor)
+        self.told = _Told(self.pool)
 
     def stop(self, shutdown_ms: int | None = None) -> None:
         """Begin to stop, or shorten the time that is left; from any thread, and from a signal handler."""
@@ -6232,6 +6438,7 @@ class _Poller:
 
     def leave(self) -> None:
         """Stop what still runs, hand it back and sign out, if the database is there."""
+        self.told.close()
         self.pool.close()
         self.pool.move_outcomes(self.reports.outcomes)
         self.reports.tell_of_unstored()
@@ -6570,6 +6777,8 @@ class _Poller:
                 self.held.pop(outcome.job.id, None)
         self.stats.add(reports, answers)
         self.reports.log_fates(reports, answers)
+        if on_failure.hooks or on_exceeded.hooks:
+            self.told.failures(reports, answers)
 
     def _report(self) -> None:
         """Report all outcomes, and do nothing else."""
@@ -6878,6 +7087,9 @@ class _Keeper:
             else:
                 extra = {"job": id_, "worker": name}
                 log.warning("job %d %s is %s: runner %d died while it held it", id_, name, state, dead, extra=extra)
+                if state == "exceeded":
+                    died = f"runner {dead} died while it held it"
+                    self.poller.told.put(on_exceeded, Failure(id_, name, state, "backtick.RunnerDied", died, "", None))
         for dead, ids in again.items():
             log.warning("runner %d died; %d jobs that it held are queued again: %s", dead, len(ids), _some(ids))
         if is_late:
@@ -7153,6 +7365,310 @@ class _Request(http.server.BaseHTTPRequestHandler):
         """Nothing: a scraper asks all the time."""
 
 
+# ---- Around jobs: what a process does first, hooks, Django's connections ----------------------
+#
+# What only some want; nothing of it is imported or asked for a job unless it is there.
+
+_Plan = tuple[str, tuple[str, ...], str]  # Config's setup, modules and autodiscover; a tuple, for other processes
+
+
+def _plan(config: Config | None, *entries: Worker) -> _Plan:
+    """What a process does before it can run jobs of these workers."""
+    names = [*(config.modules.split(",") if config else []), *(entry.module for entry in entries)]
+    modules = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+    return (config.setup, modules, config.autodiscover) if config else ("", modules, "")
+
+
+def _steps(plan: _Plan) -> Iterator[tuple[str, Callable[[], object]]]:
+    """The steps of a plan, each with its name: a module's, or two words. What was done before does nothing."""
+    setup, modules, autodiscover = plan
+    if setup:
+        yield f"--setup {setup}", functools.partial(_call_setup, setup)
+    if os.environ.get("DJANGO_SETTINGS_MODULE") and importlib.util.find_spec("django"):
+        yield "Django's setup", _set_up_django
+    for module in modules:
+        yield module, functools.partial(_import_for_workers, module)
+    if autodiscover:
+        yield f"--autodiscover {autodiscover}", _set_up_django
+        for app in sys.modules["django.apps"].apps.get_app_configs():
+            if importlib.util.find_spec(f"{app.name}.{autodiscover}"):
+                module = f"{app.name}.{autodiscover}"
+                yield module, functools.partial(_import_for_workers, module)
+
+
+@functools.cache  # hence once in a process, unless it raises
+def _call_setup(place: str) -> None:
+    module, _, name = place.partition(":")
+    _import_for_workers(module)
+    operator.attrgetter(name)(sys.modules[module])()
+
+
+def _set_up_django() -> None:
+    """Raises ImportError, and what Django raises, ImproperlyConfigured say."""
+    if not importlib.import_module("django.apps").apps.ready:
+        importlib.import_module("django").setup()
+    _hook_django()
+
+
+def _import_modules(plan: _Plan) -> None:
+    """Take the steps of a plan. Raises BacktickError, one line, if one cannot be."""
+    for name, step in _steps(plan):
+        try:
+            step()
+        except (Exception, SystemExit) as error:
+            raise BacktickError(_why_not_imported(name, error)) from None
+
+
+def _hook_own(config: Config) -> None:
+    """Have our own hooks called around jobs in this process, those that are of use: Django's, OpenTelemetry's."""
+    if "django.db" in sys.modules and sys.modules["django.conf"].settings.configured:
+        _hook_django()
+    if config.otel:
+        around.add(_telemetry().processing, first=True)
+
+
+def _hook_django() -> None:
+    around.add(_with_django, kind="plain", first=True)
+    around.add(_awith_django, first=True)
+
+
+def _with_django(job: Job) -> Iterator[None]:
+    """Around a job, as Django does around a request: its connections are closed if they are old or broken."""
+    db = sys.modules["django.db"]
+    db.reset_queries()
+    db.close_old_connections()
+    try:
+        yield
+    finally:
+        db.close_old_connections()
+
+
+async def _awith_django(job: Job) -> AsyncIterator[None]:
+    """The same where async code of Django's has its connections: in the thread of sync_to_async."""
+    in_its_thread = importlib.import_module("asgiref.sync").sync_to_async
+    db = sys.modules["django.db"]
+    await in_its_thread(db.close_old_connections)()
+    try:
+        yield
+    finally:
+        await in_its_thread(db.close_old_connections)()
+
+
+class _Around:
+    """The hooks around one job. Left are all that were entered, the last one first."""
+
+    def __init__(self, job: Job, is_async: bool) -> None:
+        self.job = job
+        self.is_async = is_async
+        self.entered: list[tuple[_Hook, Any]] = []
+
+    async def enter(self) -> None:
+        """Enter those for this job; awaits only if it is an async worker's. Raises Decision, and no other Exception."""
+        for hook in list(_arounds):
+            if hook.kind == ("plain" if self.is_async else "async") or self.job.name not in (
+                hook.workers or [self.job.name]
+            ):
+                continue
+            try:
+                manager = hook.call(self.job)
+                if self.is_async and hasattr(manager, "__aenter__"):
+                    await manager.__aenter__()
+                else:
+                    manager.__enter__()
+                self.entered.append((hook, manager))
+            except Decision:
+                raise
+            except Exception:
+                self._log(hook)
+
+    async def leave(self, raised: BaseException | None = None) -> None:
+        """Leave them, telling what the worker raised. Raises nothing."""
+        told = (type(raised), raised, raised.__traceback__) if raised else (None, None, None)
+        while self.entered:
+            hook, manager = self.entered.pop()
+            try:
+                if self.is_async and hasattr(manager, "__aexit__"):
+                    await manager.__aexit__(*told)
+                else:
+                    manager.__exit__(*told)
+            except BaseException as error:
+                if error is not raised:
+                    self._log(hook)
+
+    def _log(self, hook: _Hook) -> None:
+        extra = {"job": self.job.id, "worker": self.job.name}
+        log.error("%s: an error in the hook %s around it", self.job, ".".join(hook.place), exc_info=True, extra=extra)
+
+
+def _at_once(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run what awaits nothing."""
+    with contextlib.suppress(StopIteration):
+        coroutine.send(None)
+
+
+class _Told:
+    """Tells hooks what concerns the runner, in a thread of its own: whoever tells waits for none, but at the end."""
+
+    MOST = 10_000  # that wait; of more is not told
+    END_S = 5.0
+
+    def __init__(self, pool: _Pool) -> None:
+        self.pool = pool
+        self.runner: Runner | None = None
+        self.line: queues.SimpleQueue[tuple[Hooks, Any] | None] = queues.SimpleQueue()
+        self.lock = threading.Lock()  # guards thread
+        self.thread: threading.Thread | None = None
+
+    def start(self, runner: Runner) -> None:
+        """Tell hooks that the runner begins, at once."""
+        self.runner = runner
+        self._tell(on_start, runner)
+
+    def failures(self, reports: list[_Report], answers: list[list[Any]]) -> None:
+        """Tell of those outcomes that are failures; by the poller."""
+        for (outcomes, _), rows in zip(reports, answers, strict=True):
+            states = {row[0]: row[1] for row in rows} if outcomes[0].report == "bt_fail" else {}
+            for job, _, error, _, _ in outcomes:
+                if job.id in states and error:
+                    texts = (error.get("class", ""), error.get("message", ""), error.get("traceback", ""))
+                    failure = Failure(job.id, job.name, states[job.id], *texts, job.tries)
+                    self.put(on_failure, failure)
+                    if failure.state == "exceeded":
+                        self.put(on_exceeded, failure)
+
+    def put(self, kind: Hooks, said: Failure | Runner) -> None:
+        """Have hooks told; from any thread."""
+        if not kind.hooks or self.line.qsize() >= self.MOST:
+            return
+        with self.lock:
+            if self.thread is None:
+                self.thread = threading.Thread(target=self._run, name="backtick-hooks", daemon=True)
+                self.thread.start()
+        self.line.put((kind, said))
+
+    def close(self) -> None:
+        """Tell of the end, and wait for what has been put, so long at most; by the poller."""
+        if self.runner:
+            self.put(on_stop, self.runner)
+        if self.thread:
+            self.line.put(None)
+            self.thread.join(self.END_S)
+            if self.thread.is_alive():
+                log.error("hooks have not ended after %g s: this runner ends without them", self.END_S)
+
+    def _run(self) -> None:
+        while item := self.line.get():
+            self._tell(*item)
+
+    def _tell(self, kind: Hooks, said: Failure | Runner) -> None:
+        for hook in list(kind.hooks):
+            if isinstance(said, Failure) and hook.workers and said.worker not in hook.workers:
+                continue
+            try:
+                returned = hook.call(said)
+                if inspect.iscoroutine(returned):
+                    loop = self.pool.coroutines.start_loop().loop
+                    asyncio.run_coroutine_threadsafe(returned, loop).result()
+            except Exception:
+                log.error("an error in the hook %s, %s", ".".join(hook.place), kind.name, exc_info=True)
+
+
+# ---- OpenTelemetry: a trace from who enqueues to the job, and metrics of both ------------------
+#
+# Names as in its conventions for messaging; the propagators and exporters are the program's.
+
+
+@functools.cache
+def _telemetry() -> _Telemetry:
+    return _Telemetry()
+
+
+class _Telemetry:
+    """Spans and metrics. Raises ConfigError if the API is not installed."""
+
+    BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+    FIRST = "backtick.first"  # the header that has the span of the first try, for those of the others
+
+    def __init__(self) -> None:
+        try:
+            self.trace, self.propagate, metrics = map(
+                importlib.import_module, ("opentelemetry.trace", "opentelemetry.propagate", "opentelemetry.metrics")
+            )
+        except ImportError:
+            raise ConfigError("otel (BT_OTEL) is on: that needs the package opentelemetry-api") from None
+        self.tracer, meter = self.trace.get_tracer("backtick", __version__), metrics.get_meter("backtick", __version__)
+        self.sent = meter.create_counter("messaging.client.sent.messages", "{message}")
+        self.consumed = meter.create_counter("messaging.client.consumed.messages", "{message}")
+        self.called, self.processed = (
+            meter.create_histogram(name, "s", explicit_bucket_boundaries_advisory=self.BUCKETS)
+            for name in ("messaging.client.operation.duration", "messaging.process.duration")
+        )
+
+    @contextlib.contextmanager
+    def sending(self, parameters: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
+        """Around a call that enqueues: its parameters with headers for the job, and the span."""
+        many = parameters["p_args"] if isinstance(parameters["p_args"], list) else None
+        count = 1 if many is None else len(many)
+        known = self._known("enqueue", "send", parameters.get("p_queue") or "default")
+        more = {} if many is None else {"messaging.batch.message_count": count}
+        with self._span(
+            known, {**more, "messaging.backtick.worker": parameters["p_name"]}, self.trace.SpanKind.PRODUCER
+        ) as (span, ends):
+            ends += [(self.sent.add, count), (self.called.record, None)]
+            headers = json.loads(parameters.get("p_headers", "{}"))
+            self.propagate.inject(headers)
+            yield ({**parameters, "p_headers": json.dumps(headers)} if headers else parameters), span
+
+    def processing(self, job: Job) -> Iterator[None]:
+        """Around a job: the hook."""
+        known = self._known("process", "process", job.queue)
+        own: dict[str, Any] = {"messaging.message.id": str(job.id), "messaging.backtick.worker": job.name}
+        own["messaging.backtick.tries"] = job.tries
+        headers = {name: value for name, value in job.headers.items() if isinstance(value, str)}
+        first = job.headers.get(self.FIRST)
+        links = []
+        if isinstance(first, dict):
+            context = self.trace.get_current_span(self.propagate.extract(first)).get_span_context()
+            links = [self.trace.Link(context)] if context.is_valid else []
+        with self._span(known, own, self.trace.SpanKind.CONSUMER, self.propagate.extract(headers), links) as (_, ends):
+            ends += [(self.consumed.add, 1), (self.processed.record, None)]
+            carrier: dict[str, str] = {}
+            self.propagate.inject(carrier)
+            if carrier and not first:
+                job.first_span = json.dumps({self.FIRST: carrier})
+            yield
+
+    def _known(self, name: str, kind: str, queue: str) -> dict[str, Any]:
+        return {
+            "messaging.system": "backtick",
+            "messaging.operation.name": name,
+            "messaging.operation.type": kind,
+            "messaging.destination.name": queue,
+        }
+
+    @contextlib.contextmanager
+    def _span(
+        self, known: dict[str, Any], own: dict[str, Any], kind: Any, context: Any = None, links: Sequence[Any] = ()
+    ) -> Iterator[tuple[Any, list[tuple[Callable[..., Any], int | None]]]]:
+        """A span, and a list of metrics that are told at its end: a number, or how many seconds it took."""
+        name = f"{known['messaging.operation.name']} {known['messaging.destination.name']}"
+        began, ends = time.monotonic(), list[tuple[Callable[..., Any], int | None]]()
+        options = {"record_exception": False, "set_status_on_error": False}
+        with self.tracer.start_as_current_span(name, context, kind, {**known, **own}, links, **options) as span:
+            try:
+                yield span, ends
+            except BaseException as error:
+                if not isinstance(error, (Snooze, Cancel)):
+                    known = {**known, "error.type": describe_error(error)["class"]}
+                    span.set_attribute("error.type", known["error.type"])
+                    span.record_exception(error)
+                    span.set_status(self.trace.Status(self.trace.StatusCode.ERROR, str(error)))
+                raise
+            finally:
+                for tell, value in ends:
+                    tell(time.monotonic() - began if value is None else value, known)
+
+
 # ---- Runner: a poller and a keeper in threads of a program ------------------------------
 
 
@@ -7172,6 +7688,7 @@ class Runner:
                 'start() belongs in a function, or under `if __name__ == "__main__":`'
             )
         _connections.use(config)
+        _hook_own(config)
         try:
             self._sign_in(config, drain, executor)
         except _LOST as error:
@@ -7182,6 +7699,7 @@ class Runner:
         self._keeper_thread = threading.Thread(target=self._keeper.run, name="backtick-keeper", daemon=True)
         self._thread = threading.Thread(target=self._serve, name="backtick-poller", daemon=True)
         self._http = self._serve_http(config) if config.http else None
+        self._poller.told.start(self)
         self._keeper_thread.start()
         self._thread.start()
         # A program that ends and has not stopped its runner: before the executor waits for its threads, which
@@ -7318,6 +7836,7 @@ def start(
         embedded_url(is_surprise=True)
     if on_alert is not None and not callable(on_alert):
         raise TypeError(f"on_alert is {on_alert!r}: it must be a function that takes an Alert, or None")
+    _import_modules(_plan(config))
     return Runner(config, drain, executor, on_alert)
 
 
@@ -7368,6 +7887,7 @@ _OPTIONS = {  # what the parameters mean, for --help
     "expires_at": "begin by then, or end as canceled",
     "expires_in": "the same, so long after it is due",
     "group": "the group",
+    "headers": 'JSON that goes with it: {"tenant": "acme"}',
     "groups": "each group of the queue that has no limit of its own",
     "max_depth": "how many may wait in the queue, about",
     "on_depth": "of more: refuse, or drop",
@@ -7420,7 +7940,7 @@ VERBS = (
     Verb("load", "bt_load", "Look", "backlog, for autoscalers", "load mail --json", ("queue?",)),
     Verb("metrics", "bt_metrics", "Look", "Prometheus' text", "metrics", options="most", record=True),
     Verb("enqueue", "bt_enqueue", "Act", "queue a job", "enqueue myjobs.log_sum '[3, 4]' --run-at 10min",
-         ("name", "args?"), "queue run_at priority max_tries tags* expires_at expires_in group key", True,
+         ("name", "args?"), "queue run_at priority max_tries tags* expires_at expires_in group key headers", True,
          yes="job {result} is queued", given=("queue", "priority")),
     Verb("cancel", "bt_cancel", "Act", "withdraw or stop jobs", "cancel 17 18", ("id*",), _FILTER, True,
          yes="is canceled", all="bt_cancel_all", state="queued"),
@@ -8206,7 +8726,7 @@ def _command_run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> i
     hands everything back at once. SIGUSR1 logs what runs, and where it is. The database is BT_DATABASE_URL, else
     DATABASE_URL, else an embedded PostgreSQL. Each setting is an environment variable too, BT_POLL_MS say.
     """
-    parser.add_argument("modules", nargs="+", metavar="module", help="module to import, as in `import myjobs`")
+    parser.add_argument("modules", nargs="*", metavar="module", help="module to import, as in `import myjobs`")
     ending = parser.add_mutually_exclusive_group()
     ending.add_argument("--drain", action="store_true", help="end when no job is due")
     ending.add_argument("--reload", action="store_true", help="for development: begin anew when a file has changed")
@@ -8215,7 +8735,7 @@ def _command_run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> i
         metavar="MODULE:NAME",
         help="run plain workers on this concurrent.futures.Executor, or on what this function returns",
     )
-    for field in dataclasses.fields(Config):
+    for field in [field for field in dataclasses.fields(Config) if field.name != "modules"]:
         flag = "--" + field.name.replace("_", "-")
         if field.type == "bool":
             parser.add_argument(flag, action="store_true", default=None, help=field.metadata["meaning"])
@@ -8223,13 +8743,18 @@ def _command_run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> i
             meaning = field.metadata["meaning"].replace("%", "%%")
             parser.add_argument(flag, metavar="N" if field.type == "int" else "TEXT", help=meaning)
     options = vars(parser.parse_args(arguments))
-    modules, drain, executor = options.pop("modules"), options.pop("drain"), options.pop("executor")
+    options["modules"] = options["modules"] or None
+    drain, executor = options.pop("drain"), options.pop("executor")
     files = _Files() if options.pop("reload") else None
     config = Config.load(**options)
+    if not (config.modules or config.autodiscover):
+        parser.error("name a module with workers, as in `import myjobs`, or say --autodiscover")
     _be_init()
     _start_logging(config)
     try:
-        _import_modules(modules)
+        sys.path.insert(0, os.getcwd())
+        _import_modules(_plan(config))
+        _check_registered(config)
     except BacktickError as error:
         if not files:
             raise
@@ -8445,19 +8970,16 @@ def _leave_stuck_threads(status: int) -> None:
                 _exit_at_once(status)
 
 
-def _import_modules(names: Sequence[str]) -> None:
-    """Import the modules of workers. Raises BacktickError, one line, if one cannot be."""
-    sys.path.insert(0, os.getcwd())
-    for name in names:
-        try:
-            _import_for_workers(name)
-        except (Exception, SystemExit) as error:
-            raise BacktickError(_why_not_imported(name, error)) from None
+def _check_registered(config: Config) -> None:
+    """Raises BacktickError if no module registers a worker."""
     if not _by_name and not getattr(_twin(), "_by_name", None):
-        raise BacktickError(f"{' '.join(names)} registers no worker: decorate a function with @worker")
+        names = config.modules.replace(",", " ") or f"no module {config.autodiscover} of an app"
+        raise BacktickError(f"{names} registers no worker: decorate a function with @worker")
 
 
 def _why_not_imported(name: str, error: BaseException) -> str:
+    if " " in name:  # a step that is no import
+        return f"{name}: {type(error).__name__}: {_one_line(error)}"
     if name.endswith(".py") or os.sep in name or Path(name).is_file():
         return f"{name!r} is a file: give the module's name, {Path(name).stem!r}, and run in its folder"
     if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):

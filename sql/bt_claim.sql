@@ -79,7 +79,8 @@ create or replace function bt_claim(
         max_tries  int,
         created_at timestamptz,
         scheduled_for timestamptz,
-        left_ms    bigint
+        left_ms    bigint,
+        headers    jsonb
     )
     language plpgsql
     volatile
@@ -399,7 +400,8 @@ begin
     return query
         select v_claim, job.id, job.queue, job.name, job.args, job.priority, job.run_at,
                job.tries + 1, job.crashes, job.max_tries, job.created_at, job.scheduled_for,
-               case when job.expires_at is not null then (extract(epoch from job.expires_at - v_now) * 1000)::bigint end
+               case when job.expires_at is not null then (extract(epoch from job.expires_at - v_now) * 1000)::bigint end,
+               job.headers
         from backtick_queue as job
         where job.id = any (v_free)
         order by job.priority, job.run_at, job.id;
@@ -408,7 +410,7 @@ $$;
 comment on function bt_claim(bigint, text, int, text[], boolean, int)
     is 'Take due jobs of a queue, first ones first; a row per job, all in one claim.';
 
--- bt_claim without p_whole: the same, but for left_ms, as version 3 calls it, whose jobs have no room for more columns.
+-- bt_claim without p_whole: the same, but for left_ms and headers, as version 3 calls it, whose jobs have no room for more columns.
 --
 -- p_floor   not used any more, nor are p_floor_ids and p_stale_ms: where to start looking
 -- others    as above

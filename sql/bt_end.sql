@@ -67,11 +67,11 @@ begin
                 insert into backtick_done (
                     id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
                     error, runner, created_at, started_at, finished_at, schedule, scheduled_for, enqueued_by,
-                    expires_at, tags, snoozes, attempts, group_key, key, batch, result)
+                    expires_at, tags, snoozes, attempts, group_key, key, batch, headers, result)
                 select id, queue, name, args, priority, coalesce(due_at, run_at), p_state, tries + p_tries, crashes + p_crashes, max_tries,
                        case when p_errors is null then error else coalesce(p_errors[array_position(p_ids, id)], error) end,
                        p_runner, created_at, p_started_at, v_now, schedule, scheduled_for, enqueued_by,
-                       expires_at, tags, snoozes, attempts, group_key, key, batch,
+                       expires_at, tags, snoozes, attempts, group_key, key, batch, headers,
                        case when p_results is not null then (p_results ->> id::text)::json end
                 from ended
             )

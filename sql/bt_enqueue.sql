@@ -20,11 +20,13 @@
 -- p_expires_at when it has not begun by then, it ends as canceled; null: it may begin whenever it will. Each try must
 -- p_expires_in the same, so long after it is due; one of the two
 -- p_group ... p_batch  as bt_put_special, which queues the job if one of them is given
+-- p_headers    an object of at most 8192 bytes, which goes with the job: trace context, tenant, locale; null: none
 -- returns      the job's id; null: it was not queued, for the queue is full and drops what is too much
 -- raises       22004 null_value_not_allowed, 22023 invalid_parameter_value
 drop function if exists bt_enqueue(text, anycompatible, text, timestamptz, int, int);  -- of version 3
 drop function if exists bt_enqueue(text, anycompatible, text, timestamptz, int, int, boolean);  -- of a version 4 in the making
 drop function if exists bt_enqueue(text, anycompatible, text, timestamptz, int, int, boolean, text[], timestamptz, interval);
+drop function if exists bt_enqueue(text, anycompatible, text, timestamptz, int, int, boolean, text[], timestamptz, interval, text, text, text, boolean, interval, interval, bigint[], text, bigint);
 create or replace function bt_enqueue(
     p_name      text,
     p_args      anycompatible default '[]'::text,
@@ -44,7 +46,8 @@ create or replace function bt_enqueue(
     p_unique_for interval default null,
     p_after     bigint[] default null,
     p_after_failure text default null,
-    p_batch     bigint default null
+    p_batch     bigint default null,
+    p_headers   jsonb default null
 )
     returns bigint
     language plpgsql
@@ -63,11 +66,11 @@ begin
             from bt_put_special(
                 p_name, array[p_args::text], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at,
                 p_group, case when p_key is not null then array[p_key] end, p_on_conflict, p_successor, p_max_wait, p_unique_for, p_after, p_after_failure,
-                p_batch) as put
+                p_batch, p_headers => p_headers) as put
         );
     end if;
     return bt_put_job(
-        p_name, p_args::text, p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at);
+        p_name, p_args::text, p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at, p_headers);
 end;
 $$;
 comment on function bt_enqueue is 'Queue a job in the caller''s transaction; returns its id.';
@@ -77,6 +80,7 @@ comment on function bt_enqueue is 'Queue a job in the caller''s transaction; ret
 -- parameters  as of bt_enqueue
 -- returns     one row: id, null if there is none; made: whether this call made the job
 -- raises      as bt_put_special
+drop function if exists bt_enqueue_unique(text, anycompatible, text, timestamptz, int, int, boolean, text[], timestamptz, interval, text, text, text, boolean, interval, interval, bigint[], text, bigint);
 create or replace function bt_enqueue_unique(
     p_name      text,
     p_args      anycompatible default '[]'::text,
@@ -96,7 +100,8 @@ create or replace function bt_enqueue_unique(
     p_unique_for interval default null,
     p_after     bigint[] default null,
     p_after_failure text default null,
-    p_batch     bigint default null
+    p_batch     bigint default null,
+    p_headers   jsonb default null
 )
     returns table (id bigint, made boolean)
     language plpgsql
@@ -109,7 +114,7 @@ begin
         from bt_put_special(
             p_name, array[p_args::text], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at, p_group,
             case when p_key is not null then array[p_key] end, p_on_conflict, p_successor, p_max_wait, p_unique_for, p_after,
-            p_after_failure, p_batch, p_expires_in) as put;
+            p_after_failure, p_batch, p_expires_in, p_headers) as put;
 end;
 $$;
 comment on function bt_enqueue_unique is 'Queue a job in the caller''s transaction; returns its id, and whether it was made.';
@@ -121,6 +126,7 @@ comment on function bt_enqueue_unique is 'Queue a job in the caller''s transacti
 -- bt_enqueue, with his own rights; what comes here is of built-in types.
 drop function if exists bt_put_job(text, text, text, timestamptz, int, int);  -- of version 3
 drop function if exists bt_put_job(text, text, text, timestamptz, int, int, boolean);
+drop function if exists bt_put_job(text, text, text, timestamptz, int, int, boolean, text[], timestamptz);
 create or replace function bt_put_job(
     p_name      text,
     p_args      text,
@@ -130,7 +136,8 @@ create or replace function bt_put_job(
     p_max_tries int,
     p_wake      boolean,
     p_tags      text[],
-    p_expires_at timestamptz
+    p_expires_at timestamptz,
+    p_headers   jsonb default null
 )
     returns bigint
     language plpgsql
@@ -164,13 +171,15 @@ begin
         return (
             select put.id
             from bt_put_special(
-                p_name, array[p_args], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at) as put
+                p_name, array[p_args], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at,
+                p_headers => p_headers) as put
         );
     end if;
 
-    insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags)
+    insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags, headers)
     values (
-        p_queue, p_name, v_args, p_priority, coalesce(p_run_at, v_now), p_max_tries, v_now, p_expires_at, nullif(p_tags, '{}'))
+        p_queue, p_name, v_args, p_priority, coalesce(p_run_at, v_now), p_max_tries, v_now, p_expires_at, nullif(p_tags, '{}'),
+        case when p_headers is not null then bt_check_headers(p_headers) end)
     returning id into v_id;
     if coalesce(p_run_at, v_now) < bt_now() - interval '10 ms' then  -- below floors: see bt_floor
         insert into backtick_freed (queue, priority, run_at, job, freed_at)

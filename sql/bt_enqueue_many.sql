@@ -10,6 +10,7 @@
 drop function if exists bt_enqueue_many(text, anycompatiblearray, text, timestamptz, int, int);  -- of version 3
 drop function if exists bt_enqueue_many(text, anycompatiblearray, text, timestamptz, int, int, boolean);  -- of a version 4 in the making
 drop function if exists bt_enqueue_many(text, anycompatiblearray, text, timestamptz, int, int, boolean, text[], timestamptz, interval);
+drop function if exists bt_enqueue_many(text, anycompatiblearray, text, timestamptz, int, int, boolean, text[], timestamptz, interval, text, text[], text, boolean, interval, interval, bigint[], text, bigint);
 create or replace function bt_enqueue_many(
     p_name      text,
     p_args      anycompatiblearray,
@@ -29,7 +30,8 @@ create or replace function bt_enqueue_many(
     p_unique_for interval default null,
     p_after     bigint[] default null,
     p_after_failure text default null,
-    p_batch     bigint default null
+    p_batch     bigint default null,
+    p_headers   jsonb default null
 )
     returns setof bigint
     language plpgsql
@@ -48,12 +50,12 @@ begin
             from bt_put_special(
                 p_name, p_args::text[], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at,
                 p_group, p_keys, p_on_conflict, p_successor, p_max_wait, p_unique_for, p_after, p_after_failure,
-                p_batch) as put
+                p_batch, p_headers => p_headers) as put
             order by put.place;
         return;
     end if;
     return query select bt_put_jobs(
-        p_name, p_args::text[], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at);
+        p_name, p_args::text[], p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at, p_headers);
 end;
 $$;
 comment on function bt_enqueue_many is 'Queue many jobs of one worker in the caller''s transaction; returns their ids in order.';
@@ -61,6 +63,7 @@ comment on function bt_enqueue_many is 'Queue many jobs of one worker in the cal
 -- bt_put_jobs: queue many jobs, for bt_enqueue_many; parameters as there. Apart for safety: see bt_put_job.
 drop function if exists bt_put_jobs(text, text[], text, timestamptz, int, int);  -- of version 3
 drop function if exists bt_put_jobs(text, text[], text, timestamptz, int, int, boolean);
+drop function if exists bt_put_jobs(text, text[], text, timestamptz, int, int, boolean, text[], timestamptz);
 create or replace function bt_put_jobs(
     p_name      text,
     p_args      text[],
@@ -70,7 +73,8 @@ create or replace function bt_put_jobs(
     p_max_tries int,
     p_wake      boolean,
     p_tags      text[],
-    p_expires_at timestamptz
+    p_expires_at timestamptz,
+    p_headers   jsonb default null
 )
     returns setof bigint
     language plpgsql
@@ -88,6 +92,7 @@ begin
         left join backtick_worker as home on home.name = p_name;
     end if;
     perform bt_check_job(p_name, '[]', p_queue, p_run_at, p_priority, p_max_tries, p_expires_at, p_tags);
+    p_headers := bt_check_headers(p_headers);
 
     if exists (
         select from backtick_limit as one
@@ -95,15 +100,17 @@ begin
     ) then
         return query
             select put.id
-            from bt_put_special(p_name, p_args, p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at) as put
+            from bt_put_special(
+                p_name, p_args, p_queue, p_run_at, p_priority, p_max_tries, p_wake, p_tags, p_expires_at,
+                p_headers => p_headers) as put
             order by put.place;
         return;
     end if;
 
     return query
-        insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags)
+        insert into backtick_queue (queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags, headers)
         select p_queue, p_name, item.args, p_priority, coalesce(p_run_at, v_now), p_max_tries, v_now, p_expires_at,
-               nullif(p_tags, '{}')
+               nullif(p_tags, '{}'), p_headers
         from unnest(v_args) with ordinality as item (args, place)
         order by item.place
         returning id;

@@ -20,6 +20,8 @@
 -- concerns one row, or all rows that have something in common, the customer say. The key is the table, a colon, and what
 -- stands in the column; null there: none.
 --
+-- The job's headers are what the transaction has said by  set local backtick.headers = '{"tenant": "acme"}';
+--
 -- trigger arguments   the worker's name; optionally the queue; the priority; an interval after which the job expires, empty:
 --                     none; the column whose value is its key
 -- raises              39P01 trigger_protocol_violated if not called for each row or without a name
@@ -59,7 +61,8 @@ begin
         p_expires_in => nullif(tg_argv[3], '')::interval,
         p_key => v_key,
         p_on_conflict => case when v_key is not null then 'replace' end,
-        p_successor => case when v_key is not null then true end
+        p_successor => case when v_key is not null then true end,
+        p_headers => nullif(current_setting('backtick.headers', true), '')::jsonb
     );
     return coalesce(new, old);
 end;

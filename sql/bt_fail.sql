@@ -22,6 +22,7 @@
 -- raises       22004 null_value_not_allowed, 22023 invalid_parameter_value,
 --              23514 check_violation if run_at is not in the years 1 to 9999
 drop function if exists bt_fail(bigint, bigint[], jsonb[], int, int);  -- of version 3
+drop function if exists bt_fail(bigint, bigint[], jsonb[], int, int, timestamptz[], boolean[], interval[], text);
 create or replace function bt_fail(
     p_claim     bigint,
     p_ids       bigint[],
@@ -31,7 +32,8 @@ create or replace function bt_fail(
     p_run_at    timestamptz[] default null,
     p_final     boolean[] default null,
     p_delays    interval[] default null,
-    p_backoff   text default 'exponential'
+    p_backoff   text default 'exponential',
+    p_headers   jsonb[] default null
 )
     returns table (id bigint, state text, run_at timestamptz)
     language plpgsql
@@ -57,6 +59,7 @@ begin
         or cardinality(p_run_at) <> cardinality(p_ids)
         or cardinality(p_final) <> cardinality(p_ids)
         or cardinality(p_delays) <> cardinality(p_ids)
+        or cardinality(p_headers) <> cardinality(p_ids)
     then
         raise exception 'bt_fail: % ids, % errors, retry_ms %, max_tries %, % run_at, % final, % delays, backoff %',
                 cardinality(p_ids), cardinality(p_errors), p_retry_ms, p_max_tries, cardinality(p_run_at),
@@ -72,6 +75,7 @@ begin
         set tries = job.tries + 1,
             gate = case when job.group_key is not null and not bt_waits(job.queue, job.group_key) then 1 else job.gate end,
             due_at = null,
+            headers = case when failed.headers is null then job.headers else coalesce(job.headers, '{}') || failed.headers end,
             run_at = coalesce(
                 failed.run_at,
                 v_now + coalesce(failed.delay, bt_backoff(job.tries + 1, p_retry_ms, p_backoff))),
@@ -81,7 +85,7 @@ begin
                 jsonb_build_object('how', 'failed', 'try', job.tries + 1, 'runner', v_claim.runner, 'host', v_host,
                                    'claimed_at', v_claim.claimed_at),
                 failed.error)
-        from unnest(p_ids, p_errors, p_run_at, p_final, p_delays) as failed (id, error, run_at, is_final, delay)
+        from unnest(p_ids, p_errors, p_run_at, p_final, p_delays, p_headers) as failed (id, error, run_at, is_final, delay, headers)
         where failed.id = any (v_claim.jobs)
           and failed.is_final is not true
           and job.id = failed.id

@@ -2,7 +2,7 @@
 --
 -- bt_job_of: everything there is to know of a job, and how it came about: its timeline from enqueue to end, oldest first.
 --
--- Who may not read all of backtick_job gets it without arguments, result, note and the texts of errors. Times are in UTC.
+-- Who may not read all of backtick_job gets it without arguments, headers, result, note and the texts of errors. Times are in UTC.
 --
 -- p_id      the job
 -- returns   an object: what backtick_job shows, why (bt_why) and timeline, an array of objects: at, what (enqueued, due, claimed, said,
@@ -73,7 +73,7 @@ begin
         'tries', v_job.tries, 'max_tries', v_job.max_tries, 'crashes', v_job.crashes, 'snoozes', v_job.snoozes,
         'run_at', v_job.run_at, 'expires_at', v_job.expires_at, 'created_at', v_job.created_at,
         'started_at', v_job.started_at, 'finished_at', v_job.finished_at, 'enqueued_by', v_job.enqueued_by,
-        'key', v_job.key, 'group_key', v_job.group_key, 'batch', v_job.batch,
+        'headers', case when v_is_all then v_job.headers end,
         'schedule', v_job.schedule, 'scheduled_for', v_job.scheduled_for, 'runner', v_job.runner, 'host', v_host,
         'progress', v_job.progress, 'note', case when v_is_all then v_job.note end, 'cancel_asked_at', v_job.cancel_asked_at,
         'timeline', v_line);

@@ -41,7 +41,7 @@
 -- p_after         ids of the jobs that these wait for; null: none
 -- p_after_failure if one of them is exceeded or canceled: cancel, run; null: cancel
 -- p_batch         the batch that they are of; null: none
--- p_expires_in    as bt_enqueue
+-- p_expires_in, p_headers  as bt_enqueue
 -- returns         a row for each of p_args, in order: its place, from 1; the id of the job that was made, or of the one that
 --                 has its key; null if there is none, for the queue is full and drops the rest; whether it was made. Of
 --                 several with one key the first is made, by replace the last
@@ -49,6 +49,8 @@
 --                 25000 invalid_transaction_state if there are keys and what others commit is not seen,
 --                 42501 insufficient_privilege if the job to be replaced is another role's: see bt_may_touch,
 --                 53400 configuration_limit_exceeded if the queue is full
+drop function if exists bt_put_special(  -- of a version 4 in the making
+    text, text[], text, timestamptz, int, int, boolean, text[], timestamptz, text, text[], text, boolean, interval, interval, bigint[], text, bigint, interval);
 create or replace function bt_put_special(
     p_name      text,
     p_args      text[],
@@ -68,7 +70,8 @@ create or replace function bt_put_special(
     p_after     bigint[] default null,
     p_after_failure text default null,
     p_batch     bigint default null,
-    p_expires_in interval default null
+    p_expires_in interval default null,
+    p_headers   jsonb default null
 )
     returns table (place int, id bigint, made boolean)
     language plpgsql
@@ -129,13 +132,15 @@ begin
     v_job.gate := bt_first_gate(p_group, p_after);
     v_job.group_key := p_group;
     v_job.batch := p_batch;
+    v_job.headers := bt_check_headers(p_headers);
 
     if p_keys is null then
         with new as (
             insert into backtick_queue (
-                queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags, gate, group_key, batch)
+                queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags, gate, group_key, batch,
+                headers)
             select v_job.queue, v_job.name, item.args, v_job.priority, v_job.run_at, v_job.max_tries, v_job.created_at,
-                   v_job.expires_at, v_job.tags, v_job.gate, v_job.group_key, v_job.batch
+                   v_job.expires_at, v_job.tags, v_job.gate, v_job.group_key, v_job.batch, v_job.headers
             from unnest(v_args) with ordinality as item (args, place)
             where item.place <= v_room
             order by item.place
@@ -168,10 +173,12 @@ begin
             from (select lead.* from lead order by lead.place) as placed
         ), new as (
             insert into backtick_queue (
-                id, queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags, gate, group_key, batch, key)
+                id, queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags, gate, group_key, batch, key,
+                headers)
             overriding system value
             select numbered.id, v_job.queue, v_job.name, numbered.args, v_job.priority, v_job.run_at, v_job.max_tries,
-                   v_job.created_at, v_job.expires_at, v_job.tags, v_job.gate, v_job.group_key, v_job.batch, numbered.key
+                   v_job.created_at, v_job.expires_at, v_job.tags, v_job.gate, v_job.group_key, v_job.batch, numbered.key,
+                   v_job.headers
             from numbered
             where numbered.id is not null
             order by numbered.key, numbered.place
@@ -478,11 +485,11 @@ create or replace function bt_insert_keyed(p_job backtick_queue)
 as $$
     insert into backtick_queue (
         queue, name, args, priority, run_at, max_tries, created_at, expires_at, tags, gate, group_key, batch, key, after_job,
-        is_second, schedule, scheduled_for)
+        is_second, schedule, scheduled_for, headers)
     values (
         p_job.queue, p_job.name, p_job.args, p_job.priority, p_job.run_at, p_job.max_tries, p_job.created_at, p_job.expires_at,
         p_job.tags, p_job.gate, p_job.group_key, p_job.batch, p_job.key, p_job.after_job, p_job.is_second, p_job.schedule,
-        p_job.scheduled_for)
+        p_job.scheduled_for, p_job.headers)
     on conflict (queue, key, (is_second is null)) where key is not null do nothing
     returning id
 $$;
@@ -648,6 +655,7 @@ begin
         max_tries = p_job.max_tries,
         expires_at = p_job.expires_at,
         tags = p_job.tags,
+        headers = p_job.headers,
         gate = case when job.gate = 2 then job.gate else p_job.gate end,
         group_key = p_job.group_key,
         enqueued_by = bt_role(),

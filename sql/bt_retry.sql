@@ -185,7 +185,7 @@ begin
     ), back as (
         insert into backtick_queue (
             id, queue, name, args, priority, run_at, max_tries, error, created_at, schedule, scheduled_for, enqueued_by,
-            tags, gate, attempts, key, group_key, batch)
+            tags, gate, attempts, key, group_key, batch, headers)
         overriding system value
         select id, queue, name, args, priority, v_run_at, max_tries,
                case when error ->> 'class' not in ('Expired', 'Cancel', 'DependencyFailed') then error end, created_at, schedule,
@@ -195,7 +195,7 @@ begin
                    bt_remember(attempts, jsonb_build_object(
                        'at', finished_at, 'how', state, 'try', nullif(tries, 0), 'runner', runner, 'claimed_at', started_at),
                        case when state <> 'done' then error end),
-                   jsonb_build_object('how', 'retried', 'by', v_role)), key, group_key, batch
+                   jsonb_build_object('how', 'retried', 'by', v_role)), key, group_key, batch, headers
         from ended
         returning id, queue, group_key
     ), noted as (

@@ -32,6 +32,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_freed.sql
 \ir bt_check_queue.sql
 \ir bt_check_job.sql
+\ir bt_check_headers.sql
 \ir bt_home.sql
 \ir bt_expired_error.sql
 \ir bt_put_special.sql

@@ -34,6 +34,7 @@ create table if not exists backtick_queue (
     key        text,
     batch      bigint,
     is_second  boolean,
+    headers    jsonb,
     constraint backtick_queue_id primary key (id),
     constraint backtick_queue_queue_is_short check (char_length(queue) between 1 and 200),
     constraint backtick_queue_name_is_short check (char_length(name) between 1 and 200),
@@ -209,6 +210,7 @@ create table if not exists backtick_done (
     group_key   text,
     key         text,
     batch       bigint,
+    headers     jsonb,
     constraint backtick_done_id primary key (id),
     constraint backtick_done_state_is_an_end check (state in ('done', 'exceeded', 'canceled'))
 );
@@ -660,6 +662,12 @@ begin
         alter table backtick_queue add column is_second boolean;
         alter table backtick_schedule add column if not exists key text;
     end if;
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_queue'::regclass and attname = 'headers' and not attisdropped
+    ) then
+        alter table backtick_queue add column headers jsonb;
+        alter table backtick_done add column if not exists headers jsonb;
+    end if;
     if not exists (select from pg_constraint where conname = 'backtick_queue_gate_is_known' and conrelid = 'backtick_queue'::regclass) then
         alter table backtick_queue
             add constraint backtick_queue_gate_is_known check (gate in (0, 1, 2)) not valid,
@@ -762,6 +770,7 @@ comment on column backtick_queue.enqueued_by is 'The role that enqueued it, as b
 comment on column backtick_done.enqueued_by is 'The role that enqueued it; null: before roles were recorded.';
 comment on column backtick_queue.expires_at is 'If it has not begun by then it ends as canceled, with the reason expired; null: never.';
 comment on column backtick_queue.tags is 'Words by which people find it; null: none.';
+comment on column backtick_queue.headers is 'What goes with it beside its arguments, an object: trace context, tenant, locale; null: nothing.';
 comment on column backtick_queue.snoozes is 'How often its worker put it off without using a try.';
 comment on column backtick_queue.attempts is 'What became of it so far, an array of objects, oldest first, the last ten failures at most: see bt_job_of; null: nothing yet.';
 comment on column backtick_done.expires_at is 'By when it had to begin; null: no matter when.';
@@ -958,7 +967,8 @@ create or replace view backtick_job as
            said.note,
            job.group_key,
            job.key,
-           job.batch
+           job.batch,
+           job.headers
     from backtick_queue as job
     left join backtick_cancel as asked on asked.job = job.id
     left join backtick_progress as said on said.job = job.id
@@ -971,7 +981,7 @@ create or replace view backtick_job as
            coalesce(max_tries, substring(error ->> 'max_tries' from '^[0-9]{1,9}$')::int),
            created_at, started_at, finished_at, runner, error, schedule, scheduled_for, null,
            error ->> 'class', enqueued_by, expires_at, tags, snoozes, attempts, result, null, null,
-           group_key, key, batch
+           group_key, key, batch, headers
     from backtick_done;
 comment on view backtick_job is 'Every job: state is queued, running, done, exceeded or canceled; tries counts a running one; cancel_asked_at: somebody canceled it while it ran; error_class: of the last failure, for those who may not read error; progress and note: what a running one said of itself.';
 
