@@ -7415,10 +7415,15 @@ def _act_on(database: _Database, verb: Verb, ids: Sequence[int], as_json: bool) 
 def _act_on_all(database: _Database, verb: Verb, which: dict[str, Any], yes: bool, as_json: bool) -> int:
     """Do it to all jobs that a filter means, in batches, when somebody said yes to their number."""
     most = 100_000
-    now, (found,) = _ask(database, "bt_count", which | {"limit": most + 1})
+    now, (found,) = _ask(database, "bt_about", which)
+    if is_about := found != "null":
+        most = int(found)
+    else:
+        _, (found,) = _ask(database, "bt_count", which | {"limit": most + 1})
     count = int(found)
     if count and not yes:
-        question = f"{verb.name} {'more than ' * (count > most)}{min(count, most)} job{'s' * (count != 1)}?"
+        number = "more than " * (count > most) + "~" * is_about + str(min(count, most))
+        question = f"{verb.name} {number} job{'s' * (count != 1)}?"
         if not sys.stdin.isatty():
             print(f"backtick: {question} Nobody is here to ask: add --yes", file=sys.stderr)
             return 2
