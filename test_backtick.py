@@ -6630,6 +6630,55 @@ def test_runners_behind_a_pooler_and_of_old_versions_are_found(db):
     assert doctor(db, "pooler", "versions") == []
 
 
+@pytest.mark.as_owner
+def test_a_replication_slot_that_nobody_uses_is_found_until_it_is_dropped(db):
+    name = f"bt_{os.getpid()}"
+    db.execute("select pg_create_physical_replication_slot(%s, true)", [name])
+    try:
+        assert name in doctor(db, "replication slot")
+    finally:
+        db.execute("select pg_drop_replication_slot(%s)", [name])
+    assert name not in doctor(db, "replication slot")
+
+
+# What a test cannot bring about on a server that others use: the kind of a finding, its subject, and what is said
+# instead of what in the function that finds it.
+FOUND_BY = {
+    "prepared transaction": (
+        *("one", "bt_doctor", "pg_prepared_xacts as"),
+        "(select 'one' as gid, 'somebody' as owner, now() - interval '1 h' as prepared) as",
+    ),
+    "connections": ("max_connections", "bt_doctor", "current_setting('max_connections')::int", "4"),
+    "notify queue": ("pg_notify", "bt_doctor", "pg_notification_queue_usage()", "0.5"),
+    "rights": (
+        *("pg_read_all_stats", "bt_doctor", "pg_has_role(current_user, 'pg_read_all_stats', 'usage')"),
+        "false",
+    ),
+    "standby": ("this server", "bt_doctor", "pg_is_in_recovery()", "true"),
+    "bloat": ("backtick_setting", "bt_doctor_tables", "relation.bytes > 100", "relation.bytes > 0 * 100"),
+}
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("kind", FOUND_BY)
+def test_what_threatens_the_server_is_found_with_what_mends_it(db, connect, kind):
+    subject, function, said, instead = FOUND_BY[kind]
+    connect()
+    db.execute("insert into backtick_setting (queue) values ('a')")
+    assert doctor(db, kind) == []
+
+    text = db.execute(f"select pg_get_functiondef('{function}'::regproc)").fetchone()[0]
+    assert said in text
+    db.execute(text.replace(said, instead).replace("10000.0 *", "1.0 *"))
+
+    ((severity, reason, cure),) = [
+        (row[0], row[3], row[4]) for row in call(db, "bt_doctor") if row[1:3] == (kind, subject)
+    ]
+    assert severity in ("error", "warning", "note")
+    assert reason
+    assert cure
+
+
 def test_how_long_the_history_will_fit_is_told_by_the_room_that_is_left(db):
     runner = register(db, names=["a"])
     enqueue(db, "a")
@@ -12020,6 +12069,38 @@ def test_the_workers_tell_what_they_did_and_how_long_it_took(full):
     assert (boom["failed"], boom["error_class"]) == (1, "ValueError")
 
 
+DONE = (
+    "insert into backtick_done (id, queue, name, args, priority, run_at, state, tries, crashes, created_at, started_at,"
+    " finished_at) select -n, q, w, '[]', 5, now(), 'done', 1, 0, now(), now(), now() from"
+)
+
+
+def test_of_a_worker_that_did_more_than_is_read_there_are_the_numbers_that_runners_noted(db):
+    db.execute(f"{DONE} (select n, 'default' as q, 'busy' as w from generate_series(1, 20050) as n) as job")
+    (row,) = json.loads(verb("workers", "--json")[1])
+    assert (row["about"], row["done"] >= 20_000) == (["done", "failed"], True)
+
+    stats = [{"queue": "default", "worker": "busy", "done": 70_000, "exceeded": 3}]
+    call(db, "bt_note_stats", p_note=1, p_stats=json.dumps(stats))
+    (row,) = json.loads(verb("workers", "--json")[1])
+    assert (row["done"], row["failed"], row["p50_ms"]) == (70_000, 3, 0)
+
+
+def test_how_many_of_a_long_history_would_be_acted_on_is_told_about(db):
+    rare = "case when n % 1000 = 0 then 'rare' else 'default' end as q"
+    db.execute(f"{DONE} (select n, {rare}, 'busy' as w from generate_series(1, 101000) as n) as job")
+
+    assert call(db, "bt_about", p_queue="rare", p_state="done") == [(101,)]
+    assert call(db, "bt_about", p_queue="nobody's", p_state="done") == [(1,)]  # it may be more
+    assert call(db, "bt_about", p_queue="rare", p_state="exceeded") == [(None,)]
+    assert call(db, "bt_about", p_queue="rare", p_tag="x") == [(None,)]
+    enqueue(db, "a", p_queue="rare")
+    assert call(db, "bt_about", p_queue="rare") == [(102,)]
+    status, _, said = verb("delete", "--queue", "rare", "--state", "done")
+    assert (status, "delete ~101 jobs?" in said) == (2, True)
+    assert verb("delete", "--queue", "rare", "--state", "done", "--yes")[1] == "101 jobs are deleted\n"
+
+
 def test_failures_are_grouped_by_worker_and_class_with_one_id_each(db, full):
     runner = register(db)
     again = enqueue(db, "jobs.boom")
@@ -17035,7 +17116,9 @@ MAY_CALL = {
     **dict.fromkeys(["bt_is_living", "bt_nearest", "bt_edits", "bt_due_of"], "viewer admin"),
     **dict.fromkeys(["bt_cancel", "bt_retry"], "producer admin"),
     **dict.fromkeys(["bt_retry_all", "bt_delete", "bt_delete_all"], "admin"),
-    **dict.fromkeys(["bt_count", "bt_job_of", "bt_status", "bt_jobs", "bt_queues", "bt_workers"], "viewer admin"),
+    **dict.fromkeys(
+        ["bt_about", "bt_count", "bt_job_of", "bt_status", "bt_jobs", "bt_queues", "bt_workers"], "viewer admin"
+    ),
     **dict.fromkeys(["bt_failures", "bt_runners", "bt_schedules", "bt_orphans"], "viewer admin"),
     **dict.fromkeys(["bt_fire", "bt_drain"], "admin"),
     **dict.fromkeys(["bt_check", "bt_metrics"], "runner viewer admin"),

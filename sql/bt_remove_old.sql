@@ -35,12 +35,14 @@ begin
             using errcode = 'invalid_parameter_value', hint = 'Times are 0 milliseconds to a hundred years, the limit is at least 1.';
     end if;
 
-    with old as (
-        select job.id
+    -- by the place where each lies, which the lock keeps: an id would have to be looked up again
+    delete from backtick_done as done
+    where done.ctid = any (array(
+        select job.place
         from (values ('done', p_max_completed_ms), ('canceled', p_max_completed_ms), ('exceeded', p_max_exceeded_ms))
             as kept (state, ms)
         cross join lateral (
-            select done.id
+            select done.ctid as place
             from backtick_done as done
             where done.state = kept.state
               and done.finished_at < v_now - kept.ms * interval '1 ms'
@@ -51,10 +53,7 @@ begin
             for update skip locked
         ) as job
         limit p_limit
-    )
-    delete from backtick_done as done
-    using old
-    where done.id = old.id;
+    ));
     get diagnostics v_count = row_count;
 
     delete from backtick_freed as freed

@@ -40,8 +40,11 @@ declare
     v_due   backtick_schedule;
     v_time  timestamptz;
     v_next  timestamptz;
+    v_last  backtick_schedule;  -- the one whose next time was asked for last, and that: many have the same
+    v_then  timestamptz;
     v_job   bigint;
     v_busy  boolean;
+    v_woken text[] := '{}';
     v_times timestamptz[];
     v_jobs  bigint[];
     v_fired backtick_queue;
@@ -73,7 +76,12 @@ begin
 
             loop
                 exit when v_time > v_now or v_time is null;
-                v_next := bt_next_fire(v_due.interval_ms, v_due.spec, v_due.tz, v_time, v_time);
+                if (v_due.spec, v_due.tz, v_time) is distinct from (v_last.spec, v_last.tz, v_last.next_run_at) or v_due.spec is null then
+                    v_then := bt_next_fire(v_due.interval_ms, v_due.spec, v_due.tz, v_time, v_time);
+                    v_last := v_due;
+                    v_last.next_run_at := v_time;
+                end if;
+                v_next := v_then;
                 if v_due.catch_up <> 'skip' or v_next > v_now or v_next is null then
                     v_busy := v_due.overlap <> 'allow'
                         and exists (select from backtick_queue as last where last.id = v_due.last_job);
@@ -128,7 +136,8 @@ begin
                 caught_up = v_due.caught_up,
                 error = case when v_time is null then 'it never fires again' end
             where fired.name = v_due.name;
-            if exists (select from unnest(v_jobs) as fired (id) where fired.id is not null) then
+            if v_due.queue <> all (v_woken) and exists (select from unnest(v_jobs) as fired (id) where fired.id is not null) then
+                v_woken := v_woken || v_due.queue;
                 perform bt_wake(v_due.queue, v_now);
             end if;
         exception when lock_not_available then

@@ -3,14 +3,16 @@
 -- bt_workers: what each worker has to do, what it did, and how long that takes.
 --
 -- What waits is counted by a walk over the index from one pair of queue and worker to the next, 10 000 pairs at most. What
--- ended is read from the last 20 000 jobs that are done and 5 000 that are not; where these are not all, a notice tells.
+-- ended is read from the last 20 000 jobs that are done and 5 000 that are not; where these are not all, a notice tells, and
+-- how many there were is what runners noted (see bt_note_stats).
 --
 -- p_name    this one only; null: all
 -- p_since   since when ended jobs are counted; null: the last day
 -- returns   a row for each: jobs that wait and run, were done and failed (exceeded); half
 --           of the done ran for at most p50_ms, 95 in a hundred for p95_ms; so long they waited from when they were due;
---           class and time of the last failure; how many living runners know it; about: {waiting} if that is an
---           estimate, since some queue has more than 1000 jobs of it
+--           class and time of the last failure; how many living runners know it; about: what of this is an estimate,
+--           waiting if some queue has more than 1000 jobs of it, done and failed if they are what runners noted, by the
+--           minute or, before yesterday, by the hour
 create or replace function bt_workers(p_name text default null, p_since timestamptz default null)
     returns table (
         name        text,
@@ -38,6 +40,7 @@ as $$
 declare
     v_now   constant timestamptz := bt_now();
     v_since timestamptz := coalesce(p_since, v_now - interval '1 day');
+    v_asked constant timestamptz := v_since;
     v_done  timestamptz;
     v_bad   timestamptz;
 begin
@@ -47,7 +50,7 @@ begin
     where job.state = 'exceeded' and job.finished_at > v_since order by job.finished_at desc offset 5000 limit 1;
     if greatest(v_done, v_bad) is not null then
         v_since := greatest(v_done, v_bad);
-        raise notice 'of so many ended jobs only those since % are counted', v_since;
+        raise notice 'of so many ended jobs the times are of those since %', v_since;
     end if;
 
     return query
@@ -105,6 +108,13 @@ begin
             where job.state in ('done', 'exceeded')
               and job.finished_at >= v_since
             group by job.name
+        ), noted as materialized (
+            select stat.worker as name, sum(stat.done)::bigint as done, sum(stat.exceeded)::bigint as failed
+            from backtick_stat as stat
+            where v_since > v_asked
+              and stat.span in ('note', 'minute', 'hour')
+              and stat.at >= date_trunc('minute', v_asked)
+            group by stat.worker
         ), known as materialized (
             select knows.name, count(*) as runners
             from backtick_runner as runner
@@ -116,6 +126,8 @@ begin
             union
             select ended.name from ended
             union
+            select noted.name from noted
+            union
             select known.name from known
         )
         select worker.name,
@@ -123,8 +135,8 @@ begin
                    case when waits.is_about then greatest(waits.jobs, bt_estimate(null, worker.name, null)) else coalesce(waits.jobs, 0) end
                        - coalesce(runs.jobs, 0), 0),
                coalesce(runs.jobs, 0),
-               coalesce(ended.done, 0),
-               coalesce(ended.failed, 0),
+               greatest(ended.done, noted.done, 0),
+               greatest(ended.failed, noted.failed, 0),
                ended.ran[1]::bigint,
                ended.ran[2]::bigint,
                ended.waited[1]::bigint,
@@ -132,11 +144,13 @@ begin
                ended.class,
                ended.failed_at,
                coalesce(known.runners, 0),
-               case when waits.is_about then '{waiting}'::text[] end
+               nullif(case when waits.is_about then '{waiting}'::text[] else '{}' end
+                   || case when v_since > v_asked then '{done,failed}'::text[] else '{}' end, '{}')
         from worker
         left join waits on waits.name = worker.name
         left join runs on runs.name = worker.name
         left join ended on ended.name = worker.name
+        left join noted on noted.name = worker.name
         left join known on known.name = worker.name
         where p_name is null
            or worker.name = p_name

@@ -93,6 +93,7 @@ declare
         ['bt_delete',             'owner',  'admin'],
         ['bt_delete_all',         'owner',  'admin'],
         ['bt_count',              'owner',  'viewer admin'],
+        ['bt_about',              'owner',  'viewer admin'],
         ['bt_job_of',             'owner',  'viewer admin'],
         ['bt_stats',              'owner',  'viewer admin'],
         ['bt_check',              'owner',  'runner viewer admin'],
