@@ -8490,7 +8490,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
         """Fire schedules that are due, run all jobs that are due, and those that these schedule; returns what ran.
 
         Workers that are registered here run, in this thread. What one raises is raised here, once it is stored; with
-        `raises` False it is only stored. Stops after `limit` jobs; without, RuntimeError after 10 000.
+        `raises` False it is only stored. Stops after `limit` jobs; without, RuntimeError after 10 000 of them.
         """
         with _tested(conn) as on:
             return _drain(on, limit, raises)
@@ -8544,7 +8544,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
         if unknown := facts.keys() - named:
             raise TypeError(f"a job has no {sorted(unknown)[0]}; it has {', '.join(named)}")
         values = [v.isoformat(" ") if isinstance(v, dt.datetime) else v for v in (named | facts).values()]
-        token = _current_job.set(job := Job._make(values))
+        token = _current_job.set(job := Job._make([*values, None]))
         try:
             yield job
         finally:
@@ -8627,6 +8627,9 @@ def _tested(conn: Any) -> Iterator[Any]:
         yield conn
 
 
+_MOST_DRAINED = 10_000
+
+
 def _drain(conn: Any, limit: int | None, raises: bool, only: set[JobId] | None = None) -> list[_Seen]:
     """Run what is due, or, of `only` these, what is due."""
     ran: list[_Seen] = []
@@ -8643,9 +8646,9 @@ def _drain(conn: Any, limit: int | None, raises: bool, only: set[JobId] | None =
             job = _claim_for_test(conn, runner, only)
             if job is None:
                 break
-            if len(ran) == 10_000:
+            if len(ran) == _MOST_DRAINED:
                 raise RuntimeError(
-                    "10000 jobs ran, and more are due; drain(limit=…) stops before: do jobs queue others for ever?"
+                    f"{len(ran)} jobs ran, and more are due; do jobs queue others for ever? drain(limit=…) stops before"
                 )
             _run_for_test(conn, job, raises, ran)
     finally:
