@@ -245,7 +245,7 @@ __all__ = [
     "worker_named",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 SQL_VERSION = 4  # what bt_serves() must say yes to: sql/ of this version, or of the next
 SQL_FOLDER = Path(__file__).resolve().parent / "sql"
@@ -8582,7 +8582,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
 def _copy_template(admin: psycopg.Connection[Any], url: str, name: str) -> None:
     """Make a database with backtick in it. Who makes the template, or removes older ones, keeps all others waiting."""
     text = _read_sql(SQL_FOLDER / "install.sql")
-    template = f"bt_test_template_{_digest(text)[:12]}"
+    template = f"bt_test_template_{_digest(text)}"
     copy = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
     key = "hashtext('bt_test_template')"
     admin.execute(f"select pg_advisory_lock_shared({key})")
