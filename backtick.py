@@ -253,7 +253,7 @@ __all__ = [
     "worker_named",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 SQL_VERSION = 4  # what bt_serves() must say yes to: sql/ of this version, or of the next
 SQL_FOLDER = Path(__file__).resolve().parent / "sql"
@@ -9221,7 +9221,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
         """Fire schedules that are due, run all jobs that are due, and those that these schedule; returns what ran.
 
         Workers that are registered here run, in this thread. What one raises is raised here, once it is stored; with
-        `raises` False it is only stored. Stops after `limit` jobs; without, RuntimeError after 10 000.
+        `raises` False it is only stored. Stops after `limit` jobs; without, RuntimeError after 10 000 of them.
         """
         with _tested(conn) as on:
             return _drain(on, limit, raises)
@@ -9275,7 +9275,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
         if unknown := facts.keys() - named:
             raise TypeError(f"a job has no {sorted(unknown)[0]}; it has {', '.join(named)}")
         values = [v.isoformat(" ") if isinstance(v, dt.datetime) else v for v in (named | facts).values()]
-        token = _current_job.set(job := Job._make(values))
+        token = _current_job.set(job := Job._make([*values, None]))
         try:
             yield job
         finally:
@@ -9313,7 +9313,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
 def _copy_template(admin: psycopg.Connection[Any], url: str, name: str) -> None:
     """Make a database with backtick in it. Who makes the template, or removes older ones, keeps all others waiting."""
     text = _read_sql(SQL_FOLDER / "install.sql")
-    template = f"bt_test_template_{_digest(text)[:12]}"
+    template = f"bt_test_template_{_digest(text)}"
     copy = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
     key = "hashtext('bt_test_template')"
     admin.execute(f"select pg_advisory_lock_shared({key})")
@@ -9358,6 +9358,9 @@ def _tested(conn: Any) -> Iterator[Any]:
         yield conn
 
 
+_MOST_DRAINED = 10_000
+
+
 def _drain(conn: Any, limit: int | None, raises: bool, only: set[JobId] | None = None) -> list[_Seen]:
     """Run what is due, or, of `only` these, what is due."""
     ran: list[_Seen] = []
@@ -9374,9 +9377,9 @@ def _drain(conn: Any, limit: int | None, raises: bool, only: set[JobId] | None =
             job = _claim_for_test(conn, runner, only)
             if job is None:
                 break
-            if len(ran) == 10_000:
+            if len(ran) == _MOST_DRAINED:
                 raise RuntimeError(
-                    "10000 jobs ran, and more are due; drain(limit=…) stops before: do jobs queue others for ever?"
+                    f"{len(ran)} jobs ran, and more are due; do jobs queue others for ever? drain(limit=…) stops before"
                 )
             _run_for_test(conn, job, raises, ran)
     finally:

@@ -27,6 +27,8 @@ Sections, each under a line "# ---- name"; tools that only one of them uses stan
     Verbs: what people do with the queue
     Being a good process, and logs
     What a worker decides, returns and says
+    Tests of people's own code
+    In a block that names the connection; installing by their migrations
     Installing
     Cron: bt_next_cron against the vectors
     Cron: the oracle, RULES.md read aloud, no bit sets and no search
@@ -13697,6 +13699,505 @@ def test_only_who_holds_a_job_says_how_far_it_is(db):
     assert job_of(db, id_).note in ("x" * 500, "twice")
 
 
+# ---- Tests of people's own code ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def owner(url, monkeypatch):
+    """A connection of the owner of the tables, as those who test have one; what is scheduled goes there, too."""
+    monkeypatch.setenv("BT_DATABASE_URL", url)
+    backtick._connections.leave(None)
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+    backtick._connections.leave(None)
+
+
+@pytest.fixture
+def mail(clean_registry):
+    """A worker, with what it sent."""
+
+    def send(to, text="hello"):
+        job = backtick.current_job()
+        if to == "nobody":
+            raise ConnectionError("no such address")
+        if to == "all":
+            send.schedule("ada")
+            send.schedule("bob")
+        send.sent.append((to, text, job and job.tries))
+        return {"to": to}
+
+    send.sent = []
+    return backtick.worker(name="mail.send", queue="mail", max_tries=3)(send)
+
+
+testing = backtick.testing
+
+
+def test_what_a_block_queues_is_compared_with_calls_and_what_was_there_before_is_left_out(owner, mail):
+    mail.schedule("before")
+
+    with testing.scheduled() as jobs:
+        mail.schedule("ada", text="hi")
+        mail.schedule_at(dt.timedelta(hours=1), "later")
+        owner.execute("select bt_enqueue('mail.send', '[\"sql\"]', 'mail')")
+        with owner.transaction(force_rollback=True):
+            mail.schedule("lost", conn=owner)
+
+    call = testing.call
+    assert jobs == [call(mail, to="ada"), call(mail, "later", text="hello"), call("mail.send", "sql")]
+    assert jobs[0] == call(mail, "ada", "hi") == jobs[0]
+    assert jobs[0] != call(mail, text="hello") and call(mail, "bob") not in jobs
+    assert [repr(job) for job in jobs[:2]] == ["mail.send('ada', text='hi')", "mail.send('later')"]
+    assert (jobs[1].queue, jobs[1].state, jobs[1].run_at > jobs[1].created_at) == ("mail", "queued", True)
+    with pytest.raises(TypeError, match="mail.send: got an unexpected keyword argument 'too'"):
+        call(mail, too="ada")
+    with pytest.raises(AttributeError, match="nothing is known of a job that is called 'prio'"):
+        _ = jobs[0].prio
+    assert mail.sent == []
+
+
+def test_drain_runs_what_is_due_and_what_that_queues_and_says_what_ran(owner, mail):
+    mail.schedule("all")
+    mail.schedule_at(dt.timedelta(hours=1), "later")
+
+    ran = testing.drain()
+
+    assert ran == [testing.call(mail, to=to) for to in ("all", "ada", "bob")]
+    assert [(job.state, job.result) for job in ran] == [("done", {"to": to}) for to in ("all", "ada", "bob")]
+    assert mail.sent == [("all", "hello", 1), ("ada", "hello", 1), ("bob", "hello", 1)]
+    assert (testing.drain(), backtick.current_job()) == ([], None)
+    assert owner.execute("select count(*) from backtick_runner").fetchone() == (0,)
+
+
+def test_drain_stays_within_the_transaction_of_the_test(url, owner, mail):
+    with psycopg.connect(url) as conn:
+        mail.schedule("all", conn=conn)
+        assert len(testing.drain(conn)) == 3
+        assert states(conn) == {"done": 3}
+        conn.rollback()
+
+    assert states(owner) == {}
+
+
+def test_drain_stops_at_a_number_and_does_not_go_on_for_ever(owner, mail, monkeypatch):
+    for to in "abc":
+        mail.schedule(to)
+
+    assert testing.drain(limit=2) == [testing.call(mail, "a"), testing.call(mail, "b")]
+    assert testing.drain(limit=0) == []
+
+    @backtick.worker(name="forever")
+    def forever():
+        forever.schedule()
+
+    monkeypatch.setattr(backtick, "_MOST_DRAINED", 20)
+    forever.schedule()
+    with pytest.raises(RuntimeError, match="20 jobs ran, and more are due; do jobs queue others for ever"):
+        testing.drain()
+
+
+def test_what_a_worker_raises_is_raised_to_the_test_and_stored_as_a_runner_would(owner, mail):
+    job = mail.schedule("nobody")
+
+    with pytest.raises(ConnectionError, match="no such address"):
+        testing.drain()
+
+    assert job_of(owner, job).tries == 1
+    assert testing.drain(raises=False) == []  # its next try is later
+    with testing.clock(owner) as clock:
+        clock.tick(hours=1)
+        assert [(job.state, job.error["class"]) for job in testing.drain(raises=False)] == [
+            ("queued", "ConnectionError")
+        ]
+        clock.tick(dt.timedelta(hours=1))
+        assert [job.state for job in testing.drain(raises=False)] == ["exceeded"]
+
+
+def test_what_fails_the_transaction_is_raised_whatever_was_wished(url, owner, clean_registry):
+    with psycopg.connect(url) as conn:
+
+        @backtick.worker(name="breaks")
+        def breaks():
+            conn.execute("select 1 / 0")
+
+        breaks.schedule(conn=conn)
+        with pytest.raises(errors.DivisionByZero):
+            testing.drain(conn, raises=False)
+        conn.rollback()
+
+    assert states(owner) == {}
+
+
+def test_decisions_of_a_worker_are_kept_and_not_raised(owner, clean_registry):
+    @backtick.worker(name="decides")
+    def decides(what):
+        raise {"snooze": backtick.Snooze(60), "give up": backtick.GiveUp("no"), "cancel": backtick.Cancel("moot")}[what]
+
+    decides.schedule_many([("snooze",), ("give up",), ("cancel",)])
+
+    assert [job.state for job in testing.drain()] == ["queued", "exceeded", "canceled"]
+
+
+def test_inline_runs_what_is_scheduled_at_once_and_raises_what_that_raises(owner, mail):
+    mail.schedule("before")
+
+    with testing.inline() as ran:
+        mail.schedule("all")
+        mail.schedule_at(dt.timedelta(hours=1), "later")
+        assert sorted(to for to, *_ in mail.sent) == ["ada", "all", "bob"]
+        with pytest.raises(ConnectionError):
+            mail.schedule("nobody")
+        asyncio.run(mail.aschedule("async"))
+        mail.schedule_many([("x",), ("y",)])
+
+    assert sorted(job.args[0] for job in ran) == ["ada", "all", "async", "bob", "x", "y"]
+    assert states(owner) == {"done": 6, "queued": 3}
+    mail.schedule("after")
+    assert ("after", "hello", 1) not in mail.sent
+
+
+def test_inline_in_a_transaction_and_in_other_threads(url, owner, mail):
+    with psycopg.connect(url) as conn, testing.inline(conn):
+        mail.schedule("ada")
+        assert states(conn) == {"done": 1}
+        conn.rollback()
+    assert states(owner) == {}
+
+    with testing.inline(), ThreadPoolExecutor(1) as other:
+        other.submit(mail.schedule, "bob").result()
+    assert states(owner) == {"done": 1}
+
+
+def test_async_workers_run_whether_or_not_a_loop_runs(owner, clean_registry):
+    @backtick.worker(name="later")
+    async def later(number):
+        await asyncio.sleep(0)
+        return number
+
+    async def main():
+        await later.aschedule(2)
+        return testing.drain()
+
+    later.schedule(1)
+    ran = testing.drain() + asyncio.run(main())
+
+    assert [job.result for job in ran] == [1, 2]
+    with pytest.raises(TypeError, match="conn is an AsyncConnection: jobs of tests run on a Connection"):
+
+        async def wrong():
+            async with await psycopg.AsyncConnection.connect(backtick.database_url()) as conn:
+                testing.drain(conn)
+
+        asyncio.run(wrong())
+
+
+def test_the_clock_moves_cron_back_off_expiry_and_leases_of_one_session_together(url, owner, connect, mail):
+    other = connect()
+    call(owner, "bt_register_runner", p_queues=["mail"], p_host="h", p_pid=1, p_names=["mail.send"], p_lock=False)
+    held = mail.schedule("held")
+    assert len(call(owner, "bt_claim", p_runner=1, p_queue="mail", p_limit=1, p_names=["mail.send"], p_whole=True)) == 1
+    backtick.schedule_cron("0 0 9 * * *", mail, "nine", tz="Europe/London")
+    expired = mail.options(expires_in=1800).schedule("too late")
+
+    with (
+        testing.clock(owner, at=dt.datetime(2030, 7, 1, 7, 59, tzinfo=dt.timezone.utc)) as clock,
+        backtick.using(owner),
+    ):
+        ran = testing.drain()
+        assert ran[0] == testing.call(mail, "held") or len(ran) == 2  # and the fires that were missed, one for all
+        assert testing.drain() == []
+        clock.tick(minutes=1)
+        (nine,) = testing.drain()
+        assert nine.scheduled_for == "2030-07-01T08:00:00+00:00"
+        assert clock.now() > dt.datetime(2030, 7, 1, 8, tzinfo=dt.timezone.utc)
+        ((now,),) = call(other, "bt_now")
+        assert now < dt.datetime(2030, 7, 1, tzinfo=dt.timezone.utc)
+
+    assert job_of(owner, held).crashes == 1
+    assert job_of(owner, expired).state == "canceled"
+    assert abs(call(owner, "bt_now")[0][0] - call(other, "bt_now")[0][0]) < dt.timedelta(minutes=1)
+
+
+def test_a_clock_in_a_transaction_leaves_no_trace(url, owner, mail):
+    before = owner.execute("select prosrc from pg_proc where proname = 'bt_now'").fetchone()
+    with psycopg.connect(url) as conn, testing.clock(conn) as clock:
+        later = mail.schedule_at(dt.timedelta(hours=1), "later", conn=conn)
+        clock.tick(hours=2)
+        assert [job.id for job in testing.drain(conn)] == [later]
+        conn.rollback()
+
+    assert owner.execute("select prosrc from pg_proc where proname = 'bt_now'").fetchone() == before
+    with pytest.raises(ValueError, match="say testing.clock.conn., or do it in a block using.conn."), testing.clock():
+        pass
+
+
+def test_a_job_for_a_direct_call(mail):
+    with testing.job(tries=2, max_tries=5, run_at=dt.datetime(2030, 1, 1, tzinfo=dt.timezone.utc)) as job:
+        mail("ada")
+        assert backtick.current_job() is job
+    mail("bob")
+
+    assert mail.sent == [("ada", "hello", 2), ("bob", "hello", None)]
+    assert (job.max_tries, job.run_at.year, job.queue, job.created_at.tzinfo) == (5, 2030, "default", dt.timezone.utc)
+    with pytest.raises(TypeError, match="a job has no retries; it has claim, id, queue, "), testing.job(retries=2):
+        pass
+
+
+def test_what_is_not_for_tests_by_its_name_is_left_alone_unless_asked(server, template, mail):
+    with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
+        name = f"bt_shop_{os.getpid()}"
+        admin.execute(f"create database {name} template {template}")
+        try:
+            with psycopg.connect(url_of(server, name), autocommit=True) as conn, backtick.using(conn):
+                mail.schedule("ada")
+                for use in (testing.drain, lambda: testing.clock().__enter__(), lambda: inline("bob")):
+                    with pytest.raises(
+                        backtick.BacktickError,
+                        match=f"the database {name} is not one for tests.*testing.allow.'{name}'",
+                    ):
+                        use()
+                assert mail.sent == []
+                testing.allow(name)
+                assert len(testing.drain()) == 2
+        finally:
+            testing.allowed.discard(name)
+            admin.execute(f"drop database {name} with (force)")
+
+
+def inline(to):
+    with testing.inline():
+        backtick.schedule("mail.send", to)
+
+
+def test_a_database_of_its_own_is_a_copy_and_gone_afterwards(server, owner, mail, monkeypatch):
+    monkeypatch.setenv("BT_TEST_DATABASE_URL", server)
+    before = os.environ["BT_DATABASE_URL"]
+    mail.schedule("before")
+
+    names = []
+    for _ in range(2):
+        with testing.database() as conn:
+            names.append(conn.info.dbname)
+            assert (psycopg.conninfo.conninfo_to_dict(os.environ["BT_DATABASE_URL"])["dbname"], states(conn)) == (
+                names[-1],
+                {},
+            )
+            mail.schedule("ada")
+            with ThreadPoolExecutor(1) as other:
+                other.submit(mail.schedule, "bob").result()
+            assert states(conn) == {"queued": 2}
+
+    assert os.environ["BT_DATABASE_URL"] == before
+    mail.schedule("after")
+    assert states(owner) == {"queued": 2}
+    there = {name for (name,) in owner.execute("select datname from pg_database").fetchall()}
+    assert not there & set(names)
+    assert len([name for name in there if name.startswith("bt_test_template_")]) == 1
+
+
+CONFTEST = "from backtick import backtick_db  # noqa: F401\n"
+PARALLEL = """
+import pytest
+from backtick import testing
+from myjobs import note
+
+@pytest.mark.parametrize("i", range(8))
+def test_one(backtick_db, i):
+    note.schedule(i, 1)
+    assert testing.drain() == [testing.call(note, i, 1)]
+    assert backtick_db.execute("select count(*) from backtick_job").fetchone() == (1,)
+"""
+
+
+def test_the_fixture_gives_each_test_of_four_processes_a_database_of_its_own(server, project, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("BT_TEST_DATABASE_URL", server)
+    (project.path / "conftest.py").write_text(CONFTEST)
+    (project.path / "test_mine.py").write_text(PARALLEL)
+
+    status, said, _ = project.python(
+        "-m", "pytest", "-q", "-p", "xdist", "-p", "no:cacheprovider", "-n", "4", "test_mine.py"
+    )
+
+    assert (status, "8 passed" in said) == (0, True), said
+    assert "pytest" not in vars(backtick), "who does not ask for the fixture has no pytest imported"
+
+
+# ---- In a block that names the connection; installing by their migrations ----------------------------------------
+
+
+def test_calls_in_a_block_go_on_its_connection(url, owner, mail):
+    with psycopg.connect(url) as conn:
+        with backtick.using(conn):
+            first = mail.schedule("ada")
+            mail.schedule_many([("bob",), ("eve",)])
+            assert backtick.cancel(first)
+            with backtick.using(owner):
+                kept = mail.schedule("kept")
+            with backtick.batch() as b:
+                mail.schedule("in a batch")
+            assert backtick.progress(b).total == 1
+        assert states(conn) == {"queued": 4, "canceled": 1}
+        conn.rollback()
+
+    assert [job for (job,) in owner.execute("select id from backtick_job").fetchall()] == [kept]
+    with pytest.raises(TypeError, match="conn is a str; pass a connection"), backtick.using("postgresql://"):
+        pass
+
+
+def test_calls_of_asyncio_in_a_block_go_on_its_connection(url, owner, mail):
+    sqlalchemy = pytest.importorskip("sqlalchemy.ext.asyncio")
+    engine = sqlalchemy.create_async_engine(
+        "postgresql+psycopg://", async_creator=lambda: psycopg.AsyncConnection.connect(url)
+    )
+
+    async def main():
+        async with await psycopg.AsyncConnection.connect(url) as conn:
+            with backtick.using(conn):
+                await asyncio.gather(mail.aschedule("lost"), mail.aschedule("lost, too"))
+            await conn.rollback()
+        async with sqlalchemy.AsyncSession(engine) as session:
+            with backtick.using(session):
+                await mail.aschedule("kept")
+            await session.commit()
+        with psycopg.connect(url) as conn, backtick.using(conn):
+            await mail.aschedule("kept")
+        await engine.dispose()
+
+    asyncio.run(main())
+
+    assert owner.execute("select args from backtick_job").fetchall() == [(["kept"],)] * 2
+
+
+@pytest.fixture
+def empty(server):
+    """URL of a database with nothing in it."""
+    name = f"bt_empty_test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
+        admin.execute(f"create database {name}")
+        yield url_of(server, name)
+        admin.execute(f"drop database {name} with (force)")
+
+
+def things_of(conn):
+    """What there is of backtick in a database."""
+    return conn.execute(
+        "select (select count(*) from pg_proc where proname like 'bt\\_%') + (select count(*) from pg_type where typname "
+        "like 'backtick%') + (select count(*) from pg_class where relname like 'backtick%')"
+    ).fetchone()[0]
+
+
+def test_an_installation_is_part_of_the_callers_transaction_and_leaves_its_settings_alone(empty):
+    with psycopg.connect(empty) as conn:
+        conn.execute("set local lock_timeout to '7s'")
+        backtick.install(conn=conn)
+        call(conn, "bt_enqueue", p_name="a", p_args="[]")
+        assert conn.execute("show lock_timeout").fetchone() == ("7s",)
+        assert conn.execute("show search_path").fetchone() == ('"$user", public',)
+        conn.rollback()
+        assert things_of(conn) == 0
+
+        backtick.install(conn=conn)
+        backtick.install(conn=conn)  # again, as a migration after an upgrade does
+        conn.commit()
+        backtick.uninstall(conn=conn)
+        assert things_of(conn) == 0
+        conn.rollback()
+        assert things_of(conn) > 100
+
+
+@pytest.mark.parametrize("kind", ["psycopg", "psycopg2", "SQLAlchemy", "schema"])
+def test_backtick_is_installed_and_uninstalled_on_their_connections(empty, kind):
+    config = Config(database_url=empty, schema='jo"bs%' if kind == "schema" else "")
+    with contextlib.ExitStack() as stack:
+        if kind == "psycopg2":
+            conn = stack.enter_context(contextlib.closing(pytest.importorskip("psycopg2").connect(empty)))
+            conn.autocommit = True
+        elif kind == "SQLAlchemy":
+            engine = pytest.importorskip("sqlalchemy").create_engine(
+                "postgresql+psycopg://", creator=lambda: psycopg.connect(empty)
+            )
+            stack.callback(engine.dispose)
+            conn = stack.enter_context(engine.begin())
+        else:
+            conn = stack.enter_context(psycopg.connect(empty, autocommit=True))
+
+        backtick.install(config, conn=conn)
+        backtick.uninstall(config, conn=conn)
+        backtick.uninstall(config, conn=conn)  # there is nothing more
+        backtick.install(config, conn=conn)
+
+    with psycopg.connect(empty) as db:
+        assert things_of(db) > 100
+
+
+def test_unfinished_jobs_and_what_is_built_upon_backtick_are_not_lost_by_uninstalling(owner, mail):
+    mail.schedule("ada")
+    owner.execute("create view mine as select id from backtick_job")
+
+    with pytest.raises(backtick.BacktickError, match="jobs in schema public that have not ended HINT: .*force=True"):
+        backtick.uninstall()
+    with pytest.raises(backtick.BacktickError, match="view mine|mine is built upon backtick HINT: Drop it first"):
+        backtick.uninstall(conn=owner, force=True)
+    assert states(owner) == {"queued": 1}
+
+    owner.execute("drop view mine")
+    backtick.uninstall(force=True)
+    assert things_of(owner) == 0
+
+
+def test_a_migration_of_alembics_installs_and_is_reversible(empty, shop, monkeypatch):
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(empty))
+    module = {}
+    with engine.begin() as connection:
+        alembic = type(sys)("alembic")
+        alembic.op = argparse.Namespace(get_bind=lambda: connection)
+        monkeypatch.setitem(sys.modules, "alembic", alembic)
+        exec((shop.path / "versions/0007_backtick.py").read_text(), module)
+        module["upgrade"]()
+        module["downgrade"]()
+        module["upgrade"]()
+    engine.dispose()
+
+    with psycopg.connect(empty) as db:
+        assert things_of(db) > 100
+
+
+WITHOUT = """
+import sys
+for name in sys.argv[1].split():
+    sys.modules[name] = None
+import backtick, myjobs
+print(myjobs.note.schedule(1, 2))
+print([name for name in ("nacl", "croniter", "http.client", "pytest") if sys.modules.get(name)])
+"""
+
+
+def test_whoever_only_schedules_needs_psycopg_alone(project):
+    status, printed, said = project.python("-c", WITHOUT, "nacl croniter")
+
+    assert (status, printed.splitlines()[0], said) == (0, "1", "")
+
+
+def test_a_package_that_is_missing_is_named_where_it_is_needed(project, monkeypatch):
+    (project.path / "nacl.py").write_text("raise ModuleNotFoundError(\"No module named 'nacl'\", name='nacl')")
+    monkeypatch.setenv("BT_SECRET_KEY", SECRET)
+
+    status, _, said = project.python("backtick.py", "keygen")
+    assert (status, said) == (1, "backtick: sealing needs the package PyNaCl: pip install PyNaCl\n")
+    status, _, said = project.python("-c", SEALS)
+    assert said.splitlines()[-1].endswith("sealing needs the package PyNaCl: pip install PyNaCl")
+
+
+SEALS = """
+import backtick
+@backtick.worker(sealed=True, name="s")
+def s(): ...
+s.schedule()
+"""
+
+
 # ---- Installing ---------------------------------------------------------------------------------------------
 
 
@@ -21028,6 +21529,7 @@ RUN_BY_COMMANDS = {"myjobs.py", "jobs/mail.py", "shop.py", "jobs/nightly.py", "m
 RUN_BY_TESTS = {"web.py", "lifespan.py", "app.py", "test_mail.py", "orders/jobs.py", "orders/runner.py"}
 RUN_BY_TESTS |= {"orders/migrations/0002_backtick.py", "myapp/everything.py", "myapp/kinds.py", "myapp/payments.py"}
 RUN_BY_TESTS |= {"myapp/till.py", "myapp/ends.py", "myapp/mend.py", "myapp/night.py", "myapp/once.py"}
+RUN_BY_TESTS |= {"conftest.py", "orders/test_orders.py", "versions/0007_backtick.py", "test_shop.py"}
 
 
 def test_every_python_example_of_the_readme_is_run_by_a_test():
@@ -21309,6 +21811,34 @@ class OrderTest(TestCase):
 
 
 @pytest.mark.as_owner
+def test_the_django_tests_of_the_reference_run_within_their_transactions_also_side_by_side(url, db, shop, monkeypatch):
+    pytest.importorskip("django")
+    for name, text in DJANGO.items():
+        (shop.path / name).write_text(text)
+    (shop.path / "orders/tests.py").unlink()
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "settings")
+
+    status, _, said = shop.python("-m", "django", "test", "--parallel", "2")
+
+    assert (status, "Ran 3 tests" in said) == (0, True), said
+    assert states(db) == {}
+    assert db.execute("select count(*) from pg_database where datname like 'test%'").fetchone() == (0,)
+
+
+@pytest.mark.as_owner
+def test_the_migration_of_the_readme_is_reversible(db, shop, monkeypatch):
+    pytest.importorskip("django")
+    for name, text in DJANGO.items():
+        (shop.path / name).write_text(text)
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "settings")
+
+    for where in ("0002", "0001", "0002"):
+        status, _, said = shop.python("-m", "django", "migrate", "orders", where)
+        assert (status, said) == (0, "")
+        assert bool(things_of(db)) is (where == "0002")
+
+
+@pytest.mark.as_owner
 def test_the_django_example_of_the_readme_works(db, shop, monkeypatch):
     pytest.importorskip("django")
     for name, text in DJANGO.items():
@@ -21433,7 +21963,9 @@ def test_install_names_every_file_of_sql_and_the_version_of_the_sql_is_one_numbe
     named = re.findall(r"^\\ir (\S+)", (HERE / "sql" / "install.sql").read_text(), re.M)
     version = (HERE / "sql" / "bt_version.sql").read_text()
 
-    assert sorted(named) == sorted({p.name for p in (HERE / "sql").glob("*.sql")} - {"install.sql", "roles.sql"})
+    assert sorted(named) == sorted(
+        {p.name for p in (HERE / "sql").glob("*.sql")} - {"install.sql", "roles.sql", "testing.sql", "uninstall.sql"}
+    )
     numbers = re.findall(
         r"v_installed > (\d+)|sql/ is version (\d+)|\) then (\d+)$|p_version in \(\d+, (\d+)\)", version, re.M
     )
