@@ -6541,6 +6541,7 @@ def doctor(db, *of, **parameters):
     return [row[2] for row in call(db, "bt_doctor", **parameters) if row[1] in of]
 
 
+@pytest.mark.as_owner
 def test_a_transaction_that_stays_open_is_found_with_who_has_it_and_how_to_end_it(db, connect):
     holder = connect()
     holder.execute("begin isolation level repeatable read")
@@ -11205,9 +11206,12 @@ def forks(hard):
 
 def begin_to_linger(db, project, how):
     """Have a job run that forks a child which lives longer than the runner; returns the child's process id."""
-    enqueue(db, "forks.linger", json.dumps([how, str(project.alive)]))
-    words = wait_until(lambda: re.findall(r"child (\d+)", "\n".join(project.lines())), "the child to live")
-    return words[0]
+    told = lambda: re.findall(r"child (\d+)", "\n".join(project.lines()))
+    # A child whose fork Python did not see may hang for ever at a lock that another thread held; then another is tried.
+    for last in (False, False, True):
+        enqueue(db, "forks.linger", json.dumps([how, str(project.alive)]))
+        with contextlib.nullcontext() if last else contextlib.suppress(pytest.fail.Exception):
+            return wait_until(told, "the child to live", PATIENCE_S / 3)[0]
 
 
 PLACES = pytest.mark.parametrize("place", [[], ["--processes"]], ids=["in a thread", "in a process"])
