@@ -5317,7 +5317,8 @@ def _child_listen(
 class _Coroutines(_Kind):
     """Runs `async def` workers as tasks on an event loop in a thread of its own.
 
-    Its thread takes jobs from the line: when the poller says that it has put some there, and when a job has ended.
+    Its thread starts tasks: when the poller says that it has put jobs into the line, and when one has ended. A task
+    takes its job from there as its first step, so what stands behind a worker that blocks the loop has not begun.
     """
 
     SLACK = 0.1
@@ -5326,6 +5327,7 @@ class _Coroutines(_Kind):
         super().__init__(pool)
         self.size = pool.config.async_size
         self.line: deque[Job] = deque()  # added to by the poller, taken from by the loop's thread
+        self.starting: set[_Task] = set()  # tasks without a job yet; the loop's thread alone changes it
         self.tasks: set[_Task] = set()  # added to by the loop's thread, taken from by it and by stop()
         self.is_told = False  # that there are new ones in the line; it has not looked since. Set by poller and loop
         self.loop: _Loop | None = None  # started when first needed
@@ -5363,12 +5365,18 @@ class _Coroutines(_Kind):
             self.tell()
             return
         self.is_told = False
-        while self.line and len(self.tasks) < self.size and not self.pool.is_closed:
-            try:
+        while len(self.line) > len(self.starting) and len(self.tasks) + len(self.starting) < self.size:
+            _Task(self, loop).start()
+
+    def take(self, task: _Task) -> Job | None:
+        """The job that has waited longest, for a task on the loop; in the thread of that."""
+        self.starting.discard(task)
+        if task.loop is self.loop and not self.pool.is_closed:
+            with contextlib.suppress(IndexError):  # what it was started for was taken back
                 job = self.line.popleft()
-            except IndexError:  # it was taken back just now
-                return
-            _Task(self, loop).start(job)
+                self.tasks.add(task)
+                return job
+        return None
 
     def leave_blocked_loop(self) -> None:
         """If a worker blocks the event loop, go on with another; what has begun there stays there. By the poller."""
@@ -5380,7 +5388,7 @@ class _Coroutines(_Kind):
             self.loop.close()
             self.left.append(self.loop)
             with self.loop_lock:
-                self.loop = None
+                self.loop, self.starting = None, set()
             self.tell()
         self.left = [loop for loop in self.left if loop.thread.is_alive()]
 
@@ -5415,28 +5423,29 @@ class _Task(_Run):
         self.loop = loop
         self.task: asyncio.Task[None] | None = None
 
-    def start(self, job: Job) -> None:
-        """Have the worker begin, soon; a stop() may come before."""
-        self.kind.tasks.add(self)
-        self.begin(job)
-        if not self.job:
-            self.kind.tasks.discard(self)
-            return
-        run = self._run(job)
+    def start(self) -> None:
+        """Have the loop take and run a job, as soon as it comes to it."""
+        self.kind.starting.add(self)
+        run = self._run()
         run.send(None)
         # Not by the loop's task factory: if a worker made that an eager one, jobs would begin one within the other.
         self.task = asyncio.Task(run, loop=self.loop.loop)
-        if not self.job:
-            self.task.cancel()
 
-    async def _run(self, job: Job) -> None:
-        """Run the job and have the next one begin. The task gets it at its first await, hence inside of the `try`."""
+    async def _run(self) -> None:
+        """Run a job and have the next one begin. The task gets this at its first await, hence inside of the `try`."""
+        job, result = None, _DONE
         try:
             await _first_step()
-            result = await self._call(job)
-        except BaseException as error:  # somebody cancelled it before its first step, say
+            job = self.kind.take(self)
+            if job:
+                self.begin(job)
+            if job and self.job:  # it was not canceled while it waited
+                result = await self._call(job)
+        except BaseException as error:  # somebody cancelled all tasks of the loop, say
             result = "bt_fail", describe_error(error), None
-        self.finish(job, result)
+        if job:
+            self.finish(job, result)
+        self.kind.starting.discard(self)
         self.kind.tasks.discard(self)
         self.kind.begin_waiting(self.loop)
 

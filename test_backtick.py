@@ -8814,7 +8814,10 @@ def test_jobs_that_fill_the_slots_hold_up_none_of_asyncio_nor_the_other_way_roun
     wait_for_states(db, {"done": 110})
 
 
-def test_an_async_worker_that_blocks_the_event_loop_holds_up_no_other(db, clean_registry, runner, caplog, monkeypatch):
+@pytest.mark.parametrize("claimed", ["together", "later"])
+def test_an_async_worker_that_blocks_the_event_loop_holds_up_no_other(
+    db, clean_registry, runner, caplog, monkeypatch, claimed
+):
     monkeypatch.setattr(backtick._Loop, "BLOCKED_S", 0.5)
     begun, go_on, order = threading.Event(), threading.Event(), []
 
@@ -8828,11 +8831,13 @@ def test_an_async_worker_that_blocks_the_event_loop_holds_up_no_other(db, clean_
     async def victim():
         order.append("victim")
 
-    runner(async_size=4)
     blocking = blocker.schedule()
+    if claimed == "together":
+        victim.schedule_many([()] * 3)
+    runner(async_size=4)
     assert begun.wait(PATIENCE_S)
-
-    victim.schedule_many([()] * 3)
+    if claimed == "later":
+        victim.schedule_many([()] * 3)
 
     wait_for_states(db, {"done": 3, "running": 1})
     go_on.set()
