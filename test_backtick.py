@@ -5011,7 +5011,7 @@ def test_why_says_which_limit_holds_a_job_back(db, limits, reason, says):
     call(db, "bt_limit", p_queue="default", **limits)
     enqueue_each(db, "ggg")
     claimed(db, runner, 1)
-    claimed(db, runner)
+    claimed(db, runner, options=", p_whole => true")
 
     told = why(db, 2)
 

@@ -474,14 +474,15 @@ class Bench:
         return int(self.ask("select pg_stat_get_tuples_inserted('backtick_done'::regclass)"))
 
     def share_done(self, total: int, counted: int, after: int = 0) -> float:
-        """Which share of so many no-op jobs is done: about, and exactly once runners lie down.
+        """Which share of so many no-op jobs is done: about, and exactly at the end, once runners lie down.
 
         `counted` is what count_ended() said before; ids up to `after` are not of these jobs.
         """
-        if self.ask("select bool_and(asleep_until is not null) from backtick_runner"):
+        share = (self.count_ended() - counted) / total
+        if share > 0.97 and self.ask("select bool_and(asleep_until is not null) from backtick_runner"):
             done = "select count(*) from backtick_done where name = 'bench.noop' and id > %s"
             return float(self.ask(done, after)) / total
-        return min(0.99, (self.count_ended() - counted) / total)
+        return min(0.99, share)
 
     def seen_waiting(self) -> list[str]:
         """What the runners' connections wait for just now."""
@@ -1032,6 +1033,91 @@ def pinned(bench: Bench) -> Figures:
     return figures
 
 
+def limits(bench: Bench) -> Figures:
+    """Groups of limit 1 beside plain jobs; a full group in front of others; thousands of full groups, or for later."""
+    figures: Figures = groups_of_one(bench) | behind_a_full_group(bench)
+    return figures | among_full_groups(bench)
+
+
+def groups_of_one(bench: Bench) -> Figures:
+    """Drains of 1000 groups of limit 1, 100 jobs each, and of as many plain jobs, in turns."""
+    total = min(bench.options.jobs, 100_000)
+    rates: dict[str, list[float]] = {"plain jobs": [], "1000 groups of limit 1": []}
+    for _, (what, measured) in itertools.product(range(3), rates.items()):
+        bench.install()
+        if what != "plain jobs":
+            call(bench.connection, "bt_limit", p_queue=QUEUE, p_groups=True, p_running=1)
+            for n in range(1000):
+                bench.bar("queueing groups", n / 1000)
+                bench.fill(total // 1000, p_group=f"group {n}")
+        measured.append(bench.drain(total=total)["jobs/s"])
+    figures: Figures = {f"{what}, jobs/s": statistics.median(measured) for what, measured in rates.items()}
+    ratios = [grouped / plain for plain, grouped in zip(*rates.values(), strict=True)]
+    return figures | {"1000 groups of limit 1, times plain jobs": statistics.median(ratios)}
+
+
+def behind_a_full_group(bench: Bench) -> Figures:
+    """Drains of plain jobs with a full group's in front of them, and without, in turns."""
+    rates = {name: list[float]() for name in ("without", f"with {bench.options.backlog} of a full group in front")}
+    for _, (what, measured) in itertools.product(range(2), rates.items()):
+        bench.install()
+        call(bench.connection, "bt_limit", p_queue=QUEUE, p_group="full", p_running=1)
+        bench.fill(1, "bench.nap", p_group="full")
+        if what != "without":
+            bench.fill(bench.options.backlog, "bench.nap", p_group="full")
+        measured.append(bench.drain()["jobs/s"])
+    figures: Figures = {f"{what}, jobs/s": max(measured) for what, measured in rates.items()}
+    without, behind = figures.values()
+    return figures | {"in front, times that without": behind / without}
+
+
+def among_full_groups(bench: Bench) -> Figures:
+    """How late jobs of a group start, 50 a second, while 9990 of 10 000 others are full or have jobs for later only."""
+    tomorrow = dt.datetime.now(dt.timezone.utc) + dt.timedelta(days=1)
+    left = "select count(*) from backtick_queue where group_key = 'one'"
+    figures: Figures = {}
+    for how in ("no held snapshot", "a held snapshot"):
+        bench.install()
+        call(bench.connection, "bt_limit", p_queue=QUEUE, p_groups=True, p_running=1)
+        for n in range(10_000):
+            bench.bar("queueing groups", n / 10_000)
+            if n < 9990:
+                bench.fill(2, "bench.full", p_group=f"group {n}", p_run_at=None if n % 2 else tomorrow)
+            else:
+                bench.fill(2, p_group=f"group {n}")
+        names = {"p_host": "bench", "p_pid": os.getpid(), "p_lock": False, "p_lease_ms": 3_600_000}
+        ((other,),) = call(bench.connection, "bt_register_runner", p_queues=[QUEUE], p_names=["bench.full"], **names)
+        held = 0
+        while held < 4995:  # so these are full, by what runs
+            held += len(
+                call(
+                    bench.connection,
+                    "bt_claim",
+                    p_runner=other,
+                    p_queue=QUEUE,
+                    p_limit=1000,
+                    p_names=["bench.full"],
+                    p_whole=True,
+                )
+            )
+        with bench.connect() as holder, bench.runners(1):
+            if how == "a held snapshot":
+                holder.execute("begin isolation level repeatable read")
+                holder.execute("select 1")
+            for _ in range(500):
+                time.sleep(0.02)
+                bench.ask(
+                    "select bt_enqueue('bench.stamp', json_build_array(%s::float8), p_group => 'one')", time.time()
+                )
+            bench.wait_until(lambda: float(not bench.ask(left)), "ending")
+        late = quantiles(bench.stamps(), (50, 99))
+        figures |= {
+            f"{how}, 9990 groups full or for later: a job of another starts after, ms, {name}": ms
+            for name, ms in late.items()
+        }
+    return figures
+
+
 def memory(bench: Bench) -> Figures:
     """The runner's resident memory, over a backlog of no-op jobs."""
     total = bench.options.backlog
@@ -1256,6 +1342,7 @@ WORKLOADS: dict[str, Callable[[Bench], Figures]] = {
     "enqueue": enqueue,
     "backlog": backlog,
     "pinned": pinned,
+    "limits": limits,
     "memory": memory,
     "idle": idle,
     "scale": scale,

@@ -266,10 +266,11 @@ begin
                 using ready
                 where waiting.job = ready.id
             ), told as (
-                insert into backtick_opening (queue, group_key, noted_at)
-                select distinct p_queue, ready.group_key, p_now
+                insert into backtick_opening (queue, group_keys, noted_at)
+                select p_queue, array_agg(distinct ready.group_key), p_now
                 from ready
                 where ready.group_key is not null
+                having count(*) > 0
             )
             select min(ready.run_at) filter (where ready.run_at > p_now) into v_later from ready;
             if v_later is not null then

@@ -194,11 +194,16 @@ begin
            seen.are_strangers,
            seen.n = 0
            or seen.is_plain
-           and not exists (
-               select from backtick_claim as claim
-               where hashtext(claim.queue) = hashtext(p_queue)
-                 and claim.lowest <= seen.highest
-                 and claim.highest >= seen.lowest
+           and not exists (  -- of groups, ids of claims are mixed
+               select
+               from unnest(seen.free) as free (id)
+               where free.id in (
+                   select unnest(claim.jobs)
+                   from backtick_claim as claim
+                   where hashtext(claim.queue) = hashtext(p_queue)
+                     and claim.lowest <= (select seen.highest from seen)
+                     and claim.highest >= (select seen.lowest from seen)
+               )
            )
            and not exists (select from backtick_cancel as asked where asked.job between seen.lowest and seen.highest)
     into v_seen, v_free, v_lowest, v_highest, v_is_one_lane, v_lane, v_run_at, v_by_worker, v_is_usual

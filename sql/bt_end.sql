@@ -60,9 +60,12 @@ begin
                 where job.id = any (p_ids)
                 returning job.*
             ), noted as (
-                insert into backtick_opening (queue, group_key, noted_at)
-                select distinct ended.queue, ended.group_key, v_now from ended where ended.group_key is not null
-                returning queue, group_key
+                insert into backtick_opening (queue, group_keys, noted_at)
+                select ended.queue, array_agg(distinct ended.group_key), v_now
+                from ended
+                where ended.group_key is not null
+                group by ended.queue
+                returning queue, group_keys
             ), kept as (
                 insert into backtick_done (
                     id, queue, name, args, priority, run_at, state, tries, crashes, max_tries,
@@ -78,14 +81,19 @@ begin
             select (select count(*) from ended), (
                 select array_agg(distinct noted.queue)
                 from noted
-                cross join lateral (
+                where exists (select from backtick_runner as runner where runner.asleep_until > v_now)
+                  and exists (
                     select
-                    from backtick_queue as waiting
-                    where hashtext(waiting.queue) = hashtext(noted.queue)
-                      and waiting.group_key = noted.group_key
-                      and waiting.gate = 1
-                    limit 1
-                ) as waiting
+                    from unnest(noted.group_keys) as known (name)
+                    cross join lateral (
+                        select
+                        from backtick_queue as waiting
+                        where hashtext(waiting.queue) = hashtext(noted.queue)
+                          and waiting.group_key = known.name
+                          and waiting.gate = 1
+                        limit 1
+                    ) as waiting
+                )
             ), (select array_agg(distinct ended.batch) from ended where ended.batch is not null),
                (select array_agg(ended.id) from ended where ended.gate = 2)
             into v_count, v_queues, v_batches, v_waited;

@@ -93,8 +93,11 @@ begin
           and job.tries + 1 < coalesce(job.max_tries, p_max_tries)
         returning job.id, job.run_at, job.queue, job.group_key
     ), noted as (
-        insert into backtick_opening (queue, group_key, noted_at)
-        select distinct failed.queue, failed.group_key, v_now from failed where failed.group_key is not null
+        insert into backtick_opening (queue, group_keys, noted_at)
+        select failed.queue, array_agg(distinct failed.group_key), v_now
+        from failed
+        where failed.group_key is not null
+        group by failed.queue
     )
     select coalesce(array_agg(failed.id), '{}'), array_agg(failed.run_at), bool_or(failed.group_key is not null)
     into v_queued, v_due, v_has_groups

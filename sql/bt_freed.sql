@@ -41,7 +41,7 @@ as $$
 declare
     v_ids bigint[] := array(select id from moved where run_at < bt_now() - interval '10 ms' and gate = 0);
 begin
-    if v_ids <> '{}' then
+    if v_ids <> '{}' and coalesce(current_setting('backtick.lets_in', true), '') = '' then
         perform bt_freed(v_ids);
     end if;
     return null;

@@ -43,27 +43,40 @@ declare
     v_later  int;
     v_at     timestamptz;
     v_most   int;
-    v_room   record;
+    v_all    record;
+    v_has_own boolean;
     v_first  record;
     v_ids    bigint[];
     v_locked text[];
+    v_group  text;
+    v_was    text;
 begin
     with told as (
         delete from backtick_opening as opening
         where opening.ctid = any (array(
-            select found.ctid
-            from backtick_opening as found
-            where found.queue = p_queue
-              and found.xid >= pg_snapshot_xmin(p_seen)
-              and found.group_key is not null
-              and (p_since is not null or not found.can_wait)
-            order by found.xid, found.id
-            limit c_most
-            for update skip locked
+            select next.ctid
+            from (
+                select found.ctid,
+                       sum(found.n) over (order by found.xid, found.id) - found.n as before
+                from (
+                    select found.ctid, found.xid, found.id, cardinality(found.group_keys) as n
+                    from backtick_opening as found
+                    where found.queue = p_queue
+                      and found.xid >= pg_snapshot_xmin(p_seen)
+                      and found.group_keys is not null
+                      and (p_since is not null or not found.can_wait)
+                    order by found.xid, found.id
+                    limit c_most
+                    for update skip locked
+                ) as found
+            ) as next
+            where next.before < c_most
         ))
-        returning opening.group_key
+        returning opening.group_keys
     )
-    select array_agg(distinct told.group_key), count(*) into v_groups, v_told from told;
+    select array_agg(distinct known.name), count(*) into v_groups, v_told
+    from told
+    cross join unnest(told.group_keys) as known (name);
     if p_since is not null then
         select array_agg(distinct later.group_key), max(later.run_at), count(*) into v_due, v_at, v_later
         from (
@@ -77,96 +90,128 @@ begin
             order by job.run_at
             limit c_later
         ) as later;
+        if v_due is not null then
+            v_groups := array(select unnest(v_groups) union select unnest(v_due));
+        end if;
     end if;
-    v_groups := array(select unnest(v_groups) union select unnest(v_due));
 
     if v_groups <> '{}' then
         v_most := greatest(1, c_jobs / cardinality(v_groups));
-        -- Without a limit, of 32 that are in those are counted that no claim holds, and that were let in within a minute: of
-        -- others no runner may know the worker.
-        with room as materialized (
-            select asked.group_key, asked.most - inside.n as n, asked.rate is not null as has_rate, asked.is_turn,
-                   asked.is_turn and inside.n >= asked.most as is_full_turn
-            from (
-                select given.group_key, coalesce(its.running, c_turn) as most, its.running is null as is_turn, its.rate
-                from unnest(v_groups) as given (group_key)
-                cross join lateral bt_limit_of(p_queue, given.group_key) as its
-                where not its.is_paused
-                offset 0
-            ) as asked
+        -- What holds for all groups is asked once; group by group only if some have a limit of their own, or are paused.
+        select its.running, its.rate into v_all from bt_limit_of(p_queue, '') as its;
+        v_has_own := exists (select from backtick_limit as limits where limits.kind = 'group' and limits.queue = p_queue)
+            or exists (select from backtick_pause as pause where pause.queue = p_queue and pause.kind = 'group');
+
+        -- One probe a group tells how many are in, which come first, and then which may be let in. Where the limit is high, those
+        -- that are in are counted before, and no more are looked at than a call lets in. Without a limit, of 32 that are in those
+        -- are counted that no claim holds, and that were let in within a minute: of others no runner may know the worker.
+        with asked as materialized (
+            select given.group_key,
+                   coalesce(case when v_has_own then own.running else v_all.running end, c_turn) as most,
+                   case when v_has_own then own.rate else v_all.rate end is not null as has_rate,
+                   case when v_has_own then own.running else v_all.running end is null as is_turn
+            from unnest(v_groups) as given (group_key)
+            left join lateral (
+                select its.* from bt_limit_of(p_queue, given.group_key) as its where v_has_own offset 0
+            ) as own on true
+            where own.is_paused is not true
+        ), front as materialized (
+            select asked.*, asked.most - inside.n - job.n as n, job.ids, job.last_run_at
+            from asked
             cross join lateral (
                 select count(*)::int as n
                 from (
                     select
                     from backtick_queue as job
-                    where hashtext(job.queue) = hashtext(p_queue)
+                    where asked.most > c_turn
+                      and hashtext(job.queue) = hashtext(p_queue)
                       and job.group_key = asked.group_key
                       and job.gate = 0
                       and job.queue || '' = p_queue
-                    order by job.run_at desc
                     limit asked.most
                 ) as job
             ) as inside
+            cross join lateral (
+                select array_agg(job.id) filter (where job.gate = 1) as ids,
+                       max(job.run_at) filter (where job.gate = 1) as last_run_at,
+                       (count(*) filter (where job.gate = 0))::int as n
+                from (
+                    select job.id, job.gate, job.run_at
+                    from backtick_queue as job
+                    where hashtext(job.queue) = hashtext(p_queue)
+                      and job.group_key = asked.group_key
+                      and job.gate >= case when asked.most > c_turn then 1 else 0 end
+                      and job.gate < 2
+                      and job.queue || '' = p_queue
+                    order by job.gate, job.priority, job.run_at, job.id + 0
+                    limit case when asked.most > c_turn then least(asked.most - inside.n, v_most) else asked.most end
+                ) as job
+            ) as job
+            where not asked.has_rate
         ), held as materialized (
             select unnest(claim.jobs) as id
             from backtick_claim as claim
             where hashtext(claim.queue) = hashtext(p_queue)
-              and exists (select from room where room.is_full_turn)
-        ), room_now as (
-            select room.group_key, room.n, room.is_turn from room where not room.has_rate and room.n > 0
+              and exists (select from front where front.is_turn and front.n = 0)
+        ), first as (
+            select front.group_key, front.ids, front.last_run_at, front.is_turn, least(front.n, v_most) as most,
+                   front.n > v_most as is_more
+            from front
+            where front.n > 0
             union all
-            select room.group_key, greatest(0, c_turn - inside.n), true
-            from room
+            select room.group_key, job.ids, job.last_run_at, true, room.most, true
+            from (
+                select front.group_key, least(greatest(0, c_turn - inside.n), v_most) as most
+                from front
+                cross join lateral (
+                    select count(*)::int as n
+                    from (
+                        select job.id
+                        from backtick_queue as job
+                        where hashtext(job.queue) = hashtext(p_queue)
+                          and job.group_key = front.group_key
+                          and job.gate = 0
+                          and job.queue || '' = p_queue
+                          and job.run_at > p_now - interval '1 min'
+                        limit 1000
+                    ) as job
+                    where job.id not in (select held.id from held)
+                ) as inside
+                where front.is_turn
+                  and front.n = 0
+                offset 0
+            ) as room
             cross join lateral (
-                select count(*)::int as n
+                select array_agg(job.id) as ids, max(job.run_at) as last_run_at
                 from (
-                    select job.id
+                    select job.id, job.run_at
                     from backtick_queue as job
                     where hashtext(job.queue) = hashtext(p_queue)
                       and job.group_key = room.group_key
-                      and job.gate = 0
+                      and job.gate = 1
                       and job.queue || '' = p_queue
-                      and job.run_at > p_now - interval '1 min'
-                    order by job.run_at desc
-                    limit 1000
+                    order by job.priority, job.run_at, job.id + 0
+                    limit greatest(1, room.most)
                 ) as job
-                where job.id not in (select held.id from held)
-            ) as inside
-            where not room.has_rate
-              and room.is_full_turn
+            ) as job
         )
-        select array_agg(room_now.group_key) as groups, array_agg(least(room_now.n, v_most)) as most,
-               array_agg(room_now.is_turn or room_now.n > v_most) as watched,
-               (select array_agg(room.group_key) from room where room.has_rate) as others
-        into v_room
-        from room_now;
-
-        -- The usual case: all that come first are due. Else what is due is looked for priority by priority.
-        select array_agg(first.id) filter (where not first.is_mixed and first.place <= first.most) as ids,
-               array_agg(first.group_key) filter (where first.is_mixed and first.place = 1) as mixed,
-               array_agg(first.most) filter (where first.is_mixed and first.place = 1) as most,
-               array_agg(first.group_key)
-                   filter (where first.is_watched and not first.is_mixed and first.place = greatest(1, first.most)) as watched
+        select array_agg(job.id) filter (where not first.is_mixed and job.place <= first.most) as ids,
+               array_agg(first.group_key) filter (where first.is_mixed and job.place = 1) as mixed,
+               array_agg(first.most) filter (where first.is_mixed and job.place = 1) as most,
+               array_agg(first.group_key) filter (where first.is_watched and not first.is_mixed and job.place = 1) as watched,
+               (select array_agg(asked.group_key) from asked where asked.has_rate) as others
         into v_first
         from (
-            select room.group_key, room.most, room.is_watched, job.id, job.place,
-                   bool_or(job.run_at > p_now) over (partition by room.group_key) as is_mixed
-            from unnest(v_room.groups, v_room.most, v_room.watched) as room (group_key, most, is_watched)
-            cross join lateral (
-                select job.id, job.run_at, row_number() over (order by job.priority, job.run_at, job.id + 0) as place
-                from backtick_queue as job
-                where hashtext(job.queue) = hashtext(p_queue)
-                  and job.group_key = room.group_key
-                  and job.gate = 1
-                  and job.queue || '' = p_queue
-                order by job.priority, job.run_at, job.id + 0
-                limit greatest(1, room.most)
-            ) as job
-        ) as first;
-        insert into backtick_opening (queue, group_key, can_wait, noted_at)
-        select p_queue, watched.group_key, true, p_now
-        from unnest(v_first.watched) as watched (group_key);
-        if v_first.mixed is not null then
+            select first.*, first.last_run_at > p_now as is_mixed,
+                   (first.is_turn or first.is_more) and cardinality(first.ids) >= greatest(1, first.most) as is_watched
+            from first
+        ) as first
+        cross join lateral unnest(first.ids[:greatest(1, first.most)]) with ordinality as job (id, place);
+
+        if v_first.watched is not null then
+            insert into backtick_opening (queue, group_keys, can_wait, noted_at) values (p_queue, v_first.watched, true, p_now);
+        end if;
+        if v_first.mixed is not null then  -- what is due is looked for priority by priority
             v_first.ids := v_first.ids || array(
                 select job.id
                 from unnest(v_first.mixed, v_first.most) as room (group_key, most)
@@ -191,6 +236,8 @@ begin
             );
         end if;
 
+        -- Of these jobs bt_note_moved need not tell: they stand above the floor.
+        v_was := set_config('backtick.lets_in', 'true', true);
         if v_first.ids is not null then
             v_ids := array(
                 select job.id from backtick_queue as job where job.id = any (v_first.ids) and job.gate = 1
@@ -210,15 +257,15 @@ begin
                 run_at = p_now
             where job.id = any (v_ids);
         end if;
-
-        for v_room in
-            select distinct given.group_key from unnest(v_room.others || v_locked) as given (group_key)
+        for v_group in
+            select distinct given.group_key from unnest(v_first.others || v_locked) as given (group_key)
         loop
-            perform bt_let_in_some(p_queue, v_room.group_key, p_now);
+            perform bt_let_in_some(p_queue, v_group, p_now);
         end loop;
+        v_was := set_config('backtick.lets_in', '', true);
     end if;
 
-    if v_told = c_most then
+    if v_told >= c_most then
         return null;
     end if;
     return case when v_later = c_later then v_at else p_now end;
@@ -256,7 +303,7 @@ begin
           and job.group_key = p_group
           and job.gate = 0
           and job.queue || '' = p_queue
-        order by job.run_at desc
+        order by job.gate desc, job.priority desc, job.run_at desc, job.id + 0 desc
         limit coalesce(v_its.running, 1000)
     ), held as (
         select unnest(claim.jobs) as id
@@ -294,7 +341,7 @@ begin
     loop
         if v_count >= v_most then
             if v_its.running is null or v_in + v_count < v_its.running then  -- else who ends tells
-                insert into backtick_opening (queue, group_key, can_wait, noted_at) values (p_queue, p_group, true, p_now);
+                insert into backtick_opening (queue, group_keys, can_wait, noted_at) values (p_queue, array[p_group], true, p_now);
             end if;
             exit;
         end if;
@@ -308,7 +355,7 @@ begin
             v_count := v_count + 1;
             v_unheld := v_unheld + 1;
         else  -- told again, for nobody else will if its transaction rolls back
-            insert into backtick_opening (queue, group_key, noted_at) values (p_queue, p_group, p_now);
+            insert into backtick_opening (queue, group_keys, noted_at) values (p_queue, array[p_group], p_now);
             exit when v_its.waits;
         end if;
     end loop;
@@ -387,8 +434,28 @@ declare
     v_over   bigint[];
     v_free   bigint[];
 begin
-    with held as materialized (
+    with recursive held as materialized (
         select unnest(claim.jobs) as id from backtick_claim as claim where hashtext(claim.queue) = hashtext(p_queue)
+    ), known as (  -- from group to group, by probes of the index
+        select (
+            select job.group_key
+            from backtick_queue as job
+            where hashtext(job.queue) = hashtext(p_queue)
+              and job.group_key is not null
+            order by job.group_key
+            limit 1
+        ) as group_key
+        union all
+        select (
+            select job.group_key
+            from backtick_queue as job
+            where hashtext(job.queue) = hashtext(p_queue)
+              and job.group_key > known.group_key
+            order by job.group_key
+            limit 1
+        )
+        from known
+        where known.group_key is not null
     ), inside as materialized (
         select job.id, job.group_key, job.due_at, job.is_held,
                row_number() over (
@@ -396,11 +463,16 @@ begin
                    order by job.is_held desc, job.due_at is null desc, job.run_at, job.id) as place
         from (
             select job.id, job.group_key, job.due_at, job.run_at, job.id in (select held.id from held) as is_held
-            from backtick_queue as job
-            where hashtext(job.queue) = hashtext(p_queue)
-              and job.gate = 0
-              and job.group_key is not null
-              and job.queue || '' = p_queue
+            from known
+            cross join lateral (
+                select job.id, job.group_key, job.due_at, job.run_at
+                from backtick_queue as job
+                where hashtext(job.queue) = hashtext(p_queue)
+                  and job.group_key = known.group_key
+                  and job.gate = 0
+                  and job.queue || '' = p_queue
+                offset 0
+            ) as job
             offset 0
         ) as job
     )
@@ -421,8 +493,8 @@ begin
         where job.id = any (v_free)
         returning job.group_key
     )
-    insert into backtick_opening (queue, group_key, noted_at)
-    select distinct p_queue, closed.group_key, p_now from closed;
+    insert into backtick_opening (queue, group_keys, noted_at)
+    select p_queue, array_agg(distinct closed.group_key), p_now from closed having count(*) > 0;
 
     if cardinality(v_free) = cardinality(v_over) then
         update backtick_setting as setting
@@ -445,33 +517,40 @@ create or replace function bt_note_groups(p_queue text)
     set enable_bitmapscan to off
     set jit to off
 as $$
-    insert into backtick_opening (queue, group_key, noted_at)
+    insert into backtick_opening (queue, group_keys, noted_at)
     with recursive waiting as (
         (
-            select job.group_key, job.priority, job.run_at
+            select job.group_key, job.gate, job.priority, job.run_at
             from backtick_queue as job
             where hashtext(job.queue) = hashtext(p_queue)
-              and job.gate = 1
-            order by job.group_key, job.priority, job.run_at
+              and job.group_key is not null
+            order by job.group_key, job.gate, job.priority, job.run_at
             limit 1
         )
         union all
-        select next.group_key, next.priority, next.run_at
+        select next.group_key, next.gate, next.priority, next.run_at
         from waiting
         cross join lateral (
-            select job.group_key, job.priority, job.run_at
+            select job.group_key, job.gate, job.priority, job.run_at
             from backtick_queue as job
             where hashtext(job.queue) = hashtext(p_queue)
-              and job.gate = 1
-              and (job.group_key, job.priority) > (waiting.group_key, waiting.priority)
-            order by job.group_key, job.priority, job.run_at
+              and job.group_key is not null
+              and (job.group_key, job.gate, job.priority) > (waiting.group_key, waiting.gate, waiting.priority)
+            order by job.group_key, job.gate, job.priority, job.run_at
             limit 1
         ) as next
     )
-    select distinct p_queue, waiting.group_key, bt_now()
-    from waiting
-    where waiting.group_key is not null
-      and waiting.run_at <= bt_now()
+    select p_queue, array_agg(due.group_key), bt_now()
+    from (
+        select due.group_key, row_number() over () / 100 as part
+        from (
+            select distinct waiting.group_key
+            from waiting
+            where waiting.gate = 1
+              and waiting.run_at <= bt_now()
+        ) as due
+    ) as due
+    group by due.part
 $$;
 comment on function bt_note_groups is 'Tell claims of the groups of a queue of which jobs wait.';
 

@@ -115,7 +115,7 @@ begin
     where setting.queue = p_queue;
 
     if v_kind = 'group' then
-        insert into backtick_opening (queue, group_key, noted_at) values (p_queue, p_group, bt_now());
+        insert into backtick_opening (queue, group_keys, noted_at) values (p_queue, array[p_group], bt_now());
     elsif v_kind = 'groups' then
         perform bt_note_groups(p_queue);
     end if;

@@ -124,7 +124,7 @@ begin
           and schedule.next_run_at <= v_now;
         perform bt_wake(schedule.queue, v_now) from backtick_schedule as schedule where schedule.name = p_schedule;
     elsif v_kind = 'group' then
-        insert into backtick_opening (queue, group_key, noted_at) values (v_queue, p_group, v_now);
+        insert into backtick_opening (queue, group_keys, noted_at) values (v_queue, array[p_group], v_now);
         perform bt_freed(array(
             select job.id
             from backtick_queue as job

@@ -802,7 +802,7 @@ create or replace function bt_put_group(p_queue text, p_group text)
 as $$
 begin
     if p_group is not null then
-        insert into backtick_opening (queue, group_key, noted_at) values (p_queue, p_group, bt_now());
+        insert into backtick_opening (queue, group_keys, noted_at) values (p_queue, array[p_group], bt_now());
     end if;
 end;
 $$;

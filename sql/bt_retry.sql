@@ -199,8 +199,8 @@ begin
         from ended
         returning id, queue, group_key
     ), noted as (
-        insert into backtick_opening (queue, group_key, noted_at)
-        select distinct queue, group_key, v_now from back where group_key is not null
+        insert into backtick_opening (queue, group_keys, noted_at)
+        select queue, array_agg(distinct group_key), v_now from back where group_key is not null group by queue
     ), waiting as (
         insert into backtick_after (waits_for, job, queue, on_failure)
         select distinct job.id, ended.id, ended.queue, 'cancel'
@@ -275,8 +275,12 @@ begin
           and not exists (select from backtick_cancel as asked where asked.job = job.id)
         returning job.gate, job.group_key
     ), noted as (
-        insert into backtick_opening (queue, group_key, noted_at)
-        select distinct p_queue, group_key, v_now from moved where gate = 1 and group_key is not null
+        insert into backtick_opening (queue, group_keys, noted_at)
+        select p_queue, array_agg(distinct group_key), v_now
+        from moved
+        where gate = 1
+          and group_key is not null
+        having count(*) > 0
     )
     select count(*) into v_count from moved;
     if v_count > 0 then

@@ -60,11 +60,12 @@ begin
           and job.id = any (v_claim.jobs)
         returning job.id, job.run_at;
     if found then
-        insert into backtick_opening (queue, group_key, noted_at)
-        select distinct job.queue, job.group_key, v_now
+        insert into backtick_opening (queue, group_keys, noted_at)
+        select job.queue, array_agg(distinct job.group_key), v_now
         from backtick_queue as job
         where job.id = any (v_claim.jobs)
-          and job.group_key is not null;
+          and job.group_key is not null
+        group by job.queue;
         perform bt_wake(v_claim.queue, (
             select case when bool_or(due.group_key is not null) then v_now else min(due.run_at) end
             from backtick_queue as due

@@ -333,7 +333,7 @@ begin
                          and job.group_key = p_job.group_key
                          and job.gate = 0
                          and job.queue || '' = p_job.queue
-                       order by job.run_at desc
+                       order by job.gate desc, job.priority desc, job.run_at desc, job.id + 0 desc
                        limit least(its.running, 1000)
                    ) as job
                ) as jobs

@@ -489,20 +489,20 @@ create table if not exists backtick_opening (
     id         bigint generated always as identity,
     queue      text        not null,
     xid        xid8        not null default pg_current_xact_id(),
-    group_key  text,
+    group_keys text[],
     job        bigint,
     has_failed boolean     not null default false,
     can_wait   boolean     not null default false,
     noted_at   timestamptz not null,
     constraint backtick_opening_id primary key (queue, xid, id),  -- as backtick_freed
-    constraint backtick_opening_is_of_group_or_job check ((group_key is null) <> (job is null))
+    constraint backtick_opening_is_of_group_or_job check ((group_keys is null) <> (job is null))
 );
 comment on table backtick_opening is 'Groups that may have room, and jobs that need wait no longer; only added to, and read and removed by claims: see bt_let_in.';
 comment on column backtick_opening.id is 'Only tells rows apart.';
 comment on column backtick_opening.queue is 'The queue of the jobs that wait.';
 comment on column backtick_opening.xid is 'The transaction that noted it.';
-comment on column backtick_opening.group_key is 'The group, of which a job came or ended; null: it is about one job.';
-comment on column backtick_opening.job is 'A job that waited for one which has ended; null: it is about a group.';
+comment on column backtick_opening.group_keys is 'The groups, of which jobs came or ended; null: it is about one job.';
+comment on column backtick_opening.job is 'A job that waited for one which has ended; null: it is about groups.';
 comment on column backtick_opening.has_failed is 'Whether that one ended as exceeded or canceled.';
 comment on column backtick_opening.can_wait is 'Whether it is for claims that look below their floors alone: there is more, once what is in has been claimed.';
 comment on column backtick_opening.noted_at is 'When it was noted.';
@@ -829,11 +829,10 @@ begin
         drop index if exists backtick_claim_highest;  -- of version 3
     end if;
 
-    -- bt_let_in: the first jobs of a group that wait; how many of a group are let in
+    -- bt_let_in: of a group, which jobs are in, and then the first of those that wait
     if to_regclass('backtick_queue_turn') is null then
-        create index backtick_queue_turn on backtick_queue (hashtext(queue), group_key, priority, run_at, (id + 0)) where gate = 1;
-        create index backtick_queue_let_in on backtick_queue (hashtext(queue), group_key, run_at)
-            where gate = 0 and group_key is not null;
+        create index backtick_queue_turn on backtick_queue (hashtext(queue), group_key, gate, priority, run_at, (id + 0))
+            where group_key is not null;
     end if;
 
     -- bt_let_in: groups of which a job becomes due that was not when it came; bt_sleep: the first of these to come
