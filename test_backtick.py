@@ -6254,6 +6254,22 @@ def test_a_step_below_a_minute_is_refused(db, step):
         stats(db, "done", step=step)
 
 
+def test_what_was_enqueued_is_told_by_the_minute(db):
+    runner = register(db)
+    for count, minutes in ((3, 1), (2, 2), (0, 3)):
+        call(db, "bt_heartbeat", p_runner=runner)
+        call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * count)
+        move_clock(db, f"{minutes} minutes")
+    call(db, "bt_heartbeat", p_runner=runner)
+
+    told = call(db, "bt_enqueued")
+    assert [count for _, count in told if count] == [3, 2]
+    assert len({at for at, _ in told}) == len(told) >= 3
+    assert sum(count for _, count in call(db, "bt_enqueued", p_step=HOUR)) == 5
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="a minute or longer"):
+        call(db, "bt_enqueued", p_step=dt.timedelta(seconds=1))
+
+
 def test_what_no_runner_ends_is_counted_too(db):
     enqueue(db, "a")
     expiring = enqueue(db, "b", p_expires_in=dt.timedelta(seconds=1))
@@ -17634,7 +17650,7 @@ MAY_CALL = {
     **dict.fromkeys(["bt_failures", "bt_runners", "bt_schedules", "bt_orphans"], "viewer admin"),
     **dict.fromkeys(["bt_fire", "bt_drain"], "admin"),
     **dict.fromkeys(["bt_check", "bt_metrics"], "runner viewer admin"),
-    **dict.fromkeys(["bt_stats", "bt_load", "bt_age"], "viewer admin"),
+    **dict.fromkeys(["bt_stats", "bt_enqueued", "bt_load", "bt_age"], "viewer admin"),
     **dict.fromkeys(["bt_doctor", "bt_doctor_tables", "bt_doctor_jobs"], "viewer admin"),
     **dict.fromkeys(["bt_tell_alerts", "bt_note_stats"], "runner"),
     "bt_is_drained": "runner",

@@ -8,6 +8,8 @@
 -- One from the future, written while the server's clock was ahead, is put right first, and with it the jobs of then; it
 -- stays as it is as long as one of these is locked, for nothing else tells of them: see bt_follow_clock.
 --
+-- The first one in a minute notes how far the ids of jobs have come: see bt_enqueued.
+--
 -- It commits asynchronously, for what a crash of the server makes it forget is soon said again.
 --
 -- p_runner   what bt_register_runner returned
@@ -27,6 +29,11 @@ begin
 
     perform set_config('synchronous_commit', 'off', true);
     perform bt_follow_clock(bt_now());
+    insert into backtick_stat (span, at, noted_at, queue, worker, ids)
+    select 'ids', this.minute, bt_now(), '', '', coalesce(pg_sequence_last_value(pg_get_serial_sequence('backtick_queue', 'id')), 0)
+    from (select date_trunc('minute', bt_now()) as minute) as this
+    where not exists (select from backtick_stat as said where said.span = 'ids' and said.at = this.minute)
+    on conflict do nothing;
     update backtick_runner as runner
     set heartbeat_at = bt_now()
     from (select id from backtick_runner where id = p_runner for no key update skip locked) as free

@@ -171,7 +171,7 @@ begin
             run_classes = bt_add(kept.run_classes, excluded.run_classes),
             wait_classes = bt_add(kept.wait_classes, excluded.wait_classes);
 
-    delete from backtick_stat where span = 'hour' and at < v_now - interval '30 d';
+    delete from backtick_stat where span in ('hour', 'ids') and at < v_now - interval '30 d';
 end;
 $$;
 comment on function bt_fold_stats is 'Sum up what runners noted, by the minute, by the hour and since ever.';

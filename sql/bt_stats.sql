@@ -82,6 +82,60 @@ end;
 $$;
 comment on function bt_stats is 'Numbers over time, by step, queue and worker: what became of jobs, and how long they ran and waited.';
 
+-- bt_enqueued: how many jobs were enqueued over time, of all queues and workers together.
+--
+-- It goes by ids, which cost nothing to count: those that were given and rolled back count too, and what was enqueued in the
+-- first seconds of a minute may count as of the minute before. While no runner lives nobody notes them: what was enqueued then
+-- stands where the next one begins.
+--
+-- p_from    from when; null: an hour ago
+-- p_to      to when, itself not in it; null: now
+-- p_step    how long each step is
+-- raises    22023 invalid_parameter_value
+create or replace function bt_enqueued(
+    p_from timestamptz default null,
+    p_to   timestamptz default null,
+    p_step interval default '1 min'
+)
+    returns table (at timestamptz, enqueued bigint)
+    language plpgsql
+    stable
+    set search_path from current
+    set jit to off
+as $$
+#variable_conflict use_column
+declare
+    v_from constant timestamptz := date_trunc('minute', coalesce(p_from, coalesce(p_to, bt_now()) - interval '1 h'));
+begin
+    if p_step is null or p_step < interval '1 min' or extract(month from p_step) <> 0 or extract(year from p_step) <> 0
+        or not isfinite(v_from)
+    then
+        raise exception 'bt_enqueued: from %, step %', v_from, p_step
+            using errcode = 'invalid_parameter_value', hint = 'Steps are a minute or longer, of days, hours and minutes.';
+    end if;
+    return query
+        with known as (
+            select stat.at, stat.ids
+            from backtick_stat as stat
+            where stat.span = 'ids'
+              and stat.at >= v_from
+            union all
+            select date_trunc('minute', bt_now()) + interval '1 min',
+                   coalesce(pg_sequence_last_value(pg_get_serial_sequence('backtick_queue', 'id')), 0)
+        ), grown as (
+            select known.at - interval '1 min' as at, known.ids - lag(known.ids) over (order by known.at) as jobs from known
+        )
+        select date_bin(p_step, grown.at, v_from), sum(greatest(grown.jobs, 0))::bigint
+        from grown
+        where grown.jobs is not null
+          and grown.at >= v_from
+          and grown.at < coalesce(p_to, 'infinity')
+        group by 1
+        order by 1;
+end;
+$$;
+comment on function bt_enqueued is 'How many jobs were enqueued over time, of all queues and workers together.';
+
 -- bt_quantile: the bound that the given share of times does not exceed; null: there are none, or it is above the last bound.
 create or replace function bt_quantile(p_classes bigint[], p_share float8)
     returns float8

@@ -96,6 +96,7 @@ declare
         ['bt_about',              'owner',  'viewer admin'],
         ['bt_job_of',             'owner',  'viewer admin'],
         ['bt_stats',              'owner',  'viewer admin'],
+        ['bt_enqueued',           'owner',  'viewer admin'],
         ['bt_check',              'owner',  'runner viewer admin'],
         ['bt_load',               'owner',  'viewer admin'],
         ['bt_doctor',             'caller', 'viewer admin'],

@@ -592,10 +592,11 @@ create table if not exists backtick_stat (
     wait_s       float8      not null default 0,
     run_classes  bigint[],
     wait_classes bigint[],
-    constraint backtick_stat_span_is_known check (span in ('note', 'minute', 'hour', 'ever'))
+    ids          bigint,
+    constraint backtick_stat_span_is_known check (span in ('note', 'minute', 'hour', 'ever', 'ids'))
 );
 comment on table backtick_stat is 'Numbers over time, by queue and worker: what runners noted in the last minutes, and its sums: see bt_fold_stats. Look at it by bt_stats.';
-comment on column backtick_stat.span is 'note: as a runner said it; minute, hour: the sum of such; ever: of all that were summed up.';
+comment on column backtick_stat.span is 'note: as a runner said it; minute, hour: the sum of such; ever: of all that were summed up; ids: nothing but ids.';
 comment on column backtick_stat.at is 'The minute, or the hour, when the runs ended; -infinity: ever.';
 comment on column backtick_stat.queue is 'The queue.';
 comment on column backtick_stat.worker is 'The worker.';
@@ -613,6 +614,7 @@ comment on column backtick_stat.run_s is 'Seconds that these ran, their sum.';
 comment on column backtick_stat.wait_s is 'Seconds from when they were due until they were claimed, their sum.';
 comment on column backtick_stat.run_classes is 'How many of them ran for so long: a number for each of bt_bounds, and one for longer; null: none.';
 comment on column backtick_stat.wait_classes is 'How many of them waited for so long; null: none.';
+comment on column backtick_stat.ids is 'The last id that a job had been given when that minute began, or some seconds later; null: the row is of what became of jobs.';
 
 -- ---- Columns that tables of before have not -----------------------------------
 
