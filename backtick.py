@@ -7324,7 +7324,7 @@ class _Telemetry:
         """A span, and a list of metrics that are told at its end: a number, or how many seconds it took."""
         name = f"{known['messaging.operation.name']} {known['messaging.destination.name']}"
         began, ends = time.monotonic(), list[tuple[Callable[..., Any], int | None]]()
-        options = {"record_exception": False, "set_status_on_error": False}
+        options = {"record_exception": False, "set_status_on_exception": False}
         with self.tracer.start_as_current_span(name, context, kind, {**known, **own}, links, **options) as span:
             try:
                 yield span, ends
