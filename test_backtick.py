@@ -43,6 +43,7 @@ Sections, each under a line "# ---- name"; tools that only one of them uses stan
     Outages: what may happen to a network, a server, a machine
     Chaos: everything is killed, and every job is accounted for
     Hooks, headers, traces
+    In Django, FastAPI, Flask: real projects
     What the project says of itself
 
 How to run them (all end with the ten slowest, if they took a second):
@@ -21258,6 +21259,222 @@ def test_opentelemetry_that_is_not_there_is_missed_in_one_line(db, project, monk
 
     assert status == 1
     assert said.splitlines()[-1] == "backtick: otel (BT_OTEL) is on: that needs the package opentelemetry-api"
+
+
+# ---- In Django, FastAPI, Flask: real projects -----------------------------------------------------
+
+DJANGO_PROJECT = {
+    "settings.py": """
+import os, psycopg
+place = psycopg.conninfo.conninfo_to_dict(os.environ["BT_DATABASE_URL"])
+keys = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": None, "ATOMIC_REQUESTS": True}
+             | {key: place.get(name, "") for key, name in keys.items()}}
+INSTALLED_APPS, ROOT_URLCONF, SECRET_KEY, USE_TZ = ["shop"], "shop.urls", "x", True
+ALLOWED_HOSTS, DEFAULT_AUTO_FIELD = ["*"], "django.db.models.BigAutoField"
+TASKS = {"default": {"BACKEND": "backtick.DjangoBackend", "QUEUES": []}}
+""",
+    "shop/__init__.py": "",
+    "shop/models.py": """
+from django.db import models
+class Order(models.Model):
+    note = models.TextField()
+""",
+    "shop/tasks.py": """
+try:
+    from django.tasks import task, signals
+except ImportError:
+    from django_tasks import task, signals
+from django.dispatch import receiver
+from django.db import connection
+from myjobs import note
+from shop.models import Order
+
+@task
+def add(a, b):
+    return a + b
+
+@task(takes_context=True, priority=7, queue_name="mail")
+def tell(context, *, to):
+    note("attempt", context.attempt, context.task_result.status, to)
+    return [to, Order.objects.count()]
+
+@task
+async def later(x):
+    return {"x": x, "orders": await Order.objects.acount()}
+
+@task
+def boom(x):
+    raise KeyError(x)
+
+@receiver([signals.task_started, signals.task_finished])
+def told(sender, task_result, **kwargs):
+    note("signal", sender.__name__, task_result.task.name, task_result.status)
+""",
+    "shop/jobs.py": """
+from asgiref.sync import sync_to_async
+from backtick import worker
+from django.db import connection
+from myjobs import note
+
+def backend():
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_backend_pid()")
+        return cursor.fetchone()[0]
+
+@worker
+def which():
+    note("backend", backend())
+
+@worker
+async def awhich():
+    note("backend", await sync_to_async(backend)())
+""",
+    "shop/urls.py": """
+from django.http import HttpResponse
+from django.urls import path
+from shop import models, tasks
+
+def buy(request):
+    models.Order.objects.create(note="one")
+    result = tasks.add.enqueue(3, b=4)
+    if request.GET.get("fails"):
+        raise OSError("rolled back")
+    return HttpResponse(result.id)
+
+urlpatterns = [path("buy", buy)]
+""",
+    "request.py": """
+import django; django.setup()
+import asyncio, json
+from datetime import timedelta
+from django.core.management import call_command
+from django.test import Client
+from django.utils import timezone
+call_command("migrate", run_syncdb=True, verbosity=0)
+call_command("check")
+from shop import tasks
+client = Client(raise_request_exception=False)
+ids = [client.get("/buy").content.decode()]
+assert client.get("/buy?fails=1").status_code == 500
+ids += [tasks.tell.enqueue(to="ada").id, tasks.later.enqueue((1, 2)).id]
+ids += [asyncio.run(tasks.add.using(priority=-100).aenqueue(1, 1)).id]
+ids += [tasks.add.using(run_after=timezone.now() + timedelta(days=1), queue_name="night").enqueue(1, 1).id]
+ids += [tasks.boom.enqueue("x").id]
+first = tasks.add.get_result(ids[0])
+assert (first.status, first.attempts, first.args, first.kwargs) == ("READY", 0, [3], {"b": 4}), first
+for wrong in ("0", "x", ids[1]):
+    try:
+        tasks.add.get_result(wrong)
+    except Exception as error:
+        ids.append(type(error).__name__)
+print(json.dumps(ids))
+""",
+    "results.py": """
+import django; django.setup()
+import json, sys
+from shop import tasks
+backend = tasks.add.get_backend()
+def show(r):
+    value = r.return_value if r.status == "SUCCESSFUL" else None
+    times = [t and t.tzinfo is not None for t in (r.enqueued_at, r.started_at, r.last_attempted_at, r.finished_at)]
+    return [r.task.name, r.status, value, r.attempts, r.task.priority, r.task.queue_name,
+            [e.exception_class.__name__ for e in r.errors], times]
+print(json.dumps([show(backend.get_result(id)) for id in json.loads(sys.argv[1])]))
+""",
+}
+
+
+@pytest.fixture(params=["5.2", "6.0"])
+def django_project(request, project, monkeypatch):
+    """A project of that Django; 6 is where the Makefile puts it, for Python 3.12 and later."""
+    pytest.importorskip("django")
+    path = [str(project.path)]
+    if request.param == "6.0":
+        if not (six := Path(sys.prefix) / "django6").exists():
+            pytest.skip("no Django 6 is here: it needs Python 3.12")
+        path.insert(0, str(six))
+    elif not importlib.util.find_spec("django_tasks"):
+        pytest.skip("no django-tasks is here")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "settings")
+    for name, text in DJANGO_PROJECT.items():
+        (project.path / name).parent.mkdir(exist_ok=True)
+        (project.path / name).write_text(text)
+    return project
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("options", [[], ["--processes"]], ids=["threads", "processes"])
+def test_tasks_of_django_are_queued_with_its_transaction_and_run(db, django_project, options):
+    status, out, said = django_project.python("request.py")
+    assert status == 0, said
+    ids = json.loads(out.splitlines()[-1])
+    assert ids[6:] == ["TaskResultDoesNotExist", "TaskResultDoesNotExist", "TaskResultMismatch"]
+    assert states(db) == {"queued": 6}
+
+    words = ["--autodiscover", "tasks", "--queues", "default,mail,night", "--drain", "--max-tries", "1", *options]
+    status, _, said = django_project.python("backtick.py", *words)
+    assert status == 0, said
+    status, out, said = django_project.python("results.py", json.dumps(ids[:6]))
+    assert status == 0, said
+
+    ran, not_yet = [True] * 4, [True, None, None, None]
+    assert json.loads(out) == [
+        ["add", "SUCCESSFUL", 7, 1, 0, "default", [], ran],
+        ["tell", "SUCCESSFUL", ["ada", 1], 1, 7, "mail", [], ran],
+        ["later", "SUCCESSFUL", {"x": [1, 2], "orders": 1}, 1, 0, "default", [], ran],
+        ["add", "SUCCESSFUL", 2, 1, -100, "default", [], ran],
+        ["add", "READY", None, 0, 0, "night", [], not_yet],
+        ["boom", "FAILED", None, 1, 0, "default", ["KeyError"], ran],
+    ]
+    lines = django_project.lines()
+    assert "attempt 1 RUNNING ada" in lines
+    assert {"signal DjangoBackend add RUNNING", "signal DjangoBackend add SUCCESSFUL"} < set(lines)
+    assert "signal DjangoBackend boom FAILED" in lines
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("how", ["threads", "processes", "asyncio"])
+def test_a_cut_connection_of_djangos_costs_a_slot_one_try_at_most(db, django_project, how):
+    options = ["--processes"] if how == "processes" else []
+    worker_ = "shop.jobs.awhich" if how == "asyncio" else "shop.jobs.which"
+    django_project.start("shop.jobs", "--pool-size", "1", "--retry-ms", "1", "--poll-ms", "50", *options)
+    enqueue(db, worker_)
+    (line,) = wait_until(django_project.lines, django_project.logged)
+
+    db.execute("select pg_terminate_backend(%s)", [int(line.split()[1])])
+    enqueue(db, worker_)
+
+    wait_for_states(db, {"done": 2})
+    assert db.execute("select max(tries) <= 2 from backtick_done").fetchone() == (True,)
+    assert len(set(django_project.lines())) == 2
+
+
+@pytest.mark.as_owner
+def test_a_management_command_of_four_lines_runs_jobs(db, django_project):
+    folder = django_project.path / "shop" / "management" / "commands"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").touch(), (folder / "__init__.py").touch()
+    (folder / "jobs.py").write_text(examples()["shop/management/commands/jobs.py"])
+    enqueue(db, "shop.jobs.which")
+
+    status, _, said = django_project.python("-m", "django", "jobs", "--autodiscover", "jobs", "--drain")
+
+    assert status == 0, said
+    assert states(db) == {"done": 1}
+
+
+@pytest.mark.as_owner
+def test_a_backend_on_another_database_is_found_by_djangos_checks(db, django_project):
+    settings = (django_project.path / "settings.py").read_text().replace("backends.postgresql", "backends.sqlite3")
+    (django_project.path / "settings.py").write_text(settings.replace('"CONN_MAX_AGE": None, ', ""))
+    check = "import django; django.setup()\nfrom shop import tasks\nprint(*tasks.add.get_backend().check())\n"
+
+    status, out, said = django_project.python("-c", check)
+
+    assert status == 0, said
+    assert "backtick queues on PostgreSQL, and the database 'default' is none" in out
 
 
 # ---- What the project says of itself ---------------------------------------------------------------------------
