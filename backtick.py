@@ -7667,7 +7667,7 @@ class _Telemetry:
         """A span, and a list of metrics that are told at its end: a number, or how many seconds it took."""
         name = f"{known['messaging.operation.name']} {known['messaging.destination.name']}"
         began, ends = time.monotonic(), list[tuple[Callable[..., Any], int | None]]()
-        options = {"record_exception": False, "set_status_on_error": False}
+        options = {"record_exception": False, "set_status_on_exception": False}
         with self.tracer.start_as_current_span(name, context, kind, {**known, **own}, links, **options) as span:
             try:
                 yield span, ends
@@ -7681,6 +7681,191 @@ class _Telemetry:
             finally:
                 for tell, value in ends:
                     tell(time.monotonic() - began if value is None else value, known)
+
+
+# ---- Django's tasks: TASKS = {"default": {"BACKEND": "backtick.DjangoBackend"}} -----------------
+#
+# For django.tasks, of Django 6, or else the package django-tasks. A task is a worker of the same name, queued
+# on Django's connection, in its transaction; OPTIONS may say "database": another alias, or None, for BT_DATABASE_URL.
+
+
+def _of_tasks(name: str) -> Any:
+    """Something of Django's tasks, by module and name. Raises ImportError."""
+    package = "django.tasks" if importlib.util.find_spec("django.tasks") else "django_tasks"
+    module, _, attribute = f".{name}".rpartition(".")
+    return getattr(importlib.import_module(package + module), attribute)
+
+
+class _TaskBackend:
+    """What is ours of DjangoBackend; the rest is Django's BaseTaskBackend."""
+
+    supports_defer = supports_async_task = supports_get_result = supports_priority = True
+    alias: str
+    options: dict[str, Any]
+
+    def validate_task(self, task: Any) -> None:
+        """Raises InvalidTask. What is valid becomes a worker, so that runners know it once its module is imported."""
+        super().validate_task(task)  # type: ignore[misc]
+        entry = _by_name.get(task.module_path)
+        if entry is None or getattr(entry.function, "__wrapped__", None) is not task.func:
+            limits = {name: self.options[name] for name in ("max_tries", "timeout_ms") if name in self.options}
+            register(_task_call(self, task), task.module_path, queue=task.queue_name, **limits)
+
+    def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Queue a task in the transaction of Django's connection. Raises InvalidTask, TypeError, and as Scheduler."""
+        self.validate_task(task)
+        args, kwargs = json.loads(json.dumps([list(args), kwargs]))
+        tz, when = importlib.import_module("django.utils.timezone"), task.run_after
+        due = {} if when is None else _when(when if tz.is_aware(when) else tz.make_aware(when))
+        options: JobOptions = {"queue": task.queue_name, "priority": min(9, 5 - math.ceil(task.priority / 20))}
+        options["headers"] = {"django.priority": task.priority} if task.priority else None
+        scheduler = _scheduler(task.module_path).options(**options)
+        (id_,) = _job_ids(_rows(self._conn(), scheduler._call_one(due, args, kwargs)))
+        result = self.result(task, id=str(id_), enqueued_at=tz.now(), args=args, kwargs=kwargs)
+        _of_tasks("signals.task_enqueued").send(type(self), task_result=result)
+        return result
+
+    def get_result(self, result_id: str) -> Any:
+        """Raises TaskResultDoesNotExist."""
+        is_number = re.fullmatch("[0-9]{1,18}", str(result_id))
+        found = _query(self._conn(), ("bt_job_of", {"p_id": int(result_id)})) if is_number else [None]
+        job = json.loads(found[0]) if isinstance(found[0], (bytes, str)) else found[0]
+        if job is None or job["name"] not in _by_name:
+            raise _of_tasks("exceptions.TaskResultDoesNotExist")(result_id)
+        return self._result_of(job)
+
+    def check(self, **kwargs: Any) -> list[Any]:
+        """For `manage.py check`."""
+        found = list(super().check(**kwargs))  # type: ignore[misc]
+        conn = self._conn()
+        if conn is not None and importlib.import_module("django.db").connections[conn].vendor != "postgresql":
+            hint = f"Name one in OPTIONS of TASKS[{self.alias!r}], or say None there, for BT_DATABASE_URL."
+            text = f"backtick queues on PostgreSQL, and the database {conn!r} is none."
+            found.append(importlib.import_module("django.core.checks").Error(text, hint=hint, id="backtick.E001"))
+        return found
+
+    def _conn(self) -> str | None:
+        return cast("str | None", self.options.get("database", "default"))
+
+    def result(self, task: Any, status: str = "READY", **facts: Any) -> Any:
+        """A TaskResult."""
+        times = dict.fromkeys(("enqueued_at", "started_at", "last_attempted_at", "finished_at"))
+        facts = {**times, "errors": [], "worker_ids": [], "backend": self.alias} | facts
+        return _of_tasks("TaskResult")(task=task, status=_of_tasks("TaskResultStatus")[status], **facts)
+
+    def _result_of(self, job: dict[str, Any]) -> Any:
+        """The same of what bt_job_of says."""
+        tz, read = importlib.import_module("django.utils.timezone"), importlib.import_module("django.utils.dateparse")
+
+        def time_of(text: str | None) -> Any:
+            time_ = text and read.parse_datetime(text)
+            return time_ if not time_ or tz.settings.USE_TZ else tz.make_naive(time_)
+
+        begun = [one for one in job["timeline"] if one["what"] in ("failed", "crashed", "snoozed", "claimed")]
+        began = [one.get("claimed_at", one["at"]) for one in begun]
+        failed = [one for one in job["timeline"] if one["what"] in ("failed", "crashed", "exceeded", "canceled")]
+        traces = [*[""] * (len(failed) - 1), (job["error"] or {}).get("traceback") or ""]
+        keyring, sealed = _keyring(_connections.settings()), (job["queue"], job["name"], False)
+        args, kwargs = decode_args(open_args(keyring, json.dumps(job["args"]), *sealed)[0])
+        how = {"priority": (job["headers"] or {}).get("django.priority", 0), "queue_name": job["queue"]}
+        states = {"queued": "READY", "running": "RUNNING", "done": "SUCCESSFUL"}
+        result = self.result(
+            getattr(_by_name[job["name"]].function, "task").using(  # noqa: B009
+                **how, backend=self.alias
+            ),
+            states.get(job["state"], "FAILED"),
+            **{"id": str(job["id"]), "args": args, "kwargs": kwargs, "enqueued_at": time_of(job["created_at"])},
+            **{"started_at": time_of(next(iter(began), None)), "last_attempted_at": time_of((began or [None])[-1])},
+            finished_at=time_of(job["finished_at"]),
+            errors=[
+                _task_error(one.get("class") or job["state"], trace) for one, trace in zip(failed, traces, strict=False)
+            ],
+            worker_ids=[str(one.get("runner")) for one in begun],
+        )
+        if job["state"] == "done":
+            kept = _End(job["id"], "done", job["queue"], job["name"], json.dumps(job["result"]).encode(), None)
+            object.__setattr__(result, "_return_value", _value(kept))
+        return result
+
+
+def _task_error(kind: str, trace: str) -> Any:
+    return _of_tasks("base.TaskError")(
+        exception_class_path=kind if "." in kind else f"builtins.{kind}", traceback=trace
+    )
+
+
+def _task_call(backend: _TaskBackend, task: Any) -> Callable[..., Any]:
+    """The worker of a task."""
+    if inspect.iscoroutinefunction(task.func):
+
+        @functools.wraps(task.func)
+        async def run(*args: Any, **kwargs: Any) -> Any:
+            with _TaskRun(backend, task, args, kwargs) as one:
+                return one.returned(await task.func(*one.given, **kwargs))
+
+    else:
+
+        @functools.wraps(task.func)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with _TaskRun(backend, task, args, kwargs) as one:
+                return one.returned(task.func(*one.given, **kwargs))
+
+    signature = inspect.signature(task.func)
+    parameters = list(signature.parameters.values())[1 if task.takes_context else 0 :]
+    setattr(run, "__signature__", signature.replace(parameters=parameters))  # noqa: B010
+    setattr(run, "task", task)  # noqa: B010
+    return run
+
+
+class _TaskRun:
+    """A try of a task: its context, and Django's signals."""
+
+    def __init__(self, backend: _TaskBackend, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        self.backend, self.job, now = backend, current_job(), importlib.import_module("django.utils.timezone").now()
+        job, me = self.job, f"{socket.gethostname()}:{os.getpid()}"
+        facts = {"id": str(job.id if job else 0), "enqueued_at": job.created_at if job else now, "started_at": now}
+        facts |= {"worker_ids": [me] * (job.tries if job else 1), "args": list(args), "kwargs": dict(kwargs)}
+        self.result = backend.result(task, "RUNNING", last_attempted_at=now, **facts)
+        context = [_of_tasks("TaskContext")(task_result=self.result)] if task.takes_context else []
+        self.given = [*context, *args]
+
+    def __enter__(self) -> _TaskRun:
+        _of_tasks("signals.task_started").send(type(self.backend), task_result=self.result)
+        return self
+
+    def returned(self, value: Any) -> Any:
+        """What a task returned, as its result has it: JSON. Raises TypeError."""
+        value = json.loads(json.dumps(value))
+        object.__setattr__(self.result, "_return_value", value)
+        return value
+
+    def __exit__(self, kind: Any, raised: BaseException | None, _: Any) -> None:
+        if raised and (isinstance(raised, Decision) or (self.job and self.job.tries < self.job.max_tries)):
+            return  # it is not finished
+        if raised:
+            error = describe_error(raised)
+            self.result.errors.append(_task_error(error["class"], error["traceback"]))
+        status = _of_tasks("TaskResultStatus")["FAILED" if raised else "SUCCESSFUL"]
+        object.__setattr__(self.result, "status", status)
+        object.__setattr__(self.result, "finished_at", importlib.import_module("django.utils.timezone").now())
+        _of_tasks("signals.task_finished").send(type(self.backend), task_result=self.result)
+
+
+@functools.cache
+def _django_backend() -> type:
+    try:
+        base = _of_tasks("backends.base.BaseTaskBackend")
+    except ImportError:
+        raise ImportError("backtick.DjangoBackend needs Django 6, or the package django-tasks") from None
+    return type("DjangoBackend", (_TaskBackend, base), {"__module__": __name__})
+
+
+if not TYPE_CHECKING:  # to whom any name would be one of this module
+
+    def __getattr__(name: str) -> Any:
+        if name == "DjangoBackend":
+            return _django_backend()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 # ---- Runner: a poller and a keeper in threads of a program ------------------------------

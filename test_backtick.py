@@ -47,6 +47,8 @@ Sections, each under a line "# ---- name"; tools that only one of them uses stan
     Cron in words, and its next fires on the command line
     Outages: what may happen to a network, a server, a machine
     Chaos: everything is killed, and every job is accounted for
+    Hooks, headers, traces
+    In Django, FastAPI, Flask: real projects
     What the project says of itself
 
 How to run them (all end with the ten slowest, if they took a second):
@@ -21423,6 +21425,728 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
     assert chaos.deadlocks == 0
     assert "deadlock detected" not in chaos.server._log.read_text(errors="replace")
     assert ratio >= 0.9
+
+
+# ---- Hooks, headers, traces -------------------------------------------------------------------
+
+KINDS_OF_HOOKS = (backtick.around, backtick.on_failure, backtick.on_exceeded, backtick.on_start, backtick.on_stop)
+
+
+@pytest.fixture
+def hooks(clean_registry):
+    """No hooks but the test's."""
+    before = [list(kind.hooks) for kind in KINDS_OF_HOOKS]
+    for kind in KINDS_OF_HOOKS:
+        kind.hooks.clear()
+    yield
+    for kind, its in zip(KINDS_OF_HOOKS, before, strict=True):
+        kind.hooks[:] = its
+
+
+def test_hooks_go_around_plain_and_async_jobs_one_within_the_other(db, hooks, runner):
+    told = []
+    seen = contextvars.ContextVar("seen", default="nothing")
+
+    @backtick.around
+    def outer(job):
+        seen.set(f"job {job.id}")
+        told.append(("outer", job.name, backtick.current_job() is job))
+        yield
+        told.append(("left outer", job.name))
+
+    @backtick.around(workers=["an"])
+    async def inner(job):
+        await asyncio.sleep(0)
+        told.append(("inner", job.name))
+        yield
+        await asyncio.sleep(0)
+        told.append(("left inner", job.name))
+
+    @backtick.worker(name="plain")
+    def plain():
+        told.append(seen.get())
+
+    @backtick.worker(name="an")
+    async def an():
+        told.append(seen.get())
+
+    one = plain.schedule()
+    with runner(drain=True) as r:
+        r.join()
+    two = an.schedule()
+    with runner(drain=True) as r:
+        r.join()
+
+    assert told == [
+        ("outer", "plain", True),
+        f"job {one}",
+        ("left outer", "plain"),
+        ("outer", "an", True),
+        ("inner", "an"),
+        f"job {two}",
+        ("left inner", "an"),
+        ("left outer", "an"),
+    ]
+    assert states(db) == {"done": 2}
+
+
+@pytest.mark.parametrize("where", ["before", "after", "twice", "never"])
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_an_error_in_a_hook_is_logged_and_the_job_runs_once(db, hooks, runner, caplog, where, kind):
+    ran = []
+
+    @backtick.around
+    def bad(job):
+        if where == "before":
+            raise OSError("no collector")
+        if where != "never":
+            yield
+        if where == "after":
+            raise OSError("no collector")
+        if where == "twice":
+            yield
+
+    @backtick.worker(name="plain")
+    def plain():
+        ran.append(1)
+
+    @backtick.worker(name="async")
+    async def an():
+        ran.append(1)
+
+    backtick.schedule(kind)
+    with runner(drain=True) as r:
+        r.join()
+
+    assert ran == [1]
+    assert states(db) == {"done": 1}
+    assert "an error in the hook" in caplog.text
+
+
+def test_a_hook_is_told_what_the_worker_raises_and_cannot_change_it(db, hooks, runner):
+    told = []
+
+    @backtick.around
+    def swallows(job):
+        try:
+            yield
+        except ValueError as error:
+            told.append(str(error))
+
+    @backtick.around
+    def says_another(job):
+        try:
+            yield
+        except ValueError:
+            raise KeyError("mine") from None
+
+    @backtick.worker(name="boom", max_tries=1)
+    def boom():
+        raise ValueError("no")
+
+    boom.schedule()
+    with runner(drain=True) as r:
+        r.join()
+
+    assert told == ["no"]
+    assert states(db) == {"exceeded": 1}
+    assert db.execute("select error ->> 'class' from backtick_job").fetchone() == ("ValueError",)
+
+
+def test_a_hook_can_decide_that_a_job_does_not_run_now(db, hooks, runner):
+    ran, left = [], []
+
+    @backtick.around
+    def first(job):
+        yield
+        left.append("never")
+
+    @backtick.around
+    def shut(job):
+        raise backtick.Cancel("the shop is shut")
+        yield
+
+    @backtick.worker(name="a")
+    def a():
+        ran.append(1)
+
+    a.schedule()
+    with runner(drain=True) as r:
+        r.join()
+
+    assert (ran, left) == ([], [])
+    assert states(db) == {"canceled": 1}
+
+
+def test_failures_are_told_with_what_became_of_the_job_whatever_the_hook_does(db, hooks, runner):
+    failed, exceeded = [], []
+
+    @backtick.on_failure
+    def breaks(failure):
+        raise OSError("no pager")
+
+    backtick.on_failure(failed.append)
+    backtick.on_failure(workers=["another"])(lambda failure: failed.append("not this one"))
+
+    @backtick.on_exceeded
+    async def page(failure):
+        await asyncio.sleep(0)
+        exceeded.append(failure)
+
+    @backtick.worker(name="boom", max_tries=2)
+    def boom():
+        raise ValueError("no")
+
+    id_ = boom.schedule()
+    with runner():
+        wait_until(lambda: exceeded, "on_exceeded")
+
+    assert [(f.job, f.worker, f.state, f.error_class, f.message, f.tries) for f in failed] == [
+        (id_, "boom", "queued", "ValueError", "no", 1),
+        (id_, "boom", "exceeded", "ValueError", "no", 2),
+    ]
+    assert exceeded == failed[1:]
+    assert "raise ValueError" in exceeded[0].traceback
+
+
+def test_a_job_that_killed_its_runners_is_told_as_exceeded(db, hooks, runner, add):
+    exceeded = []
+    backtick.on_exceeded(exceeded.append)
+    id_ = enqueue(db, "log_sum", "[1]")
+    dead = register(db, lease_ms=1)
+    assert claim(db, dead)
+
+    with runner(max_crashes=1):
+        wait_until(lambda: exceeded, "on_exceeded")
+
+    assert [(f.job, f.worker, f.state, f.error_class, f.tries) for f in exceeded] == [
+        (id_, "log_sum", "exceeded", "backtick.RunnerDied", None)
+    ]
+
+
+def test_a_runner_tells_when_it_starts_and_when_it_stops_in_spite_of_errors(db, hooks, runner, add):
+    told = []
+
+    @backtick.on_start
+    def breaks(runner):
+        raise OSError("no")
+
+    @backtick.on_start
+    async def begins(runner):
+        told.append(("start", runner.id))
+
+    @backtick.on_stop
+    def ends(runner):
+        told.append(("stop", runner.id))
+
+    with runner() as r:
+        assert told == [("start", r.id)]
+
+    assert told == [("start", r.id), ("stop", r.id)]
+
+
+def test_a_hook_that_hangs_at_the_end_of_a_runner_is_left(db, hooks, runner, add, monkeypatch):
+    monkeypatch.setattr(backtick._Told, "END_S", 0.05)
+    go_on = threading.Event()
+    backtick.on_stop(lambda runner: go_on.wait(PATIENCE_S))
+
+    with runner():
+        pass
+
+    go_on.set()
+
+
+def test_hooks_are_refused_that_could_never_be_called(hooks):
+    with pytest.raises(TypeError, match="on_failure takes a function, and workers in a list"):
+        backtick.on_failure("mail.send")
+    with pytest.raises(TypeError, match="workers in a list"):
+        backtick.around(workers="mail.send")
+    with pytest.raises(TypeError, match="on_start is of a runner, not of workers"):
+        backtick.on_start(workers=["mail.send"])
+    with pytest.raises(UnknownWorker):
+        backtick.around(workers=[print])
+
+
+def test_a_job_has_the_headers_that_it_was_queued_with_in_every_way(db, hooks, runner):
+    seen = {}
+
+    @backtick.worker(name="log_sum")
+    def log_sum(what):
+        seen[what] = backtick.current_job().headers
+
+    acme = log_sum.options(headers={"tenant": "acme", "n": {"deep": [1, None]}})
+    acme.schedule("one"), acme.schedule_many([("two",), ("three",)]), log_sum.schedule("none")
+    acme.options(key="k").schedule("key"), acme.options(group="g").schedule("group")
+    acme.schedule_many([("key1",), ("key2",)], keys=["1", "2"])
+    (
+        acme.options(key="r").schedule("old"),
+        log_sum.options(key="r", on_conflict="replace", headers={"a": 1}).schedule("new"),
+    )
+    enqueue(db, args='["sql"]', p_headers='{"tenant": "sql"}')
+    backtick.schedule("log_sum", "empty")
+    asyncio.run(acme.aschedule("async"))
+    with runner(drain=True) as r:
+        r.join()
+
+    assert seen.pop("none") == seen.pop("empty") == {}
+    assert (seen.pop("sql"), seen.pop("new")) == ({"tenant": "sql"}, {"a": 1})
+    assert seen.keys() == {"one", "two", "three", "key", "group", "key1", "key2", "async"}
+    assert all(headers == {"tenant": "acme", "n": {"deep": [1, None]}} for headers in seen.values())
+
+
+def test_headers_outlive_the_end_of_a_job_and_its_retry(db, hooks, runner):
+    seen = []
+
+    @backtick.worker(name="boom", max_tries=1)
+    def boom():
+        seen.append(backtick.current_job().headers)
+        raise ValueError
+
+    id_ = boom.options(headers={"tenant": "acme"}).schedule()
+    with runner(drain=True) as r:
+        r.join()
+    assert job_of(db, id_).headers in ({"tenant": "acme"}, b'{"tenant": "acme"}')
+    assert backtick.retry(id_)
+    with runner(drain=True) as r:
+        r.join()
+
+    assert seen == [{"tenant": "acme"}] * 2
+
+
+@pytest.mark.parametrize(
+    "headers", [["a"], "tenant", {"x": "y" * 9000}, {"x": object()}, {"x": math.nan}, {"x": "a\0b"}]
+)
+def test_headers_that_are_no_small_json_object_are_refused(db, add, headers):
+    with pytest.raises((ValueError, TypeError, psycopg.DataError), match="header|null|Unicode"):
+        add.options(headers=headers).schedule(1)
+
+    assert states(db) == {}
+
+
+def test_jobs_scheduled_in_a_job_inherit_the_headers_that_the_runner_passes_on(db, hooks, url):
+    seen = {}
+
+    @backtick.worker(name="child")
+    def child(name):
+        seen[name] = backtick.current_job().headers
+
+    @backtick.worker(name="parent")
+    def parent():
+        child.schedule("plain")
+        child.options(headers={"tenant": "other", "own": 1}).schedule("with own")
+        child.schedule_many([("many",)])
+
+    backtick._connections._reset()
+    parent.options(headers={"tenant": "acme", "secret": "x", "locale": "de"}).schedule()
+    backtick._connections._reset()
+    with backtick.start(pass_headers="tenant, locale", drain=True, poll_ms=50) as r:
+        r.join()
+
+    assert seen["plain"] == seen["many"] == {"tenant": "acme", "locale": "de"}
+    assert seen["with own"] == {"tenant": "other", "locale": "de", "own": 1}
+
+
+def test_a_triggers_job_has_the_headers_that_the_transaction_names(db, hooks):
+    db.execute("create table orders (id int)")
+    db.execute("create trigger t after insert on orders for each row execute function bt_enqueue_row('on_order')")
+    with db.transaction():
+        db.execute("""set local backtick.headers = '{"tenant": "acme"}'""")
+        db.execute("insert into orders values (1)")
+    db.execute("insert into orders values (2)")
+
+    rows = db.execute("select headers from backtick_queue order by id").fetchall()
+
+    assert rows == [({"tenant": "acme"},), (None,)]
+
+
+BOOT = """
+import os
+def note(*what):
+    fd = os.open(os.environ["RAN"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, (" ".join(map(str, what)) + "\\n").encode())
+    os.close(fd)
+def prepare():
+    os.environ["PREPARED"] = "yes"
+    note("prepared")
+def refuse():
+    raise OSError("not here")
+"""
+
+SECOND_MODULE = """
+import os, boot, first
+from backtick import around, current_job, worker
+assert os.environ["PREPARED"] == "yes"
+boot.note("second imported after", first.__name__)
+
+@around
+def told(job):
+    boot.note("around", job.name)
+    yield
+
+@worker
+def use(what):
+    boot.note("ran", what, current_job().headers)
+"""
+
+POOL = """
+import concurrent.futures, multiprocessing
+def executor():
+    return concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--processes"], ["--executor", "pool:executor"]])
+def test_setup_and_modules_come_in_order_in_runner_processes_and_executor(db, project, options):
+    (project.path / "boot.py").write_text(BOOT)
+    (project.path / "first.py").write_text('import boot\nboot.note("first imported")\n')
+    (project.path / "second.py").write_text(SECOND_MODULE)
+    (project.path / "pool.py").write_text(POOL)
+    enqueue(db, "second.use", '["it"]', p_headers='{"a": 1}')
+
+    words = ["first", "second", "--setup", "boot:prepare", "--drain", "--pool-size", "1", *options]
+    status, _, said = project.python("backtick.py", *words)
+
+    assert status == 0, said
+    begins = ["prepared", "first imported", "second imported after first"]
+    assert project.lines() == [*begins * (2 if options else 1), "around second.use", "ran it {'a': 1}"]
+
+
+def test_a_setup_that_fails_ends_the_runner_in_one_line_and_no_process_works_without(db, project):
+    (project.path / "boot.py").write_text(BOOT)
+    status, _, said = project.python("backtick.py", "myjobs", "--setup", "boot:refuse")
+    assert (status, said.splitlines()[-1]) == (1, "backtick: --setup boot:refuse: OSError: not here")
+
+    assert project.python("backtick.py", "myjobs", "--setup", "boot")[0] == 1
+    assert "name a module with workers" in project.python("backtick.py", "--drain")[2]
+
+
+def test_modules_may_be_named_by_the_environment_or_start(db, project, monkeypatch):
+    enqueue(db, "myjobs.note", '["one"]')
+    monkeypatch.setenv("BT_MODULES", "myjobs")
+    assert project.python("backtick.py", "--drain")[0] == 0
+    monkeypatch.delenv("BT_MODULES")
+    enqueue(db, "myjobs.note", '["two"]')
+    status, _, said = project.python("-c", "import backtick; backtick.start(modules=['myjobs'], drain=True).join()")
+
+    assert (status, said) == (0, "")
+    assert project.lines() == ["one", "two"]
+
+
+SPANS = """
+import backtick, json, os
+from opentelemetry import metrics, propagate, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+spans, reader = InMemorySpanExporter(), InMemoryMetricReader()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(spans))
+trace.set_tracer_provider(provider)
+metrics.set_meter_provider(MeterProvider([reader]))
+
+@backtick.worker(queue="mail", max_tries=2)
+def send(n):
+    if n == 2:
+        raise ValueError(n)
+    trace.get_tracer("app").start_span("within").end()
+
+@backtick.worker(queue="mail")
+async def asend(n):
+    trace.get_tracer("app").start_span("within").end()
+
+with trace.get_tracer("app").start_as_current_span("request"):
+    send.schedule(1)
+    send.schedule_many([(1,), (1,)])
+    asend.schedule(1)
+send.schedule(2)
+backtick.start(queues="mail", retry_ms=1, drain=False, poll_ms=50)
+import time
+while [s.name for s in spans.get_finished_spans()].count("process mail") < 6:
+    time.sleep(0.01)
+def show(span):
+    return {
+        "name": span.name, "kind": span.kind.name, "trace": span.context.trace_id, "id": span.context.span_id,
+        "parent": span.parent and span.parent.span_id, "attributes": dict(span.attributes),
+        "links": [link.context.span_id for link in span.links], "ok": span.status.is_ok,
+    }
+found = {}
+for scope in reader.get_metrics_data().resource_metrics[0].scope_metrics:
+    for metric in scope.metrics:
+        for point in metric.data.data_points:
+            key = metric.name + (" " + point.attributes["error.type"] if "error.type" in point.attributes else "")
+            found.setdefault(key, 0)
+            found[key] += getattr(point, "value", None) or point.count
+print(json.dumps([[show(span) for span in spans.get_finished_spans()], found]))
+os._exit(0)
+"""
+
+
+def test_one_trace_leads_from_the_request_through_the_queue_to_each_try(db, project, monkeypatch):
+    pytest.importorskip("opentelemetry.sdk")
+    (project.path / "app.py").write_text(SPANS)
+    monkeypatch.setenv("BT_OTEL", "1")
+
+    status, out, said = project.python("app.py")
+
+    assert status == 0, said
+    spans, found = json.loads(out.splitlines()[-1])
+    named = {
+        name: [s for s in spans if s["name"] == name] for name in ("request", "enqueue mail", "process mail", "within")
+    }
+    (request,) = named["request"]
+    sent, ran = named["enqueue mail"], named["process mail"]
+    assert {s["kind"] for s in sent} == {"PRODUCER"} and {s["kind"] for s in ran} == {"CONSUMER"}
+    assert [s["parent"] for s in sent] == [request["id"]] * 3 + [None]
+    assert sent[1]["attributes"]["messaging.batch.message_count"] == 2
+    assert {"messaging.system": "backtick", "messaging.operation.name": "enqueue", "messaging.operation.type": "send",
+            "messaging.destination.name": "mail", "messaging.message.id": "1"}.items() <= sent[0]["attributes"].items()  # fmt: skip
+    assert Counter(s["parent"] for s in ran) == {sent[0]["id"]: 1, sent[1]["id"]: 2, sent[2]["id"]: 1, sent[3]["id"]: 2}
+    assert {s["trace"] for s in (*ran, *named["within"]) if s["parent"] != sent[3]["id"]} == {request["trace"]}
+    assert {s["parent"] for s in named["within"]} == {s["id"] for s in ran if s["ok"]}
+    failed = [s for s in ran if s["parent"] == sent[3]["id"]]
+    assert [(s["attributes"]["messaging.backtick.tries"], s["attributes"]["error.type"]) for s in failed] == [
+        (1, "ValueError"),
+        (2, "ValueError"),
+    ]
+    assert [s["links"] for s in failed] == [[], [failed[0]["id"]]]
+    assert found == {
+        "messaging.client.sent.messages": 5,
+        "messaging.client.operation.duration": 4,
+        "messaging.client.consumed.messages": 4,
+        "messaging.client.consumed.messages ValueError": 2,
+        "messaging.process.duration": 4,
+        "messaging.process.duration ValueError": 2,
+    }
+
+
+def test_opentelemetry_that_is_not_there_is_missed_in_one_line(db, project, monkeypatch):
+    monkeypatch.setenv("BT_OTEL", "1")
+    (project.path / "opentelemetry").mkdir()
+    (project.path / "opentelemetry" / "__init__.py").write_text("raise ImportError")
+
+    status, _, said = project.python("backtick.py", "myjobs", "--drain")
+
+    assert status == 1
+    assert said.splitlines()[-1] == "backtick: otel (BT_OTEL) is on: that needs the package opentelemetry-api"
+
+
+# ---- In Django, FastAPI, Flask: real projects -----------------------------------------------------
+
+DJANGO_PROJECT = {
+    "settings.py": """
+import os, psycopg
+place = psycopg.conninfo.conninfo_to_dict(os.environ["BT_DATABASE_URL"])
+keys = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": None, "ATOMIC_REQUESTS": True}
+             | {key: place.get(name, "") for key, name in keys.items()}}
+INSTALLED_APPS, ROOT_URLCONF, SECRET_KEY, USE_TZ = ["shop"], "shop.urls", "x", True
+ALLOWED_HOSTS, DEFAULT_AUTO_FIELD = ["*"], "django.db.models.BigAutoField"
+TASKS = {"default": {"BACKEND": "backtick.DjangoBackend", "QUEUES": []}}
+""",
+    "shop/__init__.py": "",
+    "shop/models.py": """
+from django.db import models
+class Order(models.Model):
+    note = models.TextField()
+""",
+    "shop/tasks.py": """
+try:
+    from django.tasks import task, signals
+except ImportError:
+    from django_tasks import task, signals
+from django.dispatch import receiver
+from django.db import connection
+from myjobs import note
+from shop.models import Order
+
+@task
+def add(a, b):
+    return a + b
+
+@task(takes_context=True, priority=7, queue_name="mail")
+def tell(context, *, to):
+    note("attempt", context.attempt, context.task_result.status, to)
+    return [to, Order.objects.count()]
+
+@task
+async def later(x):
+    return {"x": x, "orders": await Order.objects.acount()}
+
+@task
+def boom(x):
+    raise KeyError(x)
+
+@receiver([signals.task_started, signals.task_finished])
+def told(sender, task_result, **kwargs):
+    note("signal", sender.__name__, task_result.task.name, task_result.status)
+""",
+    "shop/jobs.py": """
+from asgiref.sync import sync_to_async
+from backtick import worker
+from django.db import connection
+from myjobs import note
+
+def backend():
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_backend_pid()")
+        return cursor.fetchone()[0]
+
+@worker
+def which():
+    note("backend", backend())
+
+@worker
+async def awhich():
+    note("backend", await sync_to_async(backend)())
+""",
+    "shop/urls.py": """
+from django.http import HttpResponse
+from django.urls import path
+from shop import models, tasks
+
+def buy(request):
+    models.Order.objects.create(note="one")
+    result = tasks.add.enqueue(3, b=4)
+    if request.GET.get("fails"):
+        raise OSError("rolled back")
+    return HttpResponse(result.id)
+
+urlpatterns = [path("buy", buy)]
+""",
+    "request.py": """
+import django; django.setup()
+import asyncio, json
+from datetime import timedelta
+from django.core.management import call_command
+from django.test import Client
+from django.utils import timezone
+call_command("migrate", run_syncdb=True, verbosity=0)
+call_command("check")
+from shop import tasks
+client = Client(raise_request_exception=False)
+ids = [client.get("/buy").content.decode()]
+assert client.get("/buy?fails=1").status_code == 500
+ids += [tasks.tell.enqueue(to="ada").id, tasks.later.enqueue((1, 2)).id]
+ids += [asyncio.run(tasks.add.using(priority=-100).aenqueue(1, 1)).id]
+ids += [tasks.add.using(run_after=timezone.now() + timedelta(days=1), queue_name="night").enqueue(1, 1).id]
+ids += [tasks.boom.enqueue("x").id]
+first = tasks.add.get_result(ids[0])
+assert (first.status, first.attempts, first.args, first.kwargs) == ("READY", 0, [3], {"b": 4}), first
+for wrong in ("0", "x", ids[1]):
+    try:
+        tasks.add.get_result(wrong)
+    except Exception as error:
+        ids.append(type(error).__name__)
+print(json.dumps(ids))
+""",
+    "results.py": """
+import django; django.setup()
+import json, sys
+from shop import tasks
+backend = tasks.add.get_backend()
+def show(r):
+    value = r.return_value if r.status == "SUCCESSFUL" else None
+    times = [t and t.tzinfo is not None for t in (r.enqueued_at, r.started_at, r.last_attempted_at, r.finished_at)]
+    return [r.task.name, r.status, value, r.attempts, r.task.priority, r.task.queue_name,
+            [e.exception_class.__name__ for e in r.errors], times]
+print(json.dumps([show(backend.get_result(id)) for id in json.loads(sys.argv[1])]))
+""",
+}
+
+
+@pytest.fixture(params=["5.2", "6.0"])
+def django_project(request, project, monkeypatch):
+    """A project of that Django; 6 is where the Makefile puts it, for Python 3.12 and later."""
+    pytest.importorskip("django")
+    path = [str(project.path)]
+    if request.param == "6.0":
+        if not (six := Path(sys.prefix) / "django6").exists():
+            pytest.skip("no Django 6 is here: it needs Python 3.12")
+        path.insert(0, str(six))
+    elif not importlib.util.find_spec("django_tasks"):
+        pytest.skip("no django-tasks is here")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "settings")
+    for name, text in DJANGO_PROJECT.items():
+        (project.path / name).parent.mkdir(exist_ok=True)
+        (project.path / name).write_text(text)
+    return project
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("options", [[], ["--processes"]], ids=["threads", "processes"])
+def test_tasks_of_django_are_queued_with_its_transaction_and_run(db, django_project, options):
+    status, out, said = django_project.python("request.py")
+    assert status == 0, said
+    ids = json.loads(out.splitlines()[-1])
+    assert ids[6:] == ["TaskResultDoesNotExist", "TaskResultDoesNotExist", "TaskResultMismatch"]
+    assert states(db) == {"queued": 6}
+
+    words = ["--autodiscover", "tasks", "--queues", "default,mail,night", "--drain", "--max-tries", "1", *options]
+    status, _, said = django_project.python("backtick.py", *words)
+    assert status == 0, said
+    status, out, said = django_project.python("results.py", json.dumps(ids[:6]))
+    assert status == 0, said
+
+    ran, not_yet = [True] * 4, [True, None, None, None]
+    assert json.loads(out) == [
+        ["add", "SUCCESSFUL", 7, 1, 0, "default", [], ran],
+        ["tell", "SUCCESSFUL", ["ada", 1], 1, 7, "mail", [], ran],
+        ["later", "SUCCESSFUL", {"x": [1, 2], "orders": 1}, 1, 0, "default", [], ran],
+        ["add", "SUCCESSFUL", 2, 1, -100, "default", [], ran],
+        ["add", "READY", None, 0, 0, "night", [], not_yet],
+        ["boom", "FAILED", None, 1, 0, "default", ["KeyError"], ran],
+    ]
+    lines = django_project.lines()
+    assert "attempt 1 RUNNING ada" in lines
+    assert {"signal DjangoBackend add RUNNING", "signal DjangoBackend add SUCCESSFUL"} < set(lines)
+    assert "signal DjangoBackend boom FAILED" in lines
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("how", ["threads", "processes", "asyncio"])
+def test_a_cut_connection_of_djangos_costs_a_slot_one_try_at_most(db, django_project, how):
+    options = ["--processes"] if how == "processes" else []
+    worker_ = "shop.jobs.awhich" if how == "asyncio" else "shop.jobs.which"
+    django_project.start("shop.jobs", "--pool-size", "1", "--retry-ms", "1", "--poll-ms", "50", *options)
+    enqueue(db, worker_)
+    (line,) = wait_until(django_project.lines, django_project.logged)
+
+    db.execute("select pg_terminate_backend(%s)", [int(line.split()[1])])
+    enqueue(db, worker_)
+
+    wait_for_states(db, {"done": 2})
+    assert db.execute("select max(tries) <= 2 from backtick_done").fetchone() == (True,)
+    assert len(set(django_project.lines())) == 2
+
+
+@pytest.mark.as_owner
+def test_a_management_command_of_four_lines_runs_jobs(db, django_project):
+    folder = django_project.path / "shop" / "management" / "commands"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").touch(), (folder / "__init__.py").touch()
+    (folder / "jobs.py").write_text(examples()["shop/management/commands/jobs.py"])
+    enqueue(db, "shop.jobs.which")
+
+    status, _, said = django_project.python("-m", "django", "jobs", "--autodiscover", "jobs", "--drain")
+
+    assert status == 0, said
+    assert states(db) == {"done": 1}
+
+
+@pytest.mark.as_owner
+def test_a_backend_on_another_database_is_found_by_djangos_checks(db, django_project):
+    settings = (django_project.path / "settings.py").read_text().replace("backends.postgresql", "backends.sqlite3")
+    (django_project.path / "settings.py").write_text(settings.replace('"CONN_MAX_AGE": None, ', ""))
+    check = "import django; django.setup()\nfrom shop import tasks\nprint(*tasks.add.get_backend().check())\n"
+
+    status, out, said = django_project.python("-c", check)
+
+    assert status == 0, said
+    assert "backtick queues on PostgreSQL, and the database 'default' is none" in out
 
 
 # ---- What the project says of itself ---------------------------------------------------------------------------
