@@ -8,7 +8,7 @@
 -- p_name    this one only; null: all
 -- p_since   since when ended jobs are counted; null: the last day
 -- returns   a row for each: jobs that wait and run, were done and failed (exceeded); half
---           of the done ran for at most p50_ms, 95 in a hundred for p95_ms; so long they waited from when they were due;
+--           of the done ran for at most p50_ms, 95 in a hundred for p95_ms, 99 for p99_ms; so long they waited from when they were due;
 --           class and time of the last failure; how many living runners know it; about: {waiting} if that is an
 --           estimate, since some queue has more than 1000 jobs of it
 create or replace function bt_workers(p_name text default null, p_since timestamptz default null)
@@ -20,8 +20,10 @@ create or replace function bt_workers(p_name text default null, p_since timestam
         failed      bigint,
         p50_ms      bigint,
         p95_ms      bigint,
+        p99_ms      bigint,
         wait_p50_ms bigint,
         wait_p95_ms bigint,
+        wait_p99_ms bigint,
         error_class text,
         failed_at   timestamptz,
         runners     bigint,
@@ -95,9 +97,9 @@ begin
             select job.name,
                    count(*) filter (where job.state = 'done') as done,
                    count(*) filter (where job.state = 'exceeded') as failed,
-                   percentile_cont(array[0.5, 0.95]) within group (order by extract(epoch from job.finished_at - job.started_at) * 1000)
+                   percentile_cont(array[0.5, 0.95, 0.99]) within group (order by extract(epoch from job.finished_at - job.started_at) * 1000)
                        filter (where job.state = 'done') as ran,
-                   percentile_cont(array[0.5, 0.95]) within group (order by extract(epoch from job.started_at - job.run_at) * 1000)
+                   percentile_cont(array[0.5, 0.95, 0.99]) within group (order by extract(epoch from job.started_at - job.run_at) * 1000)
                        filter (where job.state = 'done') as waited,
                    max(job.finished_at) filter (where job.state = 'exceeded') as failed_at,
                    (array_agg(job.error ->> 'class' order by job.finished_at desc) filter (where job.state = 'exceeded'))[1] as class
@@ -127,8 +129,10 @@ begin
                coalesce(ended.failed, 0),
                ended.ran[1]::bigint,
                ended.ran[2]::bigint,
+               ended.ran[3]::bigint,
                ended.waited[1]::bigint,
                ended.waited[2]::bigint,
+               ended.waited[3]::bigint,
                ended.class,
                ended.failed_at,
                coalesce(known.runners, 0),
