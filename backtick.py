@@ -7477,7 +7477,7 @@ class Verb(NamedTuple):
     given: tuple[str, ...] = ()  # parameters that are null, and not their defaults, if they are not given
 
 
-_FILTER = "queue name state error_class since until tag"
+_FILTER = "queue name state error_class since until tag group text"
 _OPTIONS = {  # what the parameters mean, for --help
     "client_time": "to compare with the database's clock, if not this machine's",
     "free_bytes": "room on the database's disk, to tell how long the history will fit",
@@ -7517,6 +7517,7 @@ _OPTIONS = {  # what the parameters mean, for --help
     "since": "not before: 2026-03-28T00:00Z, or 2h, which is two hours ago",
     "state": "queued, retrying, running, done, exceeded, canceled, or ended: any of the last three",
     "tag": "one of its tags",
+    "text": "what stands in the arguments",
     "tags": "a word by which it is found; may be repeated",
     "until": "before",
 }

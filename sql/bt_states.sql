@@ -5,7 +5,7 @@
 -- What the planner thinks cheap is counted, else its estimate is told: a page of millions would be read, to be looked at for a
 -- second. Who acts on all of them asks bt_count.
 --
--- p_queue to p_tag  as of bt_matching
+-- p_queue to p_text  as of bt_matching
 -- returns   a row for each state, in the order of a job's life; about: {jobs} if that is an estimate
 -- raises    22023 invalid_parameter_value
 create or replace function bt_states(
@@ -14,7 +14,9 @@ create or replace function bt_states(
     p_error_class text default null,
     p_since       timestamptz default null,
     p_until       timestamptz default null,
-    p_tag         text default null
+    p_tag         text default null,
+    p_group       text default null,
+    p_text        text default null
 )
     returns table (state text, jobs bigint, about text[])
     language plpgsql
@@ -31,7 +33,7 @@ declare
     v_plan  json;
     v_runs  bigint;
 begin
-    perform bt_check_filter(p_queue, p_name, null, p_error_class, p_tag, null);
+    perform bt_check_filter(p_queue, p_name, null, p_error_class, p_tag, null, p_group, p_text);
     for state in select unnest('{running,queued,retrying,done,exceeded,canceled}'::text[]) loop
         v_where := concat_ws(
             ' and ',
@@ -49,7 +51,9 @@ begin
                 || ' >= ' || quote_literal(p_since),
             case when state in ('done', 'exceeded', 'canceled') then 'finished_at' else 'created_at' end
                 || ' < ' || quote_literal(p_until),
-            'tags @> array[' || quote_literal(p_tag) || ']');
+            'tags @> array[' || quote_literal(p_tag) || ']',
+            'group_key = ' || quote_literal(p_group),
+            'strpos(lower(args::text), lower(' || quote_literal(p_text) || ')) > 0');
         v_where := format(
             ' from %s as job where %s',
             case when state in ('done', 'exceeded', 'canceled') then 'backtick_done' else 'backtick_queue' end, v_where);

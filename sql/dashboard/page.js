@@ -137,6 +137,12 @@ function took(ms) {
   return h("span", { title: exact }, shown);
 }
 
+// An interval as PostgreSQL writes it, 00:01:00, in words if it is short enough for that.
+function period(text) {
+  const found = text.match(/^(\d\d):(\d\d):(\d\d)$/);
+  return found ? span(found[1] * 3600 + found[2] * 60 + Number(found[3])) : text;
+}
+
 const SIGNS = {
   queued: ["grey", "○", "queued"], retrying: ["amber", "↻", "retrying"], running: ["blue", "▶", "running"], done: ["green", "✓", "done"],
   exceeded: ["red", "✕", "exceeded"], canceled: ["grey", "⊘", "canceled"], error: ["red", "✕", "error"], warning: ["amber", "!", "warning"],
@@ -233,7 +239,7 @@ function plot(name, unit, times, series, isBars) {
     if (isBars) drawn.push(...times.map((_, i) => { const v = one.values[i] || 0; below[i] += v; return v ? h("svg:rect", { class: `f-${one.colour}`, x: x(i) - wide / 2, y: y(below[i]), width: wide, height: Math.max(0.75, y(below[i] - v) - y(below[i])), rx: Math.min(1.5, wide / 4) }) : null; }).filter(Boolean));
     else {
       let path = "", down = false;
-      times.forEach((_, i) => { const v = one.values[i]; if (v === null || v === undefined) { down = false; return; } path += `${down ? "L" : "M"}${x(i).toFixed(1)} ${y(v).toFixed(1)}`; if (!down && (one.values[i + 1] ?? null) === null) path += "h1.5"; down = true; });
+      times.forEach((_, i) => { const v = one.values[i]; if (v === null || v === undefined) { down = false; return; } path += `${down ? "L" : "M"}${x(i).toFixed(1)} ${y(v).toFixed(1)}`; if (!down && (one.values[i + 1] ?? null) === null) path += "m-1.5 0a1.5 1.5 0 1 0 3 0a1.5 1.5 0 1 0 -3 0"; down = true; });
       drawn.push(h("svg:path", { class: `l-${one.colour}${one.dashed ? " dashed" : ""}`, d: path }));
     }
   }
@@ -326,11 +332,11 @@ async function overview({ given }) {
       tile("Runners", number(live.living), "#/runners", live.living ? "" : "bad"), tile("Slots in use", live.slots ? `${number(live.jobs)} / ${number(live.slots)}` : number(live.jobs), "#/runners")),
     h("div", { class: "head" }, h("h2", null, "Over time"), h("div", { class: "row" }, rangeTabs(range, given),
       picker("queue", given), picker("worker", given))),
-    h("div", { class: "grid" },
-      plot("Throughput", "jobs a minute", times, [{ name: "done", colour: "accent", values: rate("done") }, { name: "exceeded", colour: "red", values: rate("exceeded") }, { name: "canceled", colour: "grey", values: rate("canceled") }], true),
-      plot("Failed tries", "a minute", times, [{ name: "tried again", colour: "amber", values: rate("retried") }, { name: "out of tries", colour: "red", values: rate("exceeded") }, { name: "runner died", colour: "grey", values: rate("crashed") }], true),
-      plot("Run time", "seconds", times, [{ name: "half", colour: "blue", values: column("run_p50") }, { name: "95 %", colour: "blue", dashed: true, values: column("run_p95") }]),
-      plot("Waiting time", "seconds", times, [{ name: "half", colour: "green", values: column("wait_p50") }, { name: "95 %", colour: "green", dashed: true, values: column("wait_p95") }])),
+    h("div", { class: "grid two" },
+      plot("Throughput", "/ min", times, [{ name: "done", colour: "accent", values: rate("done") }, { name: "exceeded", colour: "red", values: rate("exceeded") }, { name: "canceled", colour: "grey", values: rate("canceled") }], true),
+      plot("Failed tries", "/ min", times, [{ name: "tried again", colour: "amber", values: rate("retried") }, { name: "out of tries", colour: "red", values: rate("exceeded") }, { name: "runner died", colour: "grey", values: rate("crashed") }], true),
+      plot("Run time", "s", times, [{ name: "half", colour: "blue", values: column("run_p50") }, { name: "95 %", colour: "blue", dashed: true, values: column("run_p95") }]),
+      plot("Waiting time", "s", times, [{ name: "half", colour: "green", values: column("wait_p50") }, { name: "95 %", colour: "green", dashed: true, values: column("wait_p95") }])),
     h("div", { class: "grid" },
       card("Queues", (status.queues || []).length ? table("Queues", [
         ["queue", (row) => queueLink(row.queue), "name"], ["waits", (row) => about(row, "queued"), "num"], ["runs", (row) => number(row.running), "num"],
@@ -502,26 +508,25 @@ function trend(name, value) {
 async function queues({ given }) {
   const [rows, limits, pauses, sparks] = await Promise.all([look("queues"), look("limits"), look("pauses"), lastHour("queue")]);
   const why = new Map(pauses.filter((one) => one.kind === "queue").map((one) => [one.queue, one]));
-  const bound = (name) => { const one = limits.find((limit) => limit.kind === "queue" && limit.queue === name); return one ? [one.running !== null && `${number(one.runs)} of ${number(one.running)} at once`, one.rate && `${number(one.rate)} in ${one.period}`, one.max_depth && `${number(one.max_depth)} deep`].filter(Boolean).join(", ") : ""; };
+  const bound = (name) => { const one = limits.find((limit) => limit.kind === "queue" && limit.queue === name); return one ? [one.running !== null && `${number(one.runs)} of ${number(one.running)} at once`, one.rate && `${number(one.rate)} in ${period(one.period)}`, one.max_depth && `${number(one.max_depth)} deep`].filter(Boolean).join(", ") : ""; };
   const out = (name) => { const one = sparks.get(name); return one ? one.done.slice(-3).reduce((a, b) => a + b, 0) / 15 : 0; };
   const moves = new Map(rows.map((row) => [row.queue, trend(row.queue, row.queued)]));
   return [
     title("Queues"), notices(rows),
     card(null, rows.length ? some(rows, (few) => table("Queues", [
-      ["queue", (row) => queueLink(row.queue), "name"], ["waits", (row) => about(row, "queued"), "num"], ["due", (row) => about(row, "due"), "num"], ["runs", (row) => number(row.running), "num"],
+      ["queue", (row) => [queueLink(row.queue), row.paused_at && h("div", { class: "soft" }, sign("paused"), " ", age(row.paused_at), why.get(row.queue) && why.get(row.queue).reason ? [": ", bdi(why.get(row.queue).reason)] : "")], "name"], ["waits", (row) => about(row, "queued"), "num"], ["due", (row) => about(row, "due"), "num"], ["runs", (row) => number(row.running), "num"],
       ["oldest due", (row) => row.oldest ? age(row.oldest) : row.next_at ? h("span", { class: "soft" }, "next ", age(row.next_at)) : "", "num"],
       ["in / min", (row) => { const move = moves.get(row.queue); return move === null ? h("span", { class: "soft", title: "Known after some seconds" }, "…") : number(Math.max(0, Math.round(move + out(row.queue)))); }, "num"],
       ["out / min", (row) => number(Math.round(out(row.queue))), "num"],
       ["empty in", (row) => { const move = moves.get(row.queue); return move < 0 && row.queued > 0 ? `~\u2009${span(row.queued / -move * 60)}` : ""; }, "num"],
       ["last hour", (row) => spark((sparks.get(row.queue) || { done: Array(12).fill(0) }).done, "accent", "ended in five minutes each:")],
-      ["limit", (row) => bound(row.queue)], ["runners", (row) => row.runners ? number(row.runners) : h("span", { class: row.queued ? "bad" : "soft" }, "none"), "num"],
-      ["", (row) => row.paused_at ? [sign("paused"), " ", h("span", { class: "soft" }, age(row.paused_at), why.get(row.queue) && why.get(row.queue).reason ? `: ${why.get(row.queue).reason}` : "")] : "", "wide"],
+      ["limit", (row) => bound(row.queue), "nowrap"], ["runners", (row) => row.runners ? number(row.runners) : h("span", { class: row.queued ? "bad" : "soft" }, "none"), "num"],
       ["", (row) => row.paused_at ? may("bt_resume") && button("Resume", () => doIt("resume", { queue: row.queue }, `${row.queue} is paused no longer.`), "") : may("bt_pause") && button("Pause…", () => pause({ queue: row.queue }, `the queue ${row.queue}`), ""), "acts"]], few, (row) => row.queue), "queue")
       : empty("No queue has jobs or a runner. Queue a job: ", h("code", null, "python backtick.py enqueue myjobs.log_sum '[3, 4]'"))),
     limits.length > 0 && card("Limits and groups", table("Limits", [
       ["of", (row) => row.kind], ["queue", (row) => bdi(row.queue), "name"], ["name", (row) => row.name ? bdi(row.name) : "", "name"], ["runs", (row) => number(row.runs), "num"],
       ["at once", (row) => row.running === null ? "" : [bar(row.running ? row.runs / row.running : 1, `${row.runs} of ${row.running}`), " ", number(row.running)], "num"],
-      ["rate", (row) => row.rate ? `${number(row.rate)} in ${row.period}` : ""], ["deep at most", (row) => number(row.max_depth), "num"], ["set", (row) => [age(row.set_at), row.set_by && h("span", { class: "soft" }, " by ", bdi(row.set_by))]]], limits, (row) => `${row.kind}/${row.queue}/${row.name}`)),
+      ["rate", (row) => row.rate ? `${number(row.rate)} in ${period(row.period)}` : ""], ["deep at most", (row) => number(row.max_depth), "num"], ["set", (row) => [age(row.set_at), row.set_by && h("span", { class: "soft" }, " by ", bdi(row.set_by))]]], limits, (row) => `${row.kind}/${row.queue}/${row.name}`)),
     pauses.some((one) => one.kind !== "queue") && card("Paused beside queues", table("Pauses", [
       ["what", (row) => row.kind], ["name", (row) => bdi(row.name), "name"], ["queue", (row) => row.queue ? bdi(row.queue) : "all", "name"], ["since", (row) => [age(row.since), h("span", { class: "soft" }, " by ", bdi(row.by))]], ["why", (row) => row.reason && bdi(row.reason), "wide"],
       ["", (row) => may("bt_resume") && button("Resume", () => doIt("resume", { [row.kind]: row.name, queue: row.queue }, `${row.name} is paused no longer.`), ""), "acts"]], pauses.filter((one) => one.kind !== "queue"), (row) => `${row.kind}/${row.queue}/${row.name}`)),
@@ -565,7 +570,7 @@ async function failures({ given }) {
     card(null, rows.length ? some(rows, (few) => table("Failures", [
       ["worker", (row) => workerLink(row.name), "name"], ["class", (row) => row.error_class ? link("jobs", { ...cell(row), state: "" }, bdi(row.error_class)) : h("span", { class: "soft" }, "none: canceled"), "name"],
       ["jobs", (row) => number(row.jobs), "num"], [`last ${since}`, (row) => spark(row.past || [], "red", "in each part of that time:")],
-      ["first", (row) => age(row.first_at), "num"], ["last", (row) => [age(row.last_at), " ", jobLink(row.last_id)], "num"], ["message", (row) => row.message ? bdi(row.message) : "", "wide less"],
+      ["last", (row) => [age(row.last_at), " ", jobLink(row.last_id)], "num"], ["message", (row) => row.message ? bdi(row.message) : "", "wide less"],
       ["", (row) => row.error_class && [may("bt_retry_all") && button("Retry all…", () => onAll("retry", { ...cell(row), state: "ended" }), ""), " ", may("bt_delete_all") && button("Delete all…", () => onAll("delete", { ...cell(row), state: "ended" }), "danger")], "acts"]], few, (row) => `${row.name}/${row.error_class}`), "row")
       : empty("✓ Nothing has failed in that time.")),
   ];
@@ -601,7 +606,7 @@ async function schedules({ given }) {
 const runnerTable = (rows, isShort) => table("Runners", [
   ["runner", (row) => [bdi(`${row.host}:${row.pid}`), !isShort && h("span", { class: "soft" }, ` ${row.id}`)], "name"], ["state", (row) => sign(row.state)],
   ["at work", (row) => [bar(row.slots ? row.jobs / row.slots : 0, `${row.jobs} of ${row.slots} slots`, "blue"), " ", `${number(row.jobs)}${row.slots ? ` / ${number(row.slots)}` : ""}`], "nowrap"],
-  ...(isShort ? [["since", (row) => age(row.oldest), "num"]] : [
+  ...(isShort ? [] : [
     ["longest since", (row) => age(row.oldest), "num"], ["what", (row) => (row.works || []).map((name, n) => [n ? ", " : "", workerLink(name, { state: "running" })]), "wide"], ["queues", (row) => (row.queues || []).map((name, n) => [n ? ", " : "", queueLink(name)]), "wide"],
     ["version", (row) => row.version || ""], ["started", (row) => age(row.started_at), "num"], ["heard of", (row) => age(row.heartbeat_at), "num"],
     ["", (row) => may("bt_drain") && !["dead", "draining"].includes(row.state) && button("Drain…", async () => { if (await dialog(`Drain runner ${row.id} on ${row.host}?`, h("p", null, "It finishes what it has, takes nothing more, and ends. What starts it, systemd say, may start it anew."), "Drain", true)) doIt("drain", { runner: String(row.id) }, `Runner ${row.id} is to end.`); }, ""), "acts"]]),
