@@ -7310,11 +7310,18 @@ class _Http(http.server.ThreadingHTTPServer):
     daemon_threads = True
     MOST = 16  # requests at once; more are turned away
     LONGEST_S = 10.0  # a request and its answer
+    MOST_STREAMS = 64
 
-    def __init__(self, place: str, routes: Mapping[str, Callable[[], _Page]]) -> None:
+    def __init__(
+        self, place: str, routes: Mapping[str, Callable[[], _Page]], dashboard: _Dashboard | None = None
+    ) -> None:
         host, _, port = place.rpartition(":")
-        self.routes = routes
+        self.routes, self.dashboard = routes, dashboard
         self.room = threading.BoundedSemaphore(self.MOST)
+        self.streams = threading.BoundedSemaphore(self.MOST_STREAMS)
+        self.taken: dict[
+            Any, tuple[threading.BoundedSemaphore, threading.Timer]
+        ] = {}  # each thread has its own request
         if ":" in host:
             self.address_family = socket.AF_INET6
         try:
@@ -7337,11 +7344,23 @@ class _Http(http.server.ThreadingHTTPServer):
         timer = threading.Timer(self.LONGEST_S, self.shutdown_request, (request,))
         timer.daemon = True
         timer.start()
+        self.taken[request] = self.room, timer
         try:
             super().process_request_thread(request, client_address)
         finally:
+            room, timer = self.taken.pop(request)
             timer.cancel()
-            self.room.release()
+            room.release()
+
+    def keep(self, request: Any) -> bool:
+        """Whether this may go on for as long as it likes; it then takes nobody's room but that of such."""
+        if not self.streams.acquire(blocking=False):
+            return False
+        room, timer = self.taken[request]
+        self.taken[request] = self.streams, timer
+        timer.cancel()
+        room.release()
+        return True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing: who asked has gone, or was cut off."""
@@ -7350,33 +7369,463 @@ class _Http(http.server.ThreadingHTTPServer):
         """Stop listening; answers that are under way are cut off with the process."""
         self.shutdown()
         self.server_close()
+        if self.dashboard:
+            self.dashboard.close()
 
 
 class _Request(http.server.BaseHTTPRequestHandler):
-    """One request: no body is read, and the connection is closed after the answer."""
+    """One request; the connection is closed after the answer."""
 
     timeout = 5.0
     server: _Http
+    server_version, sys_version, cookie = "backtick", "", ""
 
     def do_GET(self) -> None:
-        """Answer by the table of routes."""
+        """Answer by the table of routes; what is not in it is the page's."""
         page = self.server.routes.get(self.path.partition("?")[0])
+        if self.server.dashboard and (not page or self.command == "POST"):
+            self.server.dashboard.answer(self)
+            return
         try:
             status, kind, text = page() if page else (404, "text/plain", f"there are {', '.join(self.server.routes)}\n")
         except (BacktickError, psycopg.Error) as error:
             status, kind, text = 503, "text/plain", f"{hide_password(_one_line(error))}\n"
-        body = text.encode(errors="backslashreplace")
+        self.reply(status, kind, text.encode(errors="backslashreplace"))
+
+    do_HEAD = do_POST = do_GET  # noqa: N815, the standard library's names
+
+    def reply(self, status: int, kind: str, body: bytes | None) -> None:
+        """Send an answer; None: its head, and the rest follows."""
         self.send_response(status)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        if self.cookie:
+            self.send_header("Set-Cookie", self.cookie)
+        if body is not None:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command == "GET":
+        if body and self.command != "HEAD":
             self.wfile.write(body)
-
-    do_HEAD = do_GET  # noqa: N815, the standard library's name
 
     def log_message(self, *_: object) -> None:
         """Nothing: a scraper asks all the time."""
+
+
+# ---- The page: a static file, and the verbs over HTTP ------------------------------------
+#
+# Three things are answered: the files of sql/dashboard, GET and POST /api/VERB from the table VERBS, and /api/events.
+# Who may do what is the database's business: it is asked as the role that the URL, or who logged in, says. A page of
+# somebody else's in the same browser gets nothing: see _check_host and _check_site.
+
+
+_FILES = {"/": "text/html", "/page.js": "text/javascript", "/style.css": "text/css", "/icon.svg": "image/svg+xml"}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class _Refused(Exception):
+    """A status of HTTP, and why."""
+
+
+class _Viewer:
+    """With whose rights is asked: connections, what was asked a moment ago, and word of changes for all who look on."""
+
+    FRESH_S = 1.0  # an answer serves all who ask the same meanwhile
+    MOST = 4  # connections
+
+    def __init__(self, config: Config, watchdog: _Watchdog) -> None:
+        self.config, self.watchdog = config, watchdog
+        self.room = threading.BoundedSemaphore(self.MOST)
+        self.idle = deque[_Database]()  # of any thread
+        self.lock = threading.Lock()  # guards answers
+        self.answers: dict[Any, tuple[float, Future[str]]] = {}
+        self.changed = threading.Condition()  # guards what follows
+        self.watchers, self.said, self.is_closed = 0, "", False
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[_Database]:
+        """A connection for a moment; its calls take two seconds at most."""
+        if not self.room.acquire(timeout=5):
+            raise _Refused(503, "too many questions at once; ask again")
+        try:
+            try:
+                database = self.idle.pop()
+            except IndexError:
+                database = _Database(self.config, self.watchdog)
+            try:
+                yield database
+            finally:
+                if database.connection.closed or self.is_closed:
+                    database.close()
+                else:
+                    self.idle.append(database)
+        finally:
+            self.room.release()
+
+    def look(self, key: object, ask: Callable[[], str]) -> str:
+        """What `ask` returns, or what it returned a moment ago; of those who want the same at once one asks."""
+        now = time.monotonic()
+        with self.lock:
+            self.answers = {k: (at, one) for k, (at, one) in self.answers.items() if now - at < self.FRESH_S}
+            is_new = key not in self.answers
+            _, answer = self.answers.setdefault(key, (now, Future()))
+        if is_new:
+            try:
+                answer.set_result(ask())
+            except BaseException as error:
+                answer.set_exception(error)
+        return answer.result(10)
+
+    def pulses(self) -> Iterator[str]:
+        """Each change as an event, and a sign of life every ten seconds; one thread asks for all who look on."""
+        with self.changed:
+            self.watchers += 1
+            if self.watchers == 1 and not self.said:
+                self.said = json.dumps({})
+                threading.Thread(target=self._pulse, name="backtick-pulse", daemon=True).start()
+        try:
+            seen = ""
+            while not self.is_closed:
+                with self.changed:
+                    if self.said == seen and not self.is_closed:
+                        self.changed.wait(10)
+                    is_new, seen = self.said != seen, self.said
+                yield f"data: {seen}\n\n" if is_new else ": nothing new\n\n"
+        finally:
+            with self.changed:
+                self.watchers -= 1
+                self.changed.notify_all()
+
+    def _pulse(self) -> None:
+        while True:
+            try:
+                with self.database() as database:
+                    said = {"mark": database.run("bt_pulse")[0][0]}
+            except (BacktickError, psycopg.Error, _Refused) as error:
+                said = {"away": hide_password(_one_line(error))}
+            with self.changed:
+                self.said = json.dumps(said)
+                self.changed.notify_all()
+                if self.changed.wait_for(lambda: not self.watchers or self.is_closed, 1.0):
+                    self.said = ""
+                    return
+
+    def close(self) -> None:
+        """Hang up, and end what looks on."""
+        self.is_closed = True
+        with self.changed:
+            self.changed.notify_all()
+        while self.idle:
+            self.idle.pop().close()
+
+
+class _Dashboard:
+    """Who may ask for what, and the answers."""
+
+    MOST_BYTES, MOST_IDS, MOST_SESSIONS = 1 << 20, 1000, 100
+    SESSION_S, IDLE_S = 12 * 3600.0, 3600.0
+
+    def __init__(
+        self, config: Config, login: bool = False, token: str = "", base: str = "", hosts: Sequence[str] = ()
+    ) -> None:
+        folder = SQL_FOLDER / "dashboard"
+        try:
+            self.files = {path: (folder / (path[1:] or "index.html")).read_bytes() for path in _FILES}
+        except OSError as error:
+            raise BacktickError(f"the page is not there: {error.filename}; copy sql/ whole") from None
+        self.config, self.login, self.token, self.base = config, login, token, base
+        self.hosts = {"localhost", *(host.lower() for host in hosts)}
+        self.watchdog = _Watchdog(2.5)  # hence statement_timeout is 2 s
+        self.viewer = _Viewer(config, self.watchdog)
+        self.lock = threading.Lock()  # guards sessions
+        self.sessions: dict[bytes, tuple[_Viewer, float, float]] = {}  # by a hash; since when, and when last asked
+        self.logins = threading.BoundedSemaphore(4)
+
+    def answer(self, request: _Request) -> None:
+        """Answer a request, whatever it is."""
+        path, status, kind, body = request.path.partition("?")[0], 200, "application/json", b""
+        try:
+            self._check_host(request.headers)
+            path = path.removeprefix(self.base) if path.startswith(self.base + "/") else path
+            if path in self.files and request.command != "POST":
+                kind, body = _FILES[path], self.files[path]
+            elif path.startswith("/api/"):
+                self._check_site(request)
+                if (path, request.command) == ("/api/events", "GET"):
+                    self._stream(request, self._who(request))
+                    return
+                body = self._api(request, path[5:]).encode()
+            else:
+                raise _Refused(404, "there is nothing here; the page is at /")
+        except _Refused as error:
+            status, said = error.args
+        except psycopg.errors.InsufficientPrivilege as error:
+            status, said = 403, _said(error)
+        except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.UndefinedFunction) as error:
+            status, said = 400, _said(error)
+        except psycopg.errors.QueryCanceled:
+            status, said = 503, "the database did not answer within two seconds; narrow the filter, or ask again"
+        except (BacktickError, psycopg.Error, TimeoutError) as error:
+            status, said = 503, hide_password(_one_line(error))
+        if status != 200:
+            kind, body = "application/json", json.dumps({"error": said}).encode()
+        request.reply(status, kind, body)
+
+    def _check_host(self, headers: Any) -> None:
+        """Names may be made to lead here by anybody who has one (DNS rebinding); numbers may not."""
+        host = urllib.parse.urlsplit(f"//{headers.get('Host', '')}").hostname or ""
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(host)
+            return
+        if host not in self.hosts:
+            raise _Refused(421, f"this is not {host[:100]}; start it with --host NAME if it is to be")
+
+    def _check_site(self, request: _Request) -> None:
+        headers, host = request.headers, request.headers.get("Host", "")
+        if headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+            raise _Refused(403, "another site asks")
+        if "Origin" in headers and urllib.parse.urlsplit(headers["Origin"]).netloc != host:
+            raise _Refused(403, "another site asks; a proxy must pass the Host on")
+        if request.command == "POST" and (
+            headers.get("X-Backtick") != "1" or headers.get_content_type() != "application/json"
+        ):
+            raise _Refused(403, "a change needs the headers X-Backtick: 1 and Content-Type: application/json")
+
+    def _who(self, request: _Request) -> _Viewer:
+        """With whose rights it is asked. Raises _Refused if nobody has logged in."""
+        if not (self.login or self.token):
+            return self.viewer
+        word = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if self.token and secrets.compare_digest(word.encode(), self.token.encode()):
+            return self.viewer
+        with contextlib.suppress(KeyError), self.lock:
+            key, now = self._key_of(request), time.monotonic()
+            viewer, since, last = self.sessions.pop(key)
+            if now - since < self.SESSION_S and now - last < self.IDLE_S:
+                self.sessions[key] = viewer, since, now  # the last one asked stands last
+                return viewer
+            self._leave(viewer)
+        raise _Refused(401, "user and password" if self.login else "token")
+
+    def _key_of(self, request: _Request) -> bytes:
+        found = re.search(r"(?:^|; )backtick=([\w-]+)", request.headers.get("Cookie", ""))
+        return hashlib.sha256((found[1] if found else "").encode()).digest()
+
+    def _leave(self, viewer: _Viewer) -> None:
+        if viewer is not self.viewer:
+            viewer.close()
+
+    def _api(self, request: _Request, name: str) -> str:
+        if request.command == "POST":
+            given = self._body(request)
+            if name in ("login", "logout"):
+                return self._log_in(request, given) if name == "login" else self._log_out(request)
+        else:
+            pairs = urllib.parse.parse_qsl(request.path.partition("?")[2], keep_blank_values=True)
+            given = {}
+            for key, value in pairs:
+                given.setdefault(key, []).append(value)
+        viewer = self._who(request)
+        if name == "me" and request.command != "POST":
+            return viewer.look("me", lambda: self._look(viewer, "bt_rights", {}))
+        verb = next((verb for verb in VERBS if verb.name == name and verb.function.startswith("bt_")), None)
+        if not verb:
+            raise _Refused(404, f"there is no verb {name[:60]!r}")
+        given = self._checked(verb, given)
+        if request.command != "POST":
+            if verb.changes and not verb.all:
+                raise _Refused(405, f"{name} changes something: POST it")
+            # of what acts on all that a filter means: how many these are
+            function, more = ("bt_count", {"state": verb.state, "limit": "100001"}) if verb.all else (verb.function, {})
+            return viewer.look((name, repr(given)), lambda: self._look(viewer, function, more | given))
+        if not verb.changes:
+            raise _Refused(405, f"{name} changes nothing: GET it")
+        return self._act(request, viewer, verb, given)
+
+    def _body(self, request: _Request) -> dict[str, Any]:
+        length = request.headers.get("Content-Length", "")
+        if not re.fullmatch("[0-9]{1,9}", length) or int(length) > self.MOST_BYTES:
+            raise _Refused(413, f"a body has a length, of {self.MOST_BYTES} bytes at most")
+        try:
+            given = json.loads(request.rfile.read(int(length)))
+        except (ValueError, RecursionError):
+            given = None
+        if not isinstance(given, dict):
+            raise _Refused(400, "the body is a JSON object: parameters and their values")
+        return given
+
+    def _checked(self, verb: Verb, given: dict[str, Any]) -> dict[str, Any]:
+        """Parameters as the function takes them, all of them text, lists of text, or true."""
+        words = {word.rstrip("?*!"): word[-1] for word in (*verb.positional, *verb.options.split(), *verb.more.split())}
+        found: dict[str, Any] = {}
+        for name, value in given.items():
+            if name not in words:
+                raise _Refused(400, f"{verb.name} has no parameter {name[:60]!r}; it has {', '.join(words) or 'none'}")
+            values = value if isinstance(value, list) else [value]
+            if not all(isinstance(one, str) for one in values) and values not in ([True], [False]):
+                raise _Refused(400, f"{name} is {json.dumps(value)[:60]}: it must be text")
+            if words[name] != "*" and len(values) != 1:
+                raise _Refused(400, f"{name} is given {len(values)} times")
+            if name == "id" and (
+                not all(re.fullmatch("[0-9]{1,18}", str(one)) for one in values) or len(values) > self.MOST_IDS
+            ):
+                raise _Refused(400, f"an id is a whole number, and there are {self.MOST_IDS} at most")
+            found[name] = values if words[name] == "*" else values[0]
+        return found
+
+    def _look(self, viewer: _Viewer, function: str, given: dict[str, Any], **settings: str) -> str:
+        """What a function of SQL returns, as a JSON object: now, rows, notices, and the SQL that asked."""
+        heard: list[list[str | None]] = []
+        with viewer.database() as database:
+            now, rows = _ask(
+                database,
+                function,
+                given,
+                lambda said: heard.append([said.message_primary, said.message_hint]),
+                transaction_read_only="on",
+                **settings,
+            )
+            text, values = _call_of(database.schema, function, given)
+            asked = psycopg.ClientCursor(database.connection).mogrify(f"select * from {text}", values)  # noqa: S608
+        more: dict[str, object] = {"now": str(now), "sql": asked, "notices": heard}
+        if function == "bt_schedules":
+            more["words"] = {row["spec"]: _words_of(row["spec"]) for row in map(json.loads, rows)}
+        return f'{json.dumps(more)[:-1]}, "rows": [{", ".join(rows)}]}}'
+
+    def _act(self, request: _Request, viewer: _Viewer, verb: Verb, given: dict[str, Any]) -> str:
+        """Change something, a batch at most; returns a JSON object: result, or results, an object for each id."""
+        who = psycopg.conninfo.conninfo_to_dict(viewer.config.database_url).get("user")
+        what = json.dumps(given | ({"args": "..."} if "args" in given else {}))[:500]
+        log.log(NOTICE, "page: %s %s by %s from %s", verb.name, what, who, request.client_address[0])
+        with viewer.lock:
+            viewer.answers.clear()
+        with viewer.database() as database:
+            if verb.all and "id" in given:
+                ids = [int(one) for one in given.pop("id")]
+                return json.dumps({"results": _act_on_each(database, verb, ids, **given)})
+            if verb.all and not given:
+                raise _Refused(400, "say which jobs: by their ids, or by a filter")
+            function, more = (verb.all, {"state": verb.state, "limit": "1000"}) if verb.all else (verb.function, {})
+            given = dict.fromkeys(verb.given) | more | given
+            _, rows = _ask(database, function, given, lambda said: None)
+        return f'{{"result": {rows[0] if rows else "null"}}}'
+
+    def _log_in(self, request: _Request, given: dict[str, Any]) -> str:
+        """Begin a session, if the word, or the database's user and password, are right."""
+        user, password, word = (str(given.get(name, "")) for name in ("user", "password", "token"))
+        if not self.logins.acquire(timeout=5):
+            raise _Refused(503, "too many try to log in; try again")
+        viewer = self.viewer
+        try:
+            if self.login:
+                place = database_url(self.config)
+                url = psycopg.conninfo.make_conninfo(place, user=user or None, password=password)
+                viewer = _Viewer(dataclasses.replace(self.config, database_url=url), self.watchdog)
+                with viewer.database() as database:
+                    database.run("bt_now")
+            is_right = bool(user) if self.login else secrets.compare_digest(word.encode(), self.token.encode())
+        except (BacktickError, psycopg.Error) as error:
+            log.warning(
+                "page: a login as %s from %s: %s", user[:60], request.client_address[0], hide_password(str(error))
+            )
+            is_right = False
+        finally:
+            self.logins.release()
+        if not is_right or not (self.login or self.token):
+            self._leave(viewer)
+            time.sleep(1)
+            raise _Refused(401, "that is not right, or the database is away")
+        log.log(NOTICE, "page: a login as %s from %s", user or "who has the token", request.client_address[0])
+        key = secrets.token_urlsafe(32)
+        with self.lock:
+            now = time.monotonic()
+            self.sessions[hashlib.sha256(key.encode()).digest()] = viewer, now, now
+            if len(self.sessions) > self.MOST_SESSIONS:
+                self._leave(self.sessions.pop(next(iter(self.sessions)))[0])
+        secure = "; Secure" * (request.headers.get("X-Forwarded-Proto") == "https")
+        request.cookie = f"backtick={key}; HttpOnly; SameSite=Strict; Path={self.base}/{secure}"
+        return "{}"
+
+    def _log_out(self, request: _Request) -> str:
+        with contextlib.suppress(KeyError), self.lock:
+            self._leave(self.sessions.pop(self._key_of(request))[0])
+        return "{}"
+
+    def _stream(self, request: _Request, viewer: _Viewer) -> None:
+        if not request.server.keep(request.request):
+            raise _Refused(503, "too many pages look on")
+        request.reply(200, "text/event-stream", None)
+        with contextlib.closing(viewer.pulses()) as pulses:  # type: ignore[type-var]
+            for event in pulses:
+                request.wfile.write(event.encode())
+
+    def close(self) -> None:
+        """End the sessions, and hang up."""
+        for viewer in (self.viewer, *(viewer for viewer, *_ in list(self.sessions.values()))):
+            viewer.close()
+        self.watchdog.stop.set()
+
+
+def _words_of(spec: str) -> str:
+    """A schedule's spec and zone in words; an interval is said in words."""
+    with contextlib.suppress(ValueError):
+        return describe_cron(spec.rpartition(" ")[0]).rstrip(".")
+    return ""
+
+
+def _is_here(place: str) -> bool:
+    """Whether only this machine reaches it."""
+    host = place.rpartition(":")[0].strip("[]")
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def _command_dashboard(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+    """Serve the page, with the rights of the database's user, until Ctrl-C. TLS is for a proxy before it."""
+    parser.add_argument("--listen", default="127.0.0.1:7171", metavar="HOST:PORT", help="where, 127.0.0.1:7171")
+    parser.add_argument(
+        "--login", action="store_true", help="ask for a user and password of the database, and use those"
+    )
+    parser.add_argument("--token", metavar="FILE", help="ask for a word, of 16 characters or more, that the file holds")
+    parser.add_argument("--host", action="append", default=[], metavar="NAME", help="a name under which it is reached")
+    parser.add_argument("--base-path", default="", metavar="/PATH", help="where a proxy puts it")
+    options = parser.parse_args(arguments)
+    config = Config.load(http=options.listen)
+    try:
+        token = Path(options.token).read_text().strip() if options.token else ""
+    except OSError as error:
+        raise BacktickError(f"cannot read {options.token}: {error.strerror}") from None
+    if options.token and len(token) < 16:
+        raise BacktickError(f"{options.token} holds {len(token)} characters; a token has 16 or more")
+    if options.token and options.login:
+        parser.error("give --login or --token, not both")
+    if not _is_here(options.listen) and not (options.login or token):
+        raise BacktickError(f"others reach {options.listen}: add --login, or --token FILE, or listen on 127.0.0.1")
+    if options.base_path and not re.fullmatch(r"(/[\w.~-]+)+", options.base_path):
+        parser.error("--base-path is a path such as /jobs")
+    _start_logging(config)
+    print(f"backtick: {_which_database(config)}", file=sys.stderr)
+    config = dataclasses.replace(config, database_url=database_url(config))
+    host = options.listen.rpartition(":")[0]
+    page = _Dashboard(config, options.login, token, options.base_path, [*options.host, host.strip("[]")])
+    server = _Http(options.listen, {}, page)
+    print(f"backtick: http://{host}:{server.server_address[1]}{options.base_path}/", file=sys.stderr, flush=True)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+    server.thread.join()
+    page.close()
+    return 0
 
 
 # ---- Around jobs: what a process does first, hooks, Django's connections ----------------------
@@ -7942,7 +8391,9 @@ class Runner:
             return (200 if state == "ready" else 503), "application/json", text + "\n"
 
         try:
-            return _Http(config.http, {"/metrics": metrics, "/healthz": healthy, "/readyz": ready})
+            place = dataclasses.replace(config, database_url=database_url(config))
+            page = _Dashboard(place) if _is_here(config.http) and (SQL_FOLDER / "dashboard").is_dir() else None
+            return _Http(config.http, {"/metrics": metrics, "/healthz": healthy, "/readyz": ready}, page)
         except BaseException:
             self._keeper.close()
             self._poller.leave()
@@ -8067,10 +8518,11 @@ class Verb(NamedTuple):
     no: str = ""  # the same if that is false, 0 or null, and the exit status is 1; of rows, if there are none
     all: str = ""  # the function that does to what a filter means what this one does to a job
     state: str = ""  # to which state that does it, if not said
+    more: str = ""  # parameters of function, not of all: over HTTP, beside an id
     given: tuple[str, ...] = ()  # parameters that are null, and not their defaults, if they are not given
 
 
-_FILTER = "queue name state error_class since until tag"
+_FILTER = "queue name state error_class since until tag group text"
 _OPTIONS = {  # what the parameters mean, for --help
     "client_time": "to compare with the database's clock, if not this machine's",
     "free_bytes": "room on the database's disk, to tell how long the history will fit",
@@ -8082,6 +8534,8 @@ _OPTIONS = {  # what the parameters mean, for --help
     "to": "to when, itself not in it",
     "worker": "of this worker only",
     "args": 'JSON: [3, 4] or {"a": 3}',
+    "by": "queue, worker or all: a row for each of these, or one; else for each pair",
+    "cut": "of arguments and result so many characters",
     "error_class": "class of the last error, such as ValueError",
     "expires_at": "begin by then, or end as canceled",
     "expires_in": "the same, so long after it is due",
@@ -8109,6 +8563,7 @@ _OPTIONS = {  # what the parameters mean, for --help
     "since": "not before: 2026-03-28T00:00Z, or 2h, which is two hours ago",
     "state": "queued, retrying, running, done, exceeded, canceled, or ended: any of the last three",
     "tag": "one of its tags",
+    "text": "what stands in the arguments",
     "tags": "a word by which it is found; may be repeated",
     "until": "before",
 }
@@ -8117,7 +8572,8 @@ VERBS = (
     Verb("status", "bt_status", "Look", "what wants attention", "status --watch", record=True),
     Verb("jobs", "bt_jobs", "Look", "list jobs by a filter", "jobs --queue mail --state exceeded --since 2h",
          options=_FILTER + " after limit", no="no such jobs"),
-    Verb("show", "bt_job_of", "Look", "all about a job", "show 17", ("id",), record=True, no="job {0} is not there"),
+    Verb("show", "bt_job_of", "Look", "all about a job", "show 17", ("id",), "cut", record=True,
+         no="job {0} is not there"),
     Verb("why", "bt_why", "Look", "why a job does not run", "why 17", ("id",), record=True),
     Verb("queues", "bt_queues", "Look", "how deep queues are", "queues --watch", options="queue",
          no="no queue has jobs or a runner"),
@@ -8135,16 +8591,21 @@ VERBS = (
     Verb("doctor", "bt_doctor", "Look", "what slows it, and cures", "doctor --json",
          options="client_time free_bytes", no="nothing that slows or threatens the queue"),
     Verb("stats", "bt_stats", "Look", "numbers over time", "stats --from 2026-11-26T08:00Z --step 1h",
-         options="from to step queue worker", no="nothing was noted in that time"),
+         options="from to step queue worker by", no="nothing was noted in that time"),
     Verb("load", "bt_load", "Look", "backlog, for autoscalers", "load mail --json", ("queue?",)),
     Verb("metrics", "bt_metrics", "Look", "Prometheus' text", "metrics", options="most", record=True),
+    Verb("limits", "bt_limits", "Look", "limits, and what runs", "limits", ("queue?",), "", no="there are no limits"),
+    Verb("pauses", "bt_pauses", "Look", "what is paused", "pauses", (), "queues*", no="nothing is paused"),
+    Verb("states", "bt_states", "Look", "how many in each state", "states --queue mail",
+         options=_FILTER.replace(" state", "")),
+    Verb("sizes", "bt_sizes", "Look", "how large tables are", "sizes"),
     Verb("enqueue", "bt_enqueue", "Act", "queue a job", "enqueue myjobs.log_sum '[3, 4]' --run-at 10min",
          ("name", "args?"), "queue run_at priority max_tries tags* expires_at expires_in group key headers", True,
          yes="job {result} is queued", given=("queue", "priority")),
     Verb("cancel", "bt_cancel", "Act", "withdraw or stop jobs", "cancel 17 18", ("id*",), _FILTER, True,
          yes="is canceled", all="bt_cancel_all", state="queued"),
     Verb("retry", "bt_retry", "Act", "queue jobs again", "retry --worker myjobs.log_sum --since 2h", ("id*",), _FILTER,
-         True, yes="is queued again", all="bt_retry_all", state="exceeded"),
+         True, yes="is queued again", all="bt_retry_all", state="exceeded", more="args run_at"),
     Verb("delete", "bt_delete", "Act", "delete ended jobs", "delete --tag customer-7", ("id*",), _FILTER, True,
          yes="is deleted", all="bt_delete_all", state="ended"),
     Verb("pause", "bt_pause", "Act", "claim no more of a queue", "pause mail --reason 'a flood'", ("queue?",),
@@ -8154,22 +8615,21 @@ VERBS = (
     Verb("limit", "bt_limit", "Act", "limit what runs", "limit mail --group acme --running 3", ("queue",),
          "worker group groups! running rate period on_failure max_depth on_depth", True, yes="it holds from now on",
          no="it was so already"),
-    Verb("limits", "bt_limits", "Look", "limits, and what runs", "limits", ("queue?",), "", no="there are no limits"),
-    Verb("pauses", "bt_pauses", "Look", "what is paused", "pauses", (), "queues*", no="nothing is paused"),
     Verb("fire", "bt_fire", "Act", "fire a schedule now", "fire myjobs.sweep", ("name",), "", True,
          yes="job {result} is queued", no="there is no schedule {0}"),
     Verb("unschedule", "bt_unschedule", "Act", "remove a schedule", "unschedule myjobs.sweep", ("name",), "", True,
          yes="the schedule {0} is removed", no="there is no schedule {0}"),
     Verb("drain", "bt_drain", "Act", "end a runner, a host's", "drain web-1", ("runner",), "", True,
          yes="told to finish what they run and end: {result}", no="no living runner has the id or host {0}"),
-    Verb("keygen", "_command_keygen", "Keys", "make a key to seal jobs"),
-    Verb("rekey", "_command_rekey", "Keys", "seal anew, by the newest"),
-    Verb("unseal", "_command_unseal", "Keys", "show a sealed job"),
+    Verb("roles", "_command_roles", "Rights", "make roles, and their rights"),
+    Verb("keygen", "_command_keygen", "Rights", "make a key to seal jobs"),
+    Verb("rekey", "_command_rekey", "Rights", "seal anew, by the newest"),
+    Verb("unseal", "_command_unseal", "Rights", "show a sealed job"),
     Verb("run", "_command_run", "Setup", "run jobs: run MODULE …"),
     Verb("install", "_command_install", "Setup", "or upgrade the SQL"),
     Verb("rebuild", "_command_rebuild", "Setup", "destroy it, and make anew"),
-    Verb("roles", "_command_roles", "Setup", "make roles, and their rights"),
     Verb("completion", "_command_completion", "Setup", "for bash, zsh or fish"),
+    Verb("dashboard", "_command_dashboard", "Setup", "the page, on 127.0.0.1:7171"),
     Verb("bench", "_command_bench", "Setup", "benchmarks, where they are"),
 )  # fmt: skip
 
@@ -8227,24 +8687,37 @@ def _id(text: str) -> int:
     return int(text)
 
 
-def _ask(database: _Database, function: str, given: dict[str, Any]) -> tuple[dt.datetime, list[str]]:
-    """Call a function of SQL; returns the database's time, and what it returned: the JSON of each row."""
-    prefix = '"' + database.schema.replace('"', '""').replace("%", "%%") + '".' if database.schema else ""
+def _call_of(schema: str, function: str, given: dict[str, Any]) -> tuple[str, list[Any]]:
+    """The text of a call, and its parameters' values."""
+    prefix = '"' + schema.replace('"', '""').replace("%", "%%") + '".' if schema else ""
     arguments, values = [], []
-    if function == "bt_doctor":
-        given = {"client_time": dt.datetime.now(dt.timezone.utc).isoformat()} | given
     for name, value in given.items():
         ago = re.fullmatch(r"([0-9]+ ?(?:s|min|h|d))", str(value)) if name in _TIMES else None
         arguments.append(f"p_{name} => " + (f"{prefix}bt_now() {_TIMES[name]} %s::interval" if ago else "%s"))
-        arguments[-1] += "::text" * (name == "args")  # whose parameter takes several types
+        arguments[-1] += "::text" * (name == "args" and function == "bt_enqueue")  # whose parameter takes several types
         values.append(value)
-    call = f"select {prefix}bt_now(), to_json(found)::text from {prefix}{function}({', '.join(arguments)}) as found"  # noqa: S608
-    local = _set_call({"timezone": "UTC", "client_min_messages": "notice"}, True)
-    database.connection.add_notice_handler(_pass_on)
+    return f"{prefix}{function}({', '.join(arguments)})", values
+
+
+def _ask(
+    database: _Database,
+    function: str,
+    given: dict[str, Any],
+    hear: Callable[[psycopg.errors.Diagnostic], None] | None = None,
+    **settings: str,
+) -> tuple[dt.datetime, list[str]]:
+    """Call a function of SQL; returns the database's time, and what it returned: the JSON of each row."""
+    if function == "bt_doctor":
+        given = {"client_time": dt.datetime.now(dt.timezone.utc).isoformat()} | given
+    now, (call, values) = _call_of(database.schema, "bt_now", {})[0], _call_of(database.schema, function, given)
+    local = _set_call({"timezone": "UTC", "client_min_messages": "notice"} | settings, True)
+    hear = hear or _pass_on
+    database.connection.add_notice_handler(hear)
     try:
-        rows = database.round_trip([local, (call.encode(), tuple(values))])[0][1]
+        asked = f"select {now}, to_json(found)::text from {call} as found"  # noqa: S608
+        rows = database.round_trip([local, (asked.encode(), tuple(values))])[0][1]
     finally:
-        database.connection.remove_notice_handler(_pass_on)
+        database.connection.remove_notice_handler(hear)
     return (rows[0][0] if rows else dt.datetime.now(dt.timezone.utc)), [row[1] or "null" for row in rows]
 
 
@@ -8284,13 +8757,22 @@ def _watch(verb: Verb, given: dict[str, Any], every: float, as_json: bool) -> in
             time.sleep(every)
 
 
+def _act_on_each(database: _Database, verb: Verb, ids: Sequence[int], **more: Any) -> list[dict[str, Any]]:
+    """Do it to some jobs; returns of each whether it was done, and the state that it is in."""
+    results = []
+    for job in ids:
+        ((done,),) = database.run(verb.function, p_id=job, **{f"p_{name}": value for name, value in more.items()})
+        ((state,),) = database.run("bt_state", p_id=job)
+        results.append({"id": job, "done": done, "state": state})
+    return results
+
+
 def _act_on(database: _Database, verb: Verb, ids: Sequence[int], as_json: bool) -> int:
     """Do it to some jobs, and say of each what became of it."""
     results = []
     for job in ids:
-        ((done,),) = database.run(verb.function, p_id=job)
-        ((state,),) = database.run("bt_state", p_id=job)
-        results.append({"id": job, "done": done, "state": state})
+        results += _act_on_each(database, verb, [job])
+        done, state = results[-1]["done"], results[-1]["state"]
         if as_json:
             continue
         if done and (verb.name, state) == ("cancel", "running"):
@@ -8417,7 +8899,9 @@ _MOST_LINES = 40  # of one part of what is shown, on a terminal
 
 def _table(rows: list[dict[str, Any]], width: int, now: dt.datetime) -> tuple[list[str], bool]:
     """Rows below each other, as wide as fits, numbers to the right. What not each row has stands last."""
-    names = [name for name in rows[0] if name not in ("about", "place") and all(name in row for row in rows)]
+    names = [
+        name for name in rows[0] if name not in ("about", "place", "past", "runs") and all(name in row for row in rows)
+    ]
     names = [name for name in names if any(row[name] not in (None, []) for row in rows)]
     cells = [["~" * (name in (row.get("about") or ())) + _cell(row[name], now) for name in names] for row in rows]
     others = {name for row in rows for name in row if not all(name in other for other in rows)}

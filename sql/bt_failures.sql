@@ -7,7 +7,7 @@
 -- p_queue, p_name  of this queue, this worker; null: no matter
 -- p_since   since when; null: the last day
 -- returns   a row for each: how many jobs, when the first and the last ended, the id of that one, and its message for who
---           may read it
+--           may read it; past: how many in each of 24 parts of the time that was looked at, the oldest first
 create or replace function bt_failures(
     p_queue text default null,
     p_name  text default null,
@@ -20,7 +20,8 @@ create or replace function bt_failures(
         first_at    timestamptz,
         last_at     timestamptz,
         last_id     bigint,
-        message     text
+        message     text,
+        past        bigint[]
     )
     language plpgsql
     volatile
@@ -58,14 +59,22 @@ begin
                failed.first_at,
                failed.last_at,
                failed.last_id,
-               case when v_is_all then left(last.error ->> 'message', 500) end
+               case when v_is_all then left(last.error ->> 'message', 500) end,
+               array(
+                   select count(*) filter (where place = step)
+                   from generate_series(1, 24) as step
+                   cross join unnest(failed.places) as place
+                   group by step
+                   order by step)
         from (
             select job.name,
                    job.error ->> 'class' as class,
                    count(*) as jobs,
                    min(job.finished_at) as first_at,
                    max(job.finished_at) as last_at,
-                   (array_agg(job.id order by job.finished_at desc))[1] as last_id
+                   (array_agg(job.id order by job.finished_at desc))[1] as last_id,
+                   array_agg(width_bucket(
+                       extract(epoch from job.finished_at), extract(epoch from v_since), extract(epoch from bt_now()) + 1, 24)) as places
             from backtick_done as job
             where job.state in ('exceeded', 'canceled')
               and job.finished_at >= v_since

@@ -5,10 +5,12 @@
 -- Who may not read all of backtick_job gets it without arguments, headers, result, note and the texts of errors. Times are in UTC.
 --
 -- p_id      the job
+-- p_cut     arguments and result as text, so many characters of each, and how many they have (args_length, result_length);
+--           null: as they are
 -- returns   an object: what backtick_job shows, why (bt_why) and timeline, an array of objects: at, what (enqueued, due, claimed, said,
 --           cancel asked, failed, crashed, snoozed, retried, done, exceeded, canceled), and what is known of it; null if
 --           the job is not there
-create or replace function bt_job_of(p_id bigint)
+create or replace function bt_job_of(p_id bigint, p_cut int default null)
     returns json
     language plpgsql
     stable
@@ -66,8 +68,10 @@ begin
 
     return json_build_object(
         'id', v_job.id, 'state', v_job.state, 'why', (select told.sentence from bt_why(p_id) as told), 'queue', v_job.queue, 'name', v_job.name, 'priority', v_job.priority,
-        'tags', v_job.tags, 'args', case when v_is_all then v_job.args end,
-        'result', case when v_is_all then v_job.result end,
+        'tags', v_job.tags, 'args', case when v_is_all then bt_cut(v_job.args, p_cut) end,
+        'result', case when v_is_all then bt_cut(v_job.result, p_cut) end,
+        'args_length', case when v_is_all and p_cut is not null then char_length(v_job.args::text) end,
+        'result_length', case when v_is_all and p_cut is not null then char_length(v_job.result::text) end,
         'error', v_job.error,
         'key', v_job.key, 'group_key', v_job.group_key, 'batch', v_job.batch,
         'tries', v_job.tries, 'max_tries', v_job.max_tries, 'crashes', v_job.crashes, 'snoozes', v_job.snoozes,
@@ -76,7 +80,22 @@ begin
         'headers', case when v_is_all then v_job.headers end,
         'schedule', v_job.schedule, 'scheduled_for', v_job.scheduled_for, 'runner', v_job.runner, 'host', v_host,
         'progress', v_job.progress, 'note', case when v_is_all then v_job.note end, 'cancel_asked_at', v_job.cancel_asked_at,
+        'waits_for', (
+            select array_agg(few.waits_for)
+            from (select after.waits_for from backtick_after as after where after.job = p_id order by 1 limit 100) as few),
+        'awaited_by', (
+            select array_agg(few.job)
+            from (select after.job from backtick_after as after where after.waits_for = p_id order by 1 limit 100) as few),
         'timeline', v_line);
 end;
 $$;
 comment on function bt_job_of is 'Everything there is to know of a job, with its timeline from enqueue to end; null if it is not there.';
+
+-- bt_cut: JSON as it is; or the first characters of its text.
+create or replace function bt_cut(p_value json, p_cut int)
+    returns json
+    language sql
+    immutable
+    parallel safe
+as $$ select case when p_cut is null then p_value else to_json(left(p_value::text, p_cut)) end $$;
+comment on function bt_cut is 'JSON as it is, or the first characters of its text.';

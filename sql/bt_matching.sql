@@ -14,6 +14,8 @@
 -- p_until        and before
 -- p_tag          one of its tags
 -- p_limit        how many at most, of what has ended the oldest first; null: all
+-- p_group        the group
+-- p_text         what stands in the arguments, in small letters or large; only for who may read them
 -- returns        a row for each job
 -- raises         22023 invalid_parameter_value
 create or replace function bt_matching(
@@ -24,7 +26,9 @@ create or replace function bt_matching(
     p_since       timestamptz default null,
     p_until       timestamptz default null,
     p_tag         text default null,
-    p_limit       bigint default null
+    p_limit       bigint default null,
+    p_group       text default null,
+    p_text        text default null
 )
     returns table (id bigint, queue text)
     language plpgsql
@@ -38,7 +42,7 @@ declare
     v_left bigint := p_limit;
     v_some bigint;
 begin
-    perform bt_check_filter(p_queue, p_name, p_state, p_error_class, p_tag, p_limit);
+    perform bt_check_filter(p_queue, p_name, p_state, p_error_class, p_tag, p_limit, p_group, p_text);
 
     if p_state is null or p_state in ('queued', 'retrying', 'running') then
         return query
@@ -52,6 +56,8 @@ begin
               and (p_since is null or case when p_state = 'retrying' then bt_happened_at(job) else job.created_at end >= p_since)
               and (p_until is null or case when p_state = 'retrying' then bt_happened_at(job) else job.created_at end < p_until)
               and (p_tag is null or job.tags @> array[p_tag])
+              and (p_group is null or job.group_key = p_group)
+              and (p_text is null or strpos(lower(job.args::text), lower(p_text)) > 0)
             limit v_left;
         get diagnostics v_some = row_count;
         v_left := v_left - v_some;
@@ -67,6 +73,8 @@ begin
               and (p_since is null or job.finished_at >= p_since)
               and (p_until is null or job.finished_at < p_until)
               and (p_tag is null or job.tags @> array[p_tag])
+              and (p_group is null or job.group_key = p_group)
+              and (p_text is null or strpos(lower(job.args::text), lower(p_text)) > 0)
             order by case when p_limit is not null then job.finished_at end
             limit v_left;
     end if;
@@ -76,18 +84,20 @@ comment on function bt_matching is 'Which jobs a filter means; null is no matter
 
 -- bt_check_filter: that a filter can mean jobs; parameters as of bt_matching.
 --
--- raises    22023 invalid_parameter_value
+-- raises    22023 invalid_parameter_value; 42501 insufficient_privilege: a role that may not read arguments would look for text in them
 create or replace function bt_check_filter(
     p_queue       text,
     p_name        text,
     p_state       text,
     p_error_class text,
     p_tag         text,
-    p_limit       bigint
+    p_limit       bigint,
+    p_group       text default null,
+    p_text        text default null
 )
     returns void
     language plpgsql
-    immutable
+    stable
     set search_path from current
 as $$
 begin
@@ -96,7 +106,11 @@ begin
             using errcode = 'invalid_parameter_value',
                   hint = 'It must be queued, retrying, running, done, exceeded or canceled, or ended for any of the last three.';
     end if;
-    if '' in (p_queue, p_name, p_error_class, p_tag) or p_limit < 1 then
+    if p_text is not null and not has_table_privilege(bt_role(), 'backtick_job', 'select') then
+        raise exception 'permission denied for arguments: "%" may not look for text in them', bt_role()
+            using errcode = 'insufficient_privilege', hint = 'An admin may.';
+    end if;
+    if '' in (p_queue, p_name, p_error_class, p_tag, p_group, p_text) or p_limit < 1 then
         raise exception 'no job has the queue "%", the name "%", the class "%", the tag "%"', p_queue, p_name, p_error_class, p_tag
             using errcode = 'invalid_parameter_value', hint = 'None is ever empty; null means every one. A limit is at least 1.';
     end if;
@@ -117,14 +131,16 @@ create or replace function bt_count(
     p_since       timestamptz default null,
     p_until       timestamptz default null,
     p_tag         text default null,
-    p_limit       bigint default null
+    p_limit       bigint default null,
+    p_group       text default null,
+    p_text        text default null
 )
     returns bigint
     language sql
     volatile
     set search_path from current
 as $$
-    select count(*) from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit)
+    select count(*) from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit, p_group, p_text)
 $$;
 comment on function bt_count is 'How many jobs a filter means.';
 

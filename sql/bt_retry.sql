@@ -13,11 +13,12 @@
 --
 -- p_id      the job
 -- p_run_at  when it is due; null: now
+-- p_args    with these arguments from now on; null: with those it had
 -- returns   true if it is queued for that time now; false if it runs, or is not there
 -- raises    22004 null_value_not_allowed, 22023 invalid_parameter_value, 25000 invalid_transaction_state,
 --           23505 unique_violation if another job has its place, which is named,
 --           42501 insufficient_privilege if another role enqueued the job; where bt_own_jobs_only, it is as if not there
-create or replace function bt_retry(p_id bigint, p_run_at timestamptz default null)
+create or replace function bt_retry(p_id bigint, p_run_at timestamptz default null, p_args json default null)
     returns boolean
     language plpgsql
     volatile
@@ -38,12 +39,20 @@ begin
             using errcode = 'invalid_parameter_value', hint = 'run_at is a time in the years 1 to 9999, not infinity.';
     end if;
 
+    if p_args is not null then
+        perform bt_check_job('bt_retry', p_args, 'default', null, null, null);
+        if (select job.args ->> '$sealed' from backtick_job as job where job.id = p_id and json_typeof(job.args) = 'object') is not null then
+            raise exception 'bt_retry: the arguments of job % are sealed', p_id
+                using errcode = 'invalid_parameter_value', hint = 'Enqueue a new job where there is the key.';
+        end if;
+    end if;
+
     for v_look in 1 .. 2 loop  -- others may bring it back, or end it, in between
         select job.queue, job.enqueued_by into v_job from backtick_queue as job where job.id = p_id;
         if found then
             return bt_may_touch('bt_retry', p_id, v_job.enqueued_by)
-                and (bt_make_due(v_job.queue, array[p_id], p_run_at) = 1
-                     or p_run_at is null and bt_is_due(p_id));  -- others are just about to retry it, too
+                and (bt_make_due(v_job.queue, array[p_id], p_run_at, p_args) = 1
+                     or p_run_at is null and p_args is null and bt_is_due(p_id));  -- others are just about to retry it, too
         end if;
         select job.enqueued_by into v_job from backtick_done as job where job.id = p_id;
         if not found then
@@ -52,7 +61,7 @@ begin
         if not bt_may_touch('bt_retry', p_id, v_job.enqueued_by) then
             return false;
         end if;
-        if bt_bring_back(array[p_id], p_run_at) = 1 then
+        if bt_bring_back(array[p_id], p_run_at, p_args) = 1 then
             return true;
         end if;
     end loop;
@@ -94,7 +103,9 @@ create or replace function bt_retry_all(
     p_since       timestamptz default null,
     p_until       timestamptz default null,
     p_tag         text default null,
-    p_limit       bigint default 1000
+    p_limit       bigint default 1000,
+    p_group       text default null,
+    p_text        text default null
 )
     returns bigint
     language plpgsql
@@ -118,7 +129,7 @@ begin
     if p_state = 'retrying' then
         for v_queue, v_ids in
             select job.queue, array_agg(job.id)
-            from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit) as job
+            from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit, p_group, p_text) as job
             group by job.queue
         loop
             v_count := v_count + bt_make_due(v_queue, v_ids, null);
@@ -127,7 +138,7 @@ begin
     end if;
 
     v_ids := array(
-        select job.id from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit) as job);
+        select job.id from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit, p_group, p_text) as job);
     v_ids := bt_take_ended(v_ids, v_now);
     begin
         return bt_bring_back(v_ids, null);
@@ -153,8 +164,9 @@ comment on function bt_retry_all is 'Queue a batch of the jobs again that a filt
 --
 -- p_ids     the jobs
 -- p_run_at  when they are due; null: now
+-- p_args    their arguments from now on; null: those they had
 -- returns   how many came back
-create or replace function bt_bring_back(p_ids bigint[], p_run_at timestamptz)
+create or replace function bt_bring_back(p_ids bigint[], p_run_at timestamptz, p_args json default null)
     returns bigint
     language plpgsql
     volatile
@@ -187,7 +199,7 @@ begin
             id, queue, name, args, priority, run_at, max_tries, error, created_at, schedule, scheduled_for, enqueued_by,
             tags, gate, attempts, key, group_key, batch, headers)
         overriding system value
-        select id, queue, name, args, priority, v_run_at, max_tries,
+        select id, queue, name, coalesce(p_args, args), priority, v_run_at, max_tries,
                case when error ->> 'class' not in ('Expired', 'Cancel', 'DependencyFailed') then error end, created_at, schedule,
                scheduled_for, enqueued_by, tags,
                case when was_after then 2 when group_key is not null then 1 else 0 end,
@@ -253,8 +265,9 @@ comment on function bt_rivaled_back is 'Whether others have keys of jobs that ha
 -- p_queue   the queue of all these jobs
 -- p_ids     their ids
 -- p_run_at  when they are due; null: now, or earlier if they are
+-- p_args    their arguments from now on; null: those they had
 -- returns   how many are due then
-create or replace function bt_make_due(p_queue text, p_ids bigint[], p_run_at timestamptz)
+create or replace function bt_make_due(p_queue text, p_ids bigint[], p_run_at timestamptz, p_args json default null)
     returns bigint
     language plpgsql
     volatile
@@ -270,7 +283,8 @@ begin
     with moved as (
         update backtick_queue as job
         set run_at = coalesce(p_run_at, least(job.run_at, v_now)),
-            due_at = null
+            due_at = null,
+            args = coalesce(p_args, job.args)
         where job.id = any (v_free)
           and not exists (select from backtick_cancel as asked where asked.job = job.id)
         returning job.gate, job.group_key

@@ -5,7 +5,9 @@
 -- p_name    this one only; null: all
 -- p_fires   how many of its next times each is told
 -- returns   a row for each: state is on, late (it should have fired ten seconds ago), off (with the reason in error), or
---           no worker; lateness: how many seconds after its time it fired last
+--           no worker; lateness: how many seconds after its time it fired last;
+--           runs, an array of objects: the last ten fires that have ended, the last one first: id, at, state, late: so many seconds
+--           after that it began
 create or replace function bt_schedules(p_name text default null, p_fires int default 5)
     returns table (
         name       text,
@@ -20,7 +22,8 @@ create or replace function bt_schedules(p_name text default null, p_fires int de
         queue      text,
         lateness   int,
         error      text,
-        fires      timestamptz[]
+        fires      timestamptz[],
+        runs       json
     )
     language sql
     stable
@@ -58,6 +61,18 @@ as $$
                      and fire.at is not null
                )
                select fire.at from fire where fire.at is not null
+           ),
+           (
+               select json_agg(json_build_object(
+                   'id', past.id, 'at', past.scheduled_for, 'state', past.state,
+                   'late', extract(epoch from past.started_at - past.scheduled_for)::int))
+               from (
+                   select job.*
+                   from backtick_done as job
+                   where job.schedule = schedule.name
+                   order by job.scheduled_for desc
+                   limit 10
+               ) as past
            )
     from (select bt_now() as now) as clock
     cross join backtick_schedule as schedule

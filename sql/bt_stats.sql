@@ -10,6 +10,7 @@
 -- p_to      to when, itself not in it; null: now
 -- p_step    how long each step is; null: one for all
 -- p_queue, p_worker  only of these; null: of all
+-- p_by      queue, or worker: a row for each of these, the other one null; all: one for all, both null; null: for each pair
 -- returns   a row for each step, queue and worker of which anything is known: done, exceeded, canceled: jobs that ended so;
 --           failed: tries that did; retried: those of them after which the job was queued again; crashed: times that its runner
 --           died; runs: how many the times are of, in seconds: run_mean, wait_mean, and half (p50) and most (p95) of them
@@ -20,7 +21,8 @@ create or replace function bt_stats(
     p_to     timestamptz default null,
     p_step   interval default null,
     p_queue  text default null,
-    p_worker text default null
+    p_worker text default null,
+    p_by     text default null
 )
     returns table (
         at        timestamptz,
@@ -53,6 +55,10 @@ declare
     v_to   constant timestamptz := coalesce(p_to, v_now);
     v_step constant interval := coalesce(p_step, greatest(v_to - v_from, interval '0') + interval '1 min');
 begin
+    if p_by not in ('queue', 'worker', 'all') then
+        raise exception 'bt_stats: by is "%"', left(p_by, 60)
+            using errcode = 'invalid_parameter_value', hint = 'It is queue, worker or all; null: by both.';
+    end if;
     if not isfinite(v_from) or not isfinite(v_to)
         or v_step < interval '1 min' or extract(month from v_step) <> 0 or extract(year from v_step) <> 0
         or v_to - v_from > 10000 * v_step
@@ -63,7 +69,9 @@ begin
     end if;
 
     return query
-        select date_bin(v_step, stat.at, v_from), stat.queue, stat.worker,
+        select date_bin(v_step, stat.at, v_from),
+               case when coalesce(p_by, 'queue') = 'queue' then stat.queue end,
+               case when coalesce(p_by, 'worker') = 'worker' then stat.worker end,
                sum(stat.done)::bigint, sum(stat.failed)::bigint, sum(stat.retried)::bigint, sum(stat.exceeded)::bigint,
                sum(stat.canceled)::bigint, sum(stat.snoozed)::bigint, sum(stat.crashed)::bigint, sum(stat.runs)::bigint,
                sum(stat.run_s) / nullif(sum(stat.runs), 0),

@@ -9,10 +9,10 @@
 -- p_name    this one only; null: all
 -- p_since   since when ended jobs are counted; null: the last day
 -- returns   a row for each: jobs that wait and run, were done and failed (exceeded); half
---           of the done ran for at most p50_ms, 95 in a hundred for p95_ms; so long they waited from when they were due;
---           class and time of the last failure; how many living runners know it; about: what of this is an estimate,
---           waiting if some queue has more than 1000 jobs of it, done and failed if they are what runners noted, by the
---           minute or, before yesterday, by the hour
+--           of the done ran for at most p50_ms, 95 in a hundred for p95_ms, 99 for p99_ms; so long they waited from when
+--           they were due; class and time of the last failure; how many living runners know it; about: what of this is
+--           an estimate, waiting if some queue has more than 1000 jobs of it, done and failed if they are what runners
+--           noted, by the minute or, before yesterday, by the hour
 create or replace function bt_workers(p_name text default null, p_since timestamptz default null)
     returns table (
         name        text,
@@ -22,8 +22,10 @@ create or replace function bt_workers(p_name text default null, p_since timestam
         failed      bigint,
         p50_ms      bigint,
         p95_ms      bigint,
+        p99_ms      bigint,
         wait_p50_ms bigint,
         wait_p95_ms bigint,
+        wait_p99_ms bigint,
         error_class text,
         failed_at   timestamptz,
         runners     bigint,
@@ -98,9 +100,9 @@ begin
             select job.name,
                    count(*) filter (where job.state = 'done') as done,
                    count(*) filter (where job.state = 'exceeded') as failed,
-                   percentile_cont(array[0.5, 0.95]) within group (order by extract(epoch from job.finished_at - job.started_at) * 1000)
+                   percentile_cont(array[0.5, 0.95, 0.99]) within group (order by extract(epoch from job.finished_at - job.started_at) * 1000)
                        filter (where job.state = 'done') as ran,
-                   percentile_cont(array[0.5, 0.95]) within group (order by extract(epoch from job.started_at - job.run_at) * 1000)
+                   percentile_cont(array[0.5, 0.95, 0.99]) within group (order by extract(epoch from job.started_at - job.run_at) * 1000)
                        filter (where job.state = 'done') as waited,
                    max(job.finished_at) filter (where job.state = 'exceeded') as failed_at,
                    (array_agg(job.error ->> 'class' order by job.finished_at desc) filter (where job.state = 'exceeded'))[1] as class
@@ -139,8 +141,10 @@ begin
                greatest(ended.failed, noted.failed, 0),
                ended.ran[1]::bigint,
                ended.ran[2]::bigint,
+               ended.ran[3]::bigint,
                ended.waited[1]::bigint,
                ended.waited[2]::bigint,
+               ended.waited[3]::bigint,
                ended.class,
                ended.failed_at,
                coalesce(known.runners, 0),

@@ -125,6 +125,10 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_metrics.sql
 \ir bt_doctor.sql
 \ir bt_status.sql
+\ir bt_states.sql
+\ir bt_rights.sql
+\ir bt_sizes.sql
+\ir bt_pulse.sql
 
 -- What a restore or a failover may have left behind
 select bt_mend_sequences();

@@ -22,6 +22,7 @@ declare
         ['bt_serves',             'caller', 'producer runner viewer admin'],
         ['bt_now',                'caller', 'producer runner viewer admin'],
         ['bt_role',               'caller', 'producer runner viewer admin'],
+        ['bt_rights',             'owner',  'producer runner viewer admin'],
 
         ['bt_enqueue',            'caller', 'producer'],
         ['bt_enqueue_many',       'caller', 'producer'],
@@ -106,6 +107,9 @@ declare
         ['bt_metrics',            'owner',  'runner viewer admin'],
         ['bt_status',             'owner',  'viewer admin'],
         ['bt_jobs',               'owner',  'viewer admin'],
+        ['bt_states',             'owner',  'viewer admin'],
+        ['bt_sizes',              'owner',  'viewer admin'],
+        ['bt_pulse',              'owner',  'viewer admin'],
         ['bt_queues',             'owner',  'viewer admin'],
         ['bt_workers',            'owner',  'viewer admin'],
         ['bt_failures',           'owner',  'viewer admin'],

@@ -900,6 +900,11 @@ begin
         create index backtick_done_tags on backtick_done using gin (tags) where tags is not null;
     end if;
 
+    -- bt_schedules: the last fires of each
+    if to_regclass('backtick_done_schedule') is null then
+        create index backtick_done_schedule on backtick_done (schedule, scheduled_for) where schedule is not null;
+    end if;
+
     -- bt_fold_stats and bt_stats: one sum each; what was noted
     if to_regclass('backtick_stat_sum') is null then
         create unique index backtick_stat_sum on backtick_stat (span, at, queue, worker) where span <> 'note';
