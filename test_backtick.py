@@ -7668,7 +7668,7 @@ def test_the_settings_as_keywords_are_those_of_config():
 def test_an_option_of_workers_is_in_each_place_that_has_them(capsys):
     """Who adds one adds it to register(), to what type checkers read, to the docstring and to the reference."""
     (_, _), *options = inspect.signature(backtick.register).parameters.items()
-    fields = backtick.Worker.__dataclass_fields__.keys() - {"function", "signature", "module", "run"}
+    fields = backtick.Worker.__dataclass_fields__.keys() - {"function", "signature", "module", "run", "shapes"}
     hints = {name: hint.__forward_arg__ for name, hint in backtick._WorkerOptions.__annotations__.items()}
     rows = table_of("options")
 
