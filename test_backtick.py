@@ -4058,11 +4058,13 @@ def test_a_runner_that_is_woken_for_each_job_hardly_writes_its_row(db, clean_reg
     runner(poll_ms=3_600_000, lease_ms=3_600_000, pool_size=1)
     wait_until(lambda: db.execute("select asleep_until from backtick_runner").fetchone()[0], "the runner to lie down")
 
+    began = time.monotonic()
     for n in range(1, 41):
         enqueue(db, "a")
         wait_for_states(db, {"done": n})
 
-    assert db.execute("select count(*) from written").fetchone()[0] < 10
+    # Its keeper writes it about once a second, too, and a busy machine may take many.
+    assert db.execute("select count(*) from written").fetchone()[0] < 10 + 2 * int(time.monotonic() - began)
 
 
 @pytest.mark.parametrize("function", ["bt_enqueue", "bt_enqueue_many"])
