@@ -2,7 +2,7 @@
 --
 -- bt_matching: which jobs people mean; the one place that knows the filter which all have who act on many jobs.
 --
--- Each call is planned for what it is given. Of jobs that are done only class, tag and time are found by an index, since
+-- Each call is planned for what it is given. Of jobs that are done only class, tag, batch, time, and a key with its queue, are found by an index, since
 -- each completion would pay for more; of the other ended ones queue and worker are, too.
 --
 -- p_queue        the queue
@@ -13,6 +13,9 @@
 -- p_since        those that ended then or later; of what has not ended: that were enqueued, or, if retrying, failed last
 -- p_until        and before
 -- p_tag          one of its tags
+-- p_group        its group
+-- p_key          its key
+-- p_batch        the batch that it is of
 -- p_limit        how many at most, of what has ended the oldest first; null: all
 -- returns        a row for each job
 -- raises         22023 invalid_parameter_value
@@ -24,6 +27,9 @@ create or replace function bt_matching(
     p_since       timestamptz default null,
     p_until       timestamptz default null,
     p_tag         text default null,
+    p_group       text default null,
+    p_key         text default null,
+    p_batch       bigint default null,
     p_limit       bigint default null
 )
     returns table (id bigint, queue text)
@@ -38,7 +44,7 @@ declare
     v_left bigint := p_limit;
     v_some bigint;
 begin
-    perform bt_check_filter(p_queue, p_name, p_state, p_error_class, p_tag, p_limit);
+    perform bt_check_filter(p_queue, p_name, p_state, p_error_class, p_tag, p_group, p_key, p_limit);
 
     if p_state is null or p_state in ('queued', 'retrying', 'running') then
         return query
@@ -52,6 +58,9 @@ begin
               and (p_since is null or case when p_state = 'retrying' then bt_happened_at(job) else job.created_at end >= p_since)
               and (p_until is null or case when p_state = 'retrying' then bt_happened_at(job) else job.created_at end < p_until)
               and (p_tag is null or job.tags @> array[p_tag])
+              and (p_group is null or job.group_key = p_group)
+              and (p_key is null or job.key = p_key)
+              and (p_batch is null or job.batch = p_batch)
             limit v_left;
         get diagnostics v_some = row_count;
         v_left := v_left - v_some;
@@ -67,6 +76,9 @@ begin
               and (p_since is null or job.finished_at >= p_since)
               and (p_until is null or job.finished_at < p_until)
               and (p_tag is null or job.tags @> array[p_tag])
+              and (p_group is null or job.group_key = p_group)
+              and (p_key is null or job.key = p_key)
+              and (p_batch is null or job.batch = p_batch)
             order by case when p_limit is not null then job.finished_at end
             limit v_left;
     end if;
@@ -83,6 +95,8 @@ create or replace function bt_check_filter(
     p_state       text,
     p_error_class text,
     p_tag         text,
+    p_group       text,
+    p_key         text,
     p_limit       bigint
 )
     returns void
@@ -96,8 +110,9 @@ begin
             using errcode = 'invalid_parameter_value',
                   hint = 'It must be queued, retrying, running, done, exceeded or canceled, or ended for any of the last three.';
     end if;
-    if '' in (p_queue, p_name, p_error_class, p_tag) or p_limit < 1 then
-        raise exception 'no job has the queue "%", the name "%", the class "%", the tag "%"', p_queue, p_name, p_error_class, p_tag
+    if '' in (p_queue, p_name, p_error_class, p_tag, p_group, p_key) or p_limit < 1 then
+        raise exception 'no job has the queue "%", the name "%", the class "%", the tag "%", the group "%", the key "%"', p_queue,
+                p_name, p_error_class, p_tag, p_group, p_key
             using errcode = 'invalid_parameter_value', hint = 'None is ever empty; null means every one. A limit is at least 1.';
     end if;
 end;
@@ -117,6 +132,9 @@ create or replace function bt_count(
     p_since       timestamptz default null,
     p_until       timestamptz default null,
     p_tag         text default null,
+    p_group       text default null,
+    p_key         text default null,
+    p_batch       bigint default null,
     p_limit       bigint default null
 )
     returns bigint
@@ -124,7 +142,7 @@ create or replace function bt_count(
     volatile
     set search_path from current
 as $$
-    select count(*) from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit)
+    select count(*) from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_group, p_key, p_batch, p_limit)
 $$;
 comment on function bt_count is 'How many jobs a filter means.';
 

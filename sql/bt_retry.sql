@@ -94,6 +94,9 @@ create or replace function bt_retry_all(
     p_since       timestamptz default null,
     p_until       timestamptz default null,
     p_tag         text default null,
+    p_group       text default null,
+    p_key         text default null,
+    p_batch       bigint default null,
     p_limit       bigint default 1000
 )
     returns bigint
@@ -118,7 +121,7 @@ begin
     if p_state = 'retrying' then
         for v_queue, v_ids in
             select job.queue, array_agg(job.id)
-            from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit) as job
+            from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_group, p_key, p_batch, p_limit) as job
             group by job.queue
         loop
             v_count := v_count + bt_make_due(v_queue, v_ids, null);
@@ -127,7 +130,7 @@ begin
     end if;
 
     v_ids := array(
-        select job.id from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit) as job);
+        select job.id from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_group, p_key, p_batch, p_limit) as job);
     v_ids := bt_take_ended(v_ids, v_now);
     begin
         return bt_bring_back(v_ids, null);
