@@ -2191,6 +2191,9 @@ class Filter(TypedDict, total=False):
     since: dt.datetime | None  # when it ended; of what has not: when it was enqueued
     until: dt.datetime | None
     tag: str | None
+    group: str | None
+    key: str | None
+    batch: int | None  # its id
 
 
 def cancel_all(*, conn: Any = None, **which: Unpack[Filter]) -> int:
@@ -2236,6 +2239,8 @@ def _filter(which: Filter) -> dict[str, Any]:
             given[name] = _instant_of(value, name)
         elif name in ("queue", "worker"):
             _check_name(value, cast(Literal["queue", "worker"], name))
+        elif name == "batch":
+            given[name] = _job_id(value)
         else:
             _check_kind(name, value, str, "text")
     return {"p_name" if name == "worker" else f"p_{name}": value for name, value in given.items()}
@@ -8522,7 +8527,7 @@ class Verb(NamedTuple):
     given: tuple[str, ...] = ()  # parameters that are null, and not their defaults, if they are not given
 
 
-_FILTER = "queue name state error_class since until tag group text"
+_FILTER = "queue name state error_class since until tag group key batch text"
 _OPTIONS = {  # what the parameters mean, for --help
     "client_time": "to compare with the database's clock, if not this machine's",
     "free_bytes": "room on the database's disk, to tell how long the history will fit",
@@ -8533,6 +8538,7 @@ _OPTIONS = {  # what the parameters mean, for --help
     "step": "how long each step is: 15min; else there is one",
     "to": "to when, itself not in it",
     "worker": "of this worker only",
+    "batch": "the batch that it is of",
     "args": 'JSON: [3, 4] or {"a": 3}',
     "by": "queue, worker or all: a row for each of these, or one; else for each pair",
     "cut": "of arguments and result so many characters",

@@ -3954,6 +3954,21 @@ def test_a_full_queue_refuses_more_or_drops_it_as_it_is_set(db, add, key):
     assert len(unended(db)) == 5
 
 
+def test_a_first_max_depth_is_in_force_within_a_second_and_at_once_for_who_set_it(db, connect):
+    stop_clock(db, 0)
+    other = connect()
+    enqueue(db, "a"), enqueue(other, "a")
+
+    call(db, "bt_limit", p_queue="default", p_max_depth=2)
+
+    with pytest.raises(psycopg.errors.ConfigurationLimitExceeded):
+        enqueue(db, "a")
+    enqueue(other, "a")
+    stop_clock(db, 1)
+    with pytest.raises(psycopg.errors.ConfigurationLimitExceeded):
+        enqueue(other, "a")
+
+
 @pytest.mark.as_owner
 def test_while_a_runner_lives_depth_is_what_it_saw_last(db, connect):
     limit_depth(db, 2)
@@ -4028,6 +4043,30 @@ def test_a_runner_that_takes_jobs_together_is_awake_and_one_that_takes_one_is_no
         assert len(claim(db, runner)) == 1
 
     assert told == [[], ["default"]]
+
+
+@pytest.mark.parametrize("how", ["complete", "fail", "cancel_held"])
+@pytest.mark.parametrize("limit", [{"p_running": 2}, {"p_worker": "a", "p_running": 2}])
+def test_a_sleeping_runner_is_notified_when_a_limit_that_held_it_back_frees_in_another(db, connect, limit, how):
+    one, other, listener = register(db, names=["a"]), register(db, names=["a"]), connect()
+    listener.execute("listen backtick")
+    call(db, "bt_limit", p_queue="default", **limit)
+    for _ in range(4):
+        enqueue(db, "a")
+    jobs = claim(db, one, 2, names=["a"])
+    call(db, "bt_sleep", p_runner=other, p_poll_ms=600_000)
+    assert claim(db, other, 2, names=["a"]) == []
+    notifications(listener)
+
+    def end(job):
+        if how == "fail":
+            fail(db, job, retry_ms=3_600_000)
+        else:
+            call(db, f"bt_{how}", p_claim=job.claim, p_ids=[job.id])
+        return notifications(listener)
+
+    assert [end(job) for job in jobs] == [["default"], []]  # the second one did not hold anybody back
+    assert len(claim(db, other, 2, names=["a"])) == 2
 
 
 def test_a_runner_under_light_load_writes_its_row_once_in_half_the_time_that_it_sleeps(db):
@@ -4716,6 +4755,30 @@ def test_of_many_groups_that_are_told_at_once_all_are_let_in(db):
     assert [len(ids) for ids in taken] == [1000, 1000, 500, 0]
 
 
+def test_jobs_are_listed_counted_canceled_retried_and_deleted_by_group_key_and_batch(db):
+    batch = db.execute("select bt_batch()").fetchone()[0]
+    ids = [
+        enqueue(db, "a", p_group="g"),
+        enqueue(db, "a", p_key="k"),
+        enqueue(db, "a", p_batch=batch),
+        enqueue(db, "a"),
+    ]
+
+    def by(function, **options):
+        return [row[0] for row in call(db, function, **options)]
+
+    for id_, which in zip(ids, ({"p_group": "g"}, {"p_key": "k"}, {"p_batch": batch}), strict=False):
+        assert by("bt_jobs", **which) == [id_]
+        assert by("bt_count", **which) == [1]
+        assert by("bt_cancel_all", **which) == [1]
+        assert by("bt_jobs", **which, p_state="canceled") == [id_]
+        if "p_batch" not in which:
+            assert by("bt_retry_all", **which, p_state="canceled") == [1]
+            assert by("bt_cancel_all", **which) == [1]
+        assert by("bt_delete_all", **which) == [1]
+    assert by("bt_jobs") == ids[3:]
+
+
 # ---- Limits
 
 
@@ -4983,6 +5046,20 @@ def test_what_is_paused_is_told_with_who_and_since_when_and_why(db):
     ]
     assert all(since and by for *_, since, by, _ in rows)
     assert len(call(db, "bt_pauses", p_queues=["default"])) == 2
+
+
+def test_what_is_paused_is_shown_among_the_schedules_and_on_the_first_screen(db):
+    every(db, 60_000)
+    call(db, "bt_pause", p_schedule="tick", p_reason="too loud")
+    call(db, "bt_pause", p_worker="a", p_queue="mail")
+    move_clock(db, "1 h")
+
+    ((state, error),) = db.execute("select state, error from bt_schedules()").fetchall()
+    ((status,),) = db.execute("select bt_status()").fetchall()
+
+    assert state == "paused" and error.endswith(": too loud")
+    told = [wants["sentence"] for wants in status["attention"] if wants["what"] == "paused"]
+    assert told == ["the schedule tick is paused for 1 h: too loud", "the worker a of queue mail is paused for 1 h"]
 
 
 def test_limits_and_pauses_are_set_from_python_and_told(db, url, monkeypatch):
@@ -5453,6 +5530,7 @@ def test_no_statement_of_a_claim_a_report_or_a_sign_of_life_has_a_plan_to_choose
     session = connect()
     call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * 300)
     claim(session, runner)  # finds the place where claims start
+    never_look_from_the_beginning(db)  # as claims do every second, or less often
 
     def blocks(function, *parameters):
         """How many blocks a call reads, the least of three."""

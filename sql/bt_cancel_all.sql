@@ -18,9 +18,11 @@ create or replace function bt_cancel_all(
     p_since       timestamptz default null,
     p_until       timestamptz default null,
     p_tag         text default null,
-    p_limit       bigint default null,
     p_group       text default null,
-    p_text        text default null
+    p_key         text default null,
+    p_batch       bigint default null,
+    p_text        text default null,
+    p_limit       bigint default null
 )
     returns bigint
     language plpgsql
@@ -42,7 +44,7 @@ begin
         select listed.queue, array_agg(listed.id)
         from (
             select job.queue, job.id, row_number() over (partition by job.queue order by job.id) / 1000 as batch
-            from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit, p_group, p_text) as job
+            from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_group, p_key, p_batch, p_text, p_limit) as job
         ) as listed
         group by listed.queue, listed.batch
     loop

@@ -69,6 +69,9 @@ begin
                    schedule.next_run_at
             from backtick_schedule as schedule
             where schedule.next_run_at < v_now - interval '30 s'
+              and not exists (
+                  select from backtick_pause as pause
+                  where (pause.queue, pause.kind, pause.name) = ('', 'schedule', schedule.name))
             union all
             select 'warning', 'schedule off', schedule.name,
                    format('the schedule %s was switched off: %s', schedule.name, schedule.error), null

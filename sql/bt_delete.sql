@@ -38,9 +38,11 @@ create or replace function bt_delete_all(
     p_since       timestamptz default null,
     p_until       timestamptz default null,
     p_tag         text default null,
-    p_limit       bigint default 1000,
     p_group       text default null,
-    p_text        text default null
+    p_key         text default null,
+    p_batch       bigint default null,
+    p_text        text default null,
+    p_limit       bigint default 1000
 )
     returns bigint
     language plpgsql
@@ -56,13 +58,13 @@ begin
             using errcode = 'invalid_parameter_value',
                   hint = 'Jobs are deleted that are done, exceeded or canceled, or ended: any of these.';
     end if;
-    if p_state = 'ended' and num_nonnulls(p_queue, p_name, p_error_class, p_since, p_until, p_tag, p_group, p_text) = 0 then
+    if p_state = 'ended' and num_nonnulls(p_queue, p_name, p_error_class, p_since, p_until, p_tag, p_group, p_key, p_batch, p_text) = 0 then
         raise exception 'bt_delete_all: no filter is given'
             using errcode = 'null_value_not_allowed', hint = 'Say which jobs, by p_name or p_tag, say, or by p_state => ''done''.';
     end if;
 
     v_ids := array(
-        select job.id from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit, p_group, p_text) as job);
+        select job.id from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_group, p_key, p_batch, p_text, p_limit) as job);
     return bt_forget(bt_take_ended(v_ids, v_now));
 end;
 $$;

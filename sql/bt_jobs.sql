@@ -7,10 +7,9 @@
 -- time are found by an index. By queue, worker, group or text alone 200 000 of them are looked at, and a notice tells, with the place
 -- from which to look on.
 --
--- p_queue to p_tag  as of bt_matching
+-- p_queue to p_text  as of bt_matching
 -- p_after   place of the last row of the page before; null: the first page
 -- p_limit   how many at most
--- p_group, p_text   as of bt_matching
 -- returns   a row for each job: at is when it is due, when it was claimed if it runs, when it ended if it has; ms how long
 --           it ran; args, of which 200 characters, are null for who may not read them; place is what p_after takes
 -- raises    22023 invalid_parameter_value
@@ -22,10 +21,12 @@ create or replace function bt_jobs(
     p_since       timestamptz default null,
     p_until       timestamptz default null,
     p_tag         text default null,
-    p_after       text default null,
-    p_limit       int default 50,
     p_group       text default null,
-    p_text        text default null
+    p_key         text default null,
+    p_batch       bigint default null,
+    p_text        text default null,
+    p_after       text default null,
+    p_limit       int default 50
 )
     returns table (
         id          bigint,
@@ -62,7 +63,7 @@ declare
     v_ids     bigint[] := '{}';
     v_found   bigint[];
 begin
-    perform bt_check_filter(p_queue, p_name, p_state, p_error_class, p_tag, p_limit, p_group, p_text);
+    perform bt_check_filter(p_queue, p_name, p_state, p_error_class, p_tag, p_group, p_key, p_text, p_limit);
 
     if v_at is null and (p_state is null or p_state in ('queued', 'retrying', 'running')) then
         v_held := array(select unnest(claim.jobs) from backtick_claim as claim);
@@ -92,6 +93,8 @@ begin
                   and (p_until is null or case when p_state = 'retrying' then bt_happened_at(job) else job.created_at end < p_until)
                   and (p_tag is null or job.tags @> array[p_tag])
                   and (p_group is null or job.group_key = p_group)
+                  and (p_key is null or job.key = p_key)
+                  and (p_batch is null or job.batch = p_batch)
                   and (p_text is null or strpos(lower(job.args::text), lower(p_text)) > 0)
                 order by job.id desc
                 limit p_limit
@@ -112,7 +115,7 @@ begin
     end if;
 
     if v_left > 0 and (p_state is null or p_state not in ('queued', 'retrying', 'running')) then
-        if num_nonnulls(p_queue, p_name, p_group, p_text) > 0 and num_nonnulls(p_error_class, p_tag) = 0
+        if num_nonnulls(p_queue, p_name, p_group, p_key, p_text) > 0 and num_nonnulls(p_error_class, p_tag, p_batch) = 0
             and (p_state is null or p_state in ('done', 'ended'))
         then
             select job.finished_at into v_bottom
@@ -140,6 +143,8 @@ begin
                   and (p_until is null or job.finished_at < p_until)
                   and (p_tag is null or job.tags @> array[p_tag])
                   and (p_group is null or job.group_key = p_group)
+                  and (p_key is null or job.key = p_key)
+                  and (p_batch is null or job.batch = p_batch)
                   and (p_text is null or strpos(lower(job.args::text), lower(p_text)) > 0)
                 order by job.finished_at desc, job.id desc
                 limit v_left);

@@ -37,6 +37,9 @@ begin
         from unnest(v_claim.jobs) as held
         where not exists (select from unnest(p_ids) as let_go (id) where let_go.id = held)
     );
+    if exists (select from backtick_setting as setting where setting.queue = v_claim.queue and setting.has_limits) then
+        perform bt_wake_limited(v_claim.queue, p_ids);
+    end if;
     if v_left = '{}' then
         delete from backtick_claim where id = p_claim;
         return v_claim;
@@ -54,3 +57,39 @@ begin
 end;
 $$;
 comment on function bt_let_go is 'Take jobs out of a claim; returns the claim with the jobs let go, null if it is gone.';
+
+-- bt_wake_limited: notify the sleeping runners of a queue if the jobs that are about to be let go kept it, or their worker,
+-- at its limit: others may begin then, whom nobody else tells of it.
+create or replace function bt_wake_limited(p_queue text, p_ids bigint[])
+    returns void
+    language plpgsql
+    volatile
+    set search_path from current
+    set enable_seqscan to off
+    set jit to off
+as $$
+begin
+    if exists (
+        select from backtick_runner as runner where runner.asleep_until > bt_now() and p_queue = any (runner.queues)
+    ) and exists (
+        select
+        from backtick_limit as limits
+        where limits.kind in ('queue', 'worker')
+          and limits.queue = p_queue
+          and limits.running <= (
+              select count(*)
+              from backtick_claim as claim
+              cross join unnest(claim.jobs) as held (id)
+              where hashtext(claim.queue) = hashtext(p_queue)
+                and claim.queue = p_queue
+                and (limits.kind = 'queue' or limits.name = (
+                    select job.name from backtick_queue as job where job.id = held.id))
+          )
+          and (limits.kind = 'queue' or exists (
+              select from backtick_queue as job where job.id = any (p_ids) and job.name = limits.name))
+    ) then
+        perform bt_wake(p_queue, bt_now());
+    end if;
+end;
+$$;
+comment on function bt_wake_limited is 'Notify sleeping runners if jobs that are about to be let go kept their queue, or worker, at its limit.';

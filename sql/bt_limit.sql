@@ -18,7 +18,8 @@
 -- p_period      that time
 -- p_on_failure  of groups: wait, while a failed job waits for its next try nothing passes it; go_on, it keeps no place;
 --               null: wait if p_running is 1, go_on otherwise
--- p_max_depth   of the queue: how many may wait, about; see bt_put_special
+-- p_max_depth   of the queue: how many may wait, about; see bt_put_special. Of the first one in a database sessions that
+--               enqueue all the time know within a second
 -- p_on_depth    what becomes of more: refuse (null too), or drop
 -- returns       whether this changed anything
 -- raises        22023 invalid_parameter_value
@@ -102,6 +103,7 @@ begin
     if not found then
         return false;
     end if;
+    perform set_config('backtick.unbounded_' || 'backtick_limit'::regclass::oid, '', false);  -- see bt_put_job
 
     -- First the row is locked, then it is read what there is: of two calls side by side the second one counts.
     insert into backtick_setting (queue) values (p_queue) on conflict (queue) do update set queue = excluded.queue;

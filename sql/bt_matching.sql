@@ -2,8 +2,8 @@
 --
 -- bt_matching: which jobs people mean; the one place that knows the filter which all have who act on many jobs.
 --
--- Each call is planned for what it is given. Of jobs that are done only class, tag and time are found by an index, since
--- each completion would pay for more; of the other ended ones queue and worker are, too.
+-- Each call is planned for what it is given. Of jobs that are done only class, tag, batch, time, and a key with its queue, are
+-- found by an index, since each completion would pay for more; of the other ended ones queue and worker are, too.
 --
 -- p_queue        the queue
 -- p_name         the worker
@@ -13,9 +13,11 @@
 -- p_since        those that ended then or later; of what has not ended: that were enqueued, or, if retrying, failed last
 -- p_until        and before
 -- p_tag          one of its tags
--- p_limit        how many at most, of what has ended the oldest first; null: all
--- p_group        the group
+-- p_group        its group
+-- p_key          its key
+-- p_batch        the batch that it is of
 -- p_text         what stands in the arguments, in small letters or large; only for who may read them
+-- p_limit        how many at most, of what has ended the oldest first; null: all
 -- returns        a row for each job
 -- raises         22023 invalid_parameter_value
 create or replace function bt_matching(
@@ -26,9 +28,11 @@ create or replace function bt_matching(
     p_since       timestamptz default null,
     p_until       timestamptz default null,
     p_tag         text default null,
-    p_limit       bigint default null,
     p_group       text default null,
-    p_text        text default null
+    p_key         text default null,
+    p_batch       bigint default null,
+    p_text        text default null,
+    p_limit       bigint default null
 )
     returns table (id bigint, queue text)
     language plpgsql
@@ -42,7 +46,7 @@ declare
     v_left bigint := p_limit;
     v_some bigint;
 begin
-    perform bt_check_filter(p_queue, p_name, p_state, p_error_class, p_tag, p_limit, p_group, p_text);
+    perform bt_check_filter(p_queue, p_name, p_state, p_error_class, p_tag, p_group, p_key, p_text, p_limit);
 
     if p_state is null or p_state in ('queued', 'retrying', 'running') then
         return query
@@ -57,6 +61,8 @@ begin
               and (p_until is null or case when p_state = 'retrying' then bt_happened_at(job) else job.created_at end < p_until)
               and (p_tag is null or job.tags @> array[p_tag])
               and (p_group is null or job.group_key = p_group)
+              and (p_key is null or job.key = p_key)
+              and (p_batch is null or job.batch = p_batch)
               and (p_text is null or strpos(lower(job.args::text), lower(p_text)) > 0)
             limit v_left;
         get diagnostics v_some = row_count;
@@ -74,6 +80,8 @@ begin
               and (p_until is null or job.finished_at < p_until)
               and (p_tag is null or job.tags @> array[p_tag])
               and (p_group is null or job.group_key = p_group)
+              and (p_key is null or job.key = p_key)
+              and (p_batch is null or job.batch = p_batch)
               and (p_text is null or strpos(lower(job.args::text), lower(p_text)) > 0)
             order by case when p_limit is not null then job.finished_at end
             limit v_left;
@@ -91,9 +99,10 @@ create or replace function bt_check_filter(
     p_state       text,
     p_error_class text,
     p_tag         text,
-    p_limit       bigint,
-    p_group       text default null,
-    p_text        text default null
+    p_group       text,
+    p_key         text,
+    p_text        text,
+    p_limit       bigint
 )
     returns void
     language plpgsql
@@ -110,8 +119,9 @@ begin
         raise exception 'permission denied for arguments: "%" may not look for text in them', bt_role()
             using errcode = 'insufficient_privilege', hint = 'An admin may.';
     end if;
-    if '' in (p_queue, p_name, p_error_class, p_tag, p_group, p_text) or p_limit < 1 then
-        raise exception 'no job has the queue "%", the name "%", the class "%", the tag "%"', p_queue, p_name, p_error_class, p_tag
+    if '' in (p_queue, p_name, p_error_class, p_tag, p_group, p_key, p_text) or p_limit < 1 then
+        raise exception 'no job has the queue "%", the name "%", the class "%", the tag "%", the group "%", the key "%"', p_queue,
+                p_name, p_error_class, p_tag, p_group, p_key
             using errcode = 'invalid_parameter_value', hint = 'None is ever empty; null means every one. A limit is at least 1.';
     end if;
 end;
@@ -131,16 +141,18 @@ create or replace function bt_count(
     p_since       timestamptz default null,
     p_until       timestamptz default null,
     p_tag         text default null,
-    p_limit       bigint default null,
     p_group       text default null,
-    p_text        text default null
+    p_key         text default null,
+    p_batch       bigint default null,
+    p_text        text default null,
+    p_limit       bigint default null
 )
     returns bigint
     language sql
     volatile
     set search_path from current
 as $$
-    select count(*) from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit, p_group, p_text)
+    select count(*) from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_group, p_key, p_batch, p_text, p_limit)
 $$;
 comment on function bt_count is 'How many jobs a filter means.';
 
@@ -157,6 +169,10 @@ create or replace function bt_about(
     p_since       timestamptz default null,
     p_until       timestamptz default null,
     p_tag         text default null,
+    p_group       text default null,
+    p_key         text default null,
+    p_batch       bigint default null,
+    p_text        text default null,
     p_limit       bigint default null
 )
     returns bigint
@@ -172,7 +188,7 @@ declare
     v_held  bigint := 0;
 begin
     if num_nonnulls(p_queue, p_name) = 0
-        or num_nonnulls(p_error_class, p_tag) > 0
+        or num_nonnulls(p_error_class, p_tag, p_group, p_key, p_batch, p_text) > 0
         or p_state not in ('done', 'ended')
         or not exists (
             select
@@ -196,7 +212,7 @@ begin
     if p_state is null then
         select count(*) into v_held
         from unnest('{queued,running}'::text[]) as held (state)
-        cross join lateral bt_matching(p_queue, p_name, held.state, null, p_since, p_until, null, p_limit);
+        cross join lateral bt_matching(p_queue, p_name, held.state, p_since => p_since, p_until => p_until, p_limit => p_limit);
     end if;
     return least(p_limit, greatest(1, round(v_some / v_share)::bigint + v_held));
 end;

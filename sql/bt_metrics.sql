@@ -160,6 +160,9 @@ begin
                    greatest(extract(epoch from v_now - schedule.next_run_at), 0)::float8 as seconds
             from backtick_schedule as schedule
             where schedule.next_run_at is not null
+              and not exists (
+                  select from backtick_pause as pause
+                  where (pause.queue, pause.kind, pause.name) = ('', 'schedule', schedule.name))
         ) as late
         group by late.label
         union all

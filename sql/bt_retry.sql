@@ -103,9 +103,11 @@ create or replace function bt_retry_all(
     p_since       timestamptz default null,
     p_until       timestamptz default null,
     p_tag         text default null,
-    p_limit       bigint default 1000,
     p_group       text default null,
-    p_text        text default null
+    p_key         text default null,
+    p_batch       bigint default null,
+    p_text        text default null,
+    p_limit       bigint default 1000
 )
     returns bigint
     language plpgsql
@@ -129,7 +131,7 @@ begin
     if p_state = 'retrying' then
         for v_queue, v_ids in
             select job.queue, array_agg(job.id)
-            from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit, p_group, p_text) as job
+            from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_group, p_key, p_batch, p_text, p_limit) as job
             group by job.queue
         loop
             v_count := v_count + bt_make_due(v_queue, v_ids, null);
@@ -138,7 +140,7 @@ begin
     end if;
 
     v_ids := array(
-        select job.id from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_limit, p_group, p_text) as job);
+        select job.id from bt_matching(p_queue, p_name, p_state, p_error_class, p_since, p_until, p_tag, p_group, p_key, p_batch, p_text, p_limit) as job);
     v_ids := bt_take_ended(v_ids, v_now);
     begin
         return bt_bring_back(v_ids, null);

@@ -4,8 +4,8 @@
 --
 -- p_name    this one only; null: all
 -- p_fires   how many of its next times each is told
--- returns   a row for each: state is on, late (it should have fired ten seconds ago), off (with the reason in error), or
---           no worker; lateness: how many seconds after its time it fired last;
+-- returns   a row for each: state is on, late (it should have fired ten seconds ago), off or paused (with the reason in
+--           error), or no worker; lateness: how many seconds after its time it fired last;
 --           runs, an array of objects: the last ten fires that have ended, the last one first: id, at, state, late: so many seconds
 --           after that it began
 create or replace function bt_schedules(p_name text default null, p_fires int default 5)
@@ -36,6 +36,7 @@ as $$
     select schedule.name,
            case
                when schedule.next_run_at is null then 'off'
+               when pause.paused_at is not null then 'paused'
                when schedule.next_run_at < clock.now - interval '10 s' then 'late'
                when not worker.is_known then 'no worker'
                else 'on'
@@ -49,7 +50,8 @@ as $$
            schedule.worker,
            schedule.queue,
            extract(epoch from schedule.last_late)::int,
-           schedule.error,
+           coalesce(schedule.error, case when pause.paused_at is not null then format(
+               'paused since %s by %s%s', date_trunc('second', pause.paused_at), pause.paused_by, ': ' || pause.reason) end),
            array(
                with recursive fire (at, place) as (
                    select schedule.next_run_at, 1
@@ -76,6 +78,7 @@ as $$
            )
     from (select bt_now() as now) as clock
     cross join backtick_schedule as schedule
+    left join backtick_pause as pause on (pause.queue, pause.kind, pause.name) = ('', 'schedule', schedule.name)
     cross join lateral (
         select exists (
             select from backtick_runner as runner

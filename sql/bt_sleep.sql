@@ -30,6 +30,7 @@ create or replace function bt_sleep(p_runner bigint, p_poll_ms int)
 as $$
 #variable_conflict use_column
 declare
+    c_few    constant int := 20;
     v_now    timestamptz := bt_now();
     v_until  timestamptz := v_now + p_poll_ms * interval '1 ms';
     v_stands timestamptz;
@@ -57,7 +58,6 @@ begin
     select least(v_until, min(next.run_at), min(later.run_at)) into v_until
     from backtick_runner as runner
     cross join unnest(runner.queues) as served (queue)
-    cross join lateral (select from backtick_queue as job where job.queue = served.queue limit 1) as filled  -- most are empty
     left join lateral (  -- of groups
         select job.run_at
         from backtick_queue as job
@@ -79,7 +79,10 @@ begin
         order by job.run_at
         limit 1
     ) as next on true
-    where runner.id = p_runner;
+    where runner.id = p_runner
+      and (cardinality(runner.queues) <= c_few
+           -- Of so many most are empty. This may walk over what is dead, so it is not asked of a few.
+           or (select job.queue from backtick_queue as job where job.queue = served.queue limit 1) is not null);
 
     if exists (select from backtick_limit as limits where limits.kind = 'queue' and limits.rate is not null) then
         select least(v_until, min(bt_may_begin(limits.queue, '', limits.rate, limits.period, v_now))) into v_until

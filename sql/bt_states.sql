@@ -16,6 +16,8 @@ create or replace function bt_states(
     p_until       timestamptz default null,
     p_tag         text default null,
     p_group       text default null,
+    p_key         text default null,
+    p_batch       bigint default null,
     p_text        text default null
 )
     returns table (state text, jobs bigint, about text[])
@@ -33,7 +35,7 @@ declare
     v_plan  json;
     v_runs  bigint;
 begin
-    perform bt_check_filter(p_queue, p_name, null, p_error_class, p_tag, null, p_group, p_text);
+    perform bt_check_filter(p_queue, p_name, null, p_error_class, p_tag, p_group, p_key, p_text, null);
     for state in select unnest('{running,queued,retrying,done,exceeded,canceled}'::text[]) loop
         v_where := concat_ws(
             ' and ',
@@ -53,6 +55,8 @@ begin
                 || ' < ' || quote_literal(p_until),
             'tags @> array[' || quote_literal(p_tag) || ']',
             'group_key = ' || quote_literal(p_group),
+            'key = ' || quote_literal(p_key),
+            'batch = ' || quote_literal(p_batch),
             'strpos(lower(args::text), lower(' || quote_literal(p_text) || ')) > 0');
         v_where := format(
             ' from %s as job where %s',

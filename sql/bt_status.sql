@@ -57,9 +57,11 @@ begin
         from (
             select finding.severity as what, finding.text as sentence from bt_check() as finding
             union all
-            select 'paused', format('the queue %s is paused for %s', setting.queue, bt_age(v_now - setting.paused_at))
-            from backtick_setting as setting
-            where setting.paused_at is not null
+            select 'paused', format('the %s is paused for %s%s', case pause.kind
+                       when 'queue' then 'queue ' || pause.queue
+                       else pause.kind || ' ' || pause.name || coalesce(' of queue ' || pause.queue, '')
+                   end, bt_age(v_now - pause.since), coalesce(': ' || pause.reason, ''))
+            from bt_pauses() as pause
         ) as wanted
     ) as wants
     where wants.place <= c_most;
