@@ -1278,7 +1278,9 @@ class Scheduling(Protocol[P]):
     def schedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
     def schedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
-    def schedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]: ...
+    def schedule_many(
+        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
+    ) -> list[JobId]: ...
     @overload
     async def aschedule(self, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
@@ -1288,7 +1290,7 @@ class Scheduling(Protocol[P]):
     @overload
     async def aschedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
     async def aschedule_many(
-        self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None
+        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
     ) -> list[JobId]: ...
     def options(self, **options: Unpack[JobOptions]) -> Scheduling[P]: ...
 
@@ -1507,7 +1509,31 @@ def _default_name(function: Callable[..., Any]) -> str:
             f"{_origin(function)} was made inside a function, so others may be called the same; give it a name of its "
             "own: name='module.function'. If a decorator made it, functools.wraps there gives it the one that it hides"
         )
-    return f"{_main_module() if module in _MAIN else module}.{name}"
+    if module in _MAIN:
+        module = _main_module()
+        _warn_of_main(f"{module}.{name}", module)
+    return f"{module}.{name}"
+
+
+@functools.cache  # hence once
+def _warn_of_main(worker: str, module: str) -> None:
+    """Say so if others cannot import the program that runs as __main__ under this name."""
+    path = Path(getattr(sys.modules["__main__"], "__file__", None) or "<stdin>")
+    known, _ = _module_of(path)
+    if path.name.startswith("<"):
+        log.warning("the worker %s stands in no file, so no runner can import it: write it into a module", worker)
+    elif known.endswith(f".{module}"):
+        text = (
+            "the worker %s is in a package that is run as a script; who imports %s knows it by that name: python -m %s"
+        )
+        log.warning(text, worker, known, known)
+
+
+def _module_of(file: Path) -> tuple[str, Path]:
+    """The name under which a file is imported, and from which folder."""
+    path = file.resolve()
+    top = next(folder for folder in path.parents if not (folder / "__init__.py").exists())
+    return ".".join(path.with_suffix("").relative_to(top).parts), top
 
 
 def _main_module() -> str:
@@ -1705,12 +1731,15 @@ class Scheduler(Scheduling[P]):
         """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
         return _put(conn, self._at_home(conn)._call_one(_when(when), args, kwargs))[0]
 
-    def schedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]:
+    def schedule_many(
+        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
+    ) -> list[JobId]:
         """Queue many calls at once, all or none: each a tuple of arguments or a dict of keyword arguments.
 
-        `keys` are their keys, one a call, None where it has none. Returns the jobs' ids, in that order.
+        `keys` are their keys, one a call, None where it has none; `when` is as of schedule_at(). Returns the jobs' ids,
+        in that order.
         """
-        return _put(conn, self._at_home(conn)._call_many(calls, keys))
+        return _put(conn, self._at_home(conn)._call_many(calls, keys, when))
 
     async def aschedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """schedule() for asyncio."""
@@ -1720,9 +1749,11 @@ class Scheduler(Scheduling[P]):
         """schedule_at() for asyncio."""
         return (await _aput(conn, (await self._aat_home(conn))._call_one(_when(when), args, kwargs)))[0]
 
-    async def aschedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]:
+    async def aschedule_many(
+        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
+    ) -> list[JobId]:
         """schedule_many() for asyncio."""
-        return await _aput(conn, (await self._aat_home(conn))._call_many(calls, keys))
+        return await _aput(conn, (await self._aat_home(conn))._call_many(calls, keys, when))
 
     def _at_home(self, conn: Any) -> Scheduler[P]:
         """The same; for a worker that is not imported here, with what must be known of where runners declare it."""
@@ -1759,13 +1790,13 @@ class Scheduler(Scheduling[P]):
             return self._special_call([text], None, when)
         return "bt_enqueue", {"p_name": self.name, "p_args": text, **self.sql_options(), **when}
 
-    def _call_many(self, calls: Iterable[_Arguments], keys: _Keys) -> tuple[str, dict[str, Any]]:
+    def _call_many(self, calls: Iterable[_Arguments], keys: _Keys, when: _When | None) -> tuple[str, dict[str, Any]]:
         _warn_of_import(self.name, _imported_for_workers())
         if not isinstance(calls, Iterable) or isinstance(calls, (str, bytes, Mapping)):
             raise TypeError(
                 f"{self.name}: the calls are {reprlib.repr(calls)}; pass a list, with a tuple or dict for each"
             )
-        encoded = []
+        encoded, due = [], {} if when is None else _when(when)
         for call in calls:
             if not isinstance(call, (tuple, list, dict)):
                 raise TypeError(
@@ -1773,8 +1804,8 @@ class Scheduler(Scheduling[P]):
                 )
             encoded.append(self.encode((), call) if isinstance(call, dict) else self.encode(call, {}))
         if self.special or keys is not None or _in_batch.get():
-            return self._special_call(self.seal(encoded), keys, {})
-        return "bt_enqueue_many", {"p_name": self.name, "p_args": self.seal(encoded), **self.sql_options()}
+            return self._special_call(self.seal(encoded), keys, due)
+        return "bt_enqueue_many", {"p_name": self.name, "p_args": self.seal(encoded), **self.sql_options(), **due}
 
     def _special_call(self, texts: list[str], keys: _Keys, when: dict[str, str]) -> tuple[str, dict[str, Any]]:
         options, block = self.sql_options(), _in_batch.get()
@@ -1925,10 +1956,11 @@ def schedule_many(
     calls: Iterable[_Arguments],
     *,
     keys: _Keys = None,
+    when: _When | None = None,
     conn: Any = None,
 ) -> list[JobId]:
     """Queue many calls at once, all or none; returns their ids in order. See Scheduler.schedule_many."""
-    return _scheduler(worker).schedule_many(calls, keys=keys, conn=conn)
+    return _scheduler(worker).schedule_many(calls, keys=keys, when=when, conn=conn)
 
 
 @overload
@@ -1962,10 +1994,11 @@ async def aschedule_many(
     calls: Iterable[_Arguments],
     *,
     keys: _Keys = None,
+    when: _When | None = None,
     conn: Any = None,
 ) -> list[JobId]:
     """schedule_many() for asyncio."""
-    return await _scheduler(worker).aschedule_many(calls, keys=keys, conn=conn)
+    return await _scheduler(worker).aschedule_many(calls, keys=keys, when=when, conn=conn)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -2037,13 +2070,13 @@ def schedule_cron(
     name: str | None = None,
     conn: Any = None,
     **options: Unpack[_ScheduleOptions],
-) -> None:
-    """Run a worker by clock and calendar in the zone `tz`: "0 30 9 * * MON-FRI", seconds first.
+) -> dt.datetime:
+    """Run a worker by clock and calendar in the zone `tz`: "0 30 9 * * MON-FRI", seconds first; returns the next time.
 
     Options as of schedule_recurring. Raises ValueError for a spec outside the grammar, an unknown zone,
     or a spec that never fires. Source: sql/CRON.md has the rules.
     """
-    _query(conn, _cron(spec, worker, args, tz, name, **options).at_home(conn).call())
+    return cast(dt.datetime, _query(conn, _cron(spec, worker, args, tz, name, **options).at_home(conn).call())[0])
 
 
 def unschedule(name: str, *, conn: Any = None) -> bool:
@@ -3283,16 +3316,31 @@ def _connect(url: str, **options: Any) -> psycopg.Connection[Any]:
         liveness = {name: value for name, value in liveness.items() if name not in given}
         connection = psycopg.connect(url, autocommit=True, **liveness, **options)
     except (psycopg.ProgrammingError, ValueError):
-        raise DatabaseUnavailable(
-            f"{hide_password(url)} is no URL of PostgreSQL: write postgresql://user:password@host/database, "
-            "with % @ : / in a password as %25 %40 %3A %2F"
-        ) from None
+        driver = re.match(r"\w+(\+\w+)://", url)
+        write = (
+            f"leave out {driver[1]}, which is SQLAlchemy's"
+            if driver
+            else "write postgresql://user:password@host/database"
+        )
+        escapes = "" if driver else ", with % @ : / in a password as %25 %40 %3A %2F"
+        raise DatabaseUnavailable(f"{hide_password(url)} is no URL of PostgreSQL: {write}{escapes}") from None
     except psycopg.Error as error:
-        said = f"cannot use the database {url}: {_one_line(error)}; start it, or set BT_DATABASE_URL to another"
+        said = f"cannot use the database {url}: {_one_line(error)}; {_way_in(str(error))}"
         raise DatabaseUnavailable(hide_password(said)) from None
     if connection.pgconn.used_password and not connection.pgconn.ssl_in_use and _is_elsewhere(connection.info.hostaddr):
         _warn_of_plain_text(connection.info.host)
     return connection
+
+
+def _way_in(said: str) -> str:
+    """What helps against an error of connecting; what a server says in another language gets the usual advice."""
+    if "read-only" in said or "hot standby" in said:
+        return "it is a standby, or set so, and takes no jobs: name the primary in BT_DATABASE_URL, or all: host1,host2"
+    if re.search('database ".*" does not exist', said):
+        return "create it, with createdb, or set BT_DATABASE_URL to another"
+    if re.search(r"authentication|password|role .* does not exist|pg_hba|not permitted to log in", said):
+        return "mend user and password in BT_DATABASE_URL, or let them in: pg_hba.conf"
+    return "start it, or set BT_DATABASE_URL to another"
 
 
 def _is_elsewhere(address: str) -> bool:
@@ -3466,6 +3514,8 @@ def install(config: Config | None = None, *, conn: Any = None) -> None:
         if config.schema:
             connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(config.schema)))
         _run_script(connection, "install.sql", config.schema)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise _why_not_run("install.sql", error) from None
     finally:
         connection.close()
 
@@ -3564,6 +3614,10 @@ def _why_not_run(name: str, error: psycopg.Error) -> BacktickError:
     if isinstance(error, psycopg.errors.ObjectNotInPrerequisiteState):
         return WrongVersion(f"{error.diag.message_primary}. {error.diag.message_hint}")
     hint = f" HINT: {error.diag.message_hint}" * bool(error.diag.message_hint)
+    place = re.search(r"(schema|database) (\S+)$", error.diag.message_primary or "")
+    if place and isinstance(error, psycopg.errors.InsufficientPrivilege):
+        to = "its owner may let the user in: grant create on"
+        hint = f"; {to} {place[0]} to …" + ", or set BT_SCHEMA to a schema of its own" * (place[1] == "schema")
     return BacktickError(f"cannot run {name}: {' '.join(str(error).split())}{hint}")
 
 
@@ -5790,7 +5844,7 @@ class _Reports:
             said.setdefault(name, []).append(f"{count} {_ENDS[report]}")
         if said:
             texts = [f"{name} {', '.join(ends)}" for name, ends in said.items()]
-            log.log(NOTICE, "%d jobs: %s", self.tally.total(), _some(texts, 20, "; "))
+            log.log(NOTICE, "%s: %s", _many(self.tally.total()), _some(texts, 20, "; "))
         self.tally.clear()
 
 
@@ -6108,8 +6162,8 @@ class _Poller:
 
     def _start_afresh(self) -> None:
         """The runner was given up for dead: what it held is no longer its own, and it needs a new name."""
-        runner, count = self.session.runner, len(self.held)
-        log.warning("runner %d was given up for dead; its %d jobs belong to others now", runner, count)
+        runner, count = self.session.runner, _many(len(self.held))
+        log.warning("runner %d was given up for dead; what it held belongs to others now: %s", runner, count)
         self._take_fresh()
         self.pool.take_back()
         for job in self.held.values():
@@ -6256,7 +6310,7 @@ class _Poller:
         database, runner = self.session.database, self.session.runner
         lost = database.run("bt_release_except", p_runner=runner, p_ids=list(self.held))
         if lost:
-            log.warning("handed back %d jobs whose claim was answered to nobody", len(lost))
+            log.warning("handed back %s whose claim was answered to nobody", _many(len(lost)))
         ours = set(database.run("bt_holds", p_runner=runner)) if self.held else set()
         self._drop([job for job in self.held.values() if (job.claim, job.id) not in ours])
         self.reconcile.again_in(self.session.lease_s)
@@ -6266,7 +6320,7 @@ class _Poller:
         if stored := [job for job in gone if job.in_doubt]:
             _log_stored(stored)
         if lost := [job for job in gone if not job.in_doubt]:
-            log.warning("%d jobs are stopped here, for their claim is gone: %s", len(lost), _some(lost))
+            log.warning("stopped %s here, for the claim is gone: %s", _many(len(lost)), _some(lost))
         for job in gone:
             del self.held[job.id]
             job.canceled = True  # if it is about to begin, that will be seen
@@ -6367,7 +6421,7 @@ class _Poller:
         self.fresh += jobs
         if jobs:
             if log.isEnabledFor(logging.DEBUG):
-                log.debug("claimed %d jobs: %s", len(jobs), _some(jobs))
+                log.debug("claimed %s: %s", _many(len(jobs)), _some(jobs))
             self.asleep_until = self.deaf_until = None  # bt_claim may have woken this runner
             self.is_heavy = sum([len(job.args) for job in self.fresh]) > self.HEAVY_BYTES
         return len(jobs)
@@ -6503,6 +6557,10 @@ def _log_fires(rows: list[Any]) -> None:
 
 def _log_stored(jobs: Sequence[Job]) -> None:
     log.info("stored already, by a call whose answer was cut off: %s", _some(jobs))
+
+
+def _many(count: int, word: str = "job") -> str:
+    return f"{count} {word}{'s' * (count != 1)}"
 
 
 def _some(items: Sequence[object], most: int = 10, comma: str = ", ") -> str:
@@ -6689,7 +6747,7 @@ class _Keeper:
                 extra = {"job": id_, "worker": name}
                 log.warning("job %d %s is %s: runner %d died while it held it", id_, name, state, dead, extra=extra)
         for dead, ids in again.items():
-            log.warning("runner %d died; %d jobs that it held are queued again: %s", dead, len(ids), _some(ids))
+            log.warning("runner %d died; queued again: %s that it held: %s", dead, _many(len(ids)), _some(ids))
         if is_late:
             self._expire(database)
         if is_drained and self.poller.stop_at is None:
@@ -7637,6 +7695,8 @@ def _who_may(error: psycopg.Error) -> str:
             [function and function[1]],
         ).fetchall()
         roles = [role for (role,) in rows] or roles
+        if not rows:  # who made no roles let nobody in but the owner
+            return f"; connect as the owner, or have the owner run `python backtick.py roles` and grant {roles[0]} to …"
     return f": the database's user needs more rights, as by grant {' or '.join(roles)} to …"
 
 
@@ -7843,7 +7903,7 @@ def _command_rekey(parser: argparse.ArgumentParser, arguments: Sequence[str]) ->
     with contextlib.closing(_Database(config)) as database, _needs_newer_sql():
         schedules, jobs, left = _rekey(database, keyring, keyring.newest.id)
         results = _rekey_results(database, keyring, keyring.newest.id, left)
-    print(f"backtick: sealed {jobs} jobs and {schedules} schedules anew, for key {keyring.newest.id}")
+    print(f"backtick: sealed {_many(jobs)} and {_many(schedules, 'schedule')} anew, for key {keyring.newest.id}")
     if results:
         print(f"backtick: sealed {results} results anew")
     for why, count in left.items():
@@ -8170,14 +8230,14 @@ def _run_until_signal(
             return
         running = [f"{job} ({run.ran_ms() / 1000:.0f} s)" for run, job in runner._poller.pool.runs()]
         runner.stop(wait=False)
-        systemd.tell("STOPPING=1", f"STATUS=stopping, {len(running)} jobs run")
-        waits = f", for at most {config.shutdown_ms / 1000:g} s, for {len(running)} jobs: {_some(running, 5)}"
+        systemd.tell("STOPPING=1", f"STATUS=stopping, running {_many(len(running))}")
+        waits = f", for at most {config.shutdown_ms / 1000:g} s, for {_many(len(running))}: {_some(running, 5)}"
         log.info("%s: stopping%s", name, waits if running else "")
 
     _fork.handle_signals(handle)
     log.info("%s", _which_database(config))
     runner = Runner(config, drain, executor)
-    workers = f"{len(_by_name)} worker{'s' * (len(_by_name) != 1)}: {', '.join(_by_name)}"
+    workers = f"{_many(len(_by_name), 'worker')}: {', '.join(_by_name)}"
     log.info("runner %d serves %s with %s", runner.id, config.queues, workers)
     if stops:  # while it was starting
         stop(runner)
@@ -8187,7 +8247,7 @@ def _run_until_signal(
         if runner._is_well():
             running = len(list(runner._poller.pool.runs()))
             does = "the database is away" if runner._poller.session.lost_at else f"serving {config.queues}"
-            systemd.tell("WATCHDOG=1", f"STATUS={'stopping' if stops else does}, {running} jobs run")
+            systemd.tell("WATCHDOG=1", f"STATUS={'stopping' if stops else does}, running {_many(running)}")
         if files and not changed and (changed := files.changed()):
             runner.stop(0, wait=False)
         _mend_logging(config)
@@ -8220,7 +8280,7 @@ def _log_what_runs(runner: Runner | None) -> None:
     frames, pool = sys._current_frames(), runner and runner._poller.pool
     runs = list(pool.runs()) if pool else []
     waiting = pool.waiting() if pool else 0
-    log.warning("SIGUSR1: %d jobs run, %d wait; the threads are %d", len(runs), waiting, len(frames))
+    log.warning("SIGUSR1: %s at work, %d waiting; %d threads", _many(len(runs)), waiting, len(frames))
     shown: set[object] = set()
     for run, job in runs:
         ms = run.ran_ms()
@@ -8260,7 +8320,9 @@ def _import_modules(names: Sequence[str]) -> None:
 
 def _why_not_imported(name: str, error: BaseException) -> str:
     if name.endswith(".py") or os.sep in name or Path(name).is_file():
-        return f"{name!r} is a file: give the module's name, {Path(name).stem!r}, and run in its folder"
+        module, top = _module_of(Path(name))
+        where = "" if top == Path.cwd() else f", in the folder {top}"
+        return f"{name!r} is a file: give the name of the module, {module!r}{where}"
     if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
         return f"there is no module {name!r} in {os.getcwd()} or on PYTHONPATH"
     if isinstance(error, SyntaxError):
