@@ -158,7 +158,19 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, Protocol, TypedDict, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    cast,
+    overload,
+)
 
 import psycopg
 import psycopg.conninfo
@@ -309,7 +321,7 @@ class _Scribe:
                 logging.Logger.handle(log, record)
                 if self.left_out and self.records.empty():
                     count, self.left_out = self.left_out, 0
-                    log.warning("%d lines were left out here: the log took no more", count)
+                    log.warning("left out here: %s, for the log took no more", _many(count, "line"))
 
     def is_wanted(self, record: logging.LogRecord) -> bool:
         """False for what psycopg says of a broken pipeline in a thread that we serve: what broke it is said anyway."""
@@ -1156,7 +1168,7 @@ def _quick_decrypt() -> Callable[[bytes, bytes, bytes, bytes], bytes] | None:
         """Whoever calls has checked that the ciphertext is longer than its tag, and nonce and key whole."""
         padded = ctypes.create_string_buffer(len(ciphertext) - _TAG_BYTES)
         if decrypt(padded, None, None, ciphertext, len(ciphertext), bound, len(bound), nonce, key):
-            raise _sodium_errors.CryptoError("Decryption failed.")
+            raise _sodium_errors.CryptoError("Decryption failed")
         return padded.raw
 
     return quick
@@ -2619,14 +2631,14 @@ def check_cron(spec: str) -> None:
     if len(fields) != 6:
         raise ValueError(
             f'cron spec "{spec[:100]}" is neither six fields nor an alias. A spec is second minute hour day month '
-            f"weekday, apart by blanks, at most 2000 characters, or one of {' '.join(_CRON_ALIASES)}."
+            f"weekday, apart by blanks, at most 2000 characters, or one of {' '.join(_CRON_ALIASES)}"
         )
     for text, field in zip(fields, _CRON_FIELDS, strict=True):
         for item in text.split(",") if text not in field.open else ():
             if not field.item.fullmatch(item):
                 raise ValueError(
                     f'cron spec "{spec[:100]}": the {field.name} field does not take "{item[:20]}". '
-                    f"The {field.name} field takes * alone, or a list of: {field.takes}."
+                    f"The {field.name} field takes * alone, or a list of: {field.takes}"
                 )
 
 
@@ -6141,9 +6153,9 @@ class _Poller:
             self.stop()
         elif self.pool.abandoned() > self.config.max_abandoned:
             log.error(
-                "%d threads of jobs that were stopped have not ended, max_abandoned is %d: this runner hands back and "
-                "ends with status %d, to be started again; such workers belong into processes",
-                self.pool.abandoned(),
+                "%s of stopped jobs not ended, max_abandoned is %d: this runner hands back and ends with status %d, to "
+                "be started again; such workers belong into processes",
+                _many(self.pool.abandoned(), "thread"),
                 self.config.max_abandoned,
                 EXIT_ABANDONED,
             )
@@ -7343,9 +7355,17 @@ def _act(verb: Verb, parser: argparse.ArgumentParser, arguments: Sequence[str]) 
         return _show(verb, given, *_ask(database, verb.function, given), as_json)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Shows no key that was given by mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and exit."""
+        super().error(re.sub(r"bt-(secret|public|private)-\S+", r"bt-\1-***", message))
+
+
 def _parser(verb: Verb) -> argparse.ArgumentParser:
     """What reads a verb's words; a command of this file adds its own."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"python backtick.py {verb.name}",
         description=getattr(globals().get(verb.function), "__doc__", None) or f"{verb.help.capitalize()}.",
         epilog=f"example: python backtick.py {verb.example}" if verb.example else None,
@@ -8710,7 +8730,7 @@ def _drain(conn: Any, limit: int | None, raises: bool, only: set[JobId] | None =
                 break
             if len(ran) == _MOST_DRAINED:
                 raise RuntimeError(
-                    f"{len(ran)} jobs ran, and more are due; do jobs queue others for ever? drain(limit=…) stops before"
+                    f"jobs are due after {_many(len(ran))}: do they queue others for ever? drain(limit=…) stops before"
                 )
             _run_for_test(conn, job, raises, ran)
     finally:
