@@ -51,6 +51,9 @@ demo: $(VENV)/.runs ## Run the README's first example, on an embedded PostgreSQL
 	$(PYTHON_IN_VENV) backtick.py install
 	cd .backtick/demo && PYTHONPATH="$(CURDIR)" "$(CURDIR)/$(PYTHON_IN_VENV)" myjobs.py
 	cd .backtick/demo && "$(CURDIR)/$(PYTHON_IN_VENV)" "$(CURDIR)/backtick.py" myjobs --drain
+	@echo "That was .backtick/demo/myjobs.py: \`schedule\` queued a job, a runner ran it, and a plain call ran in place. The queue:"
+	@$(PYTHON_IN_VENV) backtick.py jobs
+	@echo "Next: five minutes in your own project, in README.md; look around with $(PYTHON_IN_VENV) backtick.py --help"
 
 test: $(VENV)/.tests $(if $(PG),.pg/$(PG)/bin) ## Run the tests; PG=14..18, PYTHON=..., MINIMUM=1, ROLES=1: with what; WORKERS=0: one by one; ARGS=... is for pytest
 	@ls /usr/lib/postgresql/*/bin/postgres .pg/*/bin/postgres 2>/dev/null | grep -q . || $(MAKE) --no-print-directory .pg/$(TLS)/bin \

@@ -160,7 +160,19 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, Protocol, TypedDict, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    cast,
+    overload,
+)
 
 import psycopg
 import psycopg.conninfo
@@ -317,7 +329,7 @@ class _Scribe:
                 logging.Logger.handle(log, record)
                 if self.left_out and self.records.empty():
                     count, self.left_out = self.left_out, 0
-                    log.warning("%d lines were left out here: the log took no more", count)
+                    log.warning("left out here: %s, for the log took no more", _many(count, "line"))
 
     def is_wanted(self, record: logging.LogRecord) -> bool:
         """False for what psycopg says of a broken pipeline in a thread that we serve: what broke it is said anyway."""
@@ -1180,7 +1192,7 @@ def _quick_decrypt() -> Callable[[bytes, bytes, bytes, bytes], bytes] | None:
         """Whoever calls has checked that the ciphertext is longer than its tag, and nonce and key whole."""
         padded = ctypes.create_string_buffer(len(ciphertext) - _TAG_BYTES)
         if decrypt(padded, None, None, ciphertext, len(ciphertext), bound, len(bound), nonce, key):
-            raise _sodium_errors.CryptoError("Decryption failed.")
+            raise _sodium_errors.CryptoError("Decryption failed")
         return padded.raw
 
     return quick
@@ -1305,7 +1317,9 @@ class Scheduling(Protocol[P]):
     def schedule_at(self, when: _When, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
     def schedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
-    def schedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]: ...
+    def schedule_many(
+        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
+    ) -> list[JobId]: ...
     @overload
     async def aschedule(self, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
     @overload
@@ -1315,7 +1329,7 @@ class Scheduling(Protocol[P]):
     @overload
     async def aschedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
     async def aschedule_many(
-        self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None
+        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
     ) -> list[JobId]: ...
     def options(self, **options: Unpack[JobOptions]) -> Scheduling[P]: ...
 
@@ -1534,7 +1548,31 @@ def _default_name(function: Callable[..., Any]) -> str:
             f"{_origin(function)} was made inside a function, so others may be called the same; give it a name of its "
             "own: name='module.function'. If a decorator made it, functools.wraps there gives it the one that it hides"
         )
-    return f"{_main_module() if module in _MAIN else module}.{name}"
+    if module in _MAIN:
+        module = _main_module()
+        _warn_of_main(f"{module}.{name}", module)
+    return f"{module}.{name}"
+
+
+@functools.cache  # hence once
+def _warn_of_main(worker: str, module: str) -> None:
+    """Say so if others cannot import the program that runs as __main__ under this name."""
+    path = Path(getattr(sys.modules["__main__"], "__file__", None) or "<stdin>")
+    known, _ = _module_of(path)
+    if path.name.startswith("<"):
+        log.warning("the worker %s stands in no file, so no runner can import it: write it into a module", worker)
+    elif known.endswith(f".{module}"):
+        text = (
+            "the worker %s is in a package that is run as a script; who imports %s knows it by that name: python -m %s"
+        )
+        log.warning(text, worker, known, known)
+
+
+def _module_of(file: Path) -> tuple[str, Path]:
+    """The name under which a file is imported, and from which folder."""
+    path = file.resolve()
+    top = next(folder for folder in path.parents if not (folder / "__init__.py").exists())
+    return ".".join(path.with_suffix("").relative_to(top).parts), top
 
 
 def _main_module() -> str:
@@ -1735,12 +1773,15 @@ class Scheduler(Scheduling[P]):
         """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
         return _put(conn, self._at_home(conn)._call_one(_when(when), args, kwargs))[0]
 
-    def schedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]:
+    def schedule_many(
+        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
+    ) -> list[JobId]:
         """Queue many calls at once, all or none: each a tuple of arguments or a dict of keyword arguments.
 
-        `keys` are their keys, one a call, None where it has none. Returns the jobs' ids, in that order.
+        `keys` are their keys, one a call, None where it has none; `when` is as of schedule_at(). Returns the jobs' ids,
+        in that order.
         """
-        return _put(conn, self._at_home(conn)._call_many(calls, keys))
+        return _put(conn, self._at_home(conn)._call_many(calls, keys, when))
 
     async def aschedule(self, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
         """schedule() for asyncio."""
@@ -1750,9 +1791,11 @@ class Scheduler(Scheduling[P]):
         """schedule_at() for asyncio."""
         return (await _aput(conn, (await self._aat_home(conn))._call_one(_when(when), args, kwargs)))[0]
 
-    async def aschedule_many(self, calls: Iterable[_Arguments], *, keys: _Keys = None, conn: Any = None) -> list[JobId]:
+    async def aschedule_many(
+        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
+    ) -> list[JobId]:
         """schedule_many() for asyncio."""
-        return await _aput(conn, (await self._aat_home(conn))._call_many(calls, keys))
+        return await _aput(conn, (await self._aat_home(conn))._call_many(calls, keys, when))
 
     def _at_home(self, conn: Any) -> Scheduler[P]:
         """The same; for a worker that is not imported here, with what must be known of where runners declare it."""
@@ -1789,13 +1832,13 @@ class Scheduler(Scheduling[P]):
             return self._special_call([text], None, when)
         return "bt_enqueue", {"p_name": self.name, "p_args": text, **self.sql_options(), **self._headers(), **when}
 
-    def _call_many(self, calls: Iterable[_Arguments], keys: _Keys) -> tuple[str, dict[str, Any]]:
+    def _call_many(self, calls: Iterable[_Arguments], keys: _Keys, when: _When | None) -> tuple[str, dict[str, Any]]:
         _warn_of_import(self.name, _imported_for_workers())
         if not isinstance(calls, Iterable) or isinstance(calls, (str, bytes, Mapping)):
             raise TypeError(
                 f"{self.name}: the calls are {reprlib.repr(calls)}; pass a list, with a tuple or dict for each"
             )
-        encoded = []
+        encoded, due = [], {} if when is None else _when(when)
         for call in calls:
             if not isinstance(call, (tuple, list, dict)):
                 raise TypeError(
@@ -1803,8 +1846,8 @@ class Scheduler(Scheduling[P]):
                 )
             encoded.append(self.encode((), call) if isinstance(call, dict) else self.encode(call, {}))
         if self.special or keys is not None or _in_batch.get():
-            return self._special_call(self.seal(encoded), keys, {})
-        options = self.sql_options() | self._headers()
+            return self._special_call(self.seal(encoded), keys, due)
+        options = self.sql_options() | self._headers() | due
         return "bt_enqueue_many", {"p_name": self.name, "p_args": self.seal(encoded), **options}
 
     def _special_call(self, texts: list[str], keys: _Keys, when: dict[str, str]) -> tuple[str, dict[str, Any]]:
@@ -1971,10 +2014,11 @@ def schedule_many(
     calls: Iterable[_Arguments],
     *,
     keys: _Keys = None,
+    when: _When | None = None,
     conn: Any = None,
 ) -> list[JobId]:
     """Queue many calls at once, all or none; returns their ids in order. See Scheduler.schedule_many."""
-    return _scheduler(worker).schedule_many(calls, keys=keys, conn=conn)
+    return _scheduler(worker).schedule_many(calls, keys=keys, when=when, conn=conn)
 
 
 @overload
@@ -2008,10 +2052,11 @@ async def aschedule_many(
     calls: Iterable[_Arguments],
     *,
     keys: _Keys = None,
+    when: _When | None = None,
     conn: Any = None,
 ) -> list[JobId]:
     """schedule_many() for asyncio."""
-    return await _scheduler(worker).aschedule_many(calls, keys=keys, conn=conn)
+    return await _scheduler(worker).aschedule_many(calls, keys=keys, when=when, conn=conn)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -2083,13 +2128,13 @@ def schedule_cron(
     name: str | None = None,
     conn: Any = None,
     **options: Unpack[_ScheduleOptions],
-) -> None:
-    """Run a worker by clock and calendar in the zone `tz`: "0 30 9 * * MON-FRI", seconds first.
+) -> dt.datetime:
+    """Run a worker by clock and calendar in the zone `tz`: "0 30 9 * * MON-FRI", seconds first; returns the next time.
 
     Options as of schedule_recurring. Raises ValueError for a spec outside the grammar, an unknown zone,
     or a spec that never fires. Source: sql/CRON.md has the rules.
     """
-    _query(conn, _cron(spec, worker, args, tz, name, **options).at_home(conn).call())
+    return cast(dt.datetime, _query(conn, _cron(spec, worker, args, tz, name, **options).at_home(conn).call())[0])
 
 
 def unschedule(name: str, *, conn: Any = None) -> bool:
@@ -2709,14 +2754,14 @@ def check_cron(spec: str) -> None:
     if len(fields) != 6:
         raise ValueError(
             f'cron spec "{spec[:100]}" is neither six fields nor an alias. A spec is second minute hour day month '
-            f"weekday, apart by blanks, at most 2000 characters, or one of {' '.join(_CRON_ALIASES)}."
+            f"weekday, apart by blanks, at most 2000 characters, or one of {' '.join(_CRON_ALIASES)}"
         )
     for text, field in zip(fields, _CRON_FIELDS, strict=True):
         for item in text.split(",") if text not in field.open else ():
             if not field.item.fullmatch(item):
                 raise ValueError(
                     f'cron spec "{spec[:100]}": the {field.name} field does not take "{item[:20]}". '
-                    f"The {field.name} field takes * alone, or a list of: {field.takes}."
+                    f"The {field.name} field takes * alone, or a list of: {field.takes}"
                 )
 
 
@@ -3505,16 +3550,31 @@ def _connect(url: str, **options: Any) -> psycopg.Connection[Any]:
         liveness = {name: value for name, value in liveness.items() if name not in given}
         connection = psycopg.connect(url, autocommit=True, **liveness, **options)
     except (psycopg.ProgrammingError, ValueError):
-        raise DatabaseUnavailable(
-            f"{hide_password(url)} is no URL of PostgreSQL: write postgresql://user:password@host/database, "
-            "with % @ : / in a password as %25 %40 %3A %2F"
-        ) from None
+        driver = re.match(r"\w+(\+\w+)://", url)
+        write = (
+            f"leave out {driver[1]}, which is SQLAlchemy's"
+            if driver
+            else "write postgresql://user:password@host/database"
+        )
+        escapes = "" if driver else ", with % @ : / in a password as %25 %40 %3A %2F"
+        raise DatabaseUnavailable(f"{hide_password(url)} is no URL of PostgreSQL: {write}{escapes}") from None
     except psycopg.Error as error:
-        said = f"cannot use the database {url}: {_one_line(error)}; start it, or set BT_DATABASE_URL to another"
+        said = f"cannot use the database {url}: {_one_line(error)}; {_way_in(str(error))}"
         raise DatabaseUnavailable(hide_password(said)) from None
     if connection.pgconn.used_password and not connection.pgconn.ssl_in_use and _is_elsewhere(connection.info.hostaddr):
         _warn_of_plain_text(connection.info.host)
     return connection
+
+
+def _way_in(said: str) -> str:
+    """What helps against an error of connecting; what a server says in another language gets the usual advice."""
+    if "read-only" in said or "hot standby" in said:
+        return "it is a standby, or set so, and takes no jobs: name the primary in BT_DATABASE_URL, or all: host1,host2"
+    if re.search('database ".*" does not exist', said):
+        return "create it, with createdb, or set BT_DATABASE_URL to another"
+    if re.search(r"authentication|password|role .* does not exist|pg_hba|not permitted to log in", said):
+        return "mend user and password in BT_DATABASE_URL, or let them in: pg_hba.conf"
+    return "start it, or set BT_DATABASE_URL to another"
 
 
 def _is_elsewhere(address: str) -> bool:
@@ -3688,6 +3748,8 @@ def install(config: Config | None = None, *, conn: Any = None) -> None:
         if config.schema:
             connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(config.schema)))
         _run_script(connection, "install.sql", config.schema)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise _why_not_run("install.sql", error) from None
     finally:
         connection.close()
 
@@ -3786,6 +3848,10 @@ def _why_not_run(name: str, error: psycopg.Error) -> BacktickError:
     if isinstance(error, psycopg.errors.ObjectNotInPrerequisiteState):
         return WrongVersion(f"{error.diag.message_primary}. {error.diag.message_hint}")
     hint = f" HINT: {error.diag.message_hint}" * bool(error.diag.message_hint)
+    place = re.search(r"(schema|database) (\S+)$", error.diag.message_primary or "")
+    if place and isinstance(error, psycopg.errors.InsufficientPrivilege):
+        to = "its owner may let the user in: grant create on"
+        hint = f"; {to} {place[0]} to …" + ", or set BT_SCHEMA to a schema of its own" * (place[1] == "schema")
     return BacktickError(f"cannot run {name}: {' '.join(str(error).split())}{hint}")
 
 
@@ -6203,7 +6269,7 @@ class _Reports:
             said.setdefault(name, []).append(f"{count} {_ENDS[report]}")
         if said:
             texts = [f"{name} {', '.join(ends)}" for name, ends in said.items()]
-            log.log(NOTICE, "%d jobs: %s", self.tally.total(), _some(texts, 20, "; "))
+            log.log(NOTICE, "%s: %s", _many(self.tally.total()), _some(texts, 20, "; "))
         self.tally.clear()
 
 
@@ -6502,9 +6568,9 @@ class _Poller:
             self.stop()
         elif self.pool.abandoned() > self.config.max_abandoned:
             log.error(
-                "%d threads of jobs that were stopped have not ended, max_abandoned is %d: this runner hands back and "
-                "ends with status %d, to be started again; such workers belong into processes",
-                self.pool.abandoned(),
+                "%s of stopped jobs not ended, max_abandoned is %d: this runner hands back and ends with status %d, to "
+                "be started again; such workers belong into processes",
+                _many(self.pool.abandoned(), "thread"),
                 self.config.max_abandoned,
                 EXIT_ABANDONED,
             )
@@ -6523,8 +6589,8 @@ class _Poller:
 
     def _start_afresh(self) -> None:
         """The runner was given up for dead: what it held is no longer its own, and it needs a new name."""
-        runner, count = self.session.runner, len(self.held)
-        log.warning("runner %d was given up for dead; its %d jobs belong to others now", runner, count)
+        runner, count = self.session.runner, _many(len(self.held))
+        log.warning("runner %d was given up for dead; what it held belongs to others now: %s", runner, count)
         self._take_fresh()
         self.pool.take_back()
         for job in self.held.values():
@@ -6671,7 +6737,7 @@ class _Poller:
         database, runner = self.session.database, self.session.runner
         lost = database.run("bt_release_except", p_runner=runner, p_ids=list(self.held))
         if lost:
-            log.warning("handed back %d jobs whose claim was answered to nobody", len(lost))
+            log.warning("handed back %s whose claim was answered to nobody", _many(len(lost)))
         ours = set(database.run("bt_holds", p_runner=runner)) if self.held else set()
         self._drop([job for job in self.held.values() if (job.claim, job.id) not in ours])
         self.reconcile.again_in(self.session.lease_s)
@@ -6681,7 +6747,7 @@ class _Poller:
         if stored := [job for job in gone if job.in_doubt]:
             _log_stored(stored)
         if lost := [job for job in gone if not job.in_doubt]:
-            log.warning("%d jobs are stopped here, for their claim is gone: %s", len(lost), _some(lost))
+            log.warning("stopped %s here, for the claim is gone: %s", _many(len(lost)), _some(lost))
         for job in gone:
             del self.held[job.id]
             job.canceled = True  # if it is about to begin, that will be seen
@@ -6782,7 +6848,7 @@ class _Poller:
         self.fresh += jobs
         if jobs:
             if log.isEnabledFor(logging.DEBUG):
-                log.debug("claimed %d jobs: %s", len(jobs), _some(jobs))
+                log.debug("claimed %s: %s", _many(len(jobs)), _some(jobs))
             self.asleep_until = self.deaf_until = None  # bt_claim may have woken this runner
             self.is_heavy = sum([len(job.args) for job in self.fresh]) > self.HEAVY_BYTES
         return len(jobs)
@@ -6920,6 +6986,10 @@ def _log_fires(rows: list[Any]) -> None:
 
 def _log_stored(jobs: Sequence[Job]) -> None:
     log.info("stored already, by a call whose answer was cut off: %s", _some(jobs))
+
+
+def _many(count: int, word: str = "job") -> str:
+    return f"{count} {word}{'s' * (count != 1)}"
 
 
 def _some(items: Sequence[object], most: int = 10, comma: str = ", ") -> str:
@@ -7109,7 +7179,7 @@ class _Keeper:
                     died = f"runner {dead} died while it held it"
                     self.poller.told.put(on_exceeded, Failure(id_, name, state, "backtick.RunnerDied", died, "", None))
         for dead, ids in again.items():
-            log.warning("runner %d died; %d jobs that it held are queued again: %s", dead, len(ids), _some(ids))
+            log.warning("runner %d died; queued again: %s that it held: %s", dead, _many(len(ids)), _some(ids))
         if is_late:
             self._expire(database)
         if is_drained and self.poller.stop_at is None:
@@ -8660,9 +8730,17 @@ def _act(verb: Verb, parser: argparse.ArgumentParser, arguments: Sequence[str]) 
         return _show(verb, given, *_ask(database, verb.function, given), as_json)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Shows no key that was given by mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and exit."""
+        super().error(re.sub(r"bt-(secret|public|private)-\S+", r"bt-\1-***", message))
+
+
 def _parser(verb: Verb) -> argparse.ArgumentParser:
     """What reads a verb's words; a command of this file adds its own."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"python backtick.py {verb.name}",
         description=getattr(globals().get(verb.function), "__doc__", None) or f"{verb.help.capitalize()}.",
         epilog=f"example: python backtick.py {verb.example}" if verb.example else None,
@@ -9050,6 +9128,8 @@ def _who_may(error: psycopg.Error) -> str:
             [function and function[1]],
         ).fetchall()
         roles = [role for (role,) in rows] or roles
+        if not rows:  # who made no roles let nobody in but the owner
+            return f"; connect as the owner, or have the owner run `python backtick.py roles` and grant {roles[0]} to …"
     return f": the database's user needs more rights, as by grant {' or '.join(roles)} to …"
 
 
@@ -9256,7 +9336,7 @@ def _command_rekey(parser: argparse.ArgumentParser, arguments: Sequence[str]) ->
     with contextlib.closing(_Database(config)) as database, _needs_newer_sql():
         schedules, jobs, left = _rekey(database, keyring, keyring.newest.id)
         results = _rekey_results(database, keyring, keyring.newest.id, left)
-    print(f"backtick: sealed {jobs} jobs and {schedules} schedules anew, for key {keyring.newest.id}")
+    print(f"backtick: sealed {_many(jobs)} and {_many(schedules, 'schedule')} anew, for key {keyring.newest.id}")
     if results:
         print(f"backtick: sealed {results} results anew")
     for why, count in left.items():
@@ -9588,14 +9668,14 @@ def _run_until_signal(
             return
         running = [f"{job} ({run.ran_ms() / 1000:.0f} s)" for run, job in runner._poller.pool.runs()]
         runner.stop(wait=False)
-        systemd.tell("STOPPING=1", f"STATUS=stopping, {len(running)} jobs run")
-        waits = f", for at most {config.shutdown_ms / 1000:g} s, for {len(running)} jobs: {_some(running, 5)}"
+        systemd.tell("STOPPING=1", f"STATUS=stopping, running {_many(len(running))}")
+        waits = f", for at most {config.shutdown_ms / 1000:g} s, for {_many(len(running))}: {_some(running, 5)}"
         log.info("%s: stopping%s", name, waits if running else "")
 
     _fork.handle_signals(handle)
     log.info("%s", _which_database(config))
     runner = Runner(config, drain, executor)
-    workers = f"{len(_by_name)} worker{'s' * (len(_by_name) != 1)}: {', '.join(_by_name)}"
+    workers = f"{_many(len(_by_name), 'worker')}: {', '.join(_by_name)}"
     log.info("runner %d serves %s with %s", runner.id, config.queues, workers)
     if stops:  # while it was starting
         stop(runner)
@@ -9605,7 +9685,7 @@ def _run_until_signal(
         if runner._is_well():
             running = len(list(runner._poller.pool.runs()))
             does = "the database is away" if runner._poller.session.lost_at else f"serving {config.queues}"
-            systemd.tell("WATCHDOG=1", f"STATUS={'stopping' if stops else does}, {running} jobs run")
+            systemd.tell("WATCHDOG=1", f"STATUS={'stopping' if stops else does}, running {_many(running)}")
         if files and not changed and (changed := files.changed()):
             runner.stop(0, wait=False)
         _mend_logging(config)
@@ -9638,7 +9718,7 @@ def _log_what_runs(runner: Runner | None) -> None:
     frames, pool = sys._current_frames(), runner and runner._poller.pool
     runs = list(pool.runs()) if pool else []
     waiting = pool.waiting() if pool else 0
-    log.warning("SIGUSR1: %d jobs run, %d wait; the threads are %d", len(runs), waiting, len(frames))
+    log.warning("SIGUSR1: %s at work, %d waiting; %d threads", _many(len(runs)), waiting, len(frames))
     shown: set[object] = set()
     for run, job in runs:
         ms = run.ran_ms()
@@ -9675,7 +9755,9 @@ def _why_not_imported(name: str, error: BaseException) -> str:
     if " " in name:  # a step that is no import
         return f"{name}: {type(error).__name__}: {_one_line(error)}"
     if name.endswith(".py") or os.sep in name or Path(name).is_file():
-        return f"{name!r} is a file: give the module's name, {Path(name).stem!r}, and run in its folder"
+        module, top = _module_of(Path(name))
+        where = "" if top == Path.cwd() else f", in the folder {top}"
+        return f"{name!r} is a file: give the name of the module, {module!r}{where}"
     if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
         return f"there is no module {name!r} in {os.getcwd()} or on PYTHONPATH"
     if isinstance(error, SyntaxError):
@@ -10063,7 +10145,7 @@ def _drain(conn: Any, limit: int | None, raises: bool, only: set[JobId] | None =
                 break
             if len(ran) == _MOST_DRAINED:
                 raise RuntimeError(
-                    f"{len(ran)} jobs ran, and more are due; do jobs queue others for ever? drain(limit=…) stops before"
+                    f"jobs are due after {_many(len(ran))}: do they queue others for ever? drain(limit=…) stops before"
                 )
             _run_for_test(conn, job, raises, ran)
     finally:

@@ -29,6 +29,7 @@ Sections, each under a line "# ---- name"; tools that only one of them uses stan
     What a worker decides, returns and says
     Tests of people's own code
     In a block that names the connection; installing by their migrations
+    Messages
     Installing
     Cron: bt_next_cron against the vectors
     Cron: the oracle, RULES.md read aloud, no bit sets and no search
@@ -9846,7 +9847,7 @@ def test_a_runner_whose_log_is_stuck_goes_on_and_says_later_what_was_left_out(db
         wait_for_states(db, {"exceeded": 30})
         assert held.wait(PATIENCE_S)
         let_go.set()
-        wait_until(lambda: any("lines were left out here" in line for line in lines), "the log to say so")
+        wait_until(lambda: any("left out here: " in line for line in lines), "the log to say so")
     finally:
         let_go.set()
         backtick.log.removeHandler(handler)
@@ -12496,7 +12497,7 @@ def test_two_signals_within_a_second_are_one_and_stopping_says_what_it_waits_for
 
     assert process.wait(PATIENCE_S) == 0
     assert (job_of(db, id_).state, project.logged().count("stopping")) == ("done", 1)
-    assert re.search(rf": stopping, for at most 60 s, for 1 jobs: job {id_} myjobs.nap \(\d+ s\)\n", project.logged())
+    assert re.search(rf": stopping, for at most 60 s, for 1 job: job {id_} myjobs.nap \(\d+ s\)\n", project.logged())
     assert "handing everything back" not in project.logged()
 
 
@@ -12536,7 +12537,7 @@ def test_sigusr1_logs_what_runs_in_threads_tasks_and_processes_with_their_stacks
 
     process.send_signal(signal.SIGUSR1)
 
-    for words in ("SIGUSR1: 3 jobs run, 0 wait", "thread backtick-poller", "thread backtick-keeper"):
+    for words in ("SIGUSR1: 3 jobs at work, 0 waiting", "thread backtick-poller", "thread backtick-keeper"):
         wait_until(lambda words=words: words in project.logged(), words)
     wait_until(lambda: "own.apart runs here" in project.logged(), "the process to say where it is")
     for id_, name, function in zip(ids, ("plain", "apart", "task"), ("deep", "deep", "inner"), strict=True):
@@ -12576,12 +12577,12 @@ def test_systemd_is_told_when_a_runner_is_ready_how_it_is_and_that_it_stops(db, 
     with contextlib.closing(systemd.socket):
         process = project.start("own")
         assert systemd.wait_for("READY=1") == systemd.heard[0]
-        assert systemd.wait_for("WATCHDOG=1")[1] == "STATUS=serving default, 0 jobs run"
+        assert systemd.wait_for("WATCHDOG=1")[1] == "STATUS=serving default, running 0 jobs"
         enqueue(db, "own.look"), enqueue(db, "myjobs.nap", "[1, 0]")
-        systemd.wait_for("STATUS=serving default, 1 jobs run")
+        systemd.wait_for("STATUS=serving default, running 1 job")
         process.terminate()
         systemd.wait_for("STOPPING=1")
-        systemd.wait_for("STATUS=stopping, 1 jobs run")
+        systemd.wait_for("STATUS=stopping, running 1 job")
 
     assert process.wait(PATIENCE_S) == 0
     assert "None" in project.lines()  # what a job starts must not speak for the runner
@@ -12850,7 +12851,7 @@ def test_what_befalls_many_jobs_at_once_is_one_line(db, clean_registry, runner, 
         db.execute("update backtick_runner set heartbeat_at = heartbeat_at - interval '1 h' where id = %s", [dead])
         with runner():
             wait_until(lambda: states(db) == {"queued": 150}, "them to be queued again")
-            wait_for_log(caplog, f"runner {dead} died; 150 jobs that it held are queued again: ")
+            wait_for_log(caplog, f"runner {dead} died; queued again: 150 jobs that it held: ")
         assert len([r for r in caplog.records if "died" in r.getMessage()]) == 1
         return
     reports = backtick._Reports(None)
@@ -12974,7 +12975,7 @@ def test_debug_says_what_is_claimed(db, project):
 
     _, _, said = project.python("backtick.py", "myjobs", "--drain", "--log-level", "DEBUG")
 
-    assert re.search(r"DEBUG +claimed 1 jobs: job \d+ myjobs.note", said)
+    assert re.search(r"DEBUG +claimed 1 job: job \d+ myjobs.note", said)
 
 
 # ---- What a worker decides, returns and says ----------------------------------------------------------------
@@ -13901,7 +13902,7 @@ def test_drain_stops_at_a_number_and_does_not_go_on_for_ever(owner, mail, monkey
 
     monkeypatch.setattr(backtick, "_MOST_DRAINED", 20)
     forever.schedule()
-    with pytest.raises(RuntimeError, match="20 jobs ran, and more are due; do jobs queue others for ever"):
+    with pytest.raises(RuntimeError, match="jobs are due after 20 jobs: do they queue others for ever"):
         testing.drain()
 
 
@@ -14305,6 +14306,125 @@ import backtick
 def s(): ...
 s.schedule()
 """
+
+
+# ---- Messages -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (
+            lambda url: url | {"dbname": "nowhere"},
+            'database "nowhere" does not exist; create it, with createdb, or set',
+        ),
+        (lambda url: url | {"user": "nobody_at_all"}, 'role "nobody_at_all" does not exist; mend user and password in'),
+        (
+            lambda url: url | {"options": "-c default_transaction_read_only=on"},
+            "read-only; it is a standby, or set so, and takes no jobs: name the primary in BT_DATABASE_URL",
+        ),
+        (lambda url: url | {"host": "127.0.0.1", "port": "1"}, "; start it, or set BT_DATABASE_URL to another"),
+    ],
+    ids=["no database", "no user", "standby", "no server"],
+)
+def test_what_cannot_be_connected_to_is_told_with_the_way_that_helps(url, change, said):
+    given = psycopg.conninfo.make_conninfo(**change(psycopg.conninfo.conninfo_to_dict(url)))
+
+    with pytest.raises(backtick.DatabaseUnavailable) as raised:
+        backtick._connect(given)
+
+    assert said in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_url_of_sqlalchemys_is_told_what_to_leave_out():
+    with pytest.raises(backtick.DatabaseUnavailable) as raised:
+        backtick._connect("postgresql+psycopg://a:secret@b/c")
+
+    assert str(raised.value) == (
+        "postgresql+psycopg://a:***@b/c is no URL of PostgreSQL: leave out +psycopg, which is SQLAlchemy's"
+    )
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("schema", ["", "jobs"])
+def test_who_may_not_install_is_told_who_may_let_him(server, empty, schema):
+    with psycopg.connect(empty, autocommit=True) as db:
+        role = f"bt_weak_{os.getpid()}"
+        db.execute(f"create role {role} login password 'bt'")
+        db.execute("revoke create on schema public from public")
+        try:
+            weak = psycopg.conninfo.make_conninfo(empty, user=role, password="bt")
+            with pytest.raises(
+                backtick.BacktickError,
+                match="permission denied for .*; its owner may let the user in: grant "
+                f"create on {'database bt_empty' if schema else 'schema public'}.* to …",
+            ):
+                backtick.install(Config(database_url=weak, schema=schema))
+        finally:
+            db.execute(f"drop role {role}")
+
+
+def test_a_file_that_was_meant_as_a_module_is_named_as_one(project):
+    (project.path / "shop").mkdir()
+    (project.path / "shop" / "__init__.py").touch()
+    (project.path / "shop" / "jobs.py").write_text(
+        "from backtick import worker\n\n@worker\ndef f(): ...\n\nf.schedule()\n"
+    )
+
+    assert project.python("backtick.py", "shop/jobs.py")[2].endswith(
+        "is a file: give the name of the module, 'shop.jobs'\n"
+    )
+    assert project.python("backtick.py", "myjobs.py")[2].endswith("is a file: give the name of the module, 'myjobs'\n")
+    status, _, said = project.python("shop/jobs.py", env=os.environ | {"PYTHONPATH": str(project.path)})
+    assert (status, said.count("\n")) == (0, 1)
+    assert (
+        "jobs.f is in a package that is run as a script; who imports shop.jobs knows it by that name: python -m" in said
+    )
+    status, _, said = project.python("-m", "shop.jobs")
+    assert (status, said) == (0, "")
+    status, _, said = project.python("-", input="from backtick import worker\n\n@worker\ndef f(): ...\n")
+    assert (status, "stands in no file, so no runner can import it: write it into a module" in said) == (0, True)
+
+
+def test_a_cron_schedule_tells_when_it_fires_next_and_many_jobs_may_be_for_later(db, add):
+    next_at = backtick.schedule_cron("0 0 9 1 1 *", add, 1)
+    ids = add.schedule_many([(1,), (2,)], when=dt.timedelta(hours=1), keys=["a", "b"])
+    ids += backtick.schedule_many(add, [(3,)], when=dt.datetime(2100, 1, 1, tzinfo=dt.timezone.utc))
+
+    assert (next_at.month, next_at.day, next_at.astimezone(dt.timezone.utc).hour) == (1, 1, 9)
+    assert [job_of(db, id_).run_at > job_of(db, id_).created_at + dt.timedelta(minutes=59) for id_ in ids] == [True] * 3
+
+
+def messages_of_the_program():
+    """What backtick.py says when it raises or logs: the line, and the text with … for what it puts in."""
+    for node in ast.walk(ast.parse((HERE / "backtick.py").read_text())):
+        call = node.exc if isinstance(node, ast.Raise) else node if isinstance(node, ast.Call) else None
+        if not isinstance(call, ast.Call) or not call.args:
+            continue
+        is_log = (
+            isinstance(call.func, ast.Attribute)
+            and isinstance(call.func.value, ast.Name)
+            and call.func.value.id == "log"
+        )
+        if not is_log and not isinstance(node, ast.Raise):
+            continue
+        text = call.args[1 if is_log and call.func.attr == "log" and len(call.args) > 1 else 0]
+        parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+        if all(isinstance(part, (ast.Constant, ast.FormattedValue)) for part in parts):
+            words = [str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts]
+            yield node.lineno, "".join(words)
+
+
+def test_every_message_is_one_line_without_full_stop_and_without_a_plural_of_one():
+    messages = list(messages_of_the_program())
+
+    assert len(messages) > 150
+    for line, text in messages:
+        assert "\n" not in text, (line, text)
+        assert not text.endswith((".", "!")), (line, text)
+        assert not re.search(r"(%d|…) (jobs|workers|queues|threads|schedules|lines) ", text), (line, text)
+        assert not re.search(r"\b(please|invalid|illegal|sorry|oops|failed to|unable)\b", text, re.I), (line, text)
 
 
 # ---- Installing ---------------------------------------------------------------------------------------------
@@ -15028,7 +15148,7 @@ def test_a_refusal_names_spec_field_and_item_and_says_what_the_field_takes(cron_
     wrong = f'cron spec "{spec}": the {field} field does not take "{item}"'
     assert by_sql.diag.message_primary.lower() == wrong.lower()
     assert by_sql.diag.message_hint.startswith(f"The {field} field takes ")
-    assert str(by_python.value) == wrong + ". " + by_sql.diag.message_hint
+    assert str(by_python.value) == wrong + ". " + by_sql.diag.message_hint.rstrip(".")
 
 
 def test_a_hostile_spec_of_a_megabyte_is_refused_and_not_repeated_in_full(cron_db):
@@ -16325,11 +16445,11 @@ def test_settings_of_sealing_that_contradict_are_refused_and_no_key_is_shown(pro
     with pytest.raises(ConfigError, match="secret_key .BT_SECRET_KEY. is bytes: it must be text") as raised:
         Config(secret_key=SECRET.encode())
     assert SECRET not in str(raised.value)
-    # --secret-key is short for --secret-key-file, there being no such option.
     status, out, said = project.python("backtick.py", "myjobs", "--secret-key", SECRET)
     assert (status, out) == (2, "")
-    assert "holds a key: it must be the name of a file" in said
-    assert SECRET not in said
+    assert said.endswith("error: unrecognized arguments: --secret-key bt-secret-***\n")
+    status, out, said = project.python("backtick.py", "myjobs", "--secret-key-file", SECRET)
+    assert (status, "holds a key: it must be the name of a file" in said, SECRET in said) == (1, True, False)
 
 
 def test_no_key_is_shown_by_what_holds_it(tmp_path):
@@ -16884,7 +17004,7 @@ def test_the_rekey_command_says_what_it_did_and_what_is_left(db, project, clean_
 
     assert status == 0, said
     key = ring(secret_key=OTHER_SECRET).newest.id
-    assert out == f"backtick: sealed 1 jobs and 0 schedules anew, for key {key}\n"
+    assert out == f"backtick: sealed 1 job and 0 schedules anew, for key {key}\n"
     monkeypatch.delenv("BT_SECRET_KEY")
     assert "rekey needs the newest key and the older ones" in project.python("backtick.py", "rekey")[2]
     db.execute("drop function bt_list_sealed")
