@@ -4736,7 +4736,7 @@ class _Slot(_Run):
                     if self.job:
                         self._run_one(job)
                 except BaseException as error:  # no memory, say
-                    self.finish(job, ("bt_fail", describe_error(error), None))
+                    self.finish(self.job or job, ("bt_fail", describe_error(error), None))
         finally:
             self.has_ended = True
 
@@ -5066,20 +5066,26 @@ class _ProcessSlot(_Slot):
             self.child, self.has_stopped = child, self.job is not job
             if self.has_stopped:  # before it began
                 child.kill()
-        if child.wait_ready():
-            self.started = time.monotonic()
-        if time.monotonic() < job.expires:
-            more = self._take_more(child)
-            child.send([job, *more])
+        try:
+            if child.wait_ready():
+                self.started = time.monotonic()
+            if time.monotonic() < job.expires:
+                more = self._take_more(child)
+                child.send([job, *more])
+                with self.lock:
+                    child.let_begin(1 + len(more))
+                    self.ahead.extend(more)
+                self._follow(child, job)
+            else:
+                self.finish(job, _EXPIRED)
+        finally:
             with self.lock:
-                child.let_begin(1 + len(more))
-                self.ahead.extend(more)
-            self._follow(child, job)
-        else:
-            self.finish(job, _EXPIRED)
-        with self.lock:
-            self.child = None
-        self.processes.give_back(child)
+                self.child, left = None, [*self.ahead]  # none, unless something was raised here
+                self.ahead.clear()
+            if left or self.job:
+                child.kill()
+                self.processes.line.put_first(left)
+            self.processes.give_back(child)
 
     def _take_more(self, child: _Child) -> list[Job]:
         """Short jobs from the line that the same process is to run next, as many as leave the other slots theirs."""
