@@ -21480,13 +21480,14 @@ def test_a_backend_on_another_database_is_found_by_djangos_checks(db, django_pro
 def test_jobs_have_the_recipes_of_the_documents_around_them(db, shop, monkeypatch):
     for package in ("sentry_sdk", "structlog", "sqlalchemy"):
         pytest.importorskip(package)
+    (shop.path / "notes.py").write_text(JOBS)
     (shop.path / "recipes.py").write_text(
         "import sentry_sdk, structlog\n"
         "from backtick import Snooze, current_job, worker\n"
         "from myapp import logs, report\n"
         "from myapp.session import Session\n"
         "from sqlalchemy import text\n"
-        "from myjobs import note\n"
+        "from notes import note\n"
         "def told(event, hint):\n"
         '    note("sentry", event["tags"]["worker"], event["contexts"]["job"]["tries"], event["exception"]["values"][0]["type"])\n'
         'sentry_sdk.init("http://x@127.0.0.1:9/1", before_send=told, default_integrations=False)\n'
@@ -21546,7 +21547,7 @@ def test_the_example_that_drops_privileges_does_before_a_module_is_imported(url)
                 assert job_of(db, id_).result == [pwd.getpwnam("nobody").pw_uid] * 2
 
 
-WEB = """
+FLASK_PROJECT = """
 import sys
 from backtick import worker
 from myjobs import note
@@ -21569,12 +21570,13 @@ except ImportError:
 @pytest.mark.as_owner
 def test_flask_in_gunicorn_with_preload_loses_no_job_over_a_reload(db, project):
     pytest.importorskip("flask"), pytest.importorskip("gunicorn")
-    (project.path / "web.py").write_text(WEB + "send.schedule('before the fork')\n")  # the parent has a connection
+    (project.path / "web.py").write_text(
+        FLASK_PROJECT + "send.schedule('before the fork')\n"
+    )  # the parent has a connection
     address = project.path / "socket"
-    gunicorn = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "--preload", "-w", "2", "--threads", "2", "-b", f"unix:{address}", "web:app"],
-        cwd=project.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    words = ["-m", "gunicorn", "--preload", "-w", "2", "--threads", "2", "-b", f"unix:{address}", "web:app"]
+    with open(project.path / "runner0.log", "w") as log:
+        gunicorn = subprocess.Popen([sys.executable, *words], cwd=project.path, stdout=log, stderr=log)
     project.running.append(gunicorn)
 
     def post(to):
@@ -21587,7 +21589,7 @@ def test_flask_in_gunicorn_with_preload_loses_no_job_over_a_reload(db, project):
             return json.loads(said.partition(b"\r\n\r\n")[2])["job"] if b" 200 " in said else None
         return None
 
-    wait_until(lambda: post("first"), "gunicorn")
+    wait_until(lambda: post("first"), project.logged)
     with ThreadPoolExecutor(4) as clients:
         some = clients.map(post, range(100))
         gunicorn.send_signal(signal.SIGHUP)
@@ -21599,7 +21601,7 @@ def test_flask_in_gunicorn_with_preload_loses_no_job_over_a_reload(db, project):
     assert set(told) <= stored
 
 
-FAST = """
+FASTAPI_PROJECT = """
 import asyncio, backtick, contextlib, os, psycopg
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.testclient import TestClient
@@ -21637,7 +21639,7 @@ with TestClient(app) as client:
 @pytest.mark.as_owner
 def test_fastapi_schedules_in_its_transaction_and_runs_a_runner_in_its_lifespan(db, project):
     pytest.importorskip("fastapi"), pytest.importorskip("httpx")
-    (project.path / "app.py").write_text(FAST)
+    (project.path / "app.py").write_text(FASTAPI_PROJECT)
 
     status, _, said = project.python("app.py")
 
