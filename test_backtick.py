@@ -22349,6 +22349,177 @@ def test_a_backend_on_another_database_is_found_by_djangos_checks(db, django_pro
     assert "backtick queues on PostgreSQL, and the database 'default' is none" in out
 
 
+def test_jobs_have_the_recipes_of_the_documents_around_them(db, shop, monkeypatch):
+    for package in ("sentry_sdk", "structlog", "sqlalchemy"):
+        pytest.importorskip(package)
+    (shop.path / "notes.py").write_text(JOBS)
+    (shop.path / "recipes.py").write_text(
+        "import sentry_sdk, structlog\n"
+        "from backtick import Snooze, current_job, worker\n"
+        "from myapp import logs, report\n"
+        "from myapp.session import Session\n"
+        "from sqlalchemy import text\n"
+        "from notes import note\n"
+        "def told(event, hint):\n"
+        '    note("sentry", event["tags"]["worker"], event["contexts"]["job"]["tries"], event["exception"]["values"][0]["type"])\n'
+        'sentry_sdk.init("http://x@127.0.0.1:9/1", before_send=told, default_integrations=False)\n'
+        "structlog.configure([structlog.contextvars.merge_contextvars, lambda _, __, event: note('log', event['tenant'],\n"
+        "    event['worker'], event['job_id'] == current_job().id) or {}], logger_factory=structlog.ReturnLoggerFactory())\n"
+        "@worker(max_tries=1)\n"
+        "def use():\n"
+        "    structlog.get_logger().info('in it')\n"
+        "    note('session', Session.registry.has(), Session.execute(text('select 1')).scalar())\n"
+        "    raise ValueError('no')\n"
+        "@worker\n"
+        "def decide():\n"
+        "    raise Snooze(1000)\n"
+    )
+    enqueue(db, "recipes.use", p_headers='{"tenant": "acme"}')
+    enqueue(db, "recipes.decide")
+    enqueue(db, "recipes.use", p_headers='{"tenant": "other"}')
+
+    status, _, said = shop.python("backtick.py", "recipes", "--drain", "--pool-size", "1")
+
+    assert status == 0, said
+    its = ["session False 1", "sentry recipes.use 1 ValueError"]
+    assert shop.lines() == ["log acme recipes.use True", *its, "log other recipes.use True", *its]
+    assert states(db) == {"exceeded": 2, "queued": 1}
+
+
+def test_threads_of_the_documents_example_know_their_job_and_calls_have_none(db, shop):
+    status, said, _ = shop.python("-c", "from myapp.parallel import fetch_all; print(fetch_all('a', 'b'))")
+    assert (status, said) == (0, "[['a', None], ['b', None]]\n")
+    id_ = enqueue(db, "myapp.parallel.fetch_all", '["a", "b"]')
+
+    assert shop.python("backtick.py", "myapp.parallel", "--drain")[0] == 0
+
+    assert job_of(db, id_).result == [["a", id_], ["b", id_]]
+
+
+def test_the_example_that_drops_privileges_does_before_a_module_is_imported(url):
+    if os.getuid() != 0 or not all(
+        f.stat().st_mode & 0o5 == 0o5 for f in (*Path(os.__file__).resolve().parents, *Path(psycopg.__file__).parents)
+    ):
+        pytest.skip("only root has privileges to drop, and nobody must be able to read Python")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        shutil.copy(HERE / "backtick.py", folder), shutil.copytree(HERE / "sql", Path(folder, "sql"))
+        Path(folder, "boot.py").write_text(examples()["myapp/boot.py"])
+        Path(folder, "who.py").write_text(
+            "import os, backtick\nimported_by = os.getuid()\n@backtick.worker\ndef who():\n    return [imported_by, os.getuid()]\n"
+        )
+        words = [sys.executable, "backtick.py", "who", "--setup", "boot:drop", "--drain"]
+        with psycopg.connect(url, autocommit=True) as db:
+            for options in ([], ["--processes"]):
+                id_ = enqueue(db, "who.who")
+                done = subprocess.run(
+                    [*words, *options], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S
+                )
+                assert done.returncode == 0, done.stderr
+                assert job_of(db, id_).result == [pwd.getpwnam("nobody").pw_uid] * 2
+
+
+FLASK_PROJECT = """
+import sys
+from backtick import worker
+from myjobs import note
+
+@worker
+def send(to):
+    note("sent", to)
+
+try:
+    from flask import Flask, request
+    app = Flask(__name__)
+    @app.post("/orders")
+    def order():
+        return {"job": send.schedule(request.form["to"])}
+except ImportError:
+    pass
+"""
+
+
+@pytest.mark.as_owner
+def test_flask_in_gunicorn_with_preload_loses_no_job_over_a_reload(db, project):
+    pytest.importorskip("flask"), pytest.importorskip("gunicorn")
+    (project.path / "web.py").write_text(
+        FLASK_PROJECT + "send.schedule('before the fork')\n"
+    )  # the parent has a connection
+    address = project.path / "socket"
+    words = ["-m", "gunicorn", "--preload", "-w", "2", "--threads", "2", "-b", f"unix:{address}", "web:app"]
+    with open(project.path / "runner0.log", "w") as log:
+        gunicorn = subprocess.Popen([sys.executable, *words], cwd=project.path, stdout=log, stderr=log)
+    project.running.append(gunicorn)
+
+    def post(to):
+        with contextlib.suppress(OSError), contextlib.closing(socket.socket(socket.AF_UNIX)) as line:
+            line.connect(str(address))
+            body = f"to={to}".encode()
+            head = "POST /orders HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+            line.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            said = b"".join(iter(lambda: line.recv(65_536), b""))
+            return json.loads(said.partition(b"\r\n\r\n")[2])["job"] if b" 200 " in said else None
+        return None
+
+    wait_until(lambda: post("first"), project.logged)
+    with ThreadPoolExecutor(4) as clients:
+        some = clients.map(post, range(100))
+        gunicorn.send_signal(signal.SIGHUP)
+        more = clients.map(post, range(100, 200))
+        told = [id_ for id_ in (*some, *more) if id_]
+
+    assert len(set(told)) == len(told) > 100
+    stored = {id_ for (id_,) in db.execute("select id from backtick_queue").fetchall()}
+    assert set(told) <= stored
+
+
+FASTAPI_PROJECT = """
+import asyncio, backtick, contextlib, os, psycopg
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi.testclient import TestClient
+from myjobs import note
+
+@backtick.worker
+async def send(to):
+    note("sent", to)
+
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    with backtick.start(poll_ms=50):
+        yield
+
+async def connection():
+    async with await psycopg.AsyncConnection.connect(os.environ["BT_DATABASE_URL"]) as conn:
+        yield conn
+
+app = FastAPI(lifespan=lifespan)
+
+@app.post("/orders")
+async def order(to: str, fails: bool = False, conn=Depends(connection)):
+    job = await send.aschedule(to, conn=conn)
+    if fails:
+        raise HTTPException(409)
+    return {"job": job}
+
+with TestClient(app) as client:
+    assert client.post("/orders?to=ada").json() == {"job": 1}
+    assert client.post("/orders?to=bob&fails=1").status_code == 409
+    assert backtick.result(1, 60) is None
+"""
+
+
+@pytest.mark.as_owner
+def test_fastapi_schedules_in_its_transaction_and_runs_a_runner_in_its_lifespan(db, project):
+    pytest.importorskip("fastapi"), pytest.importorskip("httpx")
+    (project.path / "app.py").write_text(FASTAPI_PROJECT)
+
+    status, _, said = project.python("app.py")
+
+    assert status == 0, said
+    assert project.lines() == ["sent ada"]
+    assert states(db) == {"done": 1}
+
+
 # ---- What the project says of itself ---------------------------------------------------------------------------
 
 
@@ -22477,7 +22648,8 @@ def shop(project, monkeypatch):
 
 # What runs each example: a command of the documents, or a test of its own.
 RUN_BY_COMMANDS = {"myjobs.py", "jobs/mail.py", "shop.py", "jobs/nightly.py", "myapp/mail.py", "myapp/schedules.py"}
-RUN_BY_TESTS = {"web.py", "lifespan.py", "app.py", "test_mail.py", "orders/jobs.py", "orders/runner.py"}
+RUN_BY_TESTS = {"web.py", "lifespan.py", "app.py", "test_mail.py", "orders/jobs.py", "myapp/boot.py", "myapp/logs.py"}
+RUN_BY_TESTS |= {"myapp/report.py", "myapp/session.py", "myapp/parallel.py", "shop/management/commands/jobs.py"}
 RUN_BY_TESTS |= {"orders/migrations/0002_backtick.py", "myapp/everything.py", "myapp/kinds.py", "myapp/payments.py"}
 RUN_BY_TESTS |= {"myapp/till.py", "myapp/ends.py", "myapp/mend.py", "myapp/night.py", "myapp/once.py"}
 RUN_BY_TESTS |= {"conftest.py", "orders/test_orders.py", "versions/0007_backtick.py", "test_shop.py"}
@@ -22809,7 +22981,7 @@ def test_the_django_example_of_the_readme_works(db, shop, monkeypatch):
     status, _, said = shop.python("-c", use)
     assert status == 0, said
     assert states(db) == {"queued": 1}
-    status, _, said = shop.python("backtick.py", "orders.runner", "--drain")
+    status, _, said = shop.python("backtick.py", "--autodiscover", "jobs", "--drain")
     assert status == 0, said
     assert states(db) == {"done": 1}
     assert db.execute("select item, confirmed from orders_order").fetchall() == [("tea", True)]
