@@ -6961,8 +6961,9 @@ class _Viewer:
             except (BacktickError, psycopg.Error, _Refused) as error:
                 said = {"away": hide_password(_one_line(error))}
             with self.changed:
-                self.said = json.dumps(said)
-                self.changed.notify_all()
+                if self.said != json.dumps(said):
+                    self.said = json.dumps(said)
+                    self.changed.notify_all()
                 if self.changed.wait_for(lambda: not self.watchers or self.is_closed, 1.0):
                     self.said = ""
                     return

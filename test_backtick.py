@@ -12318,7 +12318,7 @@ def test_changes_are_posted_one_or_all_that_match_and_each_is_logged(full, dashb
     assert post("fire", name="daily")[0] == 200
     said = [r.getMessage() for r in caplog.records if r.getMessage().startswith("page: ")]
     assert len(said) == 7
-    assert re.fullmatch(r'page: pause \{"queue": "mail", "reason": "a\\\\nflood"\} by \S+ from 127.0.0.1', said[0])
+    assert re.fullmatch(r'page: pause \{"queue": "mail", "reason": "a\\nflood"\} by \S+ from 127.0.0.1', said[0])
     for status, words in ((400, {}), (400, {"nonsense": "1"}), (400, {"id": ["x"]}), (400, {"id": ["1"] * 1001})):
         assert post("retry", **words)[0] == status
     assert post("retry", id=[str(full["exceeded"])], args="17")[0] == 400
