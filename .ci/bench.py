@@ -1134,7 +1134,8 @@ def pages(bench: Bench) -> Figures:
     )
     run(
         "insert into backtick_done (id, queue, name, args, priority, run_at, state, tries, crashes, created_at,"
-        " started_at, finished_at, error) select 1000000000 + n, 'queue' || n %% 1000, 'worker' || n %% 500, '[1, 2]', 5, at,"
+        " started_at, finished_at, error)"
+        " select 1000000000 + n, 'queue' || n %% 1000, 'worker' || n %% 500, '[1, 2]', 5, at,"
         " case when n %% 100 < 2 then 'exceeded' else 'done' end, 1, 0, at, at, at,"
         ' case when n %% 100 < 2 then \'{"class": "ValueError"}\'::jsonb end'
         " from (select n, now() - n * interval '7 days' / %s as at from generate_series(1, %s) as n) as job",
