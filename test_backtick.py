@@ -12465,7 +12465,7 @@ def test_what_takes_longer_than_two_seconds_is_given_up(db, dashboard):
         "create or replace function bt_states(p_queue text default null, p_name text default null, p_error_class text"
         " default null, p_since timestamptz default null, p_until timestamptz default null, p_tag text default null,"
         " p_group text default null, p_text text default null)"
-        " returns table (state text, jobs bigint, about text[]) language sql as 'select null, null, null from pg_sleep(60)'"
+        " returns table (state text, jobs bigint, about text[]) language sql as 'select null::text, null::bigint, null::text[] from pg_sleep(60)'"
     )
 
     status, _, text = http_ask(port, "/api/states")
@@ -12602,7 +12602,7 @@ def test_the_pulse_is_another_one_when_something_changed(db):
 
     def step(what):
         what()
-        assert call(db, "bt_pulse") not in seen
+        assert call(db, "bt_pulse") != seen[-1]
         seen.append(call(db, "bt_pulse"))
 
     step(lambda: enqueue(db, "a"))
