@@ -7021,6 +7021,8 @@ class _Dashboard:
             status, said = 403, _said(error)
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.UndefinedFunction) as error:
             status, said = 400, _said(error)
+        except UnicodeError:
+            status, said = 400, "there is a character that is none"
         except psycopg.errors.QueryCanceled:
             status, said = 503, "the database did not answer within two seconds; narrow the filter, or ask again"
         except (BacktickError, psycopg.Error, TimeoutError) as error:

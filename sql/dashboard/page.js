@@ -225,7 +225,7 @@ const short = (n) => n >= 1e6 ? `${+(n / 1e6).toFixed(1)} M` : n >= 1e4 ? `${+(n
 function plot(name, unit, times, series, isBars) {
   const W = 560, H = 170, left = 44, right = 8, top = 8, bottom = 22;
   const sums = times.map((_, i) => isBars ? series.reduce((sum, one) => sum + (one.values[i] || 0), 0) : Math.max(0, ...series.map((one) => one.values[i] || 0)));
-  const marks = ticks(Math.max(...sums, 0)), most = marks[marks.length - 1] || 1;
+  const marks = ticks(Math.max(...sums) || 1), most = marks[marks.length - 1] || 1;
   const x = (i) => left + (W - left - right) * (times.length > 1 ? (i + (isBars ? 0.5 : 0)) / (times.length - (isBars ? 0 : 1)) : 0.5);
   const y = (v) => top + (H - top - bottom) * (1 - v / most);
   const wide = Math.max(1, (W - left - right) / times.length - 1.5);
@@ -532,7 +532,7 @@ async function queues({ given }) {
       ["", (row) => may("bt_resume") && button("Resume", () => doIt("resume", { [row.kind]: row.name, queue: row.queue }, `${row.name} is paused no longer.`), ""), "acts"]], pauses.filter((one) => one.kind !== "queue"), (row) => `${row.kind}/${row.queue}/${row.name}`)),
   ];
 }
-const doIt = (verb, given, said) => attempt(async () => { const { result } = await change(verb, Object.fromEntries(Object.entries(given).filter(([, value]) => value))); toast(result === false || result === null ? "It was so already." : said); });
+const doIt = (verb, given, said) => attempt(async () => { const { result } = await change(verb, Object.fromEntries(Object.entries(given).filter(([, value]) => value))); toast(result === false || result === null ? "It was so already." : result === 0 ? "There is no such one any more." : said); });
 async function pause(what, shown) {
   const typed = await dialog(`Pause ${shown}?`, [h("p", null, "What runs goes on; nothing more is begun."), h("label", null, "Why, for people", h("input", { name: "reason", maxlength: 500, autofocus: true }))], "Pause");
   if (typed) doIt("pause", { ...what, reason: typed.reason }, `${shown[0].toUpperCase()}${shown.slice(1)} is paused.`);
