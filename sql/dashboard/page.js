@@ -225,7 +225,7 @@ const short = (n) => n >= 1e6 ? `${+(n / 1e6).toFixed(1)} M` : n >= 1e4 ? `${+(n
 function plot(name, unit, times, series, isBars) {
   const W = 560, H = 170, left = 44, right = 8, top = 8, bottom = 22;
   const sums = times.map((_, i) => isBars ? series.reduce((sum, one) => sum + (one.values[i] || 0), 0) : Math.max(0, ...series.map((one) => one.values[i] || 0)));
-  const marks = ticks(Math.max(...sums, 0)), most = marks[marks.length - 1] || 1;
+  const marks = ticks(Math.max(...sums) || 1), most = marks[marks.length - 1] || 1;
   const x = (i) => left + (W - left - right) * (times.length > 1 ? (i + (isBars ? 0.5 : 0)) / (times.length - (isBars ? 0 : 1)) : 0.5);
   const y = (v) => top + (H - top - bottom) * (1 - v / most);
   const wide = Math.max(1, (W - left - right) / times.length - 1.5);
@@ -239,7 +239,7 @@ function plot(name, unit, times, series, isBars) {
     if (isBars) drawn.push(...times.map((_, i) => { const v = one.values[i] || 0; below[i] += v; return v ? h("svg:rect", { class: `f-${one.colour}`, x: x(i) - wide / 2, y: y(below[i]), width: wide, height: Math.max(0.75, y(below[i] - v) - y(below[i])), rx: Math.min(1.5, wide / 4) }) : null; }).filter(Boolean));
     else {
       let path = "", down = false;
-      times.forEach((_, i) => { const v = one.values[i]; if (v === null || v === undefined) { down = false; return; } path += `${down ? "L" : "M"}${x(i).toFixed(1)} ${y(v).toFixed(1)}`; if (!down && (one.values[i + 1] ?? null) === null) path += "m-1.5 0a1.5 1.5 0 1 0 3 0a1.5 1.5 0 1 0 -3 0"; down = true; });
+      times.forEach((_, i) => { const v = one.values[i]; if (v === null || v === undefined) { down = false; return; } path += `${down ? "L" : "M"}${x(i).toFixed(1)} ${y(v).toFixed(1)}`; if (!down && (one.values[i + 1] ?? null) === null) drawn.push(h("svg:circle", { class: `f-${one.colour}`, cx: x(i), cy: y(v), r: 1.75 })); down = true; });
       drawn.push(h("svg:path", { class: `l-${one.colour}${one.dashed ? " dashed" : ""}`, d: path }));
     }
   }
@@ -337,15 +337,15 @@ async function overview({ given }) {
       plot("Failed tries", "/ min", times, [{ name: "tried again", colour: "amber", values: rate("retried") }, { name: "out of tries", colour: "red", values: rate("exceeded") }, { name: "runner died", colour: "grey", values: rate("crashed") }], true),
       plot("Run time", "s", times, [{ name: "half", colour: "blue", values: column("run_p50") }, { name: "95 %", colour: "blue", dashed: true, values: column("run_p95") }]),
       plot("Waiting time", "s", times, [{ name: "half", colour: "green", values: column("wait_p50") }, { name: "95 %", colour: "green", dashed: true, values: column("wait_p95") }])),
-    h("div", { class: "grid" },
+    h("div", { class: "grid two" },
       card("Queues", (status.queues || []).length ? table("Queues", [
         ["queue", (row) => queueLink(row.queue), "name"], ["waits", (row) => about(row, "queued"), "num"], ["runs", (row) => number(row.running), "num"],
         ["oldest due", (row) => age(row.oldest), "num"], ["runners", (row) => row.paused_at ? sign("paused") : number(row.runners), "num"]], status.queues, (row) => row.queue)
         : empty("No queue has jobs or a runner. Queue one: ", h("code", null, "python backtick.py enqueue myjobs.log_sum '[3, 4]'"))),
-      card("Runners", runners.length ? runnerTable(runners.slice(0, 8), true) : noRunner()),
+      h("div", { class: "stack wider" }, card("Runners", runners.length ? runnerTable(runners.slice(0, 8), true) : noRunner()),
       card(late.length ? "Schedules that need a look" : "Next to fire", schedules.length ? table("Schedules", [
         ["schedule", (row) => link("schedules", { name: row.name }, bdi(row.name)), "name"], ["state", (row) => sign(row.state)], ["next", (row) => age(row.next_at), "num"]], (late.length ? late : soon).slice(0, 6), (row) => row.name)
-        : empty("No schedule. ", h("code", null, "@recurring(minutes=5)"), " above a worker makes one."))),
+        : empty("No schedule. ", h("code", null, "@recurring(minutes=5)"), " above a worker makes one.")))),
   ];
 }
 const noRunner = () => empty("No runner lives, so nothing is run. Start one: ", h("code", null, "python backtick.py MODULE"));
@@ -520,7 +520,7 @@ async function queues({ given }) {
       ["out / min", (row) => number(Math.round(out(row.queue))), "num"],
       ["empty in", (row) => { const move = moves.get(row.queue); return move < 0 && row.queued > 0 ? `~\u2009${span(row.queued / -move * 60)}` : ""; }, "num"],
       ["last hour", (row) => spark((sparks.get(row.queue) || { done: Array(12).fill(0) }).done, "accent", "ended in five minutes each:")],
-      ["limit", (row) => bound(row.queue), "nowrap"], ["runners", (row) => row.runners ? number(row.runners) : h("span", { class: row.queued ? "bad" : "soft" }, "none"), "num"],
+      ["runners", (row) => row.runners ? number(row.runners) : h("span", { class: row.queued ? "bad" : "soft" }, "none"), "num"], ["limit", (row) => bound(row.queue)],
       ["", (row) => row.paused_at ? may("bt_resume") && button("Resume", () => doIt("resume", { queue: row.queue }, `${row.queue} is paused no longer.`), "") : may("bt_pause") && button("Pause…", () => pause({ queue: row.queue }, `the queue ${row.queue}`), ""), "acts"]], few, (row) => row.queue), "queue")
       : empty("No queue has jobs or a runner. Queue a job: ", h("code", null, "python backtick.py enqueue myjobs.log_sum '[3, 4]'"))),
     limits.length > 0 && card("Limits and groups", table("Limits", [
@@ -532,7 +532,7 @@ async function queues({ given }) {
       ["", (row) => may("bt_resume") && button("Resume", () => doIt("resume", { [row.kind]: row.name, queue: row.queue }, `${row.name} is paused no longer.`), ""), "acts"]], pauses.filter((one) => one.kind !== "queue"), (row) => `${row.kind}/${row.queue}/${row.name}`)),
   ];
 }
-const doIt = (verb, given, said) => attempt(async () => { const { result } = await change(verb, Object.fromEntries(Object.entries(given).filter(([, value]) => value))); toast(result === false || result === null ? "It was so already." : said); });
+const doIt = (verb, given, said) => attempt(async () => { const { result } = await change(verb, Object.fromEntries(Object.entries(given).filter(([, value]) => value))); toast(result === false || result === null ? "It was so already." : result === 0 ? "There is no such one any more." : said); });
 async function pause(what, shown) {
   const typed = await dialog(`Pause ${shown}?`, [h("p", null, "What runs goes on; nothing more is begun."), h("label", null, "Why, for people", h("input", { name: "reason", maxlength: 500, autofocus: true }))], "Pause");
   if (typed) doIt("pause", { ...what, reason: typed.reason }, `${shown[0].toUpperCase()}${shown.slice(1)} is paused.`);
