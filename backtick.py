@@ -8706,7 +8706,7 @@ VERBS = (
          yes="the schedule {0} is removed", no="there is no schedule {0}"),
     Verb("drain", "bt_drain", "Act", "end a runner, a host's", "drain web-1", ("runner",), "", True,
          yes="told to finish what they run and end: {result}", no="no living runner has the id or host {0}"),
-    Verb("roles", "_command_roles", "Rights", "make roles, and their rights"),
+    Verb("roles", "_command_roles", "Rights", "make roles and rights"),
     Verb("keygen", "_command_keygen", "Rights", "make a key to seal jobs"),
     Verb("rekey", "_command_rekey", "Rights", "seal anew, by the newest"),
     Verb("unseal", "_command_unseal", "Rights", "show a sealed job"),
