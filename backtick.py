@@ -35,7 +35,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # ---- The map, for who owns this file ------------------------------------------
 #
 # What producers use      Errors, Decisions, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
-# What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, Runner
+# What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, HTTP, the page, Runner
 # What people use         Verbs, Command line: python backtick.py myjobs, python backtick.py status
 # Who tests               testing: their code, on the real SQL, in their thread and transaction
 # The embedded database   for who has no database URL; nothing above knows more of it than embedded_url()
@@ -46,7 +46,8 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   watchdog   nothing; it breaks a connection whose call gets no answer
 #   log        nothing; it writes what the three above log, and the command line, since a worker may hold a handler's
 #              lock for ever
-#   http       _Http, if Config.http says where, and a thread and a connection for each request; alert: calls on_alert
+#   http       _Http, if Config.http says where, and a thread and a connection for each request; alert: calls on_alert;
+#              pulse: asks for all who look at the page
 #   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
 #   loop       the event loop on which `async def` workers run; it takes its next job by itself, as slots do
 #   those of an executor that the user gave, wherever they are, if there is one
@@ -79,6 +80,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   _Watchdog.lock     which connections are watched
 #   _Stats.lock        the numbers of jobs: the poller adds, the keeper takes
 #   _Coroutines.loop_lock, _Scribe.lock    that their thread is started once
+#   _Viewer.lock, .changed, _Dashboard.lock  what was asked a moment ago, who looks on, and who has logged in
 # What else two threads touch is a deque, a set, a SimpleQueue or a plain attribute, and says which threads at its
 # definition.
 #
@@ -548,7 +550,9 @@ class Config:
     max_undeclared_ms: int = _knob(
         86_400_000, "a schedule that no code declares is switched off after so long", 0, 2**53
     )
-    http: str = _knob("", "where a runner answers /metrics, /healthz and /readyz, `127.0.0.1:9187`; else nowhere")
+    http: str = _knob(
+        "", "where a runner answers /metrics, /healthz, /readyz and, to this machine, the page: `127.0.0.1:9187`"
+    )
     alert_command: str = _knob("", "run with a finding of `check` as JSON on its input, once, and once when it is over")
     log_level: str = _knob(
         "info", "the command line logs from debug on, or info: a line a job, notice: one a minute, warning, error"

@@ -13020,7 +13020,7 @@ def test_queues_are_paused_schedules_fired_and_running_jobs_canceled_from_the_pa
     goto(page, "runners")
     page.get_by_role("button", name="Drain…").click()
     page.get_by_role("button", name="Drain", exact=True).click()
-    page.get_by_text("draining", exact=True).wait_for()
+    page.locator(".state", has_text="draining").wait_for()
 
 
 @pytest.mark.as_owner

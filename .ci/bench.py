@@ -1368,7 +1368,8 @@ def pages(bench: Bench) -> Figures:
         " from generate_series(1, 300) as n"
     )
     bench.ask(
-        "select count(bt_register_runner('host' || n, 1, array['queue' || n], array['worker' || n], false, 3600000))"
+        "select count(bt_register_runner(p_host => 'host' || n, p_pid => 1, p_queues => array['queue' || n],"
+        " p_names => array['worker' || n], p_lock => false, p_lease_ms => 3600000))"
         " from generate_series(1, 200) as n"
     )
     run(
