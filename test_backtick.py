@@ -23632,12 +23632,13 @@ def test_the_django_example_of_the_readme_works(db, shop, monkeypatch):
 
 
 @pytest.mark.as_owner
-def test_the_pytest_example_of_the_readme_passes(db, shop, monkeypatch):
+def test_the_pytest_example_of_the_readme_passes(server, shop, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("BT_TEST_DATABASE_URL", server)
 
-    status, said, _ = shop.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mail.py")
+    status, said, _ = shop.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mail.py", "test_shop.py")
 
-    assert (status, "1 passed" in said) == (0, True), said
+    assert (status, "3 passed" in said) == (0, True), said
 
 
 def unit_and_container():
