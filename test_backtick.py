@@ -7742,7 +7742,8 @@ def test_wrong_calls_are_seen_by_type_checkers_and_right_ones_are_not(tmp_path, 
 
 def test_the_settings_as_keywords_are_those_of_config():
     fields = {field.name: f"{field.type} | None" for field in backtick.dataclasses.fields(Config)}
-    fields["queues"] = "str | Sequence[str] | None"  # which Config makes a text
+    for name in ("queues", "modules", "pass_headers"):  # which Config makes a text
+        fields[name] = "str | Sequence[str] | None"
 
     assert {name: hint.__forward_arg__ for name, hint in backtick.Settings.__annotations__.items()} == fields
 
