@@ -7663,7 +7663,7 @@ class _Dashboard:
             status, said = 400, "there is a character that is none"
         except psycopg.errors.QueryCanceled:
             status, said = 503, "the database did not answer within two seconds; narrow the filter, or ask again"
-        except (BacktickError, psycopg.Error, TimeoutError) as error:
+        except (BacktickError, psycopg.Error, concurrent.futures.TimeoutError) as error:
             status, said = 503, hide_password(_one_line(error))
         if status != 200:
             kind, body = "application/json", json.dumps({"error": said}).encode()
@@ -8623,6 +8623,7 @@ _OPTIONS = {  # what the parameters mean, for --help
     "worker": "of this worker only",
     "batch": "the batch that it is of",
     "args": 'JSON: [3, 4] or {"a": 3}',
+    "brief": "without p50 and p95, which takes less time",
     "by": "queue, worker or all: a row for each of these, or one; else for each pair",
     "cut": "of arguments and result so many characters",
     "error_class": "class of the last error, such as ValueError",
@@ -8680,7 +8681,7 @@ VERBS = (
     Verb("doctor", "bt_doctor", "Look", "what slows it, and cures", "doctor --json",
          options="client_time free_bytes", no="nothing that slows or threatens the queue"),
     Verb("stats", "bt_stats", "Look", "numbers over time", "stats --from 2026-11-26T08:00Z --step 1h",
-         options="from to step queue worker by", no="nothing was noted in that time"),
+         options="from to step queue worker by brief!", no="nothing was noted in that time"),
     Verb("load", "bt_load", "Look", "backlog, for autoscalers", "load mail --json", ("queue?",)),
     Verb("metrics", "bt_metrics", "Look", "Prometheus' text", "metrics", options="most", record=True),
     Verb("limits", "bt_limits", "Look", "limits, and what runs", "limits", ("queue?",), "", no="there are no limits"),
@@ -8710,7 +8711,7 @@ VERBS = (
          yes="the schedule {0} is removed", no="there is no schedule {0}"),
     Verb("drain", "bt_drain", "Act", "end a runner, a host's", "drain web-1", ("runner",), "", True,
          yes="told to finish what they run and end: {result}", no="no living runner has the id or host {0}"),
-    Verb("roles", "_command_roles", "Rights", "make roles and rights"),
+    Verb("roles", "_command_roles", "Rights", "roles and their rights"),
     Verb("keygen", "_command_keygen", "Rights", "make a key to seal jobs"),
     Verb("rekey", "_command_rekey", "Rights", "seal anew, by the newest"),
     Verb("unseal", "_command_unseal", "Rights", "show a sealed job"),

@@ -1331,13 +1331,13 @@ def seal(bench: Bench) -> Figures:
 
 # What each page asks, as sql/dashboard/page.js does.
 PAGES = {
-    "overview": ["status", "runners", "schedules", "stats?by=all&step=1min", "states"],
+    "overview": ["status", "runners", "schedules?fires=1", "stats?by=all&step=1min", "states"],
     "jobs": ["jobs?limit=50", "states"],
     "jobs of a queue": ["jobs?queue=queue7&limit=50", "states?queue=queue7"],
     "jobs exceeded": ["jobs?state=exceeded&limit=50", "states"],
     "job": ["show?id=17&cut=20000"],
-    "queues": ["queues", "limits", "pauses", "stats?by=queue&step=5min"],
-    "workers": ["workers?since=24h", "stats?by=worker&step=5min", "pauses"],
+    "queues": ["queues", "limits", "pauses", "stats?by=queue&step=5min&brief=true"],
+    "workers": ["workers?since=24h", "stats?by=worker&step=5min&brief=true", "pauses"],
     "failures": ["failures?since=24h"],
     "schedules": ["schedules", "pauses"],
     "runners": ["runners"],

@@ -11,6 +11,7 @@
 -- p_step    how long each step is; null: one for all
 -- p_queue, p_worker  only of these; null: of all
 -- p_by      queue, or worker: a row for each of these, the other one null; all: one for all, both null; null: for each pair
+-- p_brief   p50 and p95 are not told, which takes most of the time
 -- returns   a row for each step, queue and worker of which anything is known: done, exceeded, canceled: jobs that ended so;
 --           failed: tries that did; retried: those of them after which the job was queued again; crashed: times that its runner
 --           died; runs: how many the times are of, in seconds: run_mean, wait_mean, and half (p50) and most (p95) of them
@@ -22,7 +23,8 @@ create or replace function bt_stats(
     p_step   interval default null,
     p_queue  text default null,
     p_worker text default null,
-    p_by     text default null
+    p_by     text default null,
+    p_brief  boolean default false
 )
     returns table (
         at        timestamptz,
@@ -75,9 +77,11 @@ begin
                sum(stat.done)::bigint, sum(stat.failed)::bigint, sum(stat.retried)::bigint, sum(stat.exceeded)::bigint,
                sum(stat.canceled)::bigint, sum(stat.snoozed)::bigint, sum(stat.crashed)::bigint, sum(stat.runs)::bigint,
                sum(stat.run_s) / nullif(sum(stat.runs), 0),
-               bt_quantile(bt_sum(stat.run_classes), 0.5), bt_quantile(bt_sum(stat.run_classes), 0.95),
+               case when not p_brief then bt_quantile(bt_sum(stat.run_classes), 0.5) end,
+               case when not p_brief then bt_quantile(bt_sum(stat.run_classes), 0.95) end,
                sum(stat.wait_s) / nullif(sum(stat.runs), 0),
-               bt_quantile(bt_sum(stat.wait_classes), 0.5), bt_quantile(bt_sum(stat.wait_classes), 0.95)
+               case when not p_brief then bt_quantile(bt_sum(stat.wait_classes), 0.5) end,
+               case when not p_brief then bt_quantile(bt_sum(stat.wait_classes), 0.95) end
         from backtick_stat as stat
         where stat.span in ('note', 'minute', 'hour')
           and stat.at >= v_from

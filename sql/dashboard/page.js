@@ -289,7 +289,7 @@ async function overTime(range, given) {
 // For sparklines: what was done in each twelfth of the last hour, by queue or worker.
 async function lastHour(by) {
   const from = Math.floor(now() / 60000) * 60000 - 59 * 60000, found = new Map();
-  for (const row of await look("stats", { by, from: new Date(from).toISOString(), step: "5min" })) {
+  for (const row of await look("stats", { by, from: new Date(from).toISOString(), step: "5min", brief: true })) {
     const name = row[by], place = Math.floor((Date.parse(row.at) - from) / 300000);
     if (!found.has(name)) found.set(name, { done: Array(12).fill(0), bad: Array(12).fill(0) });
     found.get(name).done[place] += row.done + row.exceeded + row.canceled;
@@ -311,7 +311,7 @@ function some(rows, shown, what) {
 async function overview({ given }) {
   const range = given.range || "1h";
   const [[status], runners, schedules, time, states] = await Promise.all([
-    look("status"), look("runners"), look("schedules"), overTime(range, { by: "all", queue: given.queue, worker: given.worker }), look("states")]);
+    look("status"), look("runners"), look("schedules", { fires: 1 }), overTime(range, { by: "all", queue: given.queue, worker: given.worker }), look("states")]);
   const of = Object.fromEntries(states.map((row) => [row.state, row]));
   const { rows, times, minutes, place } = time;
   const column = (name, none = null, per = 1) => { const found = times.map(() => none); for (const row of rows) if (times[place(row)] !== undefined) found[place(row)] = row[name] === null ? none : row[name] / per; return found; };
