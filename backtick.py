@@ -34,8 +34,9 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 
 # ---- The map, for who owns this file ------------------------------------------
 #
-# What producers use      Errors, Decisions, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
-# What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, Runner
+# What producers use      Errors, Decisions, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators,
+#                         Hooks
+# What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, Hooks at work, Django, Runner
 # What people use         Verbs, Command line: python backtick.py myjobs, python backtick.py status
 # The embedded database   for who has no database URL; nothing above knows more of it than embedded_url()
 #
@@ -45,6 +46,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   watchdog   nothing; it breaks a connection whose call gets no answer
 #   log        nothing; it writes what the three above log, and the command line, since a worker may hold a handler's
 #              lock for ever
+#   hooks      _Told, once there is something to tell hooks; those around jobs are called where these run
 #   http       _Http, if Config.http says where, and a thread and a connection for each request; alert: calls on_alert
 #   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
 #   loop       the event loop on which `async def` workers run; it takes its next job by itself, as slots do
