@@ -34,8 +34,9 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 
 # ---- The map, for who owns this file ------------------------------------------
 #
-# What producers use      Errors, Decisions, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators
-# What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, HTTP, the page, Runner
+# What producers use      Errors, Decisions, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators,
+#                         Hooks
+# What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, HTTP, the page, Hooks at work, Django, Runner
 # What people use         Verbs, Command line: python backtick.py myjobs, python backtick.py status
 # Who tests               testing: their code, on the real SQL, in their thread and transaction
 # The embedded database   for who has no database URL; nothing above knows more of it than embedded_url()
@@ -46,6 +47,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   watchdog   nothing; it breaks a connection whose call gets no answer
 #   log        nothing; it writes what the three above log, and the command line, since a worker may hold a handler's
 #              lock for ever
+#   hooks      _Told, once there is something to tell hooks; those around jobs are called where these run
 #   http       _Http, if Config.http says where, and a thread and a connection for each request; alert: calls on_alert;
 #              pulse: asks for all who look at the page
 #   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
@@ -9102,9 +9104,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if words[:1] == ["--version"]:
                 return _tell_version()
             return _help() or (0 if words else 2)
-        if any(word.startswith(("bt-secret-", "bt-private-")) for word in words):
-            said = "an argument holds a key: it must be the name of a file, as in --secret-key-file NAME"
-            return print(f"backtick: {said}", file=sys.stderr) or 2
         verb, words = (verb, words[1:]) if verb else (next(verb for verb in VERBS if verb.name == "run"), words)
         act: Callable[[argparse.ArgumentParser, Sequence[str]], int] = globals().get(
             verb.function

@@ -22568,7 +22568,8 @@ def test_headers_that_are_no_small_json_object_are_refused(db, add, headers):
     assert states(db) == {}
 
 
-def test_jobs_scheduled_in_a_job_inherit_the_headers_that_the_runner_passes_on(db, hooks, url):
+def test_jobs_scheduled_in_a_job_inherit_the_headers_that_the_runner_passes_on(db, hooks, runner, monkeypatch):
+    monkeypatch.setenv("BT_PASS_HEADERS", "tenant, locale")
     seen = {}
 
     @backtick.worker(name="child")
@@ -22581,10 +22582,8 @@ def test_jobs_scheduled_in_a_job_inherit_the_headers_that_the_runner_passes_on(d
         child.options(headers={"tenant": "other", "own": 1}).schedule("with own")
         child.schedule_many([("many",)])
 
-    backtick._connections._reset()
     parent.options(headers={"tenant": "acme", "secret": "x", "locale": "de"}).schedule()
-    backtick._connections._reset()
-    with backtick.start(pass_headers="tenant, locale", drain=True, poll_ms=50) as r:
+    with runner(drain=True) as r:
         r.join()
 
     assert seen["plain"] == seen["many"] == {"tenant": "acme", "locale": "de"}

@@ -778,6 +778,7 @@ comment on column backtick_queue.attempts is 'What became of it so far, an array
 comment on column backtick_done.expires_at is 'By when it had to begin; null: no matter when.';
 comment on column backtick_done.tags is 'Words by which people find it; null: none.';
 comment on column backtick_done.snoozes is 'How often its worker put it off without using a try.';
+comment on column backtick_done.headers is 'As in backtick_queue.';
 comment on column backtick_done.attempts is 'What became of it before it ended, as in backtick_queue; null: nothing.';
 comment on column backtick_queue.gate is '0: claims take it, if it is due; 1: it waits for the turn of its group; 2: it waits until other jobs have ended.';
 comment on column backtick_queue.group_key is 'The group whose limits, order and turns it shares; null: none.';
