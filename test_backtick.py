@@ -10267,6 +10267,25 @@ def test_signs_of_life_from_the_future_last_until_all_jobs_from_then_are_due(db,
     assert db.execute(beat).fetchall() == [(True,)]
 
 
+def test_when_the_servers_clock_goes_back_groups_go_on_in_order(db):
+    call(db, "bt_limit", p_queue="default", p_groups=True, p_running=1)
+    runner = register(db, names=["a"])
+    move_clock(db, "1 h")
+    call(db, "bt_heartbeat", p_runner=runner)
+    ids = enqueue_each(db, "ggg")
+    stranger = enqueue(db, "b", p_group="h")  # let in, as the first of g is
+    assert claimed(db, register(db, names=["c"]), names=["c"]) == []
+
+    move_clock(db, "0")
+    call(db, "bt_revive", p_runner=runner)
+
+    for id_ in ids:
+        (job,) = claim(db, runner, 9, names=["a"])
+        assert job.id == id_
+        complete(db, job)
+    assert claimed(db, register(db, names=["b"]), names=["b"]) == [stranger]
+
+
 def test_a_runner_that_signs_in_after_the_clock_went_back_finds_the_jobs_from_then(db):
     move_clock(db, "1 hour")
     due, later = enqueue(db, "a"), enqueue(db, "b", p_run_at=dt.datetime.now(dt.timezone.utc) + dt.timedelta(hours=3))
