@@ -10359,6 +10359,25 @@ def test_signs_of_life_from_the_future_last_until_all_jobs_from_then_are_due(db,
     assert db.execute(beat).fetchall() == [(True,)]
 
 
+def test_when_the_servers_clock_goes_back_groups_go_on_in_order(db):
+    call(db, "bt_limit", p_queue="default", p_groups=True, p_running=1)
+    runner = register(db, names=["a"])
+    move_clock(db, "1 h")
+    call(db, "bt_heartbeat", p_runner=runner)
+    ids = enqueue_each(db, "ggg")
+    stranger = enqueue(db, "b", p_group="h")  # let in, as the first of g is
+    assert claimed(db, register(db, names=["c"]), names=["c"]) == []
+
+    move_clock(db, "0")
+    call(db, "bt_revive", p_runner=runner)
+
+    for id_ in ids:
+        (job,) = claim(db, runner, 9, names=["a"])
+        assert job.id == id_
+        complete(db, job)
+    assert claimed(db, register(db, names=["b"]), names=["b"]) == [stranger]
+
+
 def test_a_runner_that_signs_in_after_the_clock_went_back_finds_the_jobs_from_then(db):
     move_clock(db, "1 hour")
     due, later = enqueue(db, "a"), enqueue(db, "b", p_run_at=dt.datetime.now(dt.timezone.utc) + dt.timedelta(hours=3))
@@ -19298,7 +19317,9 @@ def test_the_version_before_and_this_one_work_side_by_side_while_the_database_is
     ids = [produce(n) for n in range(20)]
     backtick.install()
     reasons = [why(db, id_).reason for id_ in (held.id, failing.id, ended.id, asked_.id)]
-    ids += [produce(n) for n in range(20)]
+    call(db, "bt_limit", p_queue="default", p_groups=True, p_running=1)  # which the version before does not know of
+    in_groups = [enqueue(db, "jobs.add", f"[{n}]", p_group=group) for n, group in enumerate("ghg" * 8)]
+    ids += in_groups + [produce(n) for n in range(20)]
     in_processes = before("backtick.py", "jobs", "--processes", "--drain")  # whose jobs have no room for more columns
     assert in_processes.wait(PATIENCE_S) == 0
     ids += [produce(n) for n in range(20)]
@@ -19309,6 +19330,8 @@ def test_the_version_before_and_this_one_work_side_by_side_while_the_database_is
     assert again.wait(PATIENCE_S) == 0
     assert reasons == ["running", "retry", "done", "stopping"]
     wait_until(lambda: all(job_of(db, id_).state == "done" for id_ in ids), "all jobs of the version before")
+    turns = "select array_agg(id order by started_at, id) from backtick_done where id = any (%s) group by group_key"
+    assert all(begun == sorted(begun) for (begun,) in db.execute(turns, [in_groups]).fetchall())
     assert (complete(db, held), job_of(db, ended.id).state, job_of(db, failing.id).tries) == ([held.id], "done", 1)
     for id_ in (ended.id, failing.id):  # what had ended before comes back, and what waited
         assert call(db, "bt_retry", p_id=id_) == [(True,)]
@@ -21535,7 +21558,7 @@ def nothing():
 
 # Who may fail once has two tries, all others one: a try that a crash used up would end a job as exceeded.
 CHAOS_JOBS = """
-import asyncio, logging, multiprocessing, os, queue, sys, time
+import asyncio, contextlib, fcntl, logging, multiprocessing, os, queue, sys, time
 from backtick import current_job, recurring, worker
 
 LOG = os.open(os.environ["RAN"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -21547,6 +21570,47 @@ RUNNER = os.getppid() if sys.argv[0] == "-c" else os.getpid()  # -c: a process f
 def note(what):
     job = current_job()
     os.write(LOG, f"{what} {job.id} {job.name} {job.tries} {job.crashes} {RUNNER} {time.time()}\\n".encode())
+
+CROWD = os.open(os.environ["RAN"] + ".crowd", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+@contextlib.contextmanager
+def place(of, places):  # where there is none, it is written who has them
+    holders = []
+    for n in range(places):
+        mine = os.open(f"{os.environ['RAN']}.{of}.{n}", os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            for _ in range(100):
+                if holder := os.pread(mine, 99, 0).decode():
+                    break
+                time.sleep(0.002)
+            holders.append(holder or "0 0")
+            os.close(mine)
+            continue
+        os.pwrite(mine, f"{RUNNER} {current_job().id}".encode(), 0)
+        try:
+            return (yield)
+        finally:
+            os.ftruncate(mine, 0)
+            fcntl.flock(mine, fcntl.LOCK_UN)  # not only close: what forks now has it open too
+            os.close(mine)
+    os.write(CROWD, f"{time.time()} {RUNNER} {current_job().id} {' '.join(holders)}\\n".encode())
+    yield
+
+@worker(max_tries=1)
+def in_turn(number, seconds, group):
+    with place(group, 1):
+        note("began")
+        time.sleep(seconds)
+        note("ended")
+
+@worker(max_tries=1)
+def one_of_three(number, seconds):
+    with place("three", 3):
+        note("began")
+        time.sleep(seconds)
+        note("ended")
 
 @worker(max_tries=1)
 def quick(number):
@@ -21633,7 +21697,7 @@ LOG = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 END = time.monotonic() + seconds
 KINDS = {
     "quick": 50, "nap": 22, "async_nap": 15, "nap_in_process": 2, "fails_once": 6, "hangs_once": 2, "large": 3,
-    "hangs_among_locks_once": 1, "forks": 3, "forks_and_terminates": 2,
+    "hangs_among_locks_once": 1, "forks": 3, "forks_and_terminates": 2, "in_turn": 7, "one_of_three": 7,
 }
 
 def note(what, ids):
@@ -21674,6 +21738,10 @@ def job(lot, delay=0.0):
         args["seconds"] = round(lot.uniform(0.01, 0.3), 3)
     if kind == "large":
         args["text"] = lot.choice("abc") * 100_000
+    if kind in ("in_turn", "one_of_three"):
+        args["seconds"] = round(lot.uniform(0.01, 0.05), 3)
+    if kind == "in_turn":
+        args["group"], delay = lot.group, 0.0
     return "chaosjobs." + kind, json.dumps(args), delay
 
 def run(connection, jobs, end=None):
@@ -21684,8 +21752,9 @@ def run(connection, jobs, end=None):
         for name, args, delay in jobs:
             is_asked = not end
             many, cast = ("_many", "text[]") if isinstance(args, list) else ("", "text")
-            call = f"select bt_enqueue{many}(%s, %s::{cast}, p_run_at => bt_now() + %s * interval '1 s')"
-            ids += [id_ for (id_,) in connection.execute(call, (name, args, delay)).fetchall()]
+            call = f"select bt_enqueue{many}(%s, %s::{cast}, p_run_at => bt_now() + %s * interval '1 s', p_group => %s)"
+            group = json.loads(args[0] if many else args).get("group")
+            ids += [id_ for (id_,) in connection.execute(call, (name, args, delay, group)).fetchall()]
         is_asked = is_asked or end == "commit"
         if end:
             connection.execute(end)
@@ -21694,7 +21763,10 @@ def run(connection, jobs, end=None):
         raise
     note("acked" if end != "rollback" else "rolled_back", ids)
 
-threads = [threading.Thread(target=produce, args=(random.Random(seed + i),)) for i in range(2)]
+lots = [random.Random(seed + i) for i in range(2)]
+for i, lot in enumerate(lots):
+    lot.group = f"turn {i}"  # each its own, so that ids are in the order of commits
+threads = [threading.Thread(target=produce, args=(lot,)) for lot in lots]
 for thread in threads:
     thread.start()
 for thread in threads:
@@ -21750,6 +21822,7 @@ class Chaos:
         self.clock_back, self.clock_forth = 0.0, 0.0  # when it was put so
         self.canceled = set()  # ids of which it was asked
         self.deadlocks = 0
+        self.most_running = Counter()  # by worker and group, of those that have a limit
 
     def every(self, seconds):
         """So often, however long it takes what is done then; until it is over."""
@@ -21918,6 +21991,19 @@ class Chaos:
             move_clock(admin, "0")
             self.clock_forth = time.time()
 
+    def count_running(self):
+        """How many of what has a limit run, as the tables have it."""
+        running = (
+            "select job.name, job.group_key, count(*) from backtick_claim as claim cross join unnest(claim.jobs) as held (id)"
+            " join backtick_queue as job on job.id = held.id"
+            " where job.name in ('chaosjobs.in_turn', 'chaosjobs.one_of_three') group by 1, 2"
+        )
+        for _ in self.every(0.05):
+            with contextlib.suppress(psycopg.OperationalError), self.admin() as admin:
+                while not self.over.wait(0.05):
+                    for name, group, count in admin.execute(running):
+                        self.most_running[group or name] = max(self.most_running[group or name], count)
+
     def restart_server(self):
         began = time.monotonic()
         for second, how in RESTARTS.items():
@@ -21940,7 +22026,7 @@ class Chaos:
     def unleash(self):
         """Do it all, until the producer has ended; raises what went wrong in any of the threads."""
         harms = [self.kill_runners, self.freeze_runner, self.terminate_backends, self.cancel_jobs, self.restart_server]
-        harms += [self.cancel_calls, self.lock_rows, self.move_clock]
+        harms += [self.cancel_calls, self.lock_rows, self.move_clock, self.count_running]
         with ThreadPoolExecutor(len(harms)) as executor:
             futures = [executor.submit(harm) for harm in harms]
             while self.producer.poll() is None and not any(future.done() and future.exception() for future in futures):
@@ -22057,6 +22143,9 @@ def chaos(project, place, monkeypatch):
             backtick.install(Config(database_url=url, schema=schema))
         with psycopg.connect(url, autocommit=True) as db:
             db.execute(WITNESS)
+            for group in ("turn 0", "turn 1"):
+                call(db, "bt_limit", p_queue="default", p_group=group, p_running=1)
+            call(db, "bt_limit", p_queue="default", p_worker="chaosjobs.one_of_three", p_running=3)
         chaos = Chaos(project, server, url, int(os.environ.get("CHAOS_SEED") or random.randrange(10_000)))
         yield chaos
         chaos.over.set()
@@ -22204,6 +22293,26 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
         if id_ in done and done[id_].name == name and len(set(map(tuple, runs))) > done[id_].tries + done[id_].crashes
     ]
 
+    # Of what has a limit more ran at once only beside a run that was nobody's any more. None of a group of one began before
+    # one that was queued and due before it; what was queued while the clock was put back was due before what waited.
+    crowds, of_the_dead = [], {death[1] for death in deaths} | chaos.killed.keys()
+    for line in Path(f"{project.ran}.crowd").read_text().splitlines():
+        at, *runs = line.split()
+        pids, jobs = {int(pid) for pid in runs[::2]}, {int(id_) for id_ in runs[1::2]}
+        was_forgotten = any(start < float(at) < end + 5 for start, end in crashes)
+        if not (was_forgotten or pids & of_the_dead or jobs & chaos.canceled):
+            crowds.append(line)
+    first_begun = {}
+    for (id_, name), runs in begun.items():
+        if name == "chaosjobs.in_turn" and id_ in done:
+            first_begun.setdefault(done[id_].group_key, []).append((min(run.at for run in runs), id_))
+    reordered = [
+        (group, earlier, later)
+        for group, begins in first_begun.items()
+        for earlier, later in itertools.pairwise(sorted(begins))
+        if earlier[1] > later[1] and done[earlier[1]].run_at > done[later[1]].run_at and done[later[1]].crashes == 0
+    ]
+
     states_of = {
         state: [i for i, job in done.items() if job.state == state] for state in ("done", "canceled", "exceeded")
     }
@@ -22215,6 +22324,8 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
         "acknowledged jobs": f"{len(acked):,}",
         "ran at least once": f"{len(acked) - len(never_ran):,}; the other {len(never_ran)} were canceled before",
         "ended": ", ".join(f"{len(acked & {*ids}):,} {state}" for state, ids in states_of.items()),
+        "ran at once at most": ", ".join(f"{name} {n}" for name, n in sorted(chaos.most_running.items())),
+        "of groups of one ran": ", ".join(f"{len(begins):,} of {name}" for name, begins in sorted(first_begun.items())),
         "exceeded by mistake": len(states_of["exceeded"]),
         "ran more than once": f"{len(twice)} jobs, {sum(causes.values())} times: runner killed {causes['killed']}, "
         f"runner frozen {causes['frozen']}, cut off {causes['cut off']}, clock put forth {causes['clock']}, "
@@ -22253,6 +22364,9 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
     assert states_of["exceeded"] == []
     assert all((i, done[i].name) in ended for i in states_of["done"])
     assert unexplained == too_many == overcounted == []
+    assert crowds == reordered == []
+    assert chaos.most_running.keys() == {"turn 0", "turn 1", "chaosjobs.one_of_three"}
+    assert all(most <= (3 if name == "chaosjobs.one_of_three" else 1) for name, most in chaos.most_running.items())
     assert [death for excuse, death in excuses if excuse is None] == []
     assert living
     assert ended_by_the_dead == []

@@ -228,22 +228,30 @@ begin
         return;
     end if;
 
-    update backtick_queue as job
-    set run_at = p_now
-    from (
-        select ahead.id
-        from backtick_queue as ahead
-        where ahead.created_at > p_now
-          and ahead.run_at <= ahead.created_at
-          and ahead.run_at > p_now
-        for no key update skip locked
-    ) as free
-    where job.id = free.id;
+    with moved as (
+        update backtick_queue as job
+        set run_at = p_now
+        from (
+            select ahead.id
+            from backtick_queue as ahead
+            where ahead.run_at > p_now
+              and (ahead.created_at > p_now and ahead.run_at <= ahead.created_at
+                   or ahead.gate = 0 and ahead.due_at <= greatest(p_now, ahead.created_at))  -- let in from then
+            for no key update skip locked
+        ) as free
+        where job.id = free.id
+        returning job.queue, job.group_key
+    )
+    insert into backtick_opening (queue, group_keys, noted_at)
+    select moved.queue, array_agg(distinct moved.group_key), p_now
+    from moved
+    where moved.group_key is not null
+    group by moved.queue;
     if exists (
         select from backtick_queue as locked
-        where locked.created_at > p_now
-          and locked.run_at <= locked.created_at
-          and locked.run_at > p_now)
+        where locked.run_at > p_now
+          and (locked.created_at > p_now and locked.run_at <= locked.created_at
+               or locked.gate = 0 and locked.due_at <= greatest(p_now, locked.created_at)))
     then
         return;
     end if;
