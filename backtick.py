@@ -7527,7 +7527,7 @@ class _Refused(Exception):
 class _Viewer:
     """With whose rights is asked: connections, what was asked a moment ago, and word of changes for all who look on."""
 
-    FRESH_S = 1.0  # an answer serves all who ask the same meanwhile
+    FRESH_S, REST = 1.0, 20.0  # an answer serves all who ask the same for so long, or so many times as long as it took
     MOST = 4  # connections
 
     def __init__(self, config: Config, watchdog: _Watchdog) -> None:
@@ -7563,14 +7563,18 @@ class _Viewer:
         """What `ask` returns, or what it returned a moment ago; of those who want the same at once one asks."""
         now = time.monotonic()
         with self.lock:
-            self.answers = {k: (at, one) for k, (at, one) in self.answers.items() if now - at < self.FRESH_S}
+            self.answers = {k: (until, one) for k, (until, one) in self.answers.items() if now < until}
             is_new = key not in self.answers
-            _, answer = self.answers.setdefault(key, (now, Future()))
+            _, answer = self.answers.setdefault(key, (math.inf, Future()))
         if is_new:
             try:
                 answer.set_result(ask())
             except BaseException as error:
                 answer.set_exception(error)
+            end = time.monotonic()
+            with self.lock:
+                if self.answers.get(key, (0.0, None))[1] is answer:  # nothing was changed meanwhile
+                    self.answers[key] = end + max(self.FRESH_S, self.REST * (end - now)), answer
         return answer.result(10)
 
     def pulses(self) -> Iterator[str]:

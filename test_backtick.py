@@ -12042,7 +12042,7 @@ def test_each_option_of_a_verb_is_a_parameter_of_its_function_and_the_other_way_
             assert {f"p_{word}" for word in (["id"] if function == one.function else typed)} <= set(parameters or ())
         else:
             for_programs = {"p_on_conflict", "p_successor", "p_max_wait", "p_unique_for", "p_after_failure", "p_batch"}
-            for_programs |= {"p_wake", "p_after"} if name == "enqueue" else set()
+            for_programs |= {"p_wake", "p_after"} if name == "enqueue" else {"p_deep"} if name == "check" else set()
             options = {f"p_{word}" for word in typed}
             assert options == set(parameters or ()) - (for_programs - options)
             assert is_set is not (one.record or one.changes) or function in ("bt_why", "bt_load")

@@ -8,10 +8,15 @@
 -- p_max_age        a job that has been due for longer is a finding; null: none is
 -- p_max_exceeded   of the jobs of a worker that ended in the last ten minutes, five at least, so large a share may be
 --                  exceeded; null: any
+-- p_deep           what bt_queues has just returned; null: it is asked
 -- returns          a row for each finding: severity, error or warning; finding, its kind; subject, what it is about, by
 --                  which it is known from one time to the next; a sentence; since when, as far as known
 -- raises           22023 invalid_parameter_value
-create or replace function bt_check(p_max_age interval default null, p_max_exceeded float8 default 0.5)
+create or replace function bt_check(
+    p_max_age      interval default null,
+    p_max_exceeded float8 default 0.5,
+    p_deep         json default null
+)
     returns table (severity text, finding text, subject text, text text, since timestamptz)
     language plpgsql
     volatile
@@ -29,7 +34,12 @@ begin
 
     return query
         with deep as materialized (
-            select * from bt_queues()
+            select * from bt_queues() where p_deep is null
+            union all
+            select given.*
+            from json_to_recordset(p_deep) as given (
+                queue text, queued bigint, due bigint, running bigint, oldest timestamptz, next_at timestamptz, runners bigint,
+                paused_at timestamptz, paused_by text, about text[])
         ), alive as materialized (
             select runner.* from backtick_runner as runner where bt_is_living(runner, v_now)
         ), recent as materialized (  -- what was noted lately; the index of each leaves the rest alone

@@ -17,12 +17,14 @@ declare
     c_most constant int := 6;
     v_now constant timestamptz := bt_now();
     v_wants json;
+    v_deep json;
     v_queues json;
     v_hour json;
     v_snapshot json;
     v_runners json;
 begin
-    select json_agg(one) into v_queues from (select * from bt_queues() limit 8) as one;
+    select json_agg(one order by one.oldest, one.queue) into v_deep from bt_queues() as one;
+    select json_agg(few.one) into v_queues from (select one from json_array_elements(v_deep) as one limit 8) as few;
     select json_build_object(
         'living', count(*) filter (where state <> 'dead'), 'dead', nullif(count(*) filter (where state = 'dead'), 0),
         'draining', nullif(count(*) filter (where state = 'draining'), 0), 'jobs', coalesce(sum(jobs), 0),
@@ -55,7 +57,7 @@ begin
     from (
         select wanted.*, row_number() over () as place, count(*) over () as of
         from (
-            select finding.severity as what, finding.text as sentence from bt_check() as finding
+            select finding.severity as what, finding.text as sentence from bt_check(p_deep => v_deep) as finding
             union all
             select 'paused', format('the %s is paused for %s%s', case pause.kind
                        when 'queue' then 'queue ' || pause.queue

@@ -620,10 +620,10 @@ async function runners() {
 const bytes = (n) => { for (const [unit, size] of [["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (n >= size) return h("span", { title: `${number(n)} bytes` }, `${(n / size).toFixed(n >= 100 * size ? 0 : 1)} ${unit}`); return `${n} B`; };
 
 async function database() {
-  const [findings, sizes, [status]] = await Promise.all([look("doctor"), look("sizes"), look("status")]);
+  const [findings, sizes] = await Promise.all([look("doctor"), look("sizes")]);
   const most = Math.max(1, ...sizes.map((row) => row.bytes + row.index_bytes));
   return [
-    title("Database", h("span", { class: "soft small" }, status.database)),
+    title("Database"),
     card("What the doctor says", findings.length ? h("ul", { class: "wants" }, findings.map((one) => h("li", { "data-key": `${one.finding}/${one.subject}` }, sign(one.severity), h("div", { class: "stack" }, h("span", null, bdi(one.reason)), one.cure && copyable(one.cure))))) : empty("✓ Nothing slows or threatens the queue.")),
     card("Tables", table("Tables", [
       ["table", (row) => h("code", null, row.name)], ["rows, about", (row) => number(row.live), "num"], ["dead rows", (row) => number(row.dead), "num"],
