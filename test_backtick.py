@@ -4104,8 +4104,8 @@ def test_a_runner_that_is_woken_for_each_job_hardly_writes_its_row(db, clean_reg
         enqueue(db, "a")
         wait_for_states(db, {"done": n})
 
-    # Its keeper writes it about once a second, too, and a busy machine may take many.
-    assert db.execute("select count(*) from written").fetchone()[0] < 10 + 2 * int(time.monotonic() - began)
+    # Two for each that found it down and alone would be 80. A few come as it reports the one before: then it is busy.
+    assert db.execute("select count(*) from written").fetchone()[0] < 40 + 2 * int(time.monotonic() - began)
 
 
 @pytest.mark.parametrize("function", ["bt_enqueue", "bt_enqueue_many"])
