@@ -19451,7 +19451,7 @@ def test_hostile_text_in_any_parameter_of_any_function_is_data_or_refused(db):
     values |= {"bigint[]": [1], "date": "2026-01-01", "timestamp without time zone": "2026-01-01"}
     values |= {"timestamp with time zone[]": None, "oid": 1259, "json[]": ["[]"], "jsonb": "{}", "interval": "1 s"}
     values |= {"backtick_claim": None, "backtick_queue": None, "integer[]": [1], "double precision[]": [0.5]}
-    values |= {"pg_snapshot": "1:1:"}
+    values |= {"pg_snapshot": "1:1:", "double precision": 0.5}
     values |= {"boolean[]": [True], "interval[]": ["1 s"], "backtick_job": None, "backtick_runner": None}
     as_type = {"anycompatible": "text", "anycompatiblearray": "text[]"}
     tried = set()
