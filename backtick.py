@@ -10055,10 +10055,11 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
         now = dt.datetime.now(dt.timezone.utc).isoformat(" ")
         named: dict[str, Any] = {"claim": 0, "id": 1, "queue": "default", "name": "", "args": b"[]", "priority": 5}
         named |= {"run_at": now, "tries": 1, "crashes": 0, "max_tries": None, "created_at": now, "scheduled_for": None}
+        headers = json.dumps(facts.pop("headers", {})).encode()
         if unknown := facts.keys() - named:
-            raise TypeError(f"a job has no {sorted(unknown)[0]}; it has {', '.join(named)}")
+            raise TypeError(f"a job has no {sorted(unknown)[0]}; it has {', '.join(named)}, headers")
         values = [v.isoformat(" ") if isinstance(v, dt.datetime) else v for v in (named | facts).values()]
-        token = _current_job.set(job := Job._make([*values, None]))
+        token = _current_job.set(job := Job._make([*values, None, headers]))
         try:
             yield job
         finally:

@@ -14704,12 +14704,14 @@ def test_a_clock_in_a_transaction_leaves_no_trace(url, owner, mail):
 
 
 def test_a_job_for_a_direct_call(mail):
-    with testing.job(tries=2, max_tries=5, run_at=dt.datetime(2030, 1, 1, tzinfo=dt.timezone.utc)) as job:
+    due = dt.datetime(2030, 1, 1, tzinfo=dt.timezone.utc)
+    with testing.job(tries=2, max_tries=5, run_at=due, headers={"tenant": "acme"}) as job:
         mail("ada")
         assert backtick.current_job() is job
     mail("bob")
 
     assert mail.sent == [("ada", "hello", 2), ("bob", "hello", None)]
+    assert (job.headers,) == ({"tenant": "acme"},)
     assert (job.max_tries, job.run_at.year, job.queue, job.created_at.tzinfo) == (5, 2030, "default", dt.timezone.utc)
     with pytest.raises(TypeError, match="a job has no retries; it has claim, id, queue, "), testing.job(retries=2):
         pass
