@@ -7906,7 +7906,7 @@ def _command_dashboard(parser: argparse.ArgumentParser, arguments: Sequence[str]
         parser.error("give --login or --token, not both")
     if not _is_here(options.listen) and not (options.login or token):
         raise BacktickError(f"others reach {options.listen}: add --login, or --token FILE, or listen on 127.0.0.1")
-    if options.base_path and not re.fullmatch(r"(/[\w.~-]+)+", options.base_path):
+    if options.base_path and ("//" in options.base_path or not re.fullmatch(r"/[/\w.~-]*[\w.~-]", options.base_path)):
         parser.error("--base-path is a path such as /jobs")
     _start_logging(config)
     print(f"backtick: {_which_database(config)}", file=sys.stderr)

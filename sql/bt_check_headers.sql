@@ -11,6 +11,7 @@ create or replace function bt_check_headers(p_headers jsonb)
     returns jsonb
     language plpgsql
     immutable
+    set search_path from current
 as $$
 begin
     if jsonb_typeof(p_headers) <> 'object' or octet_length(p_headers::text) > 8192 then
