@@ -2376,7 +2376,10 @@ def _limited(function: str, conn: Any, queue: str | None, **more: Any) -> bool:
         raise TypeError(f"{function[3:]}() is given none of queue, worker, group and schedule; it needs one")
     if queue is not None:
         _check_name(queue, "queue")
-    for name in more.keys() & {"worker", "group", "schedule", "reason", "on_failure", "on_depth"}:
+    for name, words in (("on_failure", ("wait", "go_on")), ("on_depth", ("refuse", "drop"))):
+        if more.get(name) not in (None, *words):
+            raise ValueError(f"{name} is {more[name]!r}; it must be {words[0]} or {words[1]}")
+    for name in more.keys() & {"worker", "group", "schedule", "reason"}:
         _check_kind(name, "" if more[name] is None else more[name], str, "text")
     parameters = {f"p_{name}": value for name, value in more.items()}
     return bool(_query(conn, (function, {"p_queue": queue, **parameters}))[0])
