@@ -8406,14 +8406,6 @@ def _django_backend() -> type:
     return type("DjangoBackend", (_TaskBackend, base), {"__module__": __name__})
 
 
-if not TYPE_CHECKING:  # to whom any name would be one of this module
-
-    def __getattr__(name: str) -> Any:
-        if name == "DjangoBackend":
-            return _django_backend()
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
 # ---- Runner: a poller and a keeper in threads of a program ------------------------------
 
 
@@ -10228,7 +10220,9 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Make the fixture, for which pytest is imported only if somebody asks for it."""
+        """What needs a package that few have: Django's backend of tasks; the fixture, of pytest."""
+        if name == "DjangoBackend":
+            return _django_backend()
         if name != "backtick_db":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import pytest

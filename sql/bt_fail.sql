@@ -102,11 +102,13 @@ begin
     select coalesce(array_agg(failed.id), '{}'), array_agg(failed.run_at), bool_or(failed.group_key is not null)
     into v_queued, v_due, v_has_groups
     from failed;
-    if v_has_groups then
-        v_due := v_due || v_now;  -- others of the group
-    end if;
     if v_queued <> '{}' then
-        perform bt_wake(v_claim.queue, (select min(due.run_at) from unnest(v_due) as due (run_at)));
+        perform bt_wake(
+            v_claim.queue,
+            (
+                select least(min(due.run_at), case when v_has_groups then v_now end)  -- others of the group
+                from unnest(v_due) as due (run_at)
+            ));
         return query select again.id, 'queued', again.run_at from unnest(v_queued, v_due) as again (id, run_at);
     end if;
 
