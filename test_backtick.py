@@ -20884,7 +20884,6 @@ def test_hundreds_of_idle_connections_change_nothing_and_a_runner_gets_the_first
                     foreign.append(server.connect())
         enqueue(watcher, "a", "[100]")
         assert ran == list(range(100)) or sorted(ran) == list(range(100))
-        wait_for_log(caplog, "too many clients", 4)
         for connection in foreign[1:4]:
             connection.close()
 
