@@ -1869,7 +1869,8 @@ class Scheduler(Scheduling[P]):
         job = _current_job.get()
         if not (self.headers or (job and job.headers_text)):
             return {}
-        passed = [name.strip() for name in _connections.settings().pass_headers.split(",")] if job else []
+        passes = job.passes or _connections.settings().pass_headers if job else ""
+        passed = [name.strip() for name in passes.split(",")]
         headers = {name: value for name, value in (job.headers if job else {}).items() if name in passed}
         try:
             text = json.dumps(headers | dict(self.headers or {}), allow_nan=False)
@@ -4261,6 +4262,7 @@ class Job(_Row):
     place: _Place = "fresh"  # the runner's: where it is
     runner_tries: int = 16  # Config.max_tries of its runner
     result_bytes: int = 1_048_576  # Config.max_result_bytes of its runner
+    passes: str = ""  # Config.pass_headers of its runner
     said: tuple[float | None, str | None] | None = None  # share and note of its last beat(), and those that have
     told: tuple[float | None, str | None] | None = None  # been passed on
     in_doubt: bool = False  # the runner's: a report of it may have got no answer
@@ -6857,9 +6859,10 @@ class _Poller:
             if job.left_ms is not None:
                 job.expires = asked_at + job.left_ms / 1000
         self.held |= {job.id: job for job in jobs}
-        if (self.config.max_tries, self.config.max_result_bytes) != (Job.runner_tries, Job.result_bytes):
+        of_runner = self.config.max_tries, self.config.max_result_bytes, self.config.pass_headers
+        if of_runner != (Job.runner_tries, Job.result_bytes, Job.passes):
             for job in jobs:
-                job.runner_tries, job.result_bytes = self.config.max_tries, self.config.max_result_bytes
+                job.runner_tries, job.result_bytes, job.passes = of_runner
         self.fresh += jobs
         if jobs:
             if log.isEnabledFor(logging.DEBUG):

@@ -12865,6 +12865,7 @@ def test_a_runner_with_http_serves_the_page_where_only_this_machine_reaches_it(d
         assert http_ask(open_to_all, "/healthz")[0] == 200
 
 
+@pytest.mark.as_owner
 def test_how_many_are_in_each_state_is_counted_or_marked_as_an_estimate(db):
     runner = register(db, names=["a"])
     for _ in range(3):
@@ -19478,6 +19479,8 @@ def test_hostile_text_in_any_parameter_of_any_function_is_data_or_refused(db):
                 given = [values[t] for t in types]
                 given[place] = [text] if type_.endswith(("[]", "array")) else text
                 code = code_of(db, query, given)
+                if AS_ROLES and (function, code) == ("bt_states", "42501"):  # of a viewer, by the text in arguments
+                    continue
                 assert code[:2] in ("", "22", "25", "P0", "23", "39", "0A", "57") and code != "22P05", (
                     function,
                     place,
@@ -22694,8 +22697,7 @@ def test_headers_that_are_no_small_json_object_are_refused(db, add, headers):
     assert states(db) == {}
 
 
-def test_jobs_scheduled_in_a_job_inherit_the_headers_that_the_runner_passes_on(db, hooks, runner, monkeypatch):
-    monkeypatch.setenv("BT_PASS_HEADERS", "tenant, locale")
+def test_jobs_scheduled_in_a_job_inherit_the_headers_that_the_runner_passes_on(db, hooks, runner):
     seen = {}
 
     @backtick.worker(name="child")
@@ -22709,7 +22711,7 @@ def test_jobs_scheduled_in_a_job_inherit_the_headers_that_the_runner_passes_on(d
         child.schedule_many([("many",)])
 
     parent.options(headers={"tenant": "acme", "secret": "x", "locale": "de"}).schedule()
-    with runner(drain=True) as r:
+    with runner(drain=True, pass_headers="tenant, locale") as r:
         r.join()
 
     assert seen["plain"] == seen["many"] == {"tenant": "acme", "locale": "de"}
