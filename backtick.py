@@ -9524,13 +9524,7 @@ def _command_run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> i
         metavar="MODULE:NAME",
         help="run plain workers on this concurrent.futures.Executor, or on what this function returns",
     )
-    for field in [field for field in dataclasses.fields(Config) if field.name != "modules"]:
-        flag = "--" + field.name.replace("_", "-")
-        if field.type == "bool":
-            parser.add_argument(flag, action="store_true", default=None, help=field.metadata["meaning"])
-        elif not field.metadata["secret"]:
-            meaning = field.metadata["meaning"].replace("%", "%%")
-            parser.add_argument(flag, metavar="N" if field.type == "int" else "TEXT", help=meaning)
+    _add_settings(parser)
     options = vars(parser.parse_args(arguments))
     options["modules"] = options["modules"] or None
     drain, executor = options.pop("drain"), options.pop("executor")
@@ -9557,6 +9551,17 @@ def _command_run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> i
     if found:
         _leave_executor(found, status)
     return status
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """An option for each setting, but for what is secret."""
+    for field in [field for field in dataclasses.fields(Config) if field.name != "modules"]:
+        flag = "--" + field.name.replace("_", "-")
+        if field.type == "bool":
+            parser.add_argument(flag, action="store_true", default=None, help=field.metadata["meaning"])
+        elif not field.metadata["secret"]:
+            meaning = field.metadata["meaning"].replace("%", "%%")
+            parser.add_argument(flag, metavar="N" if field.type == "int" else "TEXT", help=meaning)
 
 
 def _be_init() -> None:
@@ -9658,9 +9663,7 @@ def _exit_at_once(status: int) -> None:
 
 
 @_scribe.serving()
-def _run_until_signal(
-    config: Config, drain: bool, executor: Executor | None = None, files: _Files | None = None
-) -> int:
+def _run_until_signal(config: Config, drain: bool, executor: Executor | None, files: _Files | None) -> int:
     stops: list[tuple[signal.Signals, float]] = []  # the signals to stop, and when they came
     runner: Runner | None = None
     systemd = _Systemd()
@@ -9697,10 +9700,7 @@ def _run_until_signal(
     systemd.tell("READY=1")
     changed = ""
     while not runner.join(timeout=min(systemd.ping_s, files.LOOK_S if files else 1.0)):
-        if runner._is_well():
-            running = len(list(runner._poller.pool.runs()))
-            does = "the database is away" if runner._poller.session.lost_at else f"serving {config.queues}"
-            systemd.tell("WATCHDOG=1", f"STATUS={'stopping' if stops else does}, running {_many(running)}")
+        systemd.tell_how(runner, bool(stops))
         if files and not changed and (changed := files.changed()):
             runner.stop(0, wait=False)
         _mend_logging(config)
@@ -9726,6 +9726,14 @@ class _Systemd:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
                 line.settimeout(1.0)
                 line.sendto("\n".join(lines).encode(), re.sub("^@", "\0", self.address))
+
+    def tell_how(self, runner: Runner, is_stopping: bool) -> None:
+        """Feed the watchdog while the runner is well, and say what it does."""
+        if runner._is_well():
+            poller = runner._poller
+            running = len(list(poller.pool.runs()))
+            does = "the database is away" if poller.session.lost_at else f"serving {poller.config.queues}"
+            self.tell("WATCHDOG=1", f"STATUS={'stopping' if is_stopping else does}, running {_many(running)}")
 
 
 def _log_what_runs(runner: Runner | None) -> None:
