@@ -6554,6 +6554,23 @@ def test_what_was_over_before_it_was_told_is_not_told_at_all(db):
     assert db.execute("select from backtick_alert").fetchall() == []
 
 
+def those_that_promtool_would_refuse(family):
+    """The family's name, if `promtool check metrics` had something against it or its labels: its rules, as written."""
+    units = "milliseconds|minutes|hours|days|ms|kilobytes|megabytes|kb|mb|percent"  # not base units
+    kinds = "gauge|counter|histogram|summary|metric"  # of types, in the name
+    names = {one.name for one in family.samples}
+    is_wrong = [
+        re.search(rf"_({units}|{kinds})(_|$)", family.name),
+        family.type != "counter" and re.search("_total$", family.name),
+        family.type == "counter" and [name for name in names if not name.endswith("_total")],
+        family.type == "gauge" and re.search("_(count|sum|bucket)$", family.name),
+        family.type != "histogram" and any("le" in one.labels for one in family.samples),
+        any(label in ("quantile", "id", "job", "key") for one in family.samples for label in one.labels),
+        not re.search(r"\S", family.documentation),
+    ]
+    return {family.name} if any(is_wrong) else set()
+
+
 def metrics(db, most=50):
     """The samples of bt_metrics, as prometheus_client reads them: name and labels to value."""
     parser = pytest.importorskip("prometheus_client.parser")
@@ -6562,6 +6579,7 @@ def metrics(db, most=50):
     for family in families:
         assert re.fullmatch("backtick_[a-z_]+", family.name) and family.documentation
         assert family.type in ("gauge", "counter", "histogram")
+        assert family.name not in those_that_promtool_would_refuse(family), text
     return {(one.name, *sorted(one.labels.items())): one.value for family in families for one in family.samples}
 
 
