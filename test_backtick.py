@@ -5973,6 +5973,8 @@ def test_why_reads_no_table_from_end_to_end_among_a_hundred_thousand_jobs(db):
 
 def scans(db):
     """Of the two large tables: how often they were read from end to end, and how many rows indexes found in them."""
+    if db.info.server_version < 150000:
+        pytest.skip("PostgreSQL 14 tells what was read when it likes")
     db.execute("select pg_stat_force_next_flush()")
     return {
         table: tuple(counts)
