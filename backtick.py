@@ -36,7 +36,8 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #
 # What producers use      Errors, Decisions, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators,
 #                         Hooks
-# What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, HTTP, the page, Hooks at work, Django, Runner
+# What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, Alerts, HTTP, the page, hooks at work,
+#                         OpenTelemetry, Django's tasks, Runner
 # What people use         Verbs, Command line: python backtick.py myjobs, python backtick.py status
 # Who tests               testing: their code, on the real SQL, in their thread and transaction
 # The embedded database   for who has no database URL; nothing above knows more of it than embedded_url()
@@ -62,7 +63,8 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # A claimed job is in one place, which job.place names. _Poller.held has it by its id from the answer of bt_claim
 # until the answer to its report:
 #   fresh      in _Poller.fresh; handed to the pool while the server is at the next round trip, or before a wait
-#   waiting    in the line of a _Kind; begun by its threads (on the user's executor by the poller), or taken back and
+#   waiting    in the line of a _Kind, or given to a process ahead of its turn (_ProcessSlot.ahead);
+#              begun by its threads (on the user's executor by the poller), or taken back and
 #              released: when it has waited too long (_Room.is_stuck), as when no thread can be started for it, and
 #              when the runner stops; what has expired meanwhile is not begun but released (_Run.begin)
 #   (between the two, for a moment, in neither: a thread has it in its hands)
@@ -81,7 +83,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   _Connections.lock  the idle connections of producers, and who waits for which job
 #   _Watchdog.lock     which connections are watched
 #   _Stats.lock        the numbers of jobs: the poller adds, the keeper takes
-#   _Coroutines.loop_lock, _Scribe.lock    that their thread is started once
+#   _Coroutines.loop_lock, _Scribe.lock, _Told.lock    that their thread is started once
 #   _Viewer.lock, .changed, _Dashboard.lock  what was asked a moment ago, who looks on, and who has logged in
 # What else two threads touch is a deque, a set, a SimpleQueue or a plain attribute, and says which threads at its
 # definition.
