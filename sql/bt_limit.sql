@@ -60,7 +60,7 @@ begin
     if p_running < 0 or p_rate < 1 or p_period <= interval '0' or (p_rate is null) <> (p_period is null)
         or p_period > interval '1 year'
     then
-        raise exception 'bt_limit: running is %, rate is % in %', p_running, p_rate, p_period
+        raise exception 'bt_limit: %', concat_ws(', ', 'running is ' || p_running, 'rate is ' || p_rate, 'period is ' || p_period)
             using errcode = 'invalid_parameter_value',
                   hint = 'running is at least 0; rate at least 1, in a period of more than 0 and at most a year.';
     end if;
