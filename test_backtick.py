@@ -21816,12 +21816,20 @@ begin
     insert into chaos_end values (new.id, extract(epoch from clock_timestamp()));
     return null;
 end $$;
-create table chaos_death (runner bigint, pid int, at float8, jobs bigint[]);
+create table chaos_birth (runner bigint, at float8);
+create function chaos_birth_witness() returns trigger language plpgsql as $$
+begin
+    insert into chaos_birth values (new.id, extract(epoch from clock_timestamp()));
+    return null;
+end $$;
+create trigger chaos_birth after insert on backtick_runner for each row execute function chaos_birth_witness();
+create table chaos_death (runner bigint, pid int, at float8, jobs bigint[], born float8);
 create function chaos_witness() returns trigger language plpgsql as $$
 begin
     insert into chaos_death
     select old.id, old.pid, extract(epoch from clock_timestamp()), array(
-        select unnest(claim.jobs) from backtick_claim as claim where claim.runner = old.id);
+        select unnest(claim.jobs) from backtick_claim as claim where claim.runner = old.id),
+        (select birth.at from chaos_birth as birth where birth.runner = old.id);
     return null;
 end $$;
 create trigger chaos_witness after delete on backtick_runner for each row execute function chaos_witness();
@@ -21848,7 +21856,7 @@ class Chaos:
         self.runners = []
         self.killed = {}  # pid: when
         self.not_started = set()  # pids
-        self.terminated = []  # (when, the runner whose connection it was, or None)
+        self.terminated = []  # (when, the runners whose connection it was: its name, and those it had before)
         self.frozen = []  # (pid, from when, to when)
         self.frozen_now = 0  # pid
         self.restarts = []  # (how, from when, to when)
@@ -21892,9 +21900,9 @@ class Chaos:
                 if victims and time.monotonic() > kill_at:
                     kill_at = time.monotonic() + KILL_S
                     runner = lot.choice(victims)
+                    self.killed[runner.pid] = time.time()  # before it is true, as all that excuses a death
                     runner.kill()
                     runner.wait()
-                    self.killed[runner.pid] = time.time()
             self.replace_dead_runners()
 
     def replace_dead_runners(self):
@@ -21946,17 +21954,17 @@ class Chaos:
         """Of runners and of the producer, whichever comes; not of a frozen one, or it would thaw to a dead line."""
         lot = random.Random(self.seed)
         holders = (
-            "select activity.pid, min(lock.objid::bigint) from pg_stat_activity as activity"
+            "select activity.pid, array_remove(array_agg(lock.objid::bigint), null) from pg_stat_activity as activity"
             " left join pg_locks as lock on lock.pid = activity.pid and lock.locktype = 'advisory'"
-            " and lock.classid = 'backtick_runner'::regclass where application_name = 'backtick' group by 1 having min(lock.objid::bigint) is distinct from"
-            " (select max(id) from backtick_runner where pid = %s) or min(lock.objid) is null order by 1"
+            " and lock.classid = 'backtick_runner'::regclass where application_name = 'backtick' group by 1 having"
+            " bool_and(lock.objid::bigint is distinct from (select max(id) from backtick_runner where pid = %s)) order by 1"
         )
         for _ in self.every(TERMINATE_S):
             with contextlib.suppress(psycopg.OperationalError), self.admin() as admin:
                 if backends := admin.execute(holders, [self.frozen_now]).fetchall():
-                    pid, runner = lot.choice(backends)
+                    pid, runners = lot.choice(backends)
+                    self.terminated.append((time.time(), runners))
                     admin.execute("select pg_terminate_backend(%s)", [pid])
-                    self.terminated.append((time.time(), runner))
 
     def cancel_jobs(self):
         """Running ones and waiting ones."""
@@ -22023,8 +22031,8 @@ class Chaos:
         self.over.wait(began + CLOCK_FORTH_S - time.monotonic())
         wait_until(none_waits, "no job to wait for an hour that was due at once")
         with self.admin() as admin:
-            move_clock(admin, "0")
             self.clock_forth = time.time()
+            move_clock(admin, "0")
 
     def count_running(self):
         """How many of what has a limit run, as the tables have it."""
@@ -22072,21 +22080,30 @@ class Chaos:
 
     def excuse(self, death):
         """Why a runner ceased to be one: `killed`, `not started`, `frozen`, `cut off` or `clock` while it lived, or None."""
-        runner, pid, at, jobs = death
-        if pid in self.not_started and not jobs:
+        runner, pid, at, jobs, born = death
+        cuts = [(when, when) for when, _ in self.terminated] + [(start, end) for _, start, end in self.restarts]
+        never_heard_its_name = any(start < born + 1 and born < end + 1 for start, end in cuts)
+        if not jobs and (pid in self.not_started or never_heard_its_name):
             return "not started"
         if self.killed.get(pid, at + 1) <= at:
             return "killed"
         (process,) = [process for process in self.project.running if process.pid == pid]
         heard = f"runner {runner} was given up for dead" in self.log_of(process).read_text()
         was_frozen = any(who == pid and start < at < end + 1 for who, start, end in self.frozen)
-        was_cut = any(who == runner and at - 10 < when < at for when, who in self.terminated)
+        was_cut = any(runner in whose and at - 10 < when < at for when, whose in self.terminated)
         was_away = any(start < at < end + 15 for _, start, end in self.restarts)
         killed_later = self.killed.get(pid, at + 60) < at + 10
         if not heard and not killed_later:
-            return None
+            return self.unexcused(death, process)
         was_put_forth = self.clock_forth <= at < self.clock_forth + 10  # and every sign of life was an hour old
-        return "frozen" if was_frozen else "cut off" if was_cut or was_away else "clock" if was_put_forth else None
+        excuse = "frozen" if was_frozen else "cut off" if was_cut or was_away else "clock" if was_put_forth else None
+        return excuse or self.unexcused(death, process)
+
+    def unexcused(self, death, process):
+        """None; and print what there is to find out why."""
+        notes = ("killed", "not_started", "terminated", "frozen", "restarts", "clock_back", "clock_forth")
+        print(f"\nno excuse for {death}", *(f"{name}: {getattr(self, name)}" for name in notes), sep="\n")
+        print(*self.log_of(process).read_text().splitlines()[-400:], sep="\n")
 
 
 def kill_server(folder):
@@ -22281,7 +22298,7 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
 
     def got_late(death, id_):
         """Whether a runner got a job by a claim that committed after it was given up, and is revived a look later."""
-        _, pid, at, _ = death
+        _, pid, at, *_ = death
         return any(at - 1 < began < at + 2 for began in began_by.get((id_, pid), []))
 
     causes = {"killed": 0, "frozen": 0, "cut off": 0, "clock": 0, "forgotten": 0}
