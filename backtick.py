@@ -34,43 +34,38 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 
 # ---- The map, for who owns this file ------------------------------------------
 #
-# What producers use      Errors, Decisions, Configuration, Arguments, Sealing, Workers, Scheduling, Cron, Decorators,
-#                         Hooks
-# What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, Alerts, HTTP, the page, hooks at work,
+# What producers use      Errors, Decisions, Configuration, Arguments, Sealing, Workers, Scheduling, Batches, Cron,
+#                         Decorators, Hooks
+# What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, Alerts, HTTP, the page, around jobs,
 #                         OpenTelemetry, Django's tasks, Runner
 # What people use         Verbs, Command line: python backtick.py myjobs, python backtick.py status
-# Who tests               testing: their code, on the real SQL, in their thread and transaction
-# The embedded database   for who has no database URL; nothing above knows more of it than embedded_url()
+# For who tests           testing: their code, on the real SQL, in their thread and transaction
+# For who has no database URL    Embedded PostgreSQL; nothing above knows more of it than embedded_url()
 #
 # Threads of a runner, and what each owns:
 #   poller     _Poller and its _Session, the main connection. It alone claims, hands out and reports
 #   keeper     _Keeper, a connection of its own: signs of life, the dead's jobs, cancels, expiry, progress, schedules
-#   watchdog   nothing; it breaks a connection whose call gets no answer
-#   log        nothing; it writes what the three above log, and the command line, since a worker may hold a handler's
-#              lock for ever
-#   hooks      _Told, once there is something to tell hooks; those around jobs are called where these run
-#   http       _Http, if Config.http says where, and a thread and a connection for each request; alert: calls on_alert;
-#              pulse: asks for all who look at the page
 #   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
 #   loop       the event loop on which `async def` workers run; it takes its next job by itself, as slots do
-#   those of an executor that the user gave, wherever they are, if there is one
-#   of a _Child, a process: the main one runs workers, the other listens for the end of the runner
-# And of any program that waits for jobs:
-#   results    _Listener and a connection of its own, while somebody waits in result()
-# Threads of the program only schedule, start a Runner and stop it. Poller and keeper run nothing of the user's,
-# but for submit() and cancel() of an executor that he gave. What a worker forks has no part in any of this: see _Fork.
+#   watchdog   breaks a connection whose call gets no answer
+#   log        writes what those three log, and the command line: a worker may hold a handler's lock for ever
+#   hooks      _Told, once there is something to tell hooks; those around jobs are called where these run
+#   http       _Http, and a thread and a connection for each request; alert: calls on_alert; pulse: asks for all viewers
+# In a _Child, a process, the main thread runs workers, another listens for the end of the runner. In any program that
+# waits in result() there is _Listener with a connection of its own. The program's threads only schedule, start a Runner
+# and stop it. Poller and keeper run nothing of the user's but submit() and cancel() of an executor that he gave. What a
+# worker forks has no part in any of this: see _Fork.
 #
 # A claimed job is in one place, which job.place names. _Poller.held has it by its id from the answer of bt_claim
 # until the answer to its report:
 #   fresh      in _Poller.fresh; handed to the pool while the server is at the next round trip, or before a wait
-#   waiting    in the line of a _Kind, or given to a process ahead of its turn (_ProcessSlot.ahead);
-#              begun by its threads (on the user's executor by the poller), or taken back and
-#              released: when it has waited too long (_Room.is_stuck), as when no thread can be started for it, and
-#              when the runner stops; what has expired meanwhile is not begun but released (_Run.begin)
+#   waiting    in the line of a _Kind, or given to a process ahead of its turn (_ProcessSlot.ahead). Its threads begin
+#              it (on the user's executor the poller), or it is taken back and released: when it has waited too long
+#              (_Room.is_stuck), as when no thread can be started for it, has expired (_Run.begin), or the runner stops
 #   (between the two, for a moment, in neither: a thread has it in its hands)
 #   at work    at a _Run, whose lock says who ends it first: the worker's return, or stop() (time-out, cancel, loss)
-#   ended      an _Outcome: in _Pool.outcomes if the worker ended by itself, then, or at once if the poller stopped it,
-#              in _Reports.outcomes, until told, or in _Reports.kept while the database cannot store it
+#   ended      an _Outcome: in _Pool.outcomes, or from stop() at once in _Reports.outcomes, until told, or in
+#              _Reports.kept while the database cannot store it
 # What was claimed by a call whose answer got lost is handed back by _Poller._reconcile, which also stops what the
 # database no longer says is ours. When the runner was given up for dead, all are dropped at once: what they still do is
 # reported by nobody. A success that cannot be stored is noted, so that nobody runs it again: see bt_note_success. Too
@@ -78,20 +73,17 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #
 # Locks, none of which is held while another of ours is taken, while logging, or during a call to the database (but for
 # _Connections.free, which bounds how many connections are in use):
-#   _Run.lock          job and place of a run; the poller holds it while it cancels a future
-#   _Interrupts.lock   what is watched in threads of stopped jobs; one poller at a time looks
-#   _Connections.lock  the idle connections of producers, and who waits for which job
-#   _Watchdog.lock     which connections are watched
-#   _Stats.lock        the numbers of jobs: the poller adds, the keeper takes
-#   _Coroutines.loop_lock, _Scribe.lock, _Told.lock    that their thread is started once
-#   _Viewer.lock, .changed, _Dashboard.lock  what was asked a moment ago, who looks on, and who has logged in
-# What else two threads touch is a deque, a set, a SimpleQueue or a plain attribute, and says which threads at its
-# definition.
+#   _Run.lock: job and place of a run; the poller holds it while it cancels a future    _Watchdog.lock: what is watched
+#   _Interrupts.lock: what is watched in threads of stopped jobs; one poller at a time looks
+#   _Connections.lock: idle connections of producers, and who waits for which job
+#   _Stats.lock: the numbers of jobs, which the poller adds and the keeper takes
+#   _Coroutines.loop_lock, _Scribe.lock, _Told.lock: that their thread is started once
+#   _Viewer.lock, .changed, _Dashboard.lock: what was asked a moment ago, who looks on, and who has logged in
+# What else two threads touch is a deque, a set, a SimpleQueue or a plain attribute, and says which at its definition.
 #
 # What always holds:
 #   - A job's fate is decided in SQL, by a call that shows its claim. A runner that lost the claim changes nothing.
-#   - No more is claimed than the slots, and the places on the event loop, can take soon: those that are free, and a
-#     read-ahead while jobs are short. What one kind has room for brings no jobs of the other: see _Poller._want.
+#   - No more is claimed than the slots, and the places on the event loop, can take soon; see _Poller._want.
 #   - The poller waits for nothing that a worker may hold up, the keeper for nothing that the poller may. If the poller
 #     hangs all the same (in submit() of an executor, say), the keeper gives no more sign of life: others have its jobs.
 #   - Every wait of theirs has an end: poll_ms, a time-out of its own, or the watchdog's.
@@ -9686,11 +9678,9 @@ def _run_until_signal(config: Config, drain: bool, executor: Executor | None, fi
             runner.stop(0, wait=False)
             log.info("%s: handing everything back", name)
             return
-        running = [f"{job} ({run.ran_ms() / 1000:.0f} s)" for run, job in runner._poller.pool.runs()]
         runner.stop(wait=False)
-        systemd.tell("STOPPING=1", f"STATUS=stopping, running {_many(len(running))}")
-        waits = f", for at most {config.shutdown_ms / 1000:g} s, for {_many(len(running))}: {_some(running, 5)}"
-        log.info("%s: stopping%s", name, waits if running else "")
+        running = _log_stopping(runner, name)
+        systemd.tell("STOPPING=1", f"STATUS=stopping, running {_many(running)}")
 
     _fork.handle_signals(handle)
     log.info("%s", _which_database(config))
@@ -9711,6 +9701,15 @@ def _run_until_signal(config: Config, drain: bool, executor: Executor | None, fi
         files.begin_anew(changed)
     _leave_stuck_threads(runner.exit_status)
     return runner.exit_status
+
+
+def _log_stopping(runner: Runner, why: str) -> int:
+    """Say that it stops, and what it waits for; returns how many jobs run."""
+    running = [f"{job} ({run.ran_ms() / 1000:.0f} s)" for run, job in runner._poller.pool.runs()]
+    seconds = runner._poller.config.shutdown_ms / 1000
+    waits = f", for at most {seconds:g} s, for {_many(len(running))}: {_some(running, 5)}"
+    log.info("%s: stopping%s", why, waits if running else "")
+    return len(running)
 
 
 class _Systemd:
@@ -9779,12 +9778,16 @@ def _check_registered(config: Config) -> None:
 def _why_not_imported(name: str, error: BaseException) -> str:
     if " " in name:  # a step that is no import
         return f"{name}: {type(error).__name__}: {_one_line(error)}"
+    if Path(name).is_file() and Path(name).suffix not in ("", ".py"):
+        return f"{name!r} is no Python: give the name of a module, as in `import myjobs`"
     if name.endswith(".py") or os.sep in name or Path(name).is_file():
         module, top = _module_of(Path(name))
         where = "" if top == Path.cwd() else f", in the folder {top}"
         return f"{name!r} is a file: give the name of the module, {module!r}{where}"
     if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
-        return f"there is no module {name!r} in {os.getcwd()} or on PYTHONPATH"
+        near = difflib.get_close_matches(name, [verb.name for verb in VERBS], n=2)
+        verbs = f", and no such verb, but {' and '.join(near)}" if near else ""
+        return f"there is no module {name!r} in {os.getcwd()} or on PYTHONPATH{verbs}"
     if isinstance(error, SyntaxError):
         where = f"{error.filename}:{error.lineno}"
     else:
