@@ -21819,6 +21819,12 @@ begin
     insert into chaos_end values (new.id, extract(epoch from clock_timestamp()));
     return null;
 end $$;
+create table chaos_claim (runner bigint, job bigint, at float8);
+create function chaos_claim_witness() returns trigger language plpgsql as $$
+begin
+    insert into chaos_claim select new.runner, unnest(new.jobs), extract(epoch from clock_timestamp());
+    return null;
+end $$;
 create table chaos_birth (runner bigint, at float8);
 create function chaos_birth_witness() returns trigger language plpgsql as $$
 begin
@@ -22216,9 +22222,11 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
     before = [max(drain_rates(chaos, "public")["public"]) for _ in range(2)]
     with psycopg.connect(url, autocommit=True) as db:
         db.execute("truncate backtick_done, chaos_death")
-        db.execute(
-            "create trigger chaos after insert on backtick_done for each row execute function chaos_end_witness()"
-        )
+        for table, witness in (("done", "end"), ("claim", "claim")):
+            db.execute(
+                f"create trigger chaos after insert on backtick_{table} for each row"
+                f" execute function chaos_{witness}_witness()"
+            )
 
     # The chaos, and then the time until all has ended.
     chaos.start_runners("chaosjobs")
@@ -22260,7 +22268,10 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
         with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
             done = {job.id: job for job in cursor.execute("select * from backtick_done")}
         ended_at = dict(db.execute("select * from chaos_end").fetchall())
-        db.execute("drop trigger chaos on backtick_done")
+        claimed_at = {}  # (runner, job): when
+        for runner, job, at in db.execute("select * from chaos_claim"):
+            claimed_at.setdefault((runner, job), []).append(at)
+        db.execute("drop trigger chaos on backtick_done; drop trigger chaos on backtick_claim")
         chaos.stop_runners()
         logged = project.logged()
         advisory = "select count(*) from pg_locks where locktype = 'advisory'"
@@ -22289,22 +22300,17 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
         run = Run(line)
         (begun if run.what == "began" else ended).setdefault((run.job, run.name), []).append(run)
 
-    # Whatever was begun more than once within a try: all but the last was in a runner that died, or whose claim
-    # the server forgot when it crashed.
-    began_by = {}  # (job, pid): when
-    for runs in begun.values():
-        for run in runs:
-            began_by.setdefault((run.job, run.pid), []).append(run.at)
-
     def took(death, id_):
-        """Whether a runner had a job when it was given up, or got it just then."""
-        return id_ in death[3] or got_late(death, id_)
+        """How often a runner had a job that others revived: when it was given up, or by a claim just then."""
+        return (id_ in death[3]) + got_late(death, id_)
 
     def got_late(death, id_):
-        """Whether a runner got a job by a claim that committed after it was given up, and is revived a look later."""
-        _, pid, at, *_ = death
-        return any(at - 1 < began < at + 2 for began in began_by.get((id_, pid), []))
+        """How often it got a job by a claim that committed after it was given up, and was revived a look later."""
+        runner, _, at, *_ = death
+        return sum(claimed > at - 1 for claimed in claimed_at.get((runner, id_), []))
 
+    # Whatever was begun more than once within a try: all but the last was in a runner that died, or whose claim
+    # the server forgot when it crashed.
     causes = {"killed": 0, "frozen": 0, "cut off": 0, "clock": 0, "forgotten": 0}
     unexplained, twice = [], set()
     excuses = [(chaos.excuse(death), death) for death in deaths]
