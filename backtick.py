@@ -36,10 +36,11 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #
 # What producers use      Errors, Decisions, Configuration, Arguments, Sealing, Workers, Scheduling, Batches, Cron,
 #                         Decorators, Hooks
-# What runs jobs          Database, Results, Forks, Pool, Poller, Keeper, Alerts, HTTP, the page, around jobs,
-#                         OpenTelemetry, Django's tasks, Runner
+# What runs jobs          Database, Results, Forks, Jobs, Calls, Slots, Interrupts, Processes, Event loop, Elsewhere,
+#                         Pool, Poller, Keeper, Alerts, HTTP, The page, Around jobs, OpenTelemetry, Django's tasks,
+#                         Runner
 # What people use         Verbs, Command line: python backtick.py myjobs, python backtick.py status
-# For who tests           testing: their code, on the real SQL, in their thread and transaction
+# For who tests           Testing: people's own code, on the real SQL, in their thread and transaction
 # For who has no database URL    Embedded PostgreSQL; nothing above knows more of it than embedded_url()
 #
 # Threads of a runner, and what each owns:
@@ -48,7 +49,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   slots      threads of an executor: each runs plain workers, or waits for the process that runs one
 #   loop       the event loop on which `async def` workers run; it takes its next job by itself, as slots do
 #   watchdog   breaks a connection whose call gets no answer
-#   log        writes what those three log, and the command line: a worker may hold a handler's lock for ever
+#   log        writes what poller, keeper and watchdog log, and the command line: a worker may hold a handler's lock
 #   hooks      _Told, once there is something to tell hooks; those around jobs are called where these run
 #   http       _Http, and a thread and a connection for each request; alert: calls on_alert; pulse: asks for all viewers
 # In a _Child, a process, the main thread runs workers, another listens for the end of the runner. In any program that
@@ -72,12 +73,11 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # many threads that do not end (max_abandoned) end the runner.
 #
 # Locks, none of which is held while another of ours is taken, while logging, or during a call to the database (but for
-# _Connections.free, which bounds how many connections are in use):
+# semaphores, which bound how many are in use: _Connections.free, _Viewer.room, _Dashboard.logins):
 #   _Run.lock: job and place of a run; the poller holds it while it cancels a future    _Watchdog.lock: what is watched
-#   _Interrupts.lock: what is watched in threads of stopped jobs; one poller at a time looks
+#   _Interrupts.lock: threads of stopped jobs; one poller at a time looks    _Stats.lock: numbers, from poller to keeper
 #   _Connections.lock: idle connections of producers, and who waits for which job
-#   _Stats.lock: the numbers of jobs, which the poller adds and the keeper takes
-#   _Coroutines.loop_lock, _Scribe.lock, _Told.lock: that their thread is started once
+#   _Coroutines.loop_lock, _Scribe.lock, _Told.lock: that their thread is started once    in _child_main: what is sent
 #   _Viewer.lock, .changed, _Dashboard.lock: what was asked a moment ago, who looks on, and who has logged in
 # What else two threads touch is a deque, a set, a SimpleQueue or a plain attribute, and says which at its definition.
 #
@@ -89,8 +89,8 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 #   - Every wait of theirs has an end: poll_ms, a time-out of its own, or the watchdog's.
 #   - An exception is raised in a worker's thread only where it takes no lock with it: see _Interrupts.
 #   - Whatever is raised in a turn, each held job has a place afterwards: see _Poller._sort_out.
-#   - A due job is seen at the latest poll_ms after a slot is free for it, NOTIFY or not, or a second after it became
-#     visible, whatever stalled, committed late or rolled back: see the head of bt_claim.
+#   - A due job is seen at the latest by the first claim a second after it became visible, whatever stalled, committed
+#     late or rolled back: see bt_claim. With a free slot claims are poll_ms apart, NOTIFY or not: see _Poller._lie.
 
 from __future__ import annotations
 
@@ -4219,12 +4219,7 @@ def _end_if_forked(depth: int, error: BaseException | None = None) -> None:
     _exit_at_once(code & 255 if isinstance(code, int) else int(code is not None))
 
 
-# ---- Pool: where workers are called ---------------------------------------------------
-#
-# Plain workers run in slots: long tasks on the executor, each of which takes jobs from a
-# queue and calls their workers, here or in a process. Async workers run as tasks on an
-# event loop in a thread. Outcomes go where the poller finds them. Nothing here touches
-# the database.
+# ---- Jobs: what a claim brings, and what a worker is shown of it ---------------------
 
 
 class _Row(NamedTuple):
@@ -4394,6 +4389,11 @@ def _name_job(record: logging.LogRecord) -> None:
     known["job_worker"] = known.get("worker", known.get("job_worker") or (job and job.name))
 
 
+# ---- Calls: a worker is called, and what that says of its job's end ------------------
+#
+# In whatever thread, task or process has the job. Nothing from here to the poller touches the database.
+
+
 def _call(
     job: Job,
     keyring: _Keyring,
@@ -4545,11 +4545,17 @@ def _call_elsewhere(
         module = " ".join(plan[1]) or "nothing"
         unknown = UnknownWorker(f"importing {module} in another process registers no worker {job.name!r}{why}")
         return "bt_fail", describe_error(unknown), None
-    return result
+    return _with_backoff(job, result)
 
 
 if __name__ == "__main__":
     _call_elsewhere.__module__ = Path(__file__).stem  # where other processes find it, to unpickle it by name
+
+
+# ---- Slots: threads that run plain workers -------------------------------------------
+#
+# Plain workers run in slots: long tasks on an executor of our own, each of which takes jobs from a line and calls their
+# workers, here or in a process. What runs and where jobs run has one shape, whatever its kind: _Run and _Kind.
 
 
 class _Run:
@@ -4579,7 +4585,7 @@ class _Run:
 
     def finish(self, job: Job, result: _Result) -> None:
         """The worker has ended by itself, in whatever thread; ignored after a stop()."""
-        if result[0] == "bt_fail":
+        if result[0] == "bt_fail" and self.job is job:
             result = _with_backoff(job, result)
         with self.lock:
             if self.job is not job:
@@ -4780,6 +4786,8 @@ class _Slot(_Run):
             self.threads.replace(self)
 
 
+# ---- Interrupts: exceptions raised in threads whose jobs are to stop -----------------
+#
 # A thread cannot be killed. An exception can be raised in it; but if that is in code that has just taken a lock and
 # does not say so yet (logging, queues, pools, an __enter__ of the project's own), nobody ever gives the lock back. So
 # it is raised only where, from the call of the worker to the innermost frame,
@@ -4913,9 +4921,7 @@ def _protected(code: types.CodeType, steps: Sequence[dis.Instruction]) -> Iterat
     else:
         for setup in [step for step in steps if step.opname.startswith(("SETUP_F", "SETUP_W", "SETUP_AS"))]:
             inside, open_ = [], 1
-            for step in steps[
-                setup.argval // 2 :
-            ]:  # each handler ends with a RERAISE; those without count for too long
+            for step in steps[setup.argval // 2 :]:  # each handler ends with a RERAISE, or counts for too long
                 open_ += step.opname.startswith("SETUP_") - (step.opname == "RERAISE")
                 inside.append(step.offset)
                 if not open_:
@@ -4933,9 +4939,7 @@ _RAISING = ("CALL", "PRECALL", "JUMP_ABSOLUTE", "JUMP_BACKWARD", "POP_JUMP_IF", 
 def _raise_at_once(slot: _Slot) -> bool:
     """Raise the reason in a slot's thread if that may be where it is; whether it was. Before Python 3.12."""
     work = _work(sys._current_frames().get(slot.thread))
-    if slot.has_ended or not _may_raise(
-        work, slot.package
-    ):  # asked in this order: the thread may have another slot now
+    if slot.has_ended or not _may_raise(work, slot.package):  # in this order: the thread may have another slot now
         return False
     frame, at = work[0]
     code = frame.f_code
@@ -4979,6 +4983,9 @@ def _folders_of_others() -> tuple[str, ...]:
     return tuple(
         {os.path.realpath(path) + os.sep for path in (*named, *site.getsitepackages(), site.getusersitepackages())}
     )
+
+
+# ---- Processes: what a slot may wait for instead -------------------------------------
 
 
 class _Line(queues.Queue["Job | None"]):
@@ -5396,6 +5403,9 @@ def _child_listen(
         os.killpg(0, signal.SIGKILL)
 
 
+# ---- Event loop: tasks that run async workers ----------------------------------------
+
+
 class _Coroutines(_Kind):
     """Runs `async def` workers as tasks on an event loop in a thread of its own.
 
@@ -5655,6 +5665,9 @@ class _Loop:
         self.call(self.beat.cancel)
 
 
+# ---- Elsewhere: an executor that the user gave ---------------------------------------
+
+
 class _Elsewhere(_Kind):
     """Runs plain workers on an executor that the user gave, wherever that has its threads, processes or machines."""
 
@@ -5703,10 +5716,12 @@ class _Remote(_Run):
     """One job on the user's executor. Submitted and stopped by the poller; it ends in a thread of the executor's."""
 
     future: Future[_Result]
+    submitter: int  # the poller's thread
 
     def submit(self, executor: Executor, job: Job) -> None:
         """Hand the job to the executor. Raises what that raises."""
         entry = _by_name.get(job.name)
+        self.submitter = threading.get_ident()
         self.begin(job)
         if not self.job:  # it was canceled meanwhile
             return
@@ -5727,10 +5742,15 @@ class _Remote(_Run):
             result = future.result()
         except BaseException as error:  # the executor lost it: a process died, say
             result = "bt_fail", describe_error(error), None
+        if threading.get_ident() == self.submitter:  # the poller, which asks no backoff of the user's
+            result = (*result[:2], result[2] or {"note": ""})
         self.finish(job, result)
 
     def _interrupt(self, job: Job, reason: type[JobStopped]) -> None:
         self.has_begun = not self.future.cancel()
+
+
+# ---- Pool: all of these places, and how many jobs they can take ----------------------
 
 
 class _Wish(NamedTuple):
@@ -9886,6 +9906,9 @@ class _JsonFormatter(logging.Formatter):
 # ==== For who tests ===============================================================================
 #
 # Tests of people's own code, on the real SQL, in their thread and their transaction. Runners have no part in it.
+
+
+# ---- Testing: inline(), drain(), scheduled(), the clock, a database of one's own -------------------
 
 
 class _Seen:

@@ -14016,6 +14016,35 @@ def test_a_backoff_is_asked_after_a_timeout_too_and_one_that_hangs_costs_the_job
     assert "its backoff takes too long" in caplog.text
 
 
+class Lazy(backtick.Executor):
+    """Never begins what it gets, or has lost it before anybody can be told."""
+
+    def __init__(self, loses):
+        self.loses = loses
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = backtick.Future()
+        if self.loses:
+            future.set_exception(RuntimeError("lost"))
+        return future
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_the_poller_asks_no_backoff_of_what_an_executor_never_began_or_lost(db, clean_registry, runner, caplog, loses):
+    asked = []
+    backtick.register(lambda: None, "far", timeout_ms=20, retry_ms=3_600_000, backoff=asked.append)
+    with runner(executor=Lazy(loses)):
+        id_ = backtick.schedule("far")
+
+        if loses:
+            error = wait_until(lambda: job_of(db, id_).error, "it to fail")
+        else:
+            wait_until(lambda: "the executor has not begun it within" in caplog.text, "it to be handed back")
+
+    assert asked == []
+    assert not loses or (error["class"], error["message"]) == ("RuntimeError", "lost")
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
@@ -23340,6 +23369,26 @@ def test_fastapi_schedules_in_its_transaction_and_runs_a_runner_in_its_lifespan(
 
 
 # ---- What the project says of itself ---------------------------------------------------------------------------
+
+
+def test_the_map_at_the_head_of_the_file_is_short_and_names_all_that_stands_below():
+    text = Path(backtick.__file__).read_text()
+    head = text[text.index("# ---- The map") : text.index("\nfrom __future__")]
+    listed = re.sub(r"\n#\s+", " ", head[: head.index("# Threads of a runner")])
+
+    sections = re.findall(r"^# ---- ([^:\n]+?)(?::.*)? -+$", text, re.M)[1:]
+
+    assert len(head.splitlines()) <= 60
+    assert len(sections) > 30
+    assert [name for name in sections if not re.search(rf"\b{name}\b", listed)] == []
+    assert re.findall(r"^# ==== (.*?) =+$", text, re.M) == re.findall(r"^# ((?:What|For) .+?)(?:   .*)$", head, re.M)
+
+
+def test_no_function_is_longer_than_a_screen():
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    functions = [node for node in ast.walk(ast.parse(Path(backtick.__file__).read_text())) if isinstance(node, kinds)]
+
+    assert [node.name for node in functions if node.end_lineno - node.lineno >= 45] == []
 
 
 def settings_table():

@@ -57,7 +57,6 @@
 --              P0002 no_data_found if the runner has been given up for dead: register anew
 drop function if exists bt_claim(bigint, text, int, text[], timestamptz[]);  -- of version 1
 drop function if exists bt_claim(bigint, text, int, text[], timestamptz[], int);  -- of version 2
-drop function if exists bt_claim(bigint, text, int, text[], timestamptz[], bigint[], int, int, boolean);  -- of a version 4 in the making
 create or replace function bt_claim(
     p_runner bigint,
     p_queue  text,

@@ -8,7 +8,6 @@
 -- returns    the jobs' ids, in the order of p_args
 -- raises     22004 null_value_not_allowed, 22023 invalid_parameter_value
 drop function if exists bt_enqueue_many(text, anycompatiblearray, text, timestamptz, int, int);  -- of version 3
-drop function if exists bt_enqueue_many(text, anycompatiblearray, text, timestamptz, int, int, boolean);  -- of a version 4 in the making
 drop function if exists bt_enqueue_many(text, anycompatiblearray, text, timestamptz, int, int, boolean, text[], timestamptz, interval);
 drop function if exists bt_enqueue_many(text, anycompatiblearray, text, timestamptz, int, int, boolean, text[], timestamptz, interval, text, text[], text, boolean, interval, interval, bigint[], text, bigint);
 create or replace function bt_enqueue_many(

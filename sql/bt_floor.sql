@@ -183,7 +183,6 @@ comment on function bt_floor is 'Where a claim of a queue starts, for runners th
 
 -- bt_floor_name: the name of the setting that keeps the floor in a session. A floor of another make needs another name.
 -- Where a worker has a limit, claims without it take turns with others, so these have one of their own.
-drop function if exists bt_floor_name(text);  -- of a version 4 in the making
 create or replace function bt_floor_name(p_queue text, p_names int)
     returns text
     language sql

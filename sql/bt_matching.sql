@@ -132,7 +132,6 @@ comment on function bt_check_filter is 'That a filter can mean jobs.';
 --
 -- p_limit   it counts no further
 -- raises    22023 invalid_parameter_value
-drop function if exists bt_count(text, text, text, text, timestamptz, timestamptz, text);  -- of a version 4 in the making
 create or replace function bt_count(
     p_queue       text default null,
     p_name        text default null,

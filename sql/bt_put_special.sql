@@ -49,8 +49,6 @@
 --                 25000 invalid_transaction_state if there are keys and what others commit is not seen,
 --                 42501 insufficient_privilege if the job to be replaced is another role's: see bt_may_touch,
 --                 53400 configuration_limit_exceeded if the queue is full
-drop function if exists bt_put_special(  -- of a version 4 in the making
-    text, text[], text, timestamptz, int, int, boolean, text[], timestamptz, text, text[], text, boolean, interval, interval, bigint[], text, bigint, interval);
 create or replace function bt_put_special(
     p_name      text,
     p_args      text[],

@@ -852,7 +852,6 @@ begin
     -- bt_put_special: a key is unique, but for one job that waits behind the one that runs
     if to_regclass('backtick_queue_keys') is null then
         create unique index backtick_queue_keys on backtick_queue (queue, key, (is_second is null)) where key is not null;
-        drop index if exists backtick_queue_key;  -- of a version 4 in the making
     end if;
     if to_regclass('backtick_done_key') is null then
         create index backtick_done_key on backtick_done (queue, key, created_at) where key is not null;
@@ -862,7 +861,6 @@ begin
     if to_regclass('backtick_queue_left') is null then
         create index backtick_queue_left on backtick_queue (batch, (id + 0)) where batch is not null;
         create index if not exists backtick_done_batch on backtick_done (batch, state) where batch is not null;
-        drop index if exists backtick_queue_batch;  -- of a version 4 in the making
     end if;
 
     -- the batches within a batch; bt_remove_old: those that ended long ago
