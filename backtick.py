@@ -8647,7 +8647,7 @@ _OPTIONS = {  # what the parameters mean, for --help
     "cut": "of arguments and result so many characters",
     "error_class": "class of the last error, such as ValueError",
     "expires_at": "begin by then, or end as canceled",
-    "expires_in": "the same, so long after it is due",
+    "expires_in": "the same, so long after it is due: 5min",
     "group": "the group",
     "headers": 'JSON that goes with it: {"tenant": "acme"}',
     "groups": "each group of the queue that has no limit of its own",
@@ -8769,7 +8769,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and what may have been meant, and exit."""
         verb, flag = self.prog.split()[-1], re.search(r"unrecognized arguments:.*? ?(--[\w-]+)", message)
-        near = difflib.get_close_matches(flag[1], self._option_string_actions, n=1) if flag else []
+        near = difflib.get_close_matches(flag[1], self._option_string_actions, 1, 0.7) if flag else []
         meant = f"; is it {near[0]}?" if near else ""
         said = re.sub(r"bt-(secret|public|private)-\S+", r"bt-\1-***", " ".join(message.split()))
         self.exit(2, f"backtick: {verb}: {said}{meant}; {self.prog} --help tells more\n")
@@ -9135,7 +9135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except psycopg.errors.InsufficientPrivilege as error:
         said, status = f"{_said(error)}{_who_may(error)}", 1
     except psycopg.Error as error:
-        said, status = _said(error), 2 if isinstance(error, psycopg.DataError) else 1
+        said, status = _of_option(_said(error), words), 2 if isinstance(error, psycopg.DataError) else 1
     except BrokenPipeError:  # as of `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
@@ -9149,6 +9149,16 @@ def _said(error: psycopg.Error) -> str:
     """What the server said, and its hint, in one line."""
     said = [error.diag.message_primary or _one_line(error), error.diag.message_hint or ""]
     return _printable(". ".join(" ".join(part.rstrip(".").split()) for part in said if part))
+
+
+def _of_option(said: str, words: Sequence[str]) -> str:
+    """Of a text that is no time, number or the like: which option has it, and what that means."""
+    wrong = re.search(r'invalid input syntax for type [a-z ]+(?:: "(.*)")?$', said)
+    parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    for flag, value in itertools.pairwise(parts):
+        if wrong and flag.startswith("--") and (value == wrong[1] if wrong[1] else flag in ("--args", "--headers")):
+            return f"{flag} cannot be {value!r} ({_OPTIONS.get(flag[2:].replace('-', '_'), 'it is of another kind')})"
+    return said
 
 
 def _who_may(error: psycopg.Error) -> str:
@@ -9468,7 +9478,7 @@ def _needs_newer_sql() -> Iterator[None]:
 
 def _command_unseal(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Print the arguments and the last error of a job, opened with the keys that are set."""
-    parser.add_argument("job", type=int, help="the job's id")
+    parser.add_argument("job", type=_id, help="the job's id")
     job = parser.parse_args(arguments).job
     config = Config.load()
     keyring = _keyring(config)

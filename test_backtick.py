@@ -12400,6 +12400,24 @@ def test_what_is_not_understood_ends_with_status_2_and_no_traceback(db, words):
     assert said.startswith("backtick: ") and said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["jobs", "--tag", "x", "--since", "5"], "--since cannot be '5' (not before: 2026-03-28T00:00Z, or 2h, "),
+        (["jobs", "--limit=x"], "--limit cannot be 'x' (how many at most"),
+        (["enqueue", "a", "--queue", "b", "--headers", "{"], "--headers cannot be '{' (JSON that goes with it: {"),
+        (["enqueue", "a", "--run-at", "tomorow"], "--run-at cannot be 'tomorow' (when it is due: 2026-"),
+        (["limit", "mail", "--rate", "5", "--period", "x"], "--period cannot be 'x' (how long the rate's period is"),
+        (["check", "--max-age", "old"], "--max-age cannot be 'old' (a job due for longer is a finding: 5min"),
+    ],
+)
+def test_what_an_option_cannot_be_is_told_with_what_it_is(db, words, says):
+    status, out, said = verb(*words)
+
+    assert (status, out, said.count("\n")) == (2, "", 1)
+    assert said.startswith(f"backtick: {says}")
+
+
 @pytest.mark.parametrize("name", [verb.name for verb in backtick.VERBS if verb.name != "bench"])  # which is not ours
 def test_an_unknown_option_of_any_verb_is_told_in_one_line(db, name):
     status, out, said = verb(name, "bash" if name == "completion" else "1", "--jsn")

@@ -65,8 +65,7 @@ begin
         or v_step < interval '1 min' or extract(month from v_step) <> 0 or extract(year from v_step) <> 0
         or v_to - v_from > 10000 * v_step
     then
-        raise exception 'bt_stats: from %, to %, step %',
-                coalesce(p_from::text, 'null'), coalesce(p_to::text, 'null'), coalesce(p_step::text, 'null')
+        raise exception 'bt_stats: %', concat_ws(', ', 'from ' || p_from, 'to ' || p_to, 'step ' || p_step)
             using errcode = 'invalid_parameter_value',
                   hint = 'Steps are a minute or longer, of days, hours and minutes, and 10000 at most.';
     end if;
