@@ -3872,12 +3872,12 @@ def _run_script(connection: psycopg.Connection[Any], name: str, schema: str) -> 
 def _why_not_run(name: str, error: psycopg.Error, user: str = "…") -> BacktickError:
     if isinstance(error, psycopg.errors.ObjectNotInPrerequisiteState):
         return WrongVersion(f"{error.diag.message_primary}. {error.diag.message_hint}")
-    hint = f" HINT: {error.diag.message_hint}" * bool(error.diag.message_hint)
+    way_out = ""
     place = re.search(r"(schema|database) (\S+)$", error.diag.message_primary or "")
     if place and isinstance(error, psycopg.errors.InsufficientPrivilege):
         to = "its owner may let the user in: grant create on"
-        hint = f"; {to} {place[0]} to {user}" + ", or set BT_SCHEMA to a schema of its own" * (place[1] == "schema")
-    return BacktickError(f"cannot run {name}: {' '.join(str(error).split())}{hint}")
+        way_out = f"; {to} {place[0]} to {user}" + ", or set BT_SCHEMA to a schema of its own" * (place[1] == "schema")
+    return BacktickError(f"cannot run {name}: {_said(error)}{way_out}")
 
 
 def _read_sql(path: Path) -> str:
@@ -9806,8 +9806,10 @@ def _leave_stuck_threads(status: int) -> None:
 def _check_registered(config: Config) -> None:
     """Raises BacktickError if no module registers a worker."""
     if not _by_name and not getattr(_twin(), "_by_name", None):
-        names = config.modules.replace(",", " ") or f"no module {config.autodiscover} of an app"
-        raise BacktickError(f"{names} registers no worker: decorate a function with @worker")
+        names = re.findall("[^, ]+", config.modules) or [f"{config.autodiscover}.py of Django's apps"]
+        raise BacktickError(
+            f"{' and '.join(names)} register{'s' * (len(names) == 1)} no worker: decorate a function with @worker"
+        )
 
 
 def _why_not_imported(name: str, error: BaseException) -> str:

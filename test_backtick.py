@@ -1056,6 +1056,12 @@ def test_a_trigger_without_a_worker_or_for_each_statement_is_refused_with_a_hint
 
     assert raised.value.sqlstate == "39P01"
     assert "bt_enqueue_row(" in raised.value.diag.message_hint
+    assert raised.value.diag.message_primary.endswith("trigger placed is for each row and has the arguments none")
+    db.execute("""
+        create or replace trigger placed after insert on orders for each row execute function bt_enqueue_row('a', 'b', 'c')
+    """)
+    with pytest.raises(psycopg.Error, match="is for each row and has the arguments 'a', 'b', 'c'"):
+        db.execute("insert into orders default values")
 
 
 # ---- Claiming ------------------------------------------------------------------------
@@ -11894,6 +11900,7 @@ MISTAKES = {
     "a module that raises": (["raises"], "ZeroDivisionError: division by zero ("),
     "a module that imports one that is not there": (["needs"], "No module named 'nowhere' ("),
     "a module without workers": (["empty"], "empty registers no worker"),
+    "two modules without workers": (["empty,hollow"], "empty and hollow register no worker: decorate a function with"),
     "a bad setting": (["myjobs", "--poll-ms", "x"], "poll_ms (BT_POLL_MS) is 'x'"),
     "the benchmarks, which are elsewhere": (["bench", "drain"], "run `python .ci/bench.py` or `make bench`"),
 }
@@ -11906,6 +11913,7 @@ def test_a_mistake_on_the_command_line_is_one_clear_line_and_no_traceback(projec
     (project.path / "raises.py").write_text("1 / 0\n")
     (project.path / "needs.py").write_text("import nowhere\n")
     (project.path / "empty.py").write_text("")
+    (project.path / "hollow.py").write_text("")
     (project.path / "notes.md").write_text("")
 
     status, _, said = project.python("backtick.py", *arguments)
@@ -14977,9 +14985,9 @@ def test_unfinished_jobs_and_what_is_built_upon_backtick_are_not_lost_by_uninsta
     mail.schedule("ada")
     owner.execute("create view mine as select id from backtick_job")
 
-    with pytest.raises(backtick.BacktickError, match="jobs in schema public that have not ended HINT: .*force=True"):
+    with pytest.raises(backtick.BacktickError, match="jobs in schema public that have not ended[.] .*force=True"):
         backtick.uninstall()
-    with pytest.raises(backtick.BacktickError, match="view mine|mine is built upon backtick HINT: Drop it first"):
+    with pytest.raises(backtick.BacktickError, match="view mine|mine is built upon backtick[.] Drop it first"):
         backtick.uninstall(conn=owner, force=True)
     assert states(owner) == {"queued": 1}
 
