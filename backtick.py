@@ -1558,7 +1558,7 @@ def _default_name(function: Callable[..., Any]) -> str:
 def _warn_of_main(worker: str, module: str) -> None:
     """Say so if others cannot import the program that runs as __main__ under this name."""
     path = Path(getattr(sys.modules["__main__"], "__file__", None) or "<stdin>")
-    known, _ = _module_of(path)
+    known, _ = _module_of(path, sys.path[1:])  # the first is the folder of the script
     if path.name.startswith("<"):
         log.warning("the worker %s stands in no file, so no runner can import it: write it into a module", worker)
     elif known.endswith(f".{module}"):
@@ -1568,10 +1568,12 @@ def _warn_of_main(worker: str, module: str) -> None:
         log.warning(text, worker, known, known)
 
 
-def _module_of(file: Path) -> tuple[str, Path]:
+def _module_of(file: Path, paths: Sequence[str]) -> tuple[str, Path]:
     """The name under which a file is imported, and from which folder."""
     path = file.resolve()
     top = next(folder for folder in path.parents if not (folder / "__init__.py").exists())
+    if top == path.parent:  # a package may do without __init__.py
+        top = next((folder for folder in path.parents if str(folder) in paths), top)
     return ".".join(path.with_suffix("").relative_to(top).parts), top
 
 
@@ -1586,6 +1588,15 @@ def _main_module() -> str:
         if module is not main and getattr(module, "__dict__", {}).get("__file__") == file:
             return name  # somebody has imported it already
     return Path(file or "__main__").stem
+
+
+def _check_known(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raises TypeError if one of these names is not known, with the nearest, or all if none is near."""
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            there = f"is it {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise TypeError(f"{what} {name!r} is unknown; {there}")
 
 
 def _check_kind(what: str, value: object, kind: type | tuple[type, ...], rule: str) -> None:
@@ -1758,6 +1769,7 @@ class Scheduler(Scheduling[P]):
 
     def options(self, **options: Unpack[JobOptions]) -> Scheduler[P]:
         """The same with other options: log_sum.options(priority=0).schedule(3, 4). Raises ValueError, TypeError."""
+        _check_known(f"{self.name}: option", options, JobOptions.__annotations__)
         ours: dict[str, Any] = {name: value for name, value in options.items() if name not in _Special.__annotations__}
         _check_options(self.name, **ours)
         given = {name: value for name, value in options.items() if value is not None}
@@ -1883,7 +1895,11 @@ class Scheduler(Scheduling[P]):
         except UnsupportedArgument as error:
             raise UnsupportedArgument(f"{self.name}: {error}") from None
         except TypeError as error:
-            raise TypeError(f"{self.name}: {error}") from None
+            options = ", ".join(f"{option}=…" for option in kwargs if option in JobOptions.__annotations__)
+            hint = (
+                f"; options of a job: .options({options}).schedule(…)" if options and "unexpected" in str(error) else ""
+            )
+            raise TypeError(f"{self.name}: {error}{hint}") from None
 
     def seal(self, encoded: Sequence[str], keyring: _Keyring | None = None) -> list[str]:
         """What encode() made, as stored: sealed if these jobs must be. Raises SealError if there is no key."""
@@ -2189,7 +2205,9 @@ def _schedule(
     tags: Sequence[str] | None = None,
     expires_in: _Span | None = None,
     key: str | None = None,
+    **unknown: Any,
 ) -> Schedule:
+    _check_known("schedule: option", unknown, _ScheduleOptions.__annotations__)
     of_jobs: JobOptions = {"queue": queue, "priority": priority, "max_tries": max_tries, "tags": tags}
     scheduler = _scheduler(worker).options(**of_jobs | {"expires_in": expires_in, "key": key})
     name = scheduler.name if name is None else name
@@ -2274,11 +2292,7 @@ def delete_all(*, conn: Any = None, **which: Unpack[Filter]) -> int:
 
 
 def _filter(which: Filter) -> dict[str, Any]:
-    unknown = which.keys() - Filter.__annotations__
-    if unknown:
-        raise TypeError(
-            f"there is no filter {', '.join(sorted(unknown))}; there are {', '.join(Filter.__annotations__)}"
-        )
+    _check_known("filter", which, Filter.__annotations__)
     given: dict[str, Any] = {name: value for name, value in which.items() if value is not None}
     for name, value in given.items():
         if name in ("since", "until"):
@@ -2756,9 +2770,11 @@ def check_cron(spec: str) -> None:
     if len(fields) == 1 and re.fullmatch("|".join(_CRON_ALIASES), fields[0], _ASCII):
         return
     if len(fields) != 6:
+        six = "0 " + spec.strip(" \t")[:98]
+        meant = f'Did you mean "{six}", seconds first? ' if len(fields) == 5 else ""
         raise ValueError(
-            f'cron spec "{spec[:100]}" is neither six fields nor an alias. A spec is second minute hour day month '
-            f"weekday, apart by blanks, at most 2000 characters, or one of {' '.join(_CRON_ALIASES)}"
+            f'cron spec "{spec[:100]}" is neither six fields nor an alias. {meant}A spec is second minute hour day '
+            f"month weekday, apart by blanks, at most 2000 characters, or one of {' '.join(_CRON_ALIASES)}"
         )
     for text, field in zip(fields, _CRON_FIELDS, strict=True):
         for item in text.split(",") if text not in field.open else ():
@@ -2953,6 +2969,8 @@ def worker(function: Any = None, /, *, name: str | None = None, **options: Unpac
     aschedule, aschedule_at, aschedule_many and options on it: see Scheduler.
     """
 
+    _check_known("@worker: option", options, _WorkerOptions.__annotations__)
+
     def decorate(function: Any) -> Any:
         _check_decorated(function, name)
         scheduler = _scheduler(register(function, name, **options).name)
@@ -3065,6 +3083,7 @@ def _as_worker(
 ) -> tuple[WorkerFunction[P, R_co], dict[str, Any]]:
     """The function as a worker, which it may be already, for decorators can be stacked; and the schedule's options."""
     _check_function(function)
+    _check_known(f"{_origin(function)}: option", options, _DecoratorOptions.__annotations__)
     of_worker: dict[str, Any] = {option: value for option, value in options.items() if option in _RUN_OPTIONS}
     of_schedule = {option: value for option, value in options.items() if option not in _RUN_OPTIONS}
     if function not in _by_function:
@@ -3563,7 +3582,7 @@ def _connect(url: str, **options: Any) -> psycopg.Connection[Any]:
         escapes = "" if driver else ", with % @ : / in a password as %25 %40 %3A %2F"
         raise DatabaseUnavailable(f"{hide_password(url)} is no URL of PostgreSQL: {write}{escapes}") from None
     except psycopg.Error as error:
-        said = f"cannot use the database {url}: {_one_line(error)}; {_way_in(str(error))}"
+        said = f"cannot use the database {url}: {_one_line(error).rstrip('?.')}; {_way_in(str(error))}"
         raise DatabaseUnavailable(hide_password(said)) from None
     if connection.pgconn.used_password and not connection.pgconn.ssl_in_use and _is_elsewhere(connection.info.hostaddr):
         _warn_of_plain_text(connection.info.host)
@@ -3578,6 +3597,8 @@ def _way_in(said: str) -> str:
         return "create it, with createdb, or set BT_DATABASE_URL to another"
     if re.search(r"authentication|password|role .* does not exist|pg_hba|not permitted to log in", said):
         return "mend user and password in BT_DATABASE_URL, or let them in: pg_hba.conf"
+    if re.search(r"resolve host|translate host name", said):
+        return "mend the host in BT_DATABASE_URL, or its name service"
     return "start it, or set BT_DATABASE_URL to another"
 
 
@@ -3614,12 +3635,12 @@ def _check_version(database: _Database) -> None:
     """Raises WrongVersion, with the command that helps, if the database does not serve SQL_VERSION."""
     where = f"the schema {database.schema} of " * bool(database.schema) + hide_password(database.url)
     if not _is_installed(database):
-        raise WrongVersion(f"backtick is not installed in {where}: run `make migrate` or `python backtick.py install`")
+        raise WrongVersion(f"backtick is not installed in {where}: run `python backtick.py install`")
     try:
         ((serves,),) = database.run("bt_serves", p_version=SQL_VERSION)
     except psycopg.errors.UndefinedFunction:
         ((found,),) = database.run("bt_version")
-        help_ = "run `make migrate` or `python backtick.py install`, which upgrades it"
+        help_ = "run `python backtick.py install`, which upgrades it"
         raise WrongVersion(
             f"{where} holds version {found} of backtick, this program needs {SQL_VERSION}: {help_}"
         ) from None
@@ -3753,7 +3774,7 @@ def install(config: Config | None = None, *, conn: Any = None) -> None:
             connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(config.schema)))
         _run_script(connection, "install.sql", config.schema)
     except psycopg.errors.InsufficientPrivilege as error:
-        raise _why_not_run("install.sql", error) from None
+        raise _why_not_run("install.sql", error, connection.info.user) from None
     finally:
         connection.close()
 
@@ -3845,18 +3866,18 @@ def _run_script(connection: psycopg.Connection[Any], name: str, schema: str) -> 
             if last:
                 raise BacktickError(f"cannot run {name} now: {error.diag.message_primary}; try again later") from None
         except psycopg.Error as error:
-            raise _why_not_run(name, error) from None
+            raise _why_not_run(name, error, connection.info.user) from None
 
 
-def _why_not_run(name: str, error: psycopg.Error) -> BacktickError:
+def _why_not_run(name: str, error: psycopg.Error, user: str = "…") -> BacktickError:
     if isinstance(error, psycopg.errors.ObjectNotInPrerequisiteState):
         return WrongVersion(f"{error.diag.message_primary}. {error.diag.message_hint}")
-    hint = f" HINT: {error.diag.message_hint}" * bool(error.diag.message_hint)
+    way_out = ""
     place = re.search(r"(schema|database) (\S+)$", error.diag.message_primary or "")
     if place and isinstance(error, psycopg.errors.InsufficientPrivilege):
         to = "its owner may let the user in: grant create on"
-        hint = f"; {to} {place[0]} to …" + ", or set BT_SCHEMA to a schema of its own" * (place[1] == "schema")
-    return BacktickError(f"cannot run {name}: {' '.join(str(error).split())}{hint}")
+        way_out = f"; {to} {place[0]} to {user}" + ", or set BT_SCHEMA to a schema of its own" * (place[1] == "schema")
+    return BacktickError(f"cannot run {name}: {_said(error)}{way_out}")
 
 
 def _read_sql(path: Path) -> str:
@@ -8646,7 +8667,7 @@ _OPTIONS = {  # what the parameters mean, for --help
     "cut": "of arguments and result so many characters",
     "error_class": "class of the last error, such as ValueError",
     "expires_at": "begin by then, or end as canceled",
-    "expires_in": "the same, so long after it is due",
+    "expires_in": "the same, so long after it is due: 5min",
     "group": "the group",
     "headers": 'JSON that goes with it: {"tenant": "acme"}',
     "groups": "each group of the queue that has no limit of its own",
@@ -8763,11 +8784,15 @@ def _act(verb: Verb, parser: argparse.ArgumentParser, arguments: Sequence[str]) 
 
 
 class _Parser(argparse.ArgumentParser):
-    """Shows no key that was given by mistake."""
+    """Says in one line what is wrong, and shows no key that was given by mistake."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and exit."""
-        super().error(re.sub(r"bt-(secret|public|private)-\S+", r"bt-\1-***", message))
+        """Say what is wrong, and what may have been meant, and exit."""
+        verb, flag = self.prog.split()[-1], re.search(r"unrecognized arguments:.*? ?(--[\w-]+)", message)
+        near = difflib.get_close_matches(flag[1], self._option_string_actions, 1, 0.7) if flag else []
+        meant = f"; is it {near[0]}?" if near else ""
+        said = re.sub(r"bt-(secret|public|private)-\S+", r"bt-\1-***", " ".join(message.split()))
+        self.exit(2, f"backtick: {verb}: {said}{meant}; {self.prog} --help tells more\n")
 
 
 def _parser(verb: Verb) -> argparse.ArgumentParser:
@@ -9130,7 +9155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except psycopg.errors.InsufficientPrivilege as error:
         said, status = f"{_said(error)}{_who_may(error)}", 1
     except psycopg.Error as error:
-        said, status = _said(error), 2 if isinstance(error, psycopg.DataError) else 1
+        said, status = _of_option(_said(error), words), 2 if isinstance(error, psycopg.DataError) else 1
     except BrokenPipeError:  # as of `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
@@ -9144,6 +9169,16 @@ def _said(error: psycopg.Error) -> str:
     """What the server said, and its hint, in one line."""
     said = [error.diag.message_primary or _one_line(error), error.diag.message_hint or ""]
     return _printable(". ".join(" ".join(part.rstrip(".").split()) for part in said if part))
+
+
+def _of_option(said: str, words: Sequence[str]) -> str:
+    """Of a text that is no time, number or the like: which option has it, and what that means."""
+    wrong = re.search(r'invalid input syntax for type [a-z ]+(?:: "(.*)")?$', said)
+    parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    for flag, value in itertools.pairwise(parts):
+        if wrong and flag.startswith("--") and (value == wrong[1] if wrong[1] else flag in ("--args", "--headers")):
+            return f"{flag} cannot be {value!r} ({_OPTIONS.get(flag[2:].replace('-', '_'), 'it is of another kind')})"
+    return said
 
 
 def _who_may(error: psycopg.Error) -> str:
@@ -9463,7 +9498,7 @@ def _needs_newer_sql() -> Iterator[None]:
 
 def _command_unseal(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Print the arguments and the last error of a job, opened with the keys that are set."""
-    parser.add_argument("job", type=int, help="the job's id")
+    parser.add_argument("job", type=_id, help="the job's id")
     job = parser.parse_args(arguments).job
     config = Config.load()
     keyring = _keyring(config)
@@ -9791,8 +9826,10 @@ def _leave_stuck_threads(status: int) -> None:
 def _check_registered(config: Config) -> None:
     """Raises BacktickError if no module registers a worker."""
     if not _by_name and not getattr(_twin(), "_by_name", None):
-        names = config.modules.replace(",", " ") or f"no module {config.autodiscover} of an app"
-        raise BacktickError(f"{names} registers no worker: decorate a function with @worker")
+        names = re.findall("[^, ]+", config.modules) or [f"{config.autodiscover}.py of Django's apps"]
+        raise BacktickError(
+            f"{' and '.join(names)} register{'s' * (len(names) == 1)} no worker: decorate a function with @worker"
+        )
 
 
 def _why_not_imported(name: str, error: BaseException) -> str:
@@ -9801,11 +9838,14 @@ def _why_not_imported(name: str, error: BaseException) -> str:
     if Path(name).is_file() and Path(name).suffix not in ("", ".py"):
         return f"{name!r} is no Python: give the name of a module, as in `import myjobs`"
     if name.endswith(".py") or os.sep in name or Path(name).is_file():
-        module, top = _module_of(Path(name))
+        module, top = _module_of(Path(name), sys.path)
         where = "" if top == Path.cwd() else f", in the folder {top}"
         return f"{name!r} is a file: give the name of the module, {module!r}{where}"
     if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
-        near = difflib.get_close_matches(name, [verb.name for verb in VERBS], n=2)
+        module, _, attribute = name.replace(":", ".").rpartition(".")
+        if ":" in name or hasattr(sys.modules.get(module), attribute):
+            return f"{name!r} is no module: name modules, not workers, {module!r}"
+        near = [] if module else difflib.get_close_matches(name, [verb.name for verb in VERBS], n=2)
         verbs = f", and no such verb, but {' and '.join(near)}" if near else ""
         return f"there is no module {name!r} in {os.getcwd()} or on PYTHONPATH{verbs}"
     if isinstance(error, SyntaxError):

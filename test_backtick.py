@@ -1056,6 +1056,12 @@ def test_a_trigger_without_a_worker_or_for_each_statement_is_refused_with_a_hint
 
     assert raised.value.sqlstate == "39P01"
     assert "bt_enqueue_row(" in raised.value.diag.message_hint
+    assert raised.value.diag.message_primary.endswith("trigger placed is for each row and has the arguments none")
+    db.execute("""
+        create or replace trigger placed after insert on orders for each row execute function bt_enqueue_row('a', 'b', 'c')
+    """)
+    with pytest.raises(psycopg.Error, match="is for each row and has the arguments 'a', 'b', 'c'"):
+        db.execute("insert into orders default values")
 
 
 # ---- Claiming ------------------------------------------------------------------------
@@ -2351,7 +2357,7 @@ def test_python_retries_deletes_and_cancels_by_a_filter_and_leaves_what_fails_ag
     assert states(db) == {}
 
     for wrong in ({"wroker": "a"}, {"since": "today"}, {"until": dt.timedelta(1)}):
-        with pytest.raises(TypeError, match="there is no filter wroker|must be a datetime"):
+        with pytest.raises(TypeError, match="filter 'wroker' is unknown; is it worker[?]|must be a datetime"):
             backtick.retry_all(**wrong)
     for nothing in ({}, {"tag": None}):
         with pytest.raises(ValueError, match="say which jobs"):
@@ -7432,7 +7438,12 @@ def test_options_of_the_worker_hold_and_options_of_the_call_go_before_them(db, c
 def test_calls_that_cannot_work_fail_at_the_call_and_queue_nothing(db, add):
     for error, words, call_ in [
         (TypeError, "log_sum: missing a required argument: 'a'", lambda: add.schedule()),
-        (TypeError, "log_sum: got an unexpected keyword argument 'x'", lambda: add.schedule(1, x=2)),
+        (TypeError, "log_sum: got an unexpected keyword argument 'x'$", lambda: add.schedule(1, x=2)),
+        (
+            TypeError,
+            r"argument 'key'; options of a job: .options\(key=….+",
+            lambda: add.schedule(1, key="a", priority=0),
+        ),
         (UnsupportedArgument, r"log_sum: argument 2 is of type builtins.object", lambda: add.schedule(1, object())),
         (
             UnsupportedArgument,
@@ -7820,8 +7831,14 @@ def test_the_decorators_of_schedules_take_each_option_of_workers(clean_registry,
 
 def test_an_option_that_does_not_exist_is_refused_by_name(clean_registry):
     for decorator in (backtick.worker, functools.partial(backtick.cron, "@daily")):
-        with pytest.raises(TypeError, match="unexpected keyword argument 'retries'"):
+        with pytest.raises(TypeError, match="option 'retries' is unknown; is it retry_(ms|on)[?]"):
             decorator(name=str(decorator), retries=3)(lambda: None)
+    with pytest.raises(TypeError, match="^schedule: option 'overlaps' is unknown; is it overlap[?]$"):
+        backtick.schedule_cron("@daily", "w", overlaps="skip")
+    with pytest.raises(TypeError, match="^w: option 'priorty' is unknown; is it priority[?]$"):
+        backtick.worker_named("w").options(priorty=1)
+    with pytest.raises(TypeError, match="^w: option 'x' is unknown; there are key, .*queue, priority.*$"):
+        backtick.worker_named("w").options(x=1)
 
 
 @pytest.mark.parametrize("name", ["when", "worker", "self", "name"])
@@ -10889,7 +10906,7 @@ def test_a_runner_refuses_a_database_of_another_version_and_names_the_command(db
         backtick.start()
 
     db.execute("drop function bt_serves(int)")
-    with pytest.raises(backtick.WrongVersion, match=r"version 3 .* needs 4: run `make migrate`"):
+    with pytest.raises(backtick.WrongVersion, match=r"version 3 .* needs 4: run `python backtick.py install`"):
         backtick.start()
 
     db.execute("create or replace function bt_version() returns int language sql immutable as 'select 99'")
@@ -10897,7 +10914,7 @@ def test_a_runner_refuses_a_database_of_another_version_and_names_the_command(db
         backtick.install()
 
     db.execute("drop function bt_version()")
-    with pytest.raises(backtick.WrongVersion, match="not installed in .*`make migrate`"):
+    with pytest.raises(backtick.WrongVersion, match="not installed in .*`python backtick.py install`"):
         backtick.start()
 
 
@@ -11883,6 +11900,7 @@ MISTAKES = {
     "a module that raises": (["raises"], "ZeroDivisionError: division by zero ("),
     "a module that imports one that is not there": (["needs"], "No module named 'nowhere' ("),
     "a module without workers": (["empty"], "empty registers no worker"),
+    "two modules without workers": (["empty,hollow"], "empty and hollow register no worker: decorate a function with"),
     "a bad setting": (["myjobs", "--poll-ms", "x"], "poll_ms (BT_POLL_MS) is 'x'"),
     "the benchmarks, which are elsewhere": (["bench", "drain"], "run `python .ci/bench.py` or `make bench`"),
 }
@@ -11895,6 +11913,7 @@ def test_a_mistake_on_the_command_line_is_one_clear_line_and_no_traceback(projec
     (project.path / "raises.py").write_text("1 / 0\n")
     (project.path / "needs.py").write_text("import nowhere\n")
     (project.path / "empty.py").write_text("")
+    (project.path / "hollow.py").write_text("")
     (project.path / "notes.md").write_text("")
 
     status, _, said = project.python("backtick.py", *arguments)
@@ -12386,7 +12405,35 @@ def test_what_is_not_understood_ends_with_status_2_and_no_traceback(db, words):
 
     assert (status, out) == (2, "")
     assert "Traceback" not in said
-    assert said.count("\n") == 1 or said.startswith("usage: ")
+    assert said.startswith("backtick: ") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["jobs", "--tag", "x", "--since", "5"], "--since cannot be '5' (not before: 2026-03-28T00:00Z, or 2h, "),
+        (["jobs", "--limit=x"], "--limit cannot be 'x' (how many at most"),
+        (["enqueue", "a", "--queue", "b", "--headers", "{"], "--headers cannot be '{' (JSON that goes with it: {"),
+        (["enqueue", "a", "--run-at", "tomorow"], "--run-at cannot be 'tomorow' (when it is due: 2026-"),
+        (["limit", "mail", "--rate", "5", "--period", "x"], "--period cannot be 'x' (how long the rate's period is"),
+        (["check", "--max-age", "old"], "--max-age cannot be 'old' (a job due for longer is a finding: 5min"),
+    ],
+)
+def test_what_an_option_cannot_be_is_told_with_what_it_is(db, words, says):
+    status, out, said = verb(*words)
+
+    assert (status, out, said.count("\n")) == (2, "", 1)
+    assert said.startswith(f"backtick: {says}")
+
+
+@pytest.mark.parametrize("name", [verb.name for verb in backtick.VERBS if verb.name != "bench"])  # which is not ours
+def test_an_unknown_option_of_any_verb_is_told_in_one_line(db, name):
+    status, out, said = verb(name, "bash" if name == "completion" else "1", "--jsn")
+
+    assert (status, out, said.count("\n")) == (2, "", 1)
+    assert said.startswith(f"backtick: {name}: unrecognized arguments: ") and " --jsn; " in said
+    parser = backtick._parser(next(verb for verb in backtick.VERBS if verb.name == name))
+    assert ("is it --json?" in said) == ("--json" in parser._option_string_actions)
 
 
 def test_a_pause_that_changes_nothing_has_status_1(db):
@@ -14967,9 +15014,9 @@ def test_unfinished_jobs_and_what_is_built_upon_backtick_are_not_lost_by_uninsta
     mail.schedule("ada")
     owner.execute("create view mine as select id from backtick_job")
 
-    with pytest.raises(backtick.BacktickError, match="jobs in schema public that have not ended HINT: .*force=True"):
+    with pytest.raises(backtick.BacktickError, match="jobs in schema public that have not ended[.] .*force=True"):
         backtick.uninstall()
-    with pytest.raises(backtick.BacktickError, match="view mine|mine is built upon backtick HINT: Drop it first"):
+    with pytest.raises(backtick.BacktickError, match="view mine|mine is built upon backtick[.] Drop it first"):
         backtick.uninstall(conn=owner, force=True)
     assert states(owner) == {"queued": 1}
 
@@ -15046,9 +15093,13 @@ s.schedule()
             lambda url: url | {"options": "-c default_transaction_read_only=on"},
             "read-only; it is a standby, or set so, and takes no jobs: name the primary in BT_DATABASE_URL",
         ),
-        (lambda url: url | {"host": "127.0.0.1", "port": "1"}, "; start it, or set BT_DATABASE_URL to another"),
+        (
+            lambda url: url | {"host": "127.0.0.1", "port": "1"},
+            "TCP/IP connections; start it, or set BT_DATABASE_URL to another",
+        ),
+        (lambda url: url | {"host": "no host"}, "; mend the host in BT_DATABASE_URL, or its name service"),
     ],
-    ids=["no database", "no user", "standby", "no server"],
+    ids=["no database", "no user", "standby", "no server", "no host"],
 )
 def test_what_cannot_be_connected_to_is_told_with_the_way_that_helps(url, change, said):
     given = psycopg.conninfo.make_conninfo(**change(psycopg.conninfo.conninfo_to_dict(url)))
@@ -15080,7 +15131,7 @@ def test_who_may_not_install_is_told_who_may_let_him(server, empty, schema):
             with pytest.raises(
                 backtick.BacktickError,
                 match="permission denied for .*; its owner may let the user in: grant "
-                f"create on {'database bt_empty' if schema else 'schema public'}.* to …",
+                f"create on {'database bt_empty' if schema else 'schema public'}.* to {role}",
             ):
                 backtick.install(Config(database_url=weak, schema=schema))
         finally:
@@ -15098,6 +15149,13 @@ def test_a_file_that_was_meant_as_a_module_is_named_as_one(project):
         "is a file: give the name of the module, 'shop.jobs'\n"
     )
     assert project.python("backtick.py", "myjobs.py")[2].endswith("is a file: give the name of the module, 'myjobs'\n")
+    (project.path / "shop" / "__init__.py").unlink()
+    assert project.python("backtick.py", "shop/jobs.py")[2].endswith("give the name of the module, 'shop.jobs'\n")
+    for name in ("shop.jobs.f", "shop.jobs:f"):
+        status, _, said = project.python("backtick.py", name)
+        assert status == 1
+        assert said.endswith(f"backtick: '{name}' is no module: name modules, not workers, 'shop.jobs'\n")
+    assert project.python("backtick.py", "jobs.queue")[2].endswith("on PYTHONPATH\n")
     status, _, said = project.python("shop/jobs.py", env=os.environ | {"PYTHONPATH": str(project.path)})
     assert (status, said.count("\n")) == (0, 1)
     assert (
@@ -16060,7 +16118,8 @@ def test_cron_times_never_fire_for_a_spec_that_never_does_and_refuse_an_endless_
         ("@daily", "Europe/London", None),
         ("0 0 0 29 2 *", "Pacific/Apia", None),
         ("0 */90 * * * *", "UTC", r'.*"0 \*/90 .*": the minute field does not take "\*/90"\. The minute field takes'),
-        ("* * * * *", "UTC", ".*neither six fields nor an alias. A spec is second minute hour"),
+        ("* * * *", "UTC", ".*neither six fields nor an alias. A spec is second minute hour"),
+        ("* * * * *", "UTC", '.*nor an alias. Did you mean "0 [*] [*] [*] [*] [*]", seconds first[?] A spec is second'),
         ("0 0 0 31 2 *", "UTC", ".*never fires"),
         ("0 0 0 * * *", "Foo5", 'time zone "Foo5" is unknown'),
         ("0 0 0 * * *", "europe/london", ".*Europe/London"),
@@ -16073,6 +16132,27 @@ def test_check_cron_says_what_is_wrong_and_nothing_if_all_is_well(cron_db, spec,
     text = cron_db.execute("select bt_check_cron(%s, %s)", (spec, tz)).fetchone()[0]
 
     assert text is None if says is None else re.match(says, text)
+
+
+@pytest.mark.parametrize(
+    "spec", ["0 9 * * *", " \t*/5 8-18  * * mon-fri\t", "@often", "", "* * *", "0 0 0 0 0 0 0", "1 " * 50 + "x", "9" * 3000,
+             "0 0 25 * * *", "0 0 0 * * MOO", "0 0 0 32 * *", "0 */0 * * * *", "1 2 3 4 " + "5," * 200]
+)  # fmt: skip
+def test_python_and_sql_say_the_same_of_a_spec_that_is_none(cron_db, spec):
+    with pytest.raises(ValueError) as raised:
+        backtick.check_cron(spec)
+
+    said = cron_db.execute("select bt_check_cron(%s, 'UTC')", (spec,)).fetchone()[0]
+    assert said.rstrip(".") == str(raised.value)
+    assert ("Did you mean" in said) == (len(spec.split()) == 5)
+
+
+def test_what_is_meant_by_a_spec_of_five_fields_is_a_spec(cron_db):
+    said = cron_db.execute("select bt_check_cron(E' 30 9\t* * mon-fri ', 'UTC')").fetchone()[0]
+
+    meant = re.search('mean "(.*?)"', said)[1]
+    assert meant == "0 30 9\t* * mon-fri"
+    backtick.check_cron(meant)
 
 
 # ---- Schedules ---------------------------------------------------------------------------------------------
@@ -17169,7 +17249,9 @@ def test_settings_of_sealing_that_contradict_are_refused_and_no_key_is_shown(pro
     assert SECRET not in str(raised.value)
     status, out, said = project.python("backtick.py", "myjobs", "--secret-key", SECRET)
     assert (status, out) == (2, "")
-    assert said.endswith("error: unrecognized arguments: --secret-key bt-secret-***\n")
+    assert said.startswith(
+        "backtick: run: unrecognized arguments: --secret-key bt-secret-***; is it --secret-key-file?"
+    )
     status, out, said = project.python("backtick.py", "myjobs", "--secret-key-file", SECRET)
     assert (status, "holds a key: it must be the name of a file" in said, SECRET in said) == (1, True, False)
 
@@ -19548,6 +19630,48 @@ def test_hostile_text_in_any_parameter_of_any_function_is_data_or_refused(db):
         enqueue(db, "a\0b")
     with pytest.raises(psycopg.Error):
         db.execute(b"select bt_enqueue($1)", [b"a\0b"])
+
+
+def test_no_refusal_of_any_function_shows_a_null_as_the_server_writes_it(db):
+    """Each parameter missing, or of a value that is never right, the other ones null or at their defaults."""
+    db.execute("set statement_timeout to '2s'")
+    functions = db.execute("""
+        select proname, array(select format_type(t, null) from unnest(proargtypes) with ordinality as a (t, n) order by n),
+               proargnames, pronargs - pronargdefaults
+        from pg_proc where pronamespace = 'public'::regnamespace and pronargs > 0 order by 1
+    """).fetchall()
+    never = {"text": ["", "a,b"], "integer": [0, -1], "bigint": [0, -1], "interval": ["-1 s"], "text[]": [[""]]}
+    right = {"text": "a", "integer": 1, "bigint": 1}
+    as_type = {"anycompatible": "text", "anycompatiblearray": "text[]"}
+    inner = (
+        "bt_check_queue",
+        "bt_let_go",
+        "bt_pause_kind",
+        "bt_refuse_key",
+        "bt_check_isolation",
+    )  # told who calls them
+    said = set()
+    for function, types, names, needed in functions:
+        if not names or function in inner:
+            continue
+        kinds = dict(zip(names, [as_type.get(type_, type_) for type_ in types], strict=False))
+        for name, value in [(name, value) for name, kind in kinds.items() for value in (None, *never.get(kind, ()))]:
+            for others in (
+                {other: right.get(kinds[other]) for other in names[:needed]},
+                dict.fromkeys(names[:needed]),
+                dict.fromkeys(kinds),
+            ):
+                values = others | {name: value}
+                call = ", ".join(f"{other} => %s::{kinds[other]}" for other in values)
+                try:
+                    with db.transaction(force_rollback=True):
+                        db.execute(f"select {function}({call})", list(values.values()))
+                except psycopg.Error as error:
+                    text = f"{error.diag.message_primary} {error.diag.message_hint}"
+                    said.add(text)
+                    assert "<NULL>" not in text, (function, values)
+
+    assert len(said) > 60
 
 
 def test_hostile_names_come_back_from_the_queue_to_the_letter(db):

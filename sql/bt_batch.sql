@@ -106,7 +106,7 @@ begin
     where batch.id = p_batch
       and bt_may_see(batch.created_by);
     if not found then
-        raise exception 'bt_enqueue: there is no batch %', p_batch
+        raise exception 'bt_enqueue: there is no batch %', coalesce(p_batch::text, 'null')
             using errcode = 'invalid_parameter_value',
                   hint = 'Its transaction has not committed or was rolled back, or it ended long ago and was removed.';
     end if;

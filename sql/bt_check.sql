@@ -28,7 +28,7 @@ declare
     v_now constant timestamptz := bt_now();
 begin
     if p_max_age < interval '0' or p_max_exceeded not between 0 and 1 then
-        raise exception 'bt_check: max_age %, max_exceeded %', p_max_age, p_max_exceeded
+        raise exception 'bt_check: %', concat_ws(', ', 'max_age ' || p_max_age, 'max_exceeded ' || p_max_exceeded)
             using errcode = 'invalid_parameter_value', hint = 'max_age is not negative, max_exceeded is from 0 to 1.';
     end if;
 

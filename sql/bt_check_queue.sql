@@ -24,7 +24,7 @@ begin
         or p_queue ~ '[,:]|=[+-]?[0-9]*$'
         or btrim(p_queue, E' \t\n\x0b\f\r') <> p_queue
     then
-        raise exception '%: the queue is "%"', p_function, left(p_queue, 60)
+        raise exception '%: the queue is %', p_function, coalesce('"' || left(p_queue, 60) || '"', 'null')
             using errcode = 'invalid_parameter_value',
                   hint = 'A queue''s name has 1 to 200 characters, no comma or colon, no white space at its ends, and '
                          'no = at its end, or = and a number, since runners are told their queues as a list: mail,default or '

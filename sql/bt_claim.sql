@@ -125,7 +125,9 @@ declare
     v_claim     bigint;
 begin
     if p_runner is null or p_queue is null or p_limit is null or p_names is null then
-        raise exception 'bt_claim: runner %, queue %, limit %, names %', p_runner, p_queue, p_limit, p_names
+        raise exception 'bt_claim: runner %, queue %, limit %, names %',
+                coalesce(p_runner::text, 'null'), coalesce(p_queue::text, 'null'), coalesce(p_limit::text, 'null'),
+                coalesce(p_names::text, 'null')
             using errcode = 'null_value_not_allowed',
                   hint = 'p_runner, p_queue, p_limit and p_names must be given.';
     end if;

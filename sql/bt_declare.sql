@@ -26,7 +26,8 @@ declare
     v_now timestamptz := bt_now();
 begin
     if p_names is null or p_max_undeclared_ms is null then
-        raise exception 'bt_declare: names are %, max_undeclared_ms is %', p_names, p_max_undeclared_ms
+        raise exception 'bt_declare: names are %, max_undeclared_ms is %',
+                coalesce(p_names::text, 'null'), coalesce(p_max_undeclared_ms::text, 'null')
             using errcode = 'null_value_not_allowed', hint = 'Pass the names of the schedules, an empty array if none.';
     end if;
 

@@ -33,7 +33,8 @@ begin
         or (cardinality(p_queues), cardinality(p_priorities)) is distinct from (cardinality(p_names), cardinality(p_names))
     then
         raise exception 'bt_declare_workers: runner %, % names, % queues, % priorities',
-                p_runner, cardinality(p_names), cardinality(p_queues), cardinality(p_priorities)
+                coalesce(p_runner::text, 'null'), coalesce(cardinality(p_names)::text, 'null'), coalesce(cardinality(p_queues)::text, 'null'),
+                coalesce(cardinality(p_priorities)::text, 'null')
             using errcode = 'invalid_parameter_value', hint = 'Pass a queue and a priority for each name, or null.';
     end if;
 

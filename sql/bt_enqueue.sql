@@ -218,7 +218,8 @@ create or replace function bt_expiry(p_run_at timestamptz, p_expires_at timestam
 as $$
 begin
     if p_expires_at is not null then
-        raise exception 'bt_enqueue: expires_at is %, and expires_in is %', p_expires_at, p_expires_in
+        raise exception 'bt_enqueue: expires_at is %, and expires_in is %',
+                coalesce(p_expires_at::text, 'null'), coalesce(p_expires_in::text, 'null')
             using errcode = 'invalid_parameter_value', hint = 'Give one of the two.';
     end if;
     if p_expires_in <= interval '0 s' or p_expires_in > interval '100 years' then

@@ -36,7 +36,8 @@ declare
     v_key   text;
 begin
     if tg_level <> 'ROW' or tg_nargs not between 1 and 5 or tg_argv[2] !~ '^[0-9]$' then
-        raise exception 'bt_enqueue_row: trigger % is for each % and has the arguments %', tg_name, lower(tg_level), tg_argv
+        raise exception 'bt_enqueue_row: trigger % is for each % and has the arguments %', tg_name, lower(tg_level),
+                coalesce('''' || array_to_string(tg_argv, ''', ''') || '''', 'none')
             using errcode = 'trigger_protocol_violated',
                   hint = 'Write: for each row execute function bt_enqueue_row(''module.worker'' [, ''queue'' [, ''priority'' [, ''1 hour'' [, ''column'']]]]).';
     end if;

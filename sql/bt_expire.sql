@@ -25,7 +25,7 @@ declare
     v_errors jsonb[];
 begin
     if p_limit is null or p_limit < 1 then
-        raise exception 'bt_expire: limit is %', p_limit
+        raise exception 'bt_expire: limit is %', coalesce(p_limit::text, 'null')
             using errcode = 'invalid_parameter_value', hint = 'The limit is at least 1.';
     end if;
     if not exists (select from backtick_queue as job where job.expires_at <= v_now) then

@@ -61,9 +61,10 @@ begin
         or cardinality(p_delays) <> cardinality(p_ids)
         or cardinality(p_headers) <> cardinality(p_ids)
     then
-        raise exception 'bt_fail: % ids, % errors, retry_ms %, max_tries %, % run_at, % final, % delays, backoff %',
-                cardinality(p_ids), cardinality(p_errors), p_retry_ms, p_max_tries, cardinality(p_run_at),
-                cardinality(p_final), cardinality(p_delays), p_backoff
+        raise exception 'bt_fail: % ids, % errors, retry_ms %, max_tries %, backoff %, %',
+                coalesce(cardinality(p_ids)::text, 'null'), coalesce(cardinality(p_errors)::text, 'null'), coalesce(p_retry_ms::text, 'null'),
+                coalesce(p_max_tries::text, 'null'), coalesce(p_backoff, 'null'), format('%s run_at, %s final, %s delays',
+                    cardinality(p_run_at), cardinality(p_final), cardinality(p_delays))
             using errcode = 'invalid_parameter_value',
                   hint = 'Pass one of each for each id, retry_ms from 0, max_tries from 1, and exponential, linear or constant.';
     end if;

@@ -22,7 +22,8 @@ declare
     v_left  bigint[];
 begin
     if p_claim is null or p_ids is null or array_position(p_ids, null) is not null then
-        raise exception '%: claim is %, ids are %', p_caller, p_claim, p_ids
+        raise exception '%: claim is %, ids are %',
+                p_caller, coalesce(p_claim::text, 'null'), coalesce(p_ids::text, 'null')
             using errcode = 'null_value_not_allowed', hint = 'Pass the claim and the ids that bt_claim returned.';
     end if;
 

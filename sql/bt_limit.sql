@@ -53,7 +53,8 @@ begin
     if num_nonnulls(p_worker, p_group, nullif(p_groups, false)) > 1 or v_name = '' and v_kind in ('worker', 'group')
         or char_length(v_name) > 200
     then
-        raise exception 'bt_limit: the worker is "%", the group "%", groups is %', left(p_worker, 60), left(p_group, 60), p_groups
+        raise exception 'bt_limit: given %', concat_ws(', ', 'worker "' || left(p_worker, 60) || '"',
+                'group "' || left(p_group, 60) || '"', 'groups ' || p_groups)
             using errcode = 'invalid_parameter_value',
                   hint = 'Give one of the three, or none to limit the queue; names have 1 to 200 characters.';
     end if;
@@ -71,7 +72,8 @@ begin
     if p_max_depth < 1 or p_on_depth not in ('refuse', 'drop') or p_on_depth is not null and p_max_depth is null
         or p_max_depth is not null and v_kind <> 'queue'
     then
-        raise exception 'bt_limit: max_depth is %, on_depth is "%", of a %', p_max_depth, left(p_on_depth, 60), v_kind
+        raise exception 'bt_limit: %, of a %', concat_ws(', ', 'max_depth is ' || p_max_depth,
+                'on_depth is "' || left(p_on_depth, 60) || '"'), v_kind
             using errcode = 'invalid_parameter_value',
                   hint = 'max_depth is at least 1, and on_depth refuse or drop; both are for queues.';
     end if;

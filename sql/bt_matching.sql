@@ -120,9 +120,12 @@ begin
             using errcode = 'insufficient_privilege', hint = 'An admin may.';
     end if;
     if '' in (p_queue, p_name, p_error_class, p_tag, p_group, p_key, p_text) or p_limit < 1 then
-        raise exception 'no job has the queue "%", the name "%", the class "%", the tag "%", the group "%", the key "%"', p_queue,
-                p_name, p_error_class, p_tag, p_group, p_key
-            using errcode = 'invalid_parameter_value', hint = 'None is ever empty; null means every one. A limit is at least 1.';
+        raise exception 'a filter of jobs: %', concat_ws(', ', 'limit is ' || p_limit, (
+                select string_agg(format('%s is ""', part.name), ', ')
+                from unnest('{queue,worker,error_class,tag,group,key,text}'::text[],
+                    array[p_queue, p_name, p_error_class, p_tag, p_group, p_key, p_text]) as part (name, value)
+                where part.value = ''))
+            using errcode = 'invalid_parameter_value', hint = 'Texts are not empty; null means every one. A limit is at least 1.';
     end if;
 end;
 $$;

@@ -57,7 +57,7 @@ declare
     v_text text;
 begin
     if p_most is null or p_most not between 1 and 1000 then
-        raise exception 'bt_metrics: most is %', p_most
+        raise exception 'bt_metrics: most is %', coalesce(p_most::text, 'null')
             using errcode = 'invalid_parameter_value', hint = 'It is from 1 to 1000.';
     end if;
 

@@ -154,7 +154,9 @@ begin
     if cardinality(v_fields) is distinct from 6 then
         raise exception 'cron spec "%" is neither six fields nor an alias', left(p_spec, 100)
             using errcode = 'invalid_parameter_value',
-                  hint = 'A spec is second minute hour day month weekday, apart by blanks, at most 2000 characters, or '
+                  hint = case when cardinality(v_fields) = 5 then
+                             format('Did you mean "%s", seconds first? ', left('0 ' || btrim(p_spec, e' \t'), 100)) else '' end ||
+                         'A spec is second minute hour day month weekday, apart by blanks, at most 2000 characters, or '
                          'one of @yearly @annually @monthly @weekly @daily @midnight @hourly.';
     end if;
 

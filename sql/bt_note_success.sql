@@ -22,7 +22,8 @@ declare
     v_ids bigint[];
 begin
     if p_claim is null or p_ids is null then
-        raise exception 'bt_note_success: claim is %, ids are %', p_claim, p_ids
+        raise exception 'bt_note_success: claim is %, ids are %',
+                coalesce(p_claim::text, 'null'), coalesce(p_ids::text, 'null')
             using errcode = 'null_value_not_allowed', hint = 'Pass the claim and the ids that bt_claim returned.';
     end if;
 

@@ -166,8 +166,9 @@ begin
         or num_nonnulls(p_queue, p_schedule) = 2
         or char_length(coalesce(p_worker, p_group, p_schedule)) not between 1 and 200
     then
-        raise exception '%: queue is "%", worker "%", group "%", schedule "%"', p_function, left(p_queue, 60), left(p_worker, 60),
-                left(p_group, 60), left(p_schedule, 60)
+        raise exception '%: given %', p_function, concat_ws(', ', 'queue "' || left(p_queue, 60) || '"',
+                'worker "' || left(p_worker, 60) || '"', 'group "' || left(p_group, 60) || '"',
+                'schedule "' || left(p_schedule, 60) || '"')
             using errcode = 'invalid_parameter_value',
                   hint = 'Give a queue, a worker, in a queue or in all, a group in a queue, or a schedule; names have 1 to 200 characters.';
     end if;

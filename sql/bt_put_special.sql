@@ -357,7 +357,7 @@ begin
         perform bt_check_isolation('bt_enqueue with a key');
     end if;
     if p_after_failure not in ('cancel', 'run') or p_after_failure is not null and p_after is null then
-        raise exception 'bt_enqueue: after_failure is "%", after is %', left(p_after_failure, 60), coalesce(left(p_after::text, 60), 'null')
+        raise exception 'bt_enqueue: after_failure is "%"%', left(p_after_failure, 60), coalesce(', after is ' || left(p_after::text, 60), '')
             using errcode = 'invalid_parameter_value', hint = 'after_failure is cancel or run, and given with after.';
     end if;
 end;

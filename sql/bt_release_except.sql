@@ -20,7 +20,8 @@ declare
     v_claim backtick_claim;
 begin
     if p_runner is null or p_ids is null or array_position(p_ids, null) is not null then
-        raise exception 'bt_release_except: runner is %, ids are %', p_runner, p_ids
+        raise exception 'bt_release_except: runner is %, ids are %',
+                coalesce(p_runner::text, 'null'), coalesce(p_ids::text, 'null')
             using errcode = 'null_value_not_allowed', hint = 'Pass the runner and the ids that it holds, an empty array if none.';
     end if;
 

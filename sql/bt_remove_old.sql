@@ -31,7 +31,7 @@ begin
         or p_limit is null or p_limit < 1
     then
         raise exception 'bt_remove_old: max_completed_ms %, max_exceeded_ms %, limit %',
-                p_max_completed_ms, p_max_exceeded_ms, p_limit
+                coalesce(p_max_completed_ms::text, 'null'), coalesce(p_max_exceeded_ms::text, 'null'), coalesce(p_limit::text, 'null')
             using errcode = 'invalid_parameter_value', hint = 'Times are 0 milliseconds to a hundred years, the limit is at least 1.';
     end if;
 

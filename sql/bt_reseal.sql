@@ -31,8 +31,10 @@ begin
         or array[cardinality(p_old_args), cardinality(p_args), cardinality(p_old_errors), cardinality(p_errors)]
             is distinct from array_fill(cardinality(p_ids), array[4])
     then
-        raise exception 'bt_reseal: % ids, % and % args, % and % errors', cardinality(p_ids),
-                cardinality(p_old_args), cardinality(p_args), cardinality(p_old_errors), cardinality(p_errors)
+        raise exception 'bt_reseal: % ids, % and % args, % and % errors',
+                coalesce(cardinality(p_ids)::text, 'null'), coalesce(cardinality(p_old_args)::text, 'null'),
+                coalesce(cardinality(p_args)::text, 'null'), coalesce(cardinality(p_old_errors)::text, 'null'),
+                coalesce(cardinality(p_errors)::text, 'null')
             using errcode = 'invalid_parameter_value', hint = 'Pass arrays with one element a job.';
     end if;
 

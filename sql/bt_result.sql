@@ -20,7 +20,7 @@ declare
 begin
     select * into v_job from bt_ended(array[p_id]) as ended where ended.state is not null;
     if not found then
-        raise exception 'bt_result: there is no job %', p_id
+        raise exception 'bt_result: there is no job %', coalesce(p_id::text, 'null')
             using errcode = 'no_data_found', hint = 'It was removed, its transaction has not committed, or it is another role''s.';
     end if;
     if v_job.state in ('exceeded', 'canceled') then
@@ -85,7 +85,7 @@ declare
     v_until timestamptz := bt_now() + p_ms * interval '1 ms';
 begin
     if p_ids is null or (p_ms between 0 and 3600000) is not true then
-        raise exception 'bt_wait_for: ids %, % ms', p_ids, p_ms
+        raise exception 'bt_wait_for: ids %, % ms', coalesce(p_ids::text, 'null'), coalesce(p_ms::text, 'null')
             using errcode = 'invalid_parameter_value', hint = 'Pass ids, and milliseconds up to an hour; ask again before they are over.';
     end if;
     perform set_config('synchronous_commit', 'off', true);

@@ -51,7 +51,8 @@ declare
     v_id     bigint;
 begin
     if p_retry_ms is null or p_retry_ms < 0 or p_max_crashes is null or p_max_crashes < 1 then
-        raise exception 'bt_revive: retry_ms %, max_crashes %', p_retry_ms, p_max_crashes
+        raise exception 'bt_revive: retry_ms %, max_crashes %',
+                coalesce(p_retry_ms::text, 'null'), coalesce(p_max_crashes::text, 'null')
             using errcode = 'invalid_parameter_value', hint = 'retry_ms is at least 0, max_crashes at least 1.';
     end if;
 

@@ -50,7 +50,7 @@ declare
     v_fired backtick_queue;
 begin
     if p_limit is null or p_limit < 1 then
-        raise exception 'bt_run_due: limit is %', p_limit
+        raise exception 'bt_run_due: limit is %', coalesce(p_limit::text, 'null')
             using errcode = 'invalid_parameter_value', hint = 'The limit is at least 1.';
     end if;
     perform set_config('synchronous_commit', 'off', true);

@@ -45,7 +45,7 @@ create or replace function bt_schedule_recurring(
 as $$
 begin
     if p_interval_ms is null or p_interval_ms not between 0 and 3155760000000 then
-        raise exception 'bt_schedule_recurring: the interval is % ms', p_interval_ms
+        raise exception 'bt_schedule_recurring: the interval is % ms', coalesce(p_interval_ms::text, 'null')
             using errcode = 'invalid_parameter_value',
                   hint = 'An interval is 1000 ms to a hundred years; 0 removes the schedule.';
     end if;
@@ -152,15 +152,15 @@ begin
             using errcode = 'invalid_parameter_value', hint = 'A key has 1 to 200 characters.';
     end if;
     if p_name is null or char_length(p_name) not between 1 and 200 then
-        raise exception 'bt_schedule: the schedule''s name is "%"', left(p_name, 60)
+        raise exception 'bt_schedule: the schedule''s name is %', coalesce('"' || left(p_name, 60) || '"', 'null')
             using errcode = 'invalid_parameter_value', hint = 'A schedule''s name has 1 to 200 characters.';
     end if;
     if p_catch_up is null or p_catch_up not in ('once', 'all', 'skip') then
-        raise exception 'bt_schedule: catch_up is "%"', p_catch_up
+        raise exception 'bt_schedule: catch_up is %', coalesce('"' || left(p_catch_up, 60) || '"', 'null')
             using errcode = 'invalid_parameter_value', hint = 'catch_up is once, all or skip.';
     end if;
     if p_overlap is null or p_overlap not in ('skip', 'queue', 'allow') then
-        raise exception 'bt_schedule: overlap is "%"', p_overlap
+        raise exception 'bt_schedule: overlap is %', coalesce('"' || left(p_overlap, 60) || '"', 'null')
             using errcode = 'invalid_parameter_value', hint = 'overlap is skip, queue or allow.';
     end if;
 

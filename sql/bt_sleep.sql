@@ -36,7 +36,8 @@ declare
     v_stands timestamptz;
 begin
     if p_runner is null or p_poll_ms is null or p_poll_ms < 1 then
-        raise exception 'bt_sleep: runner %, poll_ms %', p_runner, p_poll_ms
+        raise exception 'bt_sleep: runner %, poll_ms %',
+                coalesce(p_runner::text, 'null'), coalesce(p_poll_ms::text, 'null')
             using errcode = 'invalid_parameter_value', hint = 'Pass a runner''s id and a positive number of milliseconds.';
     end if;
 

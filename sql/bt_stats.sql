@@ -65,7 +65,7 @@ begin
         or v_step < interval '1 min' or extract(month from v_step) <> 0 or extract(year from v_step) <> 0
         or v_to - v_from > 10000 * v_step
     then
-        raise exception 'bt_stats: from %, to %, step %', p_from, p_to, p_step
+        raise exception 'bt_stats: %', concat_ws(', ', 'from ' || p_from, 'to ' || p_to, 'step ' || p_step)
             using errcode = 'invalid_parameter_value',
                   hint = 'Steps are a minute or longer, of days, hours and minutes, and 10000 at most.';
     end if;
@@ -122,7 +122,7 @@ begin
     if p_step is null or p_step < interval '1 min' or extract(month from p_step) <> 0 or extract(year from p_step) <> 0
         or not isfinite(v_from)
     then
-        raise exception 'bt_enqueued: from %, step %', v_from, p_step
+        raise exception 'bt_enqueued: from %, step %', v_from, coalesce(p_step::text, 'null')
             using errcode = 'invalid_parameter_value', hint = 'Steps are a minute or longer, of days, hours and minutes.';
     end if;
     return query
