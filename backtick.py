@@ -5025,7 +5025,9 @@ class _Processes(_Threads):
     def give_back(self, child: _Child) -> None:
         """A process after a job, dead or alive; by slots."""
         config = self.pool.config
-        is_spent = 0 < config.max_tasks_per_child <= child.calls or 0 < config.max_child_mb < child.used_mb()
+        is_spent = 0 < config.max_tasks_per_child <= child.calls or 0 < config.max_child_mb < _used_mb(
+            child.process.pid
+        )
         if child.is_killed or not child.is_alive() or self.closed or is_spent:
             child.close()
             return
@@ -5170,6 +5172,14 @@ class _ProcessSlot(_Slot):
             self.child.kill()
 
 
+def _used_mb(pid: int) -> int:
+    """How much memory the process has now, if the system says so in /proc, as Linux does; else 0."""
+    with contextlib.suppress(OSError):
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE") // 1_000_000
+    return 0
+
+
 class _Child:
     """A process that runs one job at a time. Only the slot that has it calls its methods, but for kill(), take_back().
 
@@ -5282,13 +5292,6 @@ class _Child:
         if self.process.returncode is not None or not hasattr(os, "waitid"):  # macOS has it from Python 3.13
             return self.process.poll() is None
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-
-    def used_mb(self) -> float:
-        """How much memory it has now, if the system says so in /proc, as Linux does."""
-        with contextlib.suppress(OSError):
-            pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
-            return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1_000_000
-        return 0.0
 
     def ask_for_stack(self) -> str:
         """Have it log where it is; says so. Not before it is ready: the signal would end it."""
@@ -7163,7 +7166,7 @@ class _Keeper:
             self.session.database.hang_up()
 
     def _heartbeat(self, database: _Database, runner: int) -> None:
-        ((alive,),) = database.run("bt_heartbeat", p_runner=runner)
+        ((alive,),) = database.run("bt_heartbeat", p_runner=runner, p_memory_mb=_used_mb(os.getpid()) or None)
         self.heartbeat.again_in(self.config.lease_ms / 6000)
         if not alive:
             self.poller.given_up = runner
@@ -9008,7 +9011,7 @@ def _table(rows: list[dict[str, Any]], width: int, now: dt.datetime) -> tuple[li
     ]
     names = [name for name in names if any(row[name] not in (None, []) for row in rows)]
     cells = [["~" * (name in (row.get("about") or ())) + _cell(row[name], now) for name in names] for row in rows]
-    others = {name for row in rows for name in row if not all(name in other for other in rows)}
+    others = {name for row in rows for name in row if not all(name in other for other in rows)} - {"traceback"}
     if others:
         for row, line in zip(rows, cells, strict=True):
             line.append(", ".join(f"{_title(name)} {_cell(row[name], now)}" for name in row if name in others))

@@ -5,7 +5,7 @@
 -- A runner holds what runs there, and what begins there in a moment; how many slots it has it said itself.
 --
 -- returns   a row for each runner: whether it lives, jobs it holds, since when the one that it has held for longest, and the
---           workers of twenty of them; whether it is to end (bt_drain)
+--           workers of twenty of them; whether it is to end (bt_drain); how many megabytes its process has
 create or replace function bt_runners()
     returns table (
         id           bigint,
@@ -19,7 +19,8 @@ create or replace function bt_runners()
         queues       text[],
         started_at   timestamptz,
         heartbeat_at timestamptz,
-        version      text
+        version      text,
+        memory_mb    int
     )
     language sql
     stable
@@ -43,7 +44,8 @@ as $$
            runner.queues,
            runner.started_at,
            runner.heartbeat_at,
-           runner.version
+           runner.version,
+           runner.memory_mb
     from (select bt_now() as now) as clock
     cross join backtick_runner as runner
     left join lateral (

@@ -3,7 +3,7 @@
 -- bt_status: how things are, on one screen, what wants attention first.
 --
 -- returns   an object: attention, an array of what bt_check found, error or warning, and what is paused; the database; how many runners live, what they
---           hold, and their slots; how many jobs ended in the last hour (100000: as many or more); the eight queues in which
+--           hold, and their slots; how many jobs ended in the last hour (from 10000 on as runners noted); the eight queues in which
 --           jobs have been due for longest; who holds the oldest snapshot, if it is older than a minute and may be seen
 create or replace function bt_status()
     returns json
@@ -30,7 +30,11 @@ begin
         'draining', nullif(count(*) filter (where state = 'draining'), 0), 'jobs', coalesce(sum(jobs), 0),
         'slots', sum(slots)) into v_runners
     from bt_runners();
-    select json_object_agg(ended.state, counted.jobs) into v_hour
+    select json_object_agg(ended.state, case
+               when counted.jobs < 10000 then counted.jobs
+               else greatest(counted.jobs, (
+                   select sum((to_json(noted) ->> ended.state)::bigint) from bt_stats(p_by => 'all', p_brief => true) as noted))
+           end) into v_hour
     from unnest('{done,exceeded,canceled}'::text[]) as ended (state)
     cross join lateral (
         select count(*) as jobs
@@ -39,7 +43,7 @@ begin
             from backtick_done as job
             where job.state = ended.state
               and job.finished_at > v_now - interval '1 h'
-            limit 100000
+            limit 10000
         ) as few
     ) as counted;
     select json_build_object(

@@ -83,7 +83,19 @@ create or replace view backtick_orphan as
                pair.queue in (select served.queue from served) as is_served,
                (
                    select min(first.run_at)
-                   from generate_series(0, 9) as lane (priority)
+                   from (
+                       select (
+                                  select job.priority from backtick_queue as job
+                                  where job.queue = pair.queue and job.name = pair.name and job.gate = 0
+                                  order by job.priority limit 1
+                              ) as lowest,
+                              (
+                                  select job.priority from backtick_queue as job
+                                  where job.queue = pair.queue and job.name = pair.name and job.gate = 0
+                                  order by job.priority desc limit 1
+                              ) as highest
+                   ) as lane_of
+                   cross join generate_series(lane_of.lowest::int, lane_of.highest::int) as lane (priority)
                    cross join lateral (
                        select job.run_at
                        from backtick_queue as job

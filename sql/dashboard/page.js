@@ -319,7 +319,7 @@ async function overview({ given }) {
   const tile = (what, value, href, more) => h(href ? "a" : "div", { class: "card tile", href }, h("div", { class: "what" }, what), h("div", { class: `value ${more || ""}` }, value));
   const live = status.runners, hour = status.last_hour || {};
   const late = schedules.filter((row) => row.state !== "on"), soon = schedules.filter((row) => row.next_at).sort((a, b) => a.next_at < b.next_at ? -1 : 1);
-  const many = (n) => n >= 100000 ? `${number(100000)}+` : number(n || 0);
+  const many = (n) => (n >= 10000 ? "~\u2009" : "") + number(n || 0);
   return [
     title("Overview", h("span", { class: "soft small" }, status.database)),
     card("What needs attention", (status.attention || []).length || status.snapshot
@@ -359,6 +359,11 @@ const picker = (what, given) => given[what]
 const FILTER = ["queue", "name", "group", "tag", "error_class", "text", "since", "until"];
 const filterOf = (given) => Object.fromEntries(FILTER.filter((name) => given[name]).map((name) => [name, given[name]]));
 
+// By when a job was enqueued, or has ended. What an address says that is none of these stays.
+const AGES = [["", "any age"], ["15min", "15 minutes"], ["1h", "an hour"], ["24h", "a day"], ["7d", "a week"], ["30d", "30 days"]];
+const ages = (name, shown, given) => h("label", null, shown, h("select", { name, value: given[name] || "" },
+  (AGES.some(([value]) => value === (given[name] || "")) ? AGES : [...AGES, [given[name], given[name]]]).map(([value, text]) => h("option", { value }, text))));
+
 async function jobs({ given }) {
   const which = filterOf(given);
   const [rows, states] = await Promise.all([
@@ -376,7 +381,7 @@ async function jobs({ given }) {
     h("form", { class: "filter", role: "search", "data-key": "filter", onsubmit: submit, onchange: (event) => { if (event.target.nodeName === "SELECT") event.currentTarget.requestSubmit(); } },
       field("queue", "Queue", { "data-first": true }), field("name", "Worker"), field("error_class", "Class of error"), field("tag", "Tag"), field("group", "Group"),
       state.me.reads && field("text", "Text in arguments"),
-      h("label", null, "Since", h("select", { name: "since", value: given.since || "" }, [["", "any time"], ["15min", "15 minutes"], ["1h", "an hour"], ["24h", "a day"], ["7d", "a week"], ["30d", "30 days"]].map(([value, shown]) => h("option", { value }, shown)))),
+      ages("since", "Younger than", given), ages("until", "Older than", given),
       h("button", { type: "submit", class: "first" }, "Find"), Object.keys(which).length > 0 && h("a", { class: "button", href: `#/jobs?${query({ state: given.state })}` }, "Clear")),
     h("div", { class: "tabs", role: "group", "aria-label": "States" }, tab("", "all"), ["queued", "retrying", "running", "done", "exceeded", "canceled"].map((name) => tab(name, name))),
     card(null,
@@ -479,10 +484,11 @@ const long = (id, text, length, name) => text === null ? h("p", { class: "soft" 
 
 const MARKS = { failed: "red", exceeded: "red", crashed: "red", done: "green", claimed: "blue", said: "blue", retried: "amber", snoozed: "amber", "cancel asked": "amber" };
 function timeline(one) {
-  const { at, what, message, traceback, ...more } = one;
+  const { at, what, message, traceback, ...more } = one;  // of earlier failures the end of the traceback is kept
   delete more["class"];
   return h("li", { class: MARKS[what] || "" }, h("b", null, what), one.class && [" ", h("span", { class: "bad" }, bdi(one.class))], " ", h("span", { class: "soft" }, age(at)),
-    message && h("div", null, bdi(message)), Object.keys(more).length > 0 && h("div", { class: "soft" }, Object.entries(more).map(([name, value], n) => [n ? " · " : "", `${name.replace(/_/g, " ")} `, /_(at|for)$/.test(name) ? age(value) : bdi(typeof value === "object" ? JSON.stringify(value) : String(value))])));
+    message && h("div", null, bdi(message)), Object.keys(more).length > 0 && h("div", { class: "soft" }, Object.entries(more).map(([name, value], n) => [n ? " · " : "", `${name.replace(/_/g, " ")} `, /_(at|for)$/.test(name) ? age(value) : bdi(typeof value === "object" ? JSON.stringify(value) : String(value))])),
+    traceback && h("details", { "data-key": "trace" }, h("summary", { class: "soft" }, "Traceback"), h("pre", { tabindex: "0" }, traceback)));
 }
 
 async function edit(id, found) {
@@ -521,12 +527,14 @@ async function queues({ given }) {
       ["empty in", (row) => { const move = moves.get(row.queue); return move < 0 && row.queued > 0 ? `~\u2009${span(row.queued / -move * 60)}` : ""; }, "num"],
       ["last hour", (row) => spark((sparks.get(row.queue) || { done: Array(12).fill(0) }).done, "accent", "ended in five minutes each:")],
       ["runners", (row) => row.runners ? number(row.runners) : h("span", { class: row.queued ? "bad" : "soft" }, "none"), "num"], ["limit", (row) => bound(row.queue)],
-      ["", (row) => row.paused_at ? may("bt_resume") && button("Resume", () => doIt("resume", { queue: row.queue }, `${row.queue} is paused no longer.`), "") : may("bt_pause") && button("Pause…", () => pause({ queue: row.queue }, `the queue ${row.queue}`), ""), "acts"]], few, (row) => row.queue), "queue")
+      ["", (row) => [may("bt_limit") && button("Limit…", () => limit(limits.find((one) => one.kind === "queue" && one.queue === row.queue) || { queue: row.queue }), ""), " ", row.paused_at ? may("bt_resume") && button("Resume", () => doIt("resume", { queue: row.queue }, `${row.queue} is paused no longer.`), "") : may("bt_pause") && button("Pause…", () => pause({ queue: row.queue }, `the queue ${row.queue}`), "")], "acts"]], few, (row) => row.queue), "queue")
       : empty("No queue has jobs or a runner. Queue a job: ", h("code", null, "python backtick.py enqueue myjobs.log_sum '[3, 4]'"))),
     limits.length > 0 && card("Limits and groups", table("Limits", [
-      ["of", (row) => row.kind], ["queue", (row) => bdi(row.queue), "name"], ["name", (row) => row.name ? bdi(row.name) : "", "name"], ["runs", (row) => number(row.runs), "num"],
+      ["of", (row) => LIMITED[row.kind]], ["queue", (row) => bdi(row.queue), "name"], ["name", (row) => row.name ? bdi(row.name) : "", "name"], ["runs", (row) => number(row.runs), "num"],
       ["at once", (row) => row.running === null ? "" : [bar(row.running ? row.runs / row.running : 1, `${row.runs} of ${row.running}`), " ", number(row.running)], "num"],
-      ["rate", (row) => row.rate ? `${number(row.rate)} in ${period(row.period)}` : ""], ["deep at most", (row) => number(row.max_depth), "num"], ["set", (row) => [age(row.set_at), row.set_by && h("span", { class: "soft" }, " by ", bdi(row.set_by))]]], limits, (row) => `${row.kind}/${row.queue}/${row.name}`)),
+      ["rate", (row) => row.rate ? `${number(row.rate)} in ${period(row.period)}` : ""], ["deep at most", (row) => [number(row.max_depth), row.on_depth && h("div", { class: "soft" }, row.on_depth === "drop" ? "more is dropped" : "more is refused")], "num"],
+      ["when one fails", (row) => ON_FAILURE[row.on_failure] || ""], ["set", (row) => [age(row.set_at), row.set_by && h("span", { class: "soft" }, " by ", bdi(row.set_by))]],
+      ["", (row) => may("bt_limit") && [button("Change…", () => limit(row), ""), " ", button("Lift", () => doIt("limit", ofLimit(row), "The limit is lifted."), "")], "acts"]], limits, (row) => `${row.kind}/${row.queue}/${row.name}`)),
     pauses.some((one) => one.kind !== "queue") && card("Paused beside queues", table("Pauses", [
       ["what", (row) => row.kind], ["name", (row) => bdi(row.name), "name"], ["queue", (row) => row.queue ? bdi(row.queue) : "all", "name"], ["since", (row) => [age(row.since), h("span", { class: "soft" }, " by ", bdi(row.by))]], ["why", (row) => row.reason && bdi(row.reason), "wide"],
       ["", (row) => may("bt_resume") && button("Resume", () => doIt("resume", { [row.kind]: row.name, queue: row.queue }, `${row.name} is paused no longer.`), ""), "acts"]], pauses.filter((one) => one.kind !== "queue"), (row) => `${row.kind}/${row.queue}/${row.name}`)),
@@ -536,6 +544,22 @@ const doIt = (verb, given, said) => attempt(async () => { const { result } = awa
 async function pause(what, shown) {
   const typed = await dialog(`Pause ${shown}?`, [h("p", null, "What runs goes on; nothing more is begun."), h("label", null, "Why, for people", h("input", { name: "reason", maxlength: 500, autofocus: true }))], "Pause");
   if (typed) doIt("pause", { ...what, reason: typed.reason }, `${shown[0].toUpperCase()}${shown.slice(1)} is paused.`);
+}
+
+// A limit of a queue, of a worker or a group in it, or of each group that has none of its own; what is left empty is none.
+const LIMITED = { queue: "queue", worker: "worker", group: "group", groups: "each group" };
+const ON_FAILURE = { wait: "the others wait", go_on: "the others go on" };
+const ofLimit = ({ queue, kind, name }) => ({ queue, ...(kind === "groups" ? { groups: true } : kind !== "queue" && { [kind]: name }) });
+async function limit(was) {
+  const field = (name, shown, more) => h("label", null, shown, h("input", { name, value: was[name] === null || was[name] === undefined ? "" : String(was[name]), autocomplete: "off", ...more }));
+  const choice = (name, shown, options) => h("label", null, shown, h("select", { name, value: was[name] || "" }, Object.entries(options).map(([value, text]) => h("option", { value }, text))));
+  const typed = await dialog(was.kind ? `Limit the ${was.kind === "groups" ? "groups of" : was.kind} ${was.name || was.queue}` : `Limit the queue ${was.queue}`, [h("p", null, "What is left empty has no limit. What runs goes on."),
+    h("div", { class: "fields" }, !was.kind && [choice("kind", "What", { queue: "the queue", worker: "a worker in it", group: "a group in it", groups: "each group in it" }), field("name", "Name of the worker or group")],
+      field("running", "Run at once", { type: "number", min: 0 }), field("rate", "Begin, in a period", { type: "number", min: 1 }), field("period", "The period", { placeholder: "1min" }), field("max_depth", "Wait in the queue, about", { type: "number", min: 1 }),
+      choice("on_depth", "More of these", { "": "are refused", drop: "are dropped" }), choice("on_failure", "When one of a group fails", { "": "as it is usual", ...ON_FAILURE }))], "Set the limit");
+  if (!typed) return;
+  const { kind = was.kind, name = was.name, ...given } = typed;
+  doIt("limit", { ...given, ...ofLimit({ queue: was.queue, kind, name }) }, "The limit holds from now on.");
 }
 
 async function workers({ given }) {
@@ -608,7 +632,7 @@ const runnerTable = (rows, isShort) => table("Runners", [
   ["at work", (row) => [bar(row.slots ? row.jobs / row.slots : 0, `${row.jobs} of ${row.slots} slots`, "blue"), " ", `${number(row.jobs)}${row.slots ? ` / ${number(row.slots)}` : ""}`], "nowrap"],
   ...(isShort ? [] : [
     ["longest since", (row) => age(row.oldest), "num"], ["what", (row) => (row.works || []).map((name, n) => [n ? ", " : "", workerLink(name, { state: "running" })]), "wide"], ["queues", (row) => (row.queues || []).map((name, n) => [n ? ", " : "", queueLink(name)]), "wide"],
-    ["version", (row) => row.version || ""], ["started", (row) => age(row.started_at), "num"], ["heard of", (row) => age(row.heartbeat_at), "num"],
+    ["memory", (row) => row.memory_mb === null ? "" : `${number(row.memory_mb)} MB`, "num"], ["version", (row) => row.version || ""], ["started", (row) => age(row.started_at), "num"], ["heard of", (row) => age(row.heartbeat_at), "num"],
     ["", (row) => may("bt_drain") && !["dead", "draining"].includes(row.state) && button("Drain…", async () => { if (await dialog(`Drain runner ${row.id} on ${row.host}?`, h("p", null, "It finishes what it has, takes nothing more, and ends. What starts it, systemd say, may start it anew."), "Drain", true)) doIt("drain", { runner: String(row.id) }, `Runner ${row.id} is to end.`); }, ""), "acts"]]),
 ], rows, (row) => String(row.id));
 
