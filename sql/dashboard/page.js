@@ -15,7 +15,10 @@ const state = {
   skew: 0, sql: [], samples: new Map(), words: {}, asking: 0, live: null, openSql: false, failed: "",
 };
 const $ = (id) => document.getElementById(id);
-try { const theme = localStorage.getItem("theme"); if (theme) document.documentElement.dataset.theme = theme; } catch { /* none */ }
+// Of all tabs together; where the browser keeps nothing, of none.
+const kept = (name) => { try { return localStorage.getItem(name); } catch { return null; } };
+const keep = (name, value) => { try { if (value) localStorage.setItem(name, value); else localStorage.removeItem(name); } catch { /* not kept */ } };
+if (kept("theme")) document.documentElement.dataset.theme = kept("theme");
 
 // ---- What is asked ------------------------------------------------------------
 
@@ -704,8 +707,8 @@ function frame() {
   const held = isHeld(), live = state.away || state.failed ? "away" : held ? "off" : "";
   children($("tools"), [
     h("div", { class: "row" }, button(h("span", { class: `live ${live}` }, live === "away" ? "no answer" : state.paused ? "paused" : held ? "held" : "live"), () => { state.paused = !state.paused; frame(); if (!state.paused) refresh(); }, "plain", { "aria-pressed": String(state.paused), title: held && !state.paused ? "It stands still while something is selected" : "Pause or go on (p)" })),
-    h("div", { class: "row" }, button("Light or dark", () => { const dark = getComputedStyle(document.documentElement).colorScheme.trim() === "dark"; const theme = dark ? "light" : "dark"; document.documentElement.dataset.theme = theme; try { localStorage.setItem("theme", theme); } catch { /* not kept */ } }), button("Keys", help, "plain", { "aria-keyshortcuts": "?" })),
-    state.me && h("div", { class: "who" }, "as ", bdi(state.me.role), !may("bt_pause") && ", who may look only", state.signed && [" ", button("Leave", () => attempt(async () => { await change("logout", {}); location.reload(); }))]),
+    h("div", { class: "row" }, button("Light or dark", () => { const dark = getComputedStyle(document.documentElement).colorScheme.trim() === "dark"; const theme = dark ? "light" : "dark"; document.documentElement.dataset.theme = theme; keep("theme", theme); }), button("Keys", help, "plain", { "aria-keyshortcuts": "?" })),
+    state.me && h("div", { class: "who" }, "as ", bdi(state.me.role), !may("bt_pause") && ", who may look only", kept("signed") && [" ", button("Leave", () => attempt(async () => { await change("logout", {}); keep("signed"); location.reload(); }))]),
     Math.abs(state.skew) > 60000 && h("div", { class: "who" }, `This machine's clock is ${span(state.skew / 1000)} ${state.skew < 0 ? "ahead of" : "behind"} the database's; ages are by that.`),
   ]);
   const said = state.away || state.failed;
@@ -758,10 +761,12 @@ function listen() {
 function login(kind) {
   if (state.live) state.live.close();
   state.live = null;
+  state.me = null;
+  keep("signed");
   const send = async (event) => {
     event.preventDefault();
     const typed = Object.fromEntries(new FormData(event.currentTarget));
-    try { await change("login", typed); state.signed = true; await begin(); } catch (error) { toast(error.message, null, true); }
+    try { await change("login", typed); keep("signed", "1"); await begin(); } catch (error) { toast(error.message, null, true); }
   };
   const isUser = kind === "user and password";
   draw([h("div", { "data-key": "login" }, card("Log in", h("form", { class: "in stack", onsubmit: send },
@@ -789,6 +794,7 @@ addEventListener("hashchange", () => {
   frame();
   refresh().then(() => { if (route().name !== state.where) { state.where = route().name; scrollTo(0, 0); $("main").focus({ preventScroll: true }); } });
 });
+addEventListener("storage", (event) => { if (event.key === "signed") begin(); });  // another tab came or left
 document.addEventListener("visibilitychange", () => { listen(); if (!document.hidden && !isHeld()) refresh(); });
 document.addEventListener("selectionchange", () => { if (state.me) { const off = isHeld(); if (off !== state.held) { state.held = off; frame(); } } });
 addEventListener("DOMContentLoaded", () => {
