@@ -4,7 +4,8 @@
 --
 -- returns   an object: attention, an array of what bt_check found, error or warning, and what is paused; the database; how many runners live, what they
 --           hold, and their slots; how many jobs ended in the last hour (from 10000 on as runners noted); the eight queues in which
---           jobs have been due for longest; who holds the oldest snapshot, if it is older than a minute and may be seen
+--           jobs have been due for longest; who holds the oldest snapshot, if it is older than a minute and may be seen; how full the queue of notifications is, in
+--           percent, null: it is empty
 create or replace function bt_status()
     returns json
     language plpgsql
@@ -33,7 +34,10 @@ begin
     select json_object_agg(ended.state, case
                when counted.jobs < 10000 then counted.jobs
                else greatest(counted.jobs, (
-                   select sum((to_json(noted) ->> ended.state)::bigint) from bt_stats(p_by => 'all', p_brief => true) as noted))
+                   select sum(case ended.state when 'done' then stat.done when 'exceeded' then stat.exceeded else stat.canceled end)
+                   from backtick_stat as stat
+                   where stat.span in ('note', 'minute', 'hour')
+                     and stat.at > v_now - interval '1 h')::bigint)
            end) into v_hour
     from unnest('{done,exceeded,canceled}'::text[]) as ended (state)
     cross join lateral (
@@ -77,7 +81,7 @@ begin
         'database', format(
             '%s, PostgreSQL %s, SQL of version %s', current_database(), split_part(current_setting('server_version'), ' ', 1),
             (select max(version) from generate_series(1, 99) as version where bt_serves(version))),
-        'runners', v_runners, 'last_hour', v_hour, 'snapshot', v_snapshot, 'queues', v_queues);
+        'notify_queue', nullif(round((pg_notification_queue_usage() * 100)::numeric, 1), 0), 'runners', v_runners, 'last_hour', v_hour, 'snapshot', v_snapshot, 'queues', v_queues);
 end;
 $$;
 comment on function bt_status is 'How things are, on one screen, what wants attention first.';

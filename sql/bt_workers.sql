@@ -4,7 +4,7 @@
 --
 -- What waits is counted by a walk over the index from one pair of queue and worker to the next, 10 000 pairs at most, and of
 -- 100 000 jobs or somewhat more. What
--- ended is read from the last 20 000 jobs that are done and 5 000 that are not; where these are not all, a notice tells, and
+-- ended is read from the last 10 000 jobs that are done and 2 500 that are not; where these are not all, a notice tells, and
 -- how many there were is what runners noted (see bt_note_stats).
 --
 -- p_name    this one only; null: all
@@ -48,9 +48,9 @@ declare
     v_bad   timestamptz;
 begin
     select job.finished_at into v_done from backtick_done as job
-    where job.state = 'done' and job.finished_at > v_since order by job.finished_at desc offset 20000 limit 1;
+    where job.state = 'done' and job.finished_at > v_since order by job.finished_at desc offset 10000 limit 1;
     select job.finished_at into v_bad from backtick_done as job
-    where job.state = 'exceeded' and job.finished_at > v_since order by job.finished_at desc offset 5000 limit 1;
+    where job.state = 'exceeded' and job.finished_at > v_since order by job.finished_at desc offset 2500 limit 1;
     if greatest(v_done, v_bad) is not null then
         v_since := greatest(v_done, v_bad);
         raise notice 'of so many ended jobs the times are of those since %', v_since;
