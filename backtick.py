@@ -7538,7 +7538,7 @@ class _Refused(Exception):
 class _Viewer:
     """With whose rights is asked: connections, what was asked a moment ago, and word of changes for all who look on."""
 
-    FRESH_S, REST = 1.0, 20.0  # an answer serves all who ask the same for so long, or so many times as long as it took
+    FRESH_S, REST = 1.0, 50.0  # an answer serves all who ask the same for so long, or so many times as long as it took
     MOST = 4  # connections
 
     def __init__(self, config: Config, watchdog: _Watchdog) -> None:
@@ -8695,6 +8695,8 @@ VERBS = (
     Verb("load", "bt_load", "Look", "backlog, for autoscalers", "load mail --json", ("queue?",)),
     Verb("metrics", "bt_metrics", "Look", "Prometheus' text", "metrics", options="most", record=True),
     Verb("limits", "bt_limits", "Look", "limits, and what runs", "limits", ("queue?",), "", no="there are no limits"),
+    Verb("groups", "bt_groups", "Look", "what waits of each group", "groups mail", ("queue?",), "limit",
+         no="no group has jobs"),
     Verb("pauses", "bt_pauses", "Look", "what is paused", "pauses", (), "queues*", no="nothing is paused"),
     Verb("states", "bt_states", "Look", "how many in each state", "states --queue mail",
          options=_FILTER.replace(" state", "")),
@@ -8950,7 +8952,7 @@ def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str],
         print("\n".join(lines))
         if is_cut:
             print(_styled("2", "cut to fit: --json shows all"))
-    if not as_json and len(found) == int(given.get("limit") or -1):
+    if not as_json and "after" in verb.options and len(found) == int(given["limit"]):
         print(f"there may be more: --after {values[-1].get('place')}", file=sys.stderr)
     return int(is_false or (verb.fails and bool(found)))
 

@@ -4783,6 +4783,39 @@ def test_jobs_are_listed_counted_canceled_retried_and_deleted_by_group_key_and_b
     assert by("bt_jobs") == ids[3:]
 
 
+def test_groups_are_told_with_what_waits_runs_and_may_run_of_each(db):
+    runner = register(db, queues=["q", "other"])
+    call(db, "bt_limit", p_queue="q", p_groups=True, p_running=2)
+    call(db, "bt_limit", p_queue="q", p_group="b", p_running=1)
+    due = dt.datetime.now(UTC) - dt.timedelta(hours=1)
+    for group, queue, jobs in (("a", "q", 3), ("b", "q", 1200), ("a", "other", 1), ("later", "q", 1)):
+        at = dt.datetime.now(UTC) + dt.timedelta(hours=1) if group == "later" else due
+        call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * jobs, p_queue=queue, p_group=group, p_run_at=at)
+    enqueue(db, "a", p_queue="q")
+    claim(db, runner, limit=4, queue="q", names=["a"])
+    call(db, "bt_pause", p_group="a", p_queue="other")
+    said = []
+    db.add_notice_handler(lambda notice: said.append(notice.message_primary))
+
+    found = {(queue, name): rest for queue, name, *rest in call(db, "bt_groups")}
+    runs = {key: rest[1] for key, rest in found.items()}
+    assert sum(runs.values()) == 3 and runs["q", "b"] == 1  # and the plain one
+    assert {key: (rest[0], rest[3], bool(rest[4])) for key, rest in found.items()} == {
+        ("q", "a"): (1, 2, False),
+        ("q", "b"): (1000, 1, False),  # as many or more
+        ("q", "later"): (1, 2, False),
+        ("other", "a"): (1, None, True),
+    }
+    assert {key: rest[2] for key, rest in found.items() if key[1] != "later"} == dict.fromkeys(
+        [("q", "a"), ("q", "b"), ("other", "a")], due
+    )
+    assert found["q", "later"][2] is None
+    assert [row[0] for row in call(db, "bt_groups", p_queue="other")] == ["other"]
+    assert said == []
+    assert len(call(db, "bt_groups", p_limit=2)) == 2
+    assert said == ["there may be more groups than these 2"]
+
+
 # ---- Limits
 
 
@@ -12040,7 +12073,7 @@ def full(db):
     fail(db, claim(db, runner, queue="mail", names=["jobs.boom"])[0], error, max_tries=1)
     ids["running"] = enqueue(db, "jobs.mail", json.dumps(["x" * 300]), p_queue="mail")
     claim(db, runner, queue="mail", names=["jobs.mail"])
-    ids["queued"] = enqueue(db, "jobs.mail", '["später, 東京"]', p_queue="mail")
+    ids["queued"] = enqueue(db, "jobs.mail", '["später, 東京"]', p_queue="mail", p_group="acme")
     ids["orphan"] = enqueue(
         db, "jobs.lost", "[]", p_queue="nobody", p_run_at=dt.datetime.now(UTC) - dt.timedelta(hours=1)
     )
@@ -13233,6 +13266,9 @@ def test_limits_are_set_changed_and_lifted_from_the_page(db, full, dashboard, br
     page.get_by_label("Run at once").fill("0")
     page.get_by_role("button", name="Set the limit").click()
     page.locator("main").get_by_text("acme/<b>").wait_for()
+    page.locator("tr[data-key='mail/acme']").get_by_role("button", name="Pause…").click()
+    page.keyboard.press("Enter")
+    page.locator("tr[data-key='mail/acme']").get_by_role("button", name="Resume").wait_for()
     assert limits()["mail", "group", "acme/<b>"][0] == 0
     page.problems[:] = [one for one in page.problems if "400" not in one]
 
@@ -18693,7 +18729,7 @@ MAY_CALL = {
     "bt_is_drained": "runner",
     "bt_expire": "runner",
     **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule", "bt_limit"], "admin"),
-    **dict.fromkeys(["bt_limits"], "viewer admin"),
+    **dict.fromkeys(["bt_limits", "bt_groups"], "viewer admin"),
     "bt_pauses": "runner viewer admin",
     **dict.fromkeys(["bt_put_special", "bt_batch"], "producer"),
     **dict.fromkeys(["bt_close_batch", "bt_cancel_batch"], "producer admin"),

@@ -1336,7 +1336,7 @@ PAGES = {
     "jobs of a queue": ["jobs?queue=queue7&limit=50", "states?queue=queue7"],
     "jobs exceeded": ["jobs?state=exceeded&limit=50", "states"],
     "job": ["show?id=17&cut=20000"],
-    "queues": ["queues", "limits", "pauses", "stats?by=queue&step=5min&brief=true"],
+    "queues": ["queues", "limits", "groups", "pauses", "stats?by=queue&step=5min&brief=true"],
     "workers": ["workers?since=24h", "stats?by=worker&step=5min&brief=true", "pauses"],
     "failures": ["failures?since=24h"],
     "schedules": ["schedules", "pauses"],

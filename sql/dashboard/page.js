@@ -516,7 +516,7 @@ function trend(name, value) {
 }
 
 async function queues({ given }) {
-  const [rows, limits, pauses, sparks] = await Promise.all([look("queues"), look("limits"), look("pauses"), lastHour("queue")]);
+  const [rows, limits, groups, pauses, sparks] = await Promise.all([look("queues"), look("limits"), look("groups"), look("pauses"), lastHour("queue")]);
   const why = new Map(pauses.filter((one) => one.kind === "queue").map((one) => [one.queue, one]));
   const bound = (name) => { const one = limits.find((limit) => limit.kind === "queue" && limit.queue === name); return one ? [one.running !== null && `${number(one.runs)} of ${number(one.running)} at once`, one.rate && `${number(one.rate)} in ${period(one.period)}`, one.max_depth && `${number(one.max_depth)} deep`].filter(Boolean).join(", ") : ""; };
   const out = (name) => { const one = sparks.get(name); return one ? one.done.slice(-3).reduce((a, b) => a + b, 0) / 15 : 0; };
@@ -533,7 +533,13 @@ async function queues({ given }) {
       ["runners", (row) => row.runners ? number(row.runners) : h("span", { class: row.queued ? "bad" : "soft" }, "none"), "num"], ["limit", (row) => bound(row.queue), "nowrap"],
       ["", (row) => [may("bt_limit") && button("Limit…", () => limit(limits.find((one) => one.kind === "queue" && one.queue === row.queue) || { queue: row.queue }), ""), " ", row.paused_at ? may("bt_resume") && button("Resume", () => doIt("resume", { queue: row.queue }, `${row.queue} is paused no longer.`), "") : may("bt_pause") && button("Pause…", () => pause({ queue: row.queue }, `the queue ${row.queue}`), "")], "acts"]], few, (row) => row.queue), "queue")
       : empty("No queue has jobs or a runner. Queue a job: ", h("code", null, "python backtick.py enqueue myjobs.log_sum '[3, 4]'"))),
-    limits.length > 0 && card("Limits and groups", table("Limits", [
+    groups.length > 0 && card("Groups", table("Groups", [
+      ["group", (row) => link("jobs", { queue: row.queue, group: row.name }, bdi(row.name)), "name"], ["queue", (row) => queueLink(row.queue), "name"],
+      ["waits", (row) => number(row.waiting) + (row.waiting < 1000 ? "" : "+"), "num"], ["oldest due", (row) => age(row.oldest), "num"],
+      ["runs", (row) => row.at_once === null ? number(row.running) : [bar(row.at_once ? row.running / row.at_once : 1, `${row.running} of ${row.at_once}`), ` ${number(row.running)} / ${number(row.at_once)}`], "num"],
+      ["", (row) => [may("bt_limit") && button("Limit…", () => limit(limits.find((one) => one.kind === "group" && one.queue === row.queue && one.name === row.name) || { kind: "group", queue: row.queue, name: row.name }), ""), " ",
+        row.paused_at ? may("bt_resume") && button("Resume", () => doIt("resume", { group: row.name, queue: row.queue }, `${row.name} is paused no longer.`), "") : may("bt_pause") && button("Pause…", () => pause({ group: row.name, queue: row.queue }, `the group ${row.name}`), "")], "acts"]], groups, (row) => `${row.queue}/${row.name}`), notices(groups)),
+    limits.length > 0 && card("Limits", table("Limits", [
       ["of", (row) => LIMITED[row.kind]], ["queue", (row) => bdi(row.queue), "name"], ["name", (row) => row.name ? bdi(row.name) : "", "name"], ["runs", (row) => number(row.runs), "num"],
       ["at once", (row) => row.running === null ? "" : [bar(row.running ? row.runs / row.running : 1, `${row.runs} of ${row.running}`), " ", number(row.running)], "num"],
       ["rate", (row) => row.rate ? `${number(row.rate)} in ${period(row.period)}` : ""], ["deep at most", (row) => [number(row.max_depth), row.on_depth && h("div", { class: "soft" }, row.on_depth === "drop" ? "more is dropped" : "more is refused")], "num"],
