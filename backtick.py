@@ -5045,7 +5045,9 @@ class _Processes(_Threads):
     def give_back(self, child: _Child) -> None:
         """A process after a job, dead or alive; by slots."""
         config = self.pool.config
-        is_spent = 0 < config.max_tasks_per_child <= child.calls or 0 < config.max_child_mb < child.used_mb()
+        is_spent = 0 < config.max_tasks_per_child <= child.calls or 0 < config.max_child_mb < _used_mb(
+            child.process.pid
+        )
         if child.is_killed or not child.is_alive() or self.closed or is_spent:
             child.close()
             return
@@ -5190,6 +5192,14 @@ class _ProcessSlot(_Slot):
             self.child.kill()
 
 
+def _used_mb(pid: int) -> int:
+    """How much memory the process has now, if the system says so in /proc, as Linux does; else 0."""
+    with contextlib.suppress(OSError):
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE") // 1_000_000
+    return 0
+
+
 class _Child:
     """A process that runs one job at a time. Only the slot that has it calls its methods, but for kill(), take_back().
 
@@ -5302,13 +5312,6 @@ class _Child:
         if self.process.returncode is not None or not hasattr(os, "waitid"):  # macOS has it from Python 3.13
             return self.process.poll() is None
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-
-    def used_mb(self) -> float:
-        """How much memory it has now, if the system says so in /proc, as Linux does."""
-        with contextlib.suppress(OSError):
-            pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
-            return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1_000_000
-        return 0.0
 
     def ask_for_stack(self) -> str:
         """Have it log where it is; says so. Not before it is ready: the signal would end it."""
@@ -7196,7 +7199,7 @@ class _Keeper:
             self.session.database.hang_up()
 
     def _heartbeat(self, database: _Database, runner: int) -> None:
-        ((alive,),) = database.run("bt_heartbeat", p_runner=runner)
+        ((alive,),) = database.run("bt_heartbeat", p_runner=runner, p_memory_mb=_used_mb(os.getpid()) or None)
         self.heartbeat.again_in(self.config.lease_ms / 6000)
         if not alive:
             self.poller.given_up = runner
@@ -7568,7 +7571,7 @@ class _Refused(Exception):
 class _Viewer:
     """With whose rights is asked: connections, what was asked a moment ago, and word of changes for all who look on."""
 
-    FRESH_S, REST = 1.0, 20.0  # an answer serves all who ask the same for so long, or so many times as long as it took
+    FRESH_S, REST = 1.0, 50.0  # an answer serves all who ask the same for so long, or so many times as long as it took
     MOST = 4  # connections
 
     def __init__(self, config: Config, watchdog: _Watchdog) -> None:
@@ -8710,7 +8713,8 @@ VERBS = (
          no="no worker is known or has jobs"),
     Verb("failures", "bt_failures", "Look", "by worker and class", "failures --since 2h",
          options="queue name since", no="nothing has failed"),
-    Verb("runners", "bt_runners", "Look", "who runs what, where", "runners --watch", no="no runner lives"),
+    Verb("runners", "bt_runners", "Look", "who runs what, where", "runners --watch", options="worker",
+         no="no runner lives"),
     Verb("schedules", "bt_schedules", "Look", "next fires and last runs", "schedules myjobs.sweep", ("name?",), "fires",
          no="there is no such schedule"),
     Verb("orphans", "bt_orphans", "Look", "jobs that nobody can run", "orphans", no="whatever is due has a runner"),
@@ -8724,6 +8728,8 @@ VERBS = (
     Verb("load", "bt_load", "Look", "backlog, for autoscalers", "load mail --json", ("queue?",)),
     Verb("metrics", "bt_metrics", "Look", "Prometheus' text", "metrics", options="most", record=True),
     Verb("limits", "bt_limits", "Look", "limits, and what runs", "limits", ("queue?",), "", no="there are no limits"),
+    Verb("groups", "bt_groups", "Look", "what waits of each group", "groups mail", ("queue?",), "limit",
+         no="no group has jobs"),
     Verb("pauses", "bt_pauses", "Look", "what is paused", "pauses", (), "queues*", no="nothing is paused"),
     Verb("states", "bt_states", "Look", "how many in each state", "states --queue mail",
          options=_FILTER.replace(" state", "")),
@@ -8983,7 +8989,7 @@ def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str],
         print("\n".join(lines))
         if is_cut:
             print(_styled("2", "cut to fit: --json shows all"))
-    if not as_json and len(found) == int(given.get("limit") or -1):
+    if not as_json and "after" in verb.options and len(found) == int(given["limit"]):
         print(f"there may be more: --after {values[-1].get('place')}", file=sys.stderr)
     return int(is_false or (verb.fails and bool(found)))
 
@@ -9045,7 +9051,7 @@ def _table(rows: list[dict[str, Any]], width: int, now: dt.datetime) -> tuple[li
     ]
     names = [name for name in names if any(row[name] not in (None, []) for row in rows)]
     cells = [["~" * (name in (row.get("about") or ())) + _cell(row[name], now) for name in names] for row in rows]
-    others = {name for row in rows for name in row if not all(name in other for other in rows)}
+    others = {name for row in rows for name in row if not all(name in other for other in rows)} - {"traceback"}
     if others:
         for row, line in zip(rows, cells, strict=True):
             line.append(", ".join(f"{_title(name)} {_cell(row[name], now)}" for name in row if name in others))

@@ -2630,7 +2630,8 @@ def test_a_schedules_jobs_have_its_tags_and_expire(db, add):
 
 def test_the_last_ten_failures_are_kept_bounded_and_all_else_beside_them(db):
     runner, id_ = register(db), enqueue(db)
-    error = json.dumps({"class": "C" * 1000, "message": "m" * 10_000, "traceback": "t" * 50_000, "$sealed": "s" * 9000})
+    trace = "t" * 50_000 + "\nValueError"
+    error = json.dumps({"class": "C" * 1000, "message": "m" * 10_000, "traceback": trace, "$sealed": "s" * 9000})
     for n in range(15):
         (job,) = claim(db, runner)
         fail(db, job, error, retry_ms=0, max_tries=99)
@@ -2638,14 +2639,15 @@ def test_the_last_ten_failures_are_kept_bounded_and_all_else_beside_them(db):
     db.execute('update backtick_queue set attempts = bt_remember(attempts, \'{"how": "snoozed"}\')')
 
     kept = job_of(db, id_)
-    assert kept.error["traceback"] == "t" * 50_000
+    assert kept.error["traceback"] == trace
     assert [entry["how"] for entry in kept.attempts] == ["failed"] * 10 + ["snoozed"]
     assert [entry["try"] for entry in kept.attempts[:10]] == list(range(6, 16))
     entry = kept.attempts[9]
     assert (entry["runner"], entry["host"], len(entry["message"]), len(entry["class"])) == (runner, "h", 500, 200)
     assert {"at", "claimed_at"} <= entry.keys()
-    assert not {"traceback", "$sealed"} & entry.keys()
-    assert len(json.dumps(kept.attempts)) < 15_000
+    assert entry["traceback"] == trace[-2000:]  # its end, which says most
+    assert "$sealed" not in entry
+    assert len(json.dumps(kept.attempts)) < 32_000
 
 
 def test_a_crash_is_kept_with_its_runner_and_host(db):
@@ -4785,6 +4787,39 @@ def test_jobs_are_listed_counted_canceled_retried_and_deleted_by_group_key_and_b
             assert by("bt_cancel_all", **which) == [1]
         assert by("bt_delete_all", **which) == [1]
     assert by("bt_jobs") == ids[3:]
+
+
+def test_groups_are_told_with_what_waits_runs_and_may_run_of_each(db):
+    runner = register(db, queues=["q", "other"])
+    call(db, "bt_limit", p_queue="q", p_groups=True, p_running=2)
+    call(db, "bt_limit", p_queue="q", p_group="b", p_running=1)
+    due = dt.datetime.now(UTC) - dt.timedelta(hours=1)
+    for group, queue, jobs in (("a", "q", 3), ("b", "q", 1200), ("a", "other", 1), ("later", "q", 1)):
+        at = dt.datetime.now(UTC) + dt.timedelta(hours=1) if group == "later" else due
+        call(db, "bt_enqueue_many", p_name="a", p_args=["[]"] * jobs, p_queue=queue, p_group=group, p_run_at=at)
+    enqueue(db, "a", p_queue="q")
+    claim(db, runner, limit=4, queue="q", names=["a"])
+    call(db, "bt_pause", p_group="a", p_queue="other")
+    said = []
+    db.add_notice_handler(lambda notice: said.append(notice.message_primary))
+
+    found = {(queue, name): rest for queue, name, *rest in call(db, "bt_groups")}
+    runs = {key: rest[1] for key, rest in found.items()}
+    assert sum(runs.values()) == 3 and runs["q", "b"] == 1  # and the plain one
+    assert {key: (rest[0], rest[3], bool(rest[4])) for key, rest in found.items()} == {
+        ("q", "a"): (1, 2, False),
+        ("q", "b"): (1000, 1, False),  # as many or more
+        ("q", "later"): (1, 2, False),
+        ("other", "a"): (1, None, True),
+    }
+    assert {key: rest[2] for key, rest in found.items() if key[1] != "later"} == dict.fromkeys(
+        [("q", "a"), ("q", "b"), ("other", "a")], due
+    )
+    assert found["q", "later"][2] is None
+    assert [row[0] for row in call(db, "bt_groups", p_queue="other")] == ["other"]
+    assert said == []
+    assert len(call(db, "bt_groups", p_limit=2)) == 2
+    assert said == ["there may be more groups than these 2"]
 
 
 # ---- Limits
@@ -12060,7 +12095,7 @@ def full(db):
     fail(db, claim(db, runner, queue="mail", names=["jobs.boom"])[0], error, max_tries=1)
     ids["running"] = enqueue(db, "jobs.mail", json.dumps(["x" * 300]), p_queue="mail")
     claim(db, runner, queue="mail", names=["jobs.mail"])
-    ids["queued"] = enqueue(db, "jobs.mail", '["später, 東京"]', p_queue="mail")
+    ids["queued"] = enqueue(db, "jobs.mail", '["später, 東京"]', p_queue="mail", p_group="acme")
     ids["orphan"] = enqueue(
         db, "jobs.lost", "[]", p_queue="nobody", p_run_at=dt.datetime.now(UTC) - dt.timedelta(hours=1)
     )
@@ -13003,8 +13038,11 @@ def browser(request):
     with sync_api.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
 
-        def open_page(port, path="", **options):
-            page = chromium.new_context(**({"viewport": {"width": 1280, "height": 900}} | options)).new_page()
+        def open_page(port, path="", context=None, clock=None, **options):
+            context = context or chromium.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+            page = context.new_page()
+            if clock:
+                page.clock.install(time=clock)
             page.set_default_timeout(PATIENCE_S * 1000)
             page.on("console", lambda said: said.type == "error" and problems.append(said.text))
             page.on("pageerror", lambda error: problems.append(str(error)))
@@ -13179,7 +13217,7 @@ def test_hostile_names_long_arguments_and_large_ids_are_shown_as_they_are(db, da
     db.execute("alter table backtick_queue alter id restart 9007199254740993")
     names = ["<script>alert(1)</script>\"'", "a/b?c=d&e#f", "\u202eevil", "x" * 200, "<img src=x onerror=alert(1)>"]
     jobs = [enqueue(db, name, json.dumps([name]), p_queue=name.replace(",", "").replace(":", "")) for name in names]
-    long = enqueue(db, "long", json.dumps(["y" * 1_000_000]))
+    long = enqueue(db, "long", json.dumps(["y" * 16_000_000]))
     page = browser(dashboard(), "jobs")
     page.on("dialog", lambda dialog: page.problems.append(dialog.message))
 
@@ -13193,10 +13231,16 @@ def test_hostile_names_long_arguments_and_large_ids_are_shown_as_they_are(db, da
         goto(page, "jobs")
         wait_until(lambda: page.locator("tbody tr").count() == 6, "all again")
     goto(page, f"job/{long}")
-    page.get_by_text("The first 20\u202f000 of 1\u202f000\u202f004 characters").wait_for()
-    assert page.get_by_role("link", name="All of the arguments").get_attribute("href") == f"api/show?id={long}"
-    goto(page, "queues")
-    assert page.locator("script").count() == 1
+    page.get_by_text("The first 20\u202f000 of 16\u202f000\u202f004 characters").wait_for()
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="All of the arguments").click()
+    opened.value.wait_for_load_state()
+    assert opened.value.evaluate("document.body.textContent.length") > 16_000_000
+    opened.value.close()
+    for path in PAGES:
+        goto(page, path)
+        assert page.locator("script").count() == 1
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
 
 
 @pytest.mark.as_owner
@@ -13219,6 +13263,137 @@ def test_the_page_says_that_the_database_is_away_and_goes_on_when_it_is_back(db,
     page.get_by_role("link", name=str(job), exact=True).wait_for()
     page.locator("#banner").wait_for(state="hidden")
     page.problems[:] = [one for one in page.problems if "503" not in one]
+
+
+@pytest.mark.as_owner
+def test_of_each_try_the_page_shows_the_traceback_and_a_viewer_sees_that_it_failed(db, roles, url, dashboard, browser):
+    runner, job = register(db), enqueue(db)
+    for n, trace in enumerate(["the first line\nof the first", "x\n" * 25_000 + "the end of the second", "the third"]):
+        error = {"class": "ValueError", "message": f"<b>{n}</b>" + "m" * 9_000 * (n == 1), "traceback": trace}
+        assert fail(db, claim(db, runner)[0], json.dumps(error), retry_ms=0, max_tries=3)
+        wait_until(lambda: job_of(db, job).run_at <= dt.datetime.now(UTC))
+    page = browser(dashboard(), f"job/{job}")
+
+    page.get_by_text("Traceback").first.click()
+    page.get_by_text("of the first").wait_for()
+    page.get_by_text("Traceback").nth(1).click()
+    page.get_by_text("the end of the second").wait_for()
+    page.get_by_text("the third").wait_for()  # the last one is shown whole
+    assert page.locator(".line li", has_text="failed").count() == 2
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    told = call(roles["viewer"], "bt_job_of", p_id=job)[0][0]
+    assert [one.keys() & {"class", "message", "traceback"} for one in told["timeline"] if one["what"] == "failed"] == [
+        {"class"},
+        {"class"},
+    ]
+
+
+@pytest.mark.as_owner
+def test_limits_are_set_changed_and_lifted_from_the_page(db, full, dashboard, browser):
+    page = browser(dashboard(), "queues")
+
+    def limits():
+        return {(queue, kind, name): rest for queue, kind, name, *rest in call(db, "bt_limits")}
+
+    page.locator("tr[data-key='mail']").get_by_role("button", name="Limit…").click()
+    page.get_by_label("Run at once").fill("3")
+    page.keyboard.press("Enter")
+    page.locator("#toasts").get_by_text("The limit holds").wait_for()
+    assert limits()["mail", "queue", None][0] == 3
+    page.locator("tr[data-key='mail']").get_by_text("1 of 3 at once").wait_for()
+    page.locator("tr[data-key='queue/mail/null']").get_by_role("button", name="Change…").click()
+    assert page.get_by_label("Run at once").input_value() == "3"
+    page.get_by_label("Begin, in a period").fill("5")
+    page.get_by_role("button", name="Set the limit").click()
+    page.locator("#toasts").get_by_text("rate is 5").wait_for()  # and no period: the database says so
+    assert limits()["mail", "queue", None][1] is None
+    page.locator("tr[data-key='queue/mail/null']").get_by_role("button", name="Lift").click()
+    page.locator("#toasts").get_by_text("The limit is lifted").wait_for()
+    assert limits().keys() == {("slow", "queue", None)}
+    page.locator("tr[data-key='mail']").get_by_role("button", name="Limit…").click()
+    page.get_by_label("What").select_option("a group in it")
+    page.get_by_label("Name of the worker or group").fill("acme/<b>")
+    page.get_by_label("Run at once").fill("0")
+    page.get_by_role("button", name="Set the limit").click()
+    page.locator("main").get_by_text("acme/<b>").wait_for()
+    page.locator("tr[data-key='mail/acme']").get_by_role("button", name="Pause…").click()
+    page.keyboard.press("Enter")
+    page.locator("tr[data-key='mail/acme']").get_by_role("button", name="Resume").wait_for()
+    assert limits()["mail", "group", "acme/<b>"][0] == 0
+    page.problems[:] = [one for one in page.problems if "400" not in one]
+
+
+@pytest.mark.as_owner
+def test_two_tabs_show_the_same_and_who_leaves_in_one_leaves_both(db, full, roles, url, dashboard, browser):
+    port = dashboard(url, login=True)
+    first = browser(port, "queues")
+    first.get_by_label("User of the database").fill("bt_test_admin")
+    first.get_by_label("Password").fill("bt")
+    first.keyboard.press("Enter")
+    first.locator("tr[data-key='mail']").wait_for()
+    second = browser(port, "jobs", context=first.context)
+    second.locator("tbody input[type=checkbox]").first.check()
+    second.get_by_role("button", name="held").wait_for()
+
+    first.get_by_role("button", name="live").wait_for()  # what is selected there holds nothing here
+    first.locator("tr[data-key='mail']").get_by_role("button", name="Pause…").click()
+    first.keyboard.press("Enter")
+    first.locator("tr[data-key='mail']").get_by_text("paused").wait_for()
+    assert second.get_by_text("1 job selected").count() == 1
+    goto(second, "queues")
+    second.locator("tr[data-key='mail']").get_by_role("button", name="Resume").click()
+    first.locator("tr[data-key='mail']").get_by_role("button", name="Pause…").wait_for()  # by itself
+
+    second.get_by_role("button", name="Leave").click()
+    for page in (first, second):
+        page.get_by_label("User of the database").wait_for()
+        assert page.locator("tr[data-key='mail']").count() == 0
+    first.problems[:] = [one for one in first.problems if "401" not in one]
+
+
+@pytest.mark.as_owner
+@pytest.mark.parametrize("hours, said", [(1, "ahead of"), (-1, "behind")])
+def test_ages_are_by_the_clock_of_the_database_whatever_that_of_the_viewer_says(
+    db, full, dashboard, browser, hours, said
+):
+    page = browser(dashboard(), "jobs", clock=dt.datetime.now(UTC) + dt.timedelta(hours=hours))
+
+    page.get_by_text(re.compile(f"This machine's clock is (59|60) min {said} the database's")).wait_for()
+    for job, age in (("done", "now|[0-9]+ s ago|1 min ago"), ("orphan", "60 min ago|6[0-9] min ago")):
+        assert re.fullmatch(age, page.locator(f"tr[data-key='{full[job]}'] time").first.inner_text())
+    goto(page, "jobs?state=exceeded&since=15min")
+    page.get_by_role("button", name="Retry all…").click()
+    page.get_by_role("button", name="Retry 1 job").click()  # up to now: by that clock, too
+    page.locator("#toasts").get_by_text("1 job queued again").wait_for()
+    goto(page, "jobs?until=15min")
+    wait_until(lambda: page.locator("tbody tr").count() == 0, "nothing to be older than that")
+    goto(page, "")
+    page.locator(".legend b[data-key=done]").get_by_text(
+        "1 / min"
+    ).wait_for()  # this minute is the last one of the plot
+
+
+@pytest.mark.as_owner
+def test_empty_pages_say_what_to_do_next_and_without_javascript_what_is_needed(db, dashboard, browser):
+    port = dashboard()
+    page = browser(port, "")
+
+    for path in PAGES:
+        goto(page, path)
+        if path != "database":
+            assert page.locator(".empty").count() > 0, path
+    without = browser(port, "", java_script_enabled=False)
+    assert "python backtick.py status" in without.locator("main").inner_text()
+
+
+def test_a_runner_says_how_much_memory_it_has(db, runner):
+    runner()
+
+    ((megabytes,),) = wait_until(
+        lambda: db.execute("select memory_mb from backtick_runner where memory_mb is not null").fetchall()
+    )
+    assert 10 < megabytes < 10_000
+    assert db.execute("select memory_mb from bt_runners()").fetchall() == [(megabytes,)]
 
 
 # ---- Being a good process, and logs ---------------------------------------------------------------------------
@@ -18668,7 +18843,7 @@ MAY_CALL = {
     "bt_is_drained": "runner",
     "bt_expire": "runner",
     **dict.fromkeys(["bt_cancel_all", "bt_pause", "bt_resume", "bt_unschedule", "bt_limit"], "admin"),
-    **dict.fromkeys(["bt_limits"], "viewer admin"),
+    **dict.fromkeys(["bt_limits", "bt_groups"], "viewer admin"),
     "bt_pauses": "runner viewer admin",
     **dict.fromkeys(["bt_put_special", "bt_batch"], "producer"),
     **dict.fromkeys(["bt_close_batch", "bt_cancel_batch"], "producer admin"),

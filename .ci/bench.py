@@ -1336,12 +1336,12 @@ PAGES = {
     "jobs of a queue": ["jobs?queue=queue7&limit=50", "states?queue=queue7"],
     "jobs exceeded": ["jobs?state=exceeded&limit=50", "states"],
     "job": ["show?id=17&cut=20000"],
-    "queues": ["queues", "limits", "pauses", "stats?by=queue&step=5min&brief=true"],
+    "queues": ["queues", "limits", "groups", "pauses", "stats?by=queue&step=5min&brief=true"],
     "workers": ["workers?since=24h", "stats?by=worker&step=5min&brief=true", "pauses"],
     "failures": ["failures?since=24h"],
     "schedules": ["schedules", "pauses"],
     "runners": ["runners"],
-    "database": ["doctor", "sizes"],
+    "database": ["doctor", "sizes", "status"],
 }
 
 
@@ -1402,6 +1402,7 @@ def pages(bench: Bench) -> Figures:
             bench.bar("asking", len(figures) / 2 / len(PAGES))
         page.viewer.FRESH_S, page.viewer.REST = bt._Viewer.FRESH_S, bt._Viewer.REST
         run("delete from backtick_runner")
+        run("delete from backtick_schedule")  # each runner would say that nobody knows their workers
         rates = []
         for looks_on in (False, True, True, False):
             stop = threading.Event()

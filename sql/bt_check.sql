@@ -97,36 +97,39 @@ begin
               and recent.done + recent.exceeded >= 5
             union all
             -- It serves a queue whose jobs have waited for long, knows their worker, has no job, and takes none.
-            select 'error', 'idle runner', alive.id::text,
+            select 'error', 'idle runner', idle.id::text,
                    format('the runner %s on %s:%s lives, has no job and takes none, though a job of the queue %s for it has been due for %s',
-                          alive.id, alive.host, alive.pid, deep.queue, bt_age(v_now - deep.oldest)),
-                   deep.oldest
-            from alive
-            cross join lateral (
-                select deep.queue, deep.oldest
-                from deep
-                where deep.queue = any (alive.queues)
-                  and deep.oldest < v_now - interval '1 min'
-                  and deep.running = 0
-                  and deep.paused_at is null
-                  and exists (
-                      select
-                      from (
-                          select job.name
-                          from backtick_queue as job
-                          where job.queue = deep.queue
-                            and job.gate = 0
-                            and job.run_at between deep.oldest and deep.oldest + interval '1 s'
-                          limit 100
-                      ) as first
-                      where first.name = any (alive.names))
-                order by deep.oldest
-                limit 1
-            ) as deep
-            where alive.started_at < v_now - interval '1 min'
-              and alive.drained_at is null
-              and not exists (select from backtick_claim as claim where claim.runner = alive.id)
-              and not exists (select from backtick_limit as bound where bound.queue = deep.queue and bound.running = 0)
+                          idle.id, idle.host, idle.pid, idle.queue, bt_age(v_now - idle.oldest)),
+                   idle.oldest
+            from (
+                select distinct on (pair.id) pair.id, pair.host, pair.pid, pair.queue, pair.oldest
+                from (
+                    select alive.id, alive.host, alive.pid, alive.names, deep.queue, deep.oldest
+                    from alive
+                    cross join unnest(alive.queues) as served (queue)
+                    join deep on deep.queue = served.queue
+                    where alive.started_at < v_now - interval '1 min'
+                      and alive.drained_at is null
+                      and not exists (select from backtick_claim as claim where claim.runner = alive.id)
+                      and deep.oldest < v_now - interval '1 min'
+                      and deep.running = 0
+                      and deep.paused_at is null
+                    offset 0  -- jobs are read of these pairs only
+                ) as pair
+                where exists (
+                    select
+                    from (
+                        select job.name
+                        from backtick_queue as job
+                        where job.queue = pair.queue
+                          and job.gate = 0
+                          and job.run_at between pair.oldest and pair.oldest + interval '1 s'
+                        limit 100
+                    ) as first
+                    where first.name = any (pair.names))
+                order by pair.id, pair.oldest
+            ) as idle
+            where not exists (select from backtick_limit as bound where bound.queue = idle.queue and bound.running = 0)
             union all
             select 'warning', 'closed limit', concat_ws(' ', bound.kind, bound.queue, nullif(bound.name, '')),
                    format('the limit of the %s lets nothing run, and jobs wait',

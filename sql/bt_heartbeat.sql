@@ -12,10 +12,12 @@
 --
 -- It commits asynchronously, for what a crash of the server makes it forget is soon said again.
 --
--- p_runner   what bt_register_runner returned
--- raises     22004 null_value_not_allowed
--- returns    false if the runner has been given up for dead: its claims are void, it must register anew
-create or replace function bt_heartbeat(p_runner bigint)
+-- p_runner     what bt_register_runner returned
+-- p_memory_mb  how many megabytes its process has; null: it does not know
+-- raises       22004 null_value_not_allowed
+-- returns      false if the runner has been given up for dead: its claims are void, it must register anew
+drop function if exists bt_heartbeat(bigint);  -- of version 3
+create or replace function bt_heartbeat(p_runner bigint, p_memory_mb int default null)
     returns boolean
     language plpgsql
     volatile
@@ -35,7 +37,8 @@ begin
     where not exists (select from backtick_stat as said where said.span = 'ids' and said.at = this.minute)
     on conflict do nothing;
     update backtick_runner as runner
-    set heartbeat_at = bt_now()
+    set heartbeat_at = bt_now(),
+        memory_mb = p_memory_mb
     from (select id from backtick_runner where id = p_runner for no key update skip locked) as free
     where runner.id = free.id
       and runner.heartbeat_at <= bt_now() + interval '5 s';

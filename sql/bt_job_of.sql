@@ -41,7 +41,7 @@ begin
             'scheduled_for', v_job.scheduled_for)
         union all
         select (past.entry ->> 'at')::timestamptz, 1 + past.place,
-               past.entry - 'how' - case when v_is_all then '' else 'message' end
+               past.entry - 'how' - case when v_is_all then '{}' else '{message,traceback}'::text[] end
                    || jsonb_build_object('what', past.entry -> 'how')
         from jsonb_array_elements(v_job.attempts) with ordinality as past (entry, place)
         union all

@@ -4,9 +4,10 @@
 --
 -- A runner holds what runs there, and what begins there in a moment; how many slots it has it said itself.
 --
+-- p_worker  only those that know this worker; null: all
 -- returns   a row for each runner: whether it lives, jobs it holds, since when the one that it has held for longest, and the
---           workers of twenty of them; whether it is to end (bt_drain)
-create or replace function bt_runners()
+--           workers of twenty of them; whether it is to end (bt_drain); how many megabytes its process has
+create or replace function bt_runners(p_worker text default null)
     returns table (
         id           bigint,
         host         text,
@@ -19,7 +20,8 @@ create or replace function bt_runners()
         queues       text[],
         started_at   timestamptz,
         heartbeat_at timestamptz,
-        version      text
+        version      text,
+        memory_mb    int
     )
     language sql
     stable
@@ -43,7 +45,8 @@ as $$
            runner.queues,
            runner.started_at,
            runner.heartbeat_at,
-           runner.version
+           runner.version,
+           runner.memory_mb
     from (select bt_now() as now) as clock
     cross join backtick_runner as runner
     left join lateral (
@@ -63,6 +66,8 @@ as $$
         from backtick_claim as claim
         where claim.runner = runner.id
     ) as held on true
+    where p_worker is null
+       or p_worker = any (runner.names)
     order by runner.host, runner.pid
 $$;
 comment on function bt_runners is 'The runners, and what each has at work.';

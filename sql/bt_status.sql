@@ -3,8 +3,9 @@
 -- bt_status: how things are, on one screen, what wants attention first.
 --
 -- returns   an object: attention, an array of what bt_check found, error or warning, and what is paused; the database; how many runners live, what they
---           hold, and their slots; how many jobs ended in the last hour (100000: as many or more); the eight queues in which
---           jobs have been due for longest; who holds the oldest snapshot, if it is older than a minute and may be seen
+--           hold, and their slots; how many jobs ended in the last hour (from 10000 on as runners noted); the eight queues in which
+--           jobs have been due for longest; who holds the oldest snapshot, if it is older than a minute and may be seen; how full the queue of notifications is, in
+--           percent, null: it is empty
 create or replace function bt_status()
     returns json
     language plpgsql
@@ -30,7 +31,14 @@ begin
         'draining', nullif(count(*) filter (where state = 'draining'), 0), 'jobs', coalesce(sum(jobs), 0),
         'slots', sum(slots)) into v_runners
     from bt_runners();
-    select json_object_agg(ended.state, counted.jobs) into v_hour
+    select json_object_agg(ended.state, case
+               when counted.jobs < 10000 then counted.jobs
+               else greatest(counted.jobs, (
+                   select sum(case ended.state when 'done' then stat.done when 'exceeded' then stat.exceeded else stat.canceled end)
+                   from backtick_stat as stat
+                   where stat.span in ('note', 'minute', 'hour')
+                     and stat.at > v_now - interval '1 h')::bigint)
+           end) into v_hour
     from unnest('{done,exceeded,canceled}'::text[]) as ended (state)
     cross join lateral (
         select count(*) as jobs
@@ -39,7 +47,7 @@ begin
             from backtick_done as job
             where job.state = ended.state
               and job.finished_at > v_now - interval '1 h'
-            limit 100000
+            limit 10000
         ) as few
     ) as counted;
     select json_build_object(
@@ -73,7 +81,7 @@ begin
         'database', format(
             '%s, PostgreSQL %s, SQL of version %s', current_database(), split_part(current_setting('server_version'), ' ', 1),
             (select max(version) from generate_series(1, 99) as version where bt_serves(version))),
-        'runners', v_runners, 'last_hour', v_hour, 'snapshot', v_snapshot, 'queues', v_queues);
+        'notify_queue', nullif(round((pg_notification_queue_usage() * 100)::numeric, 1), 0), 'runners', v_runners, 'last_hour', v_hour, 'snapshot', v_snapshot, 'queues', v_queues);
 end;
 $$;
 comment on function bt_status is 'How things are, on one screen, what wants attention first.';

@@ -66,7 +66,7 @@ create or replace view backtick_orphan as
     select orphan.queue,
            orphan.name as worker,
            bt_due_of(orphan.queue, orphan.name, orphan.now) as jobs,
-           orphan.oldest,
+           due.oldest,
            case when orphan.is_served then 'worker' else 'queue' end as why,
            bt_nearest(
                case when orphan.is_served then orphan.name else orphan.queue end,
@@ -77,30 +77,39 @@ create or replace view backtick_orphan as
                end
            ) as nearest
     from (
-        select pair.queue,
-               pair.name,
-               clock.now,
-               pair.queue in (select served.queue from served) as is_served,
-               (
-                   select min(first.run_at)
-                   from generate_series(0, 9) as lane (priority)
-                   cross join lateral (
-                       select job.run_at
-                       from backtick_queue as job
-                       where job.queue = pair.queue
-                         and job.name = pair.name
-                         and job.gate = 0
-                         and job.priority = lane.priority
-                       order by job.run_at
-                       limit 1
-                   ) as first
-               ) as oldest
+        select pair.queue, pair.name, clock.now, pair.queue in (select served.queue from served) as is_served
         from clock
         cross join pair
         where (pair.queue, pair.name) not in (select known.queue, known.name from known where known.name is not null)
-        offset 0  -- oldest is asked once a pair
+        offset 0
     ) as orphan
-    where orphan.oldest < orphan.now - interval '1 min';
+    cross join lateral (  -- is asked once a pair, and not of those that nobody asked for
+        select min(first.run_at) as oldest
+        from (
+            select (
+                       select job.priority from backtick_queue as job
+                       where job.queue = orphan.queue and job.name = orphan.name and job.gate = 0
+                       order by job.priority limit 1
+                   ) as lowest,
+                   (
+                       select job.priority from backtick_queue as job
+                       where job.queue = orphan.queue and job.name = orphan.name and job.gate = 0
+                       order by job.priority desc limit 1
+                   ) as highest
+        ) as lane_of
+        cross join generate_series(lane_of.lowest::int, lane_of.highest::int) as lane (priority)
+        cross join lateral (
+            select job.run_at
+            from backtick_queue as job
+            where job.queue = orphan.queue
+              and job.name = orphan.name
+              and job.gate = 0
+              and job.priority = lane.priority
+            order by job.run_at
+            limit 1
+        ) as first
+    ) as due
+    where due.oldest < orphan.now - interval '1 min';
 comment on view backtick_orphan is 'Jobs that have been due for a minute and that no living runner can run, by queue and worker: how many (1000 at most are counted), since when the oldest is due, whether the queue is not served or the worker not known, and the nearest name that is.';
 
 -- bt_orphans: the same, as a function.

@@ -2,8 +2,9 @@
 --
 -- bt_workers: what each worker has to do, what it did, and how long that takes.
 --
--- What waits is counted by a walk over the index from one pair of queue and worker to the next, 10 000 pairs at most. What
--- ended is read from the last 20 000 jobs that are done and 5 000 that are not; where these are not all, a notice tells, and
+-- What waits is counted by a walk over the index from one pair of queue and worker to the next, 10 000 pairs at most, and of
+-- 100 000 jobs or somewhat more. What
+-- ended is read from the last 10 000 jobs that are done and 2 500 that are not; where these are not all, a notice tells, and
 -- how many there were is what runners noted (see bt_note_stats).
 --
 -- p_name    this one only; null: all
@@ -11,7 +12,7 @@
 -- returns   a row for each: jobs that wait and run, were done and failed (exceeded); half
 --           of the done ran for at most p50_ms, 95 in a hundred for p95_ms, 99 for p99_ms; so long they waited from when
 --           they were due; class and time of the last failure; how many living runners know it; about: what of this is
---           an estimate, waiting if some queue has more than 1000 jobs of it, done and failed if they are what runners
+--           an estimate, waiting if some queue has more than 1000 jobs of it, or its part of 100 000, done and failed if they are what runners
 --           noted, by the minute or, before yesterday, by the hour
 create or replace function bt_workers(p_name text default null, p_since timestamptz default null)
     returns table (
@@ -47,9 +48,9 @@ declare
     v_bad   timestamptz;
 begin
     select job.finished_at into v_done from backtick_done as job
-    where job.state = 'done' and job.finished_at > v_since order by job.finished_at desc offset 20000 limit 1;
+    where job.state = 'done' and job.finished_at > v_since order by job.finished_at desc offset 10000 limit 1;
     select job.finished_at into v_bad from backtick_done as job
-    where job.state = 'exceeded' and job.finished_at > v_since order by job.finished_at desc offset 5000 limit 1;
+    where job.state = 'exceeded' and job.finished_at > v_since order by job.finished_at desc offset 2500 limit 1;
     if greatest(v_done, v_bad) is not null then
         v_since := greatest(v_done, v_bad);
         raise notice 'of so many ended jobs the times are of those since %', v_since;
@@ -74,11 +75,18 @@ begin
                 limit 1
             ) as next
             where pair.place < 10000
+        ), total as materialized (
+            select every.jobs,
+                   least(1000, case when every.jobs > 100000 then 100000 / (select greatest(count(*), 1) from pair) end) as most
+            from (select bt_estimate(null, null, null) as jobs) as every
+        ), share as materialized (
+            select share.value, share.share from total cross join bt_shares('name', total.jobs) as share
         ), waits as materialized (
             select pair.name,
                    sum(counted.jobs)::bigint as jobs,
-                   bool_or(counted.jobs >= 1000) as is_about
-            from pair
+                   bool_or(counted.jobs >= total.most) as is_about
+            from total
+            cross join pair
             cross join lateral (
                 select count(*) as jobs
                 from (
@@ -87,7 +95,7 @@ begin
                     where job.queue = pair.queue
                       and job.name = pair.name
                     order by job.queue, job.name, job.gate, job.priority, job.run_at
-                    limit 1000
+                    limit total.most
                 ) as few
             ) as counted
             group by pair.name
@@ -134,7 +142,12 @@ begin
         )
         select worker.name,
                greatest(
-                   case when waits.is_about then greatest(waits.jobs, bt_estimate(null, worker.name, null)) else coalesce(waits.jobs, 0) end
+                   case
+                       when waits.is_about then greatest(waits.jobs, (total.jobs * coalesce(
+                           (select share.share from share where share.value = worker.name),
+                           (select share.share from share where share.value is null), 0))::bigint)
+                       else coalesce(waits.jobs, 0)
+                   end
                        - coalesce(runs.jobs, 0), 0),
                coalesce(runs.jobs, 0),
                greatest(ended.done, noted.done, 0),
@@ -150,7 +163,8 @@ begin
                coalesce(known.runners, 0),
                nullif(case when waits.is_about then '{waiting}'::text[] else '{}' end
                    || case when v_since > v_asked then '{done,failed}'::text[] else '{}' end, '{}')
-        from worker
+        from total
+        cross join worker
         left join waits on waits.name = worker.name
         left join runs on runs.name = worker.name
         left join ended on ended.name = worker.name

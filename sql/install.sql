@@ -102,6 +102,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_delete.sql
 \ir bt_pause.sql
 \ir bt_limit.sql
+\ir bt_groups.sql
 \ir bt_remove_old.sql
 \ir bt_reseal.sql
 \ir bt_show.sql

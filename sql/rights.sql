@@ -123,6 +123,7 @@ declare
         ['bt_resume',             'owner',  'admin'],
         ['bt_limit',              'owner',  'admin'],
         ['bt_limits',             'owner',  'viewer admin'],
+        ['bt_groups',             'owner',  'viewer admin'],
         ['bt_pauses',             'owner',  'runner viewer admin'],
         ['bt_remove_old',         'owner',  'runner admin'],
 

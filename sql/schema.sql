@@ -250,6 +250,7 @@ create table if not exists backtick_runner (
     slots         int,
     version       text,
     drained_at    timestamptz,
+    memory_mb     int,
     constraint backtick_runner_id primary key (id),
     constraint backtick_runner_lease_is_positive check (lease_ms > 0)
 );
@@ -682,6 +683,11 @@ begin
     ) then
         alter table backtick_runner add column slots int, add column version text, add column drained_at timestamptz;
     end if;
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_runner'::regclass and attname = 'memory_mb' and not attisdropped
+    ) then
+        alter table backtick_runner add column memory_mb int;
+    end if;
 
     if not exists (
         select from pg_attribute where attrelid = 'backtick_uptime'::regclass and attname = 'orphans_at' and not attisdropped
@@ -758,6 +764,7 @@ comment on column backtick_claim.floor is 'Where the next claim of a runner with
 comment on column backtick_runner.slots is 'How many jobs of plain workers it runs at once; null: it did not say.';
 comment on column backtick_runner.version is 'The version of its backtick.py; null: it did not say.';
 comment on column backtick_runner.drained_at is 'When it was told to finish what it has and end; null: it was not.';
+comment on column backtick_runner.memory_mb is 'How many megabytes its process had at the last sign of life, its children not counted; null: it did not say.';
 comment on column backtick_uptime.orphans_at is 'When runners next look for orphans: see bt_tell_orphans; null: at once.';
 comment on column backtick_uptime.groups_at is 'When runners next look for groups that nobody told claims of: see bt_tend_groups; null: at once.';
 comment on column backtick_setting.paused_why is 'Why it is paused, for people; null: nobody said.';

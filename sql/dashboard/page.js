@@ -15,7 +15,10 @@ const state = {
   skew: 0, sql: [], samples: new Map(), words: {}, asking: 0, live: null, openSql: false, failed: "",
 };
 const $ = (id) => document.getElementById(id);
-try { const theme = localStorage.getItem("theme"); if (theme) document.documentElement.dataset.theme = theme; } catch { /* none */ }
+// Of all tabs together; where the browser keeps nothing, of none.
+const kept = (name) => { try { return localStorage.getItem(name); } catch { return null; } };
+const keep = (name, value) => { try { if (value) localStorage.setItem(name, value); else localStorage.removeItem(name); } catch { /* not kept */ } };
+if (kept("theme")) document.documentElement.dataset.theme = kept("theme");
 
 // ---- What is asked ------------------------------------------------------------
 
@@ -253,16 +256,15 @@ function plot(name, unit, times, series, isBars) {
     const line = svg.querySelector(".cursor"); line.setAttribute("x1", x(i)); line.setAttribute("x2", x(i)); line.setAttribute("visibility", "visible");
     const shown = svg.parentNode.querySelectorAll(".legend b");
     series.forEach((one, n) => { shown[n].textContent = one.values[i] === null || one.values[i] === undefined ? "–" : `${short(one.values[i])} ${unit}`; });
-    svg.parentNode.querySelector(".when").textContent = local(times[i]).slice(5, 16);
+    svg.closest(".card").querySelector(".when").textContent = local(times[i]).slice(5, 16);
   };
   const leave = (event) => {
     event.currentTarget.querySelector(".cursor").setAttribute("visibility", "hidden");
-    event.currentTarget.parentNode.querySelector(".when").textContent = "latest";
+    event.currentTarget.closest(".card").querySelector(".when").textContent = "latest";
     event.currentTarget.parentNode.querySelectorAll(".legend b").forEach((shown, n) => { shown.textContent = last(series[n]); });
   };
-  return card(h("div", { class: "row" }, h("h2", null, name), h("span", { class: "soft small" }, unit)), h("div", { class: "in plot stack" }, said,
-    h("svg:svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${name}, ${unit}: ${series.map((one) => `${one.name} ${last(one)}`).join(", ")}`, onpointermove: point, onpointerleave: leave }, drawn, cursor),
-    h("span", { class: "soft small when" }, "latest")));
+  return card([h("div", { class: "row" }, h("h2", null, name), h("span", { class: "soft small" }, unit)), h("span", { class: "soft small when" }, "latest")], h("div", { class: "in plot stack" }, said,
+    h("svg:svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${name}, ${unit}: ${series.map((one) => `${one.name} ${last(one)}`).join(", ")}`, onpointermove: point, onpointerleave: leave }, drawn, cursor)));
 }
 const key_ = (one, isBars) => h("svg:svg", { width: 14, height: 8, "aria-hidden": "true" }, isBars ? h("svg:rect", { class: `f-${one.colour}`, width: 8, height: 8, x: 3, rx: 2 }) : h("svg:path", { class: `l-${one.colour}${one.dashed ? " dashed" : ""}`, d: "M0 4h14" }));
 
@@ -319,7 +321,7 @@ async function overview({ given }) {
   const tile = (what, value, href, more) => h(href ? "a" : "div", { class: "card tile", href }, h("div", { class: "what" }, what), h("div", { class: `value ${more || ""}` }, value));
   const live = status.runners, hour = status.last_hour || {};
   const late = schedules.filter((row) => row.state !== "on"), soon = schedules.filter((row) => row.next_at).sort((a, b) => a.next_at < b.next_at ? -1 : 1);
-  const many = (n) => n >= 100000 ? `${number(100000)}+` : number(n || 0);
+  const many = (n) => (n >= 10000 ? "~\u2009" : "") + number(n || 0);
   return [
     title("Overview", h("span", { class: "soft small" }, status.database)),
     card("What needs attention", (status.attention || []).length || status.snapshot
@@ -328,7 +330,7 @@ async function overview({ given }) {
       : empty("✓ Nothing. Jobs run, schedules fire, and whatever is due has a runner.")),
     h("div", { class: "tiles" },
       tile("Queued", of.queued ? about(of.queued, "jobs") : "", "#/jobs?state=queued"), tile("Running", number(of.running && of.running.jobs), "#/jobs?state=running"),
-      tile("Done, last hour", many(hour.done), "#/jobs?state=done&since=1h"), tile("Exceeded, last hour", many(hour.exceeded), "#/failures", hour.exceeded ? "bad" : ""),
+      tile("Done in 1 h", many(hour.done), "#/jobs?state=done&since=1h"), tile("Exceeded in 1 h", many(hour.exceeded), "#/failures", hour.exceeded ? "bad" : ""),
       tile("Runners", number(live.living), "#/runners", live.living ? "" : "bad"), tile("Slots in use", live.slots ? `${number(live.jobs)} / ${number(live.slots)}` : number(live.jobs), "#/runners")),
     h("div", { class: "head" }, h("h2", null, "Over time"), h("div", { class: "row" }, rangeTabs(range, given),
       picker("queue", given), picker("worker", given))),
@@ -356,8 +358,13 @@ const picker = (what, given) => given[what]
   : h("form", { onsubmit: (event) => { event.preventDefault(); go({ ...given, [what]: new FormData(event.target).get(what) }); } }, h("input", { name: what, placeholder: `of one ${what}`, "aria-label": `Of one ${what}`, size: 12 }));
 
 // What the filter of jobs means; the same names as the parameters of bt_jobs.
-const FILTER = ["queue", "name", "group", "tag", "error_class", "text", "since", "until"];
+const FILTER = ["queue", "name", "group", "tag", "error_class", "text", "since", "until", "batch", "key"];
 const filterOf = (given) => Object.fromEntries(FILTER.filter((name) => given[name]).map((name) => [name, given[name]]));
+
+// By when a job was enqueued, or has ended. What an address says that is none of these stays.
+const AGES = [["", "any age"], ["15min", "15 minutes"], ["1h", "an hour"], ["24h", "a day"], ["7d", "a week"], ["30d", "30 days"]];
+const ages = (name, shown, given) => h("label", null, shown, h("select", { name, value: given[name] || "" },
+  (AGES.some(([value]) => value === (given[name] || "")) ? AGES : [...AGES, [given[name], given[name]]]).map(([value, text]) => h("option", { value }, text))));
 
 async function jobs({ given }) {
   const which = filterOf(given);
@@ -376,7 +383,8 @@ async function jobs({ given }) {
     h("form", { class: "filter", role: "search", "data-key": "filter", onsubmit: submit, onchange: (event) => { if (event.target.nodeName === "SELECT") event.currentTarget.requestSubmit(); } },
       field("queue", "Queue", { "data-first": true }), field("name", "Worker"), field("error_class", "Class of error"), field("tag", "Tag"), field("group", "Group"),
       state.me.reads && field("text", "Text in arguments"),
-      h("label", null, "Since", h("select", { name: "since", value: given.since || "" }, [["", "any time"], ["15min", "15 minutes"], ["1h", "an hour"], ["24h", "a day"], ["7d", "a week"], ["30d", "30 days"]].map(([value, shown]) => h("option", { value }, shown)))),
+      ["batch", "key"].map((name) => given[name] && field(name, name === "key" ? "Key" : "Batch")),
+      ages("since", "Younger than", given), ages("until", "Older than", given),
       h("button", { type: "submit", class: "first" }, "Find"), Object.keys(which).length > 0 && h("a", { class: "button", href: `#/jobs?${query({ state: given.state })}` }, "Clear")),
     h("div", { class: "tabs", role: "group", "aria-label": "States" }, tab("", "all"), ["queued", "retrying", "running", "done", "exceeded", "canceled"].map((name) => tab(name, name))),
     card(null,
@@ -391,13 +399,14 @@ async function jobs({ given }) {
         ["tags", (row) => (row.tags || []).map((tag) => h("span", { class: "tag" }, bdi(tag))), "less"]], rows, (row) => String(row.id), (row) => ({ class: state.chosen.has(String(row.id)) ? "chosen" : null }))
         : empty(Object.keys(which).length || given.state ? "No such jobs. " : "No jobs yet. Queue one: ", Object.keys(which).length || given.state ? link("jobs", null, "Look at all") : h("code", null, "python backtick.py enqueue myjobs.log_sum '[3, 4]'")),
       skipped && h("p", { class: "note" }, skipped[0], "; look on there with “Older”.")),
-    h("div", { class: "row" }, given.after && h("a", { class: "button", href: `#/jobs?${query({ ...which, state: given.state })}` }, "← Newest"), older && h("a", { class: "button", rel: "next", href: `#/jobs?${query({ ...which, state: given.state, after: older })}` }, "Older →")),
+    (given.after || older) && h("div", { class: "row" }, given.after && h("a", { class: "button", href: `#/jobs?${query({ ...which, state: given.state })}` }, "← Newest"), older && h("a", { class: "button", rel: "next", href: `#/jobs?${query({ ...which, state: given.state, after: older })}` }, "Older →")),
     bulk(given, which),
   ];
 }
 
 const DID = { retry: "queued again", cancel: "canceled, or told to stop", delete: "deleted" };
 const ON_ALL = { retry: ["retrying", "exceeded", "canceled", "done"], cancel: ["queued", "retrying"], delete: ["done", "exceeded", "canceled"] };
+const NOW = { retry: "queued", cancel: "canceled" };  // where they are then
 const WORD = { retry: "Retry", cancel: "Cancel", delete: "Delete" };
 
 function bulk(given, which) {
@@ -416,7 +425,7 @@ function onSome(verb, ids) {
     for (let n = 0; n < ids.length; n += 200) done += (await change(verb, { id: ids.slice(n, n + 200) })).results.filter((one) => one.done).length;
     for (const id of ids) state.chosen.delete(id);
     const left = ids.length - done;
-    toast(`${plural(done, "job")} ${DID[verb]}${left ? `; ${left} could not be` : ""}.`, ids.length === 1 && verb !== "delete" ? jobLink(ids[0]) : verb === "retry" ? link("jobs", { state: "queued" }, "See what is queued") : null, done === 0);
+    toast(`${plural(done, "job")} ${DID[verb]}${left ? `; ${left} could not be` : ""}.`, ids.length === 1 && verb !== "delete" ? jobLink(ids[0]) : NOW[verb] && link("jobs", { state: NOW[verb] }, `See what is ${NOW[verb]}`), done === 0);
   });
 }
 
@@ -433,7 +442,7 @@ function onAll(verb, which) {
       some = Number((await change(verb, { ...which, until })).result);
       done += some;
     } while (some > 0);
-    toast(`${plural(done, "job")} ${DID[verb]}.`, verb === "retry" ? link("jobs", { ...which, state: "queued", error_class: "" }, "See them") : null);
+    toast(`${plural(done, "job")} ${DID[verb]}.`, NOW[verb] && link("jobs", { ...which, state: NOW[verb], error_class: "", since: "", until: "" }, "See them"));
   });
 }
 
@@ -460,7 +469,7 @@ async function job({ id }) {
       found.started_at && found.finished_at && fact("took", took(Math.round(Date.parse(found.finished_at) - Date.parse(found.started_at)))),
       fact("tries", `${found.tries}${found.max_tries ? ` of ${found.max_tries}` : ""}`), found.crashes > 0 && fact("crashes of its runner", String(found.crashes)), found.snoozes > 0 && fact("snoozed", String(found.snoozes)),
       fact("tags", (found.tags || []).map((tag) => h("a", { class: "tag", href: `#/jobs?${query({ tag })}` }, bdi(tag)))),
-      fact("key", found.key && bdi(found.key)), fact("group", found.group_key && link("jobs", { queue: found.queue, group: found.group_key }, bdi(found.group_key))), fact("batch", found.batch && String(found.batch)),
+      fact("key", found.key && link("jobs", { queue: found.queue, key: found.key }, bdi(found.key))), fact("group", found.group_key && link("jobs", { queue: found.queue, group: found.group_key }, bdi(found.group_key))), fact("batch", found.batch && link("jobs", { batch: found.batch }, String(found.batch))),
       fact("schedule", found.schedule && link("schedules", { name: found.schedule }, bdi(found.schedule)), found.scheduled_for && h("span", { class: "soft" }, " for ", age(found.scheduled_for))),
       fact("waits for", ids(found.waits_for)), fact("waited for by", ids(found.awaited_by)), fact("expires", age(found.expires_at)),
       fact("runner", found.runner && `${found.runner}${found.host ? ` on ${found.host}` : ""}`), fact("cancel asked", age(found.cancel_asked_at)))),
@@ -479,10 +488,11 @@ const long = (id, text, length, name) => text === null ? h("p", { class: "soft" 
 
 const MARKS = { failed: "red", exceeded: "red", crashed: "red", done: "green", claimed: "blue", said: "blue", retried: "amber", snoozed: "amber", "cancel asked": "amber" };
 function timeline(one) {
-  const { at, what, message, traceback, ...more } = one;
+  const { at, what, message, traceback, ...more } = one;  // of earlier failures the end of the traceback is kept
   delete more["class"];
   return h("li", { class: MARKS[what] || "" }, h("b", null, what), one.class && [" ", h("span", { class: "bad" }, bdi(one.class))], " ", h("span", { class: "soft" }, age(at)),
-    message && h("div", null, bdi(message)), Object.keys(more).length > 0 && h("div", { class: "soft" }, Object.entries(more).map(([name, value], n) => [n ? " · " : "", `${name.replace(/_/g, " ")} `, /_(at|for)$/.test(name) ? age(value) : bdi(typeof value === "object" ? JSON.stringify(value) : String(value))])));
+    message && h("div", null, bdi(message)), Object.keys(more).length > 0 && h("div", { class: "soft" }, Object.entries(more).map(([name, value], n) => [n ? " · " : "", `${name.replace(/_/g, " ")} `, /_(at|for)$/.test(name) ? age(value) : bdi(typeof value === "object" ? JSON.stringify(value) : String(value))])),
+    traceback && h("details", { "data-key": "trace" }, h("summary", { class: "soft" }, "Traceback"), h("pre", { tabindex: "0" }, traceback)));
 }
 
 async function edit(id, found) {
@@ -506,7 +516,7 @@ function trend(name, value) {
 }
 
 async function queues({ given }) {
-  const [rows, limits, pauses, sparks] = await Promise.all([look("queues"), look("limits"), look("pauses"), lastHour("queue")]);
+  const [rows, limits, groups, pauses, sparks] = await Promise.all([look("queues"), look("limits"), look("groups"), look("pauses"), lastHour("queue")]);
   const why = new Map(pauses.filter((one) => one.kind === "queue").map((one) => [one.queue, one]));
   const bound = (name) => { const one = limits.find((limit) => limit.kind === "queue" && limit.queue === name); return one ? [one.running !== null && `${number(one.runs)} of ${number(one.running)} at once`, one.rate && `${number(one.rate)} in ${period(one.period)}`, one.max_depth && `${number(one.max_depth)} deep`].filter(Boolean).join(", ") : ""; };
   const out = (name) => { const one = sparks.get(name); return one ? one.done.slice(-3).reduce((a, b) => a + b, 0) / 15 : 0; };
@@ -514,19 +524,27 @@ async function queues({ given }) {
   return [
     title("Queues"), notices(rows),
     card(null, rows.length ? some(rows, (few) => table("Queues", [
-      ["queue", (row) => [queueLink(row.queue), row.paused_at && h("div", { class: "soft" }, sign("paused"), " ", age(row.paused_at), why.get(row.queue) && why.get(row.queue).reason ? [": ", bdi(why.get(row.queue).reason)] : "")], "name"], ["waits", (row) => about(row, "queued"), "num"], ["due", (row) => about(row, "due"), "num"], ["runs", (row) => number(row.running), "num"],
+      ["queue", (row) => [queueLink(row.queue), row.paused_at && h("div", { class: "soft roomy" }, sign("paused"), " ", age(row.paused_at), why.get(row.queue) && why.get(row.queue).reason ? [": ", bdi(why.get(row.queue).reason)] : "")], "name"], ["waits", (row) => about(row, "queued"), "num"], ["due", (row) => about(row, "due"), "num"], ["runs", (row) => number(row.running), "num"],
       ["oldest due", (row) => row.oldest ? age(row.oldest) : row.next_at ? h("span", { class: "soft" }, "next ", age(row.next_at)) : "", "num"],
       ["in / min", (row) => { const move = moves.get(row.queue); return move === null ? h("span", { class: "soft", title: "Known after some seconds" }, "…") : number(Math.max(0, Math.round(move + out(row.queue)))); }, "num"],
       ["out / min", (row) => number(Math.round(out(row.queue))), "num"],
       ["empty in", (row) => { const move = moves.get(row.queue); return move < 0 && row.queued > 0 ? `~\u2009${span(row.queued / -move * 60)}` : ""; }, "num"],
       ["last hour", (row) => spark((sparks.get(row.queue) || { done: Array(12).fill(0) }).done, "accent", "ended in five minutes each:")],
-      ["runners", (row) => row.runners ? number(row.runners) : h("span", { class: row.queued ? "bad" : "soft" }, "none"), "num"], ["limit", (row) => bound(row.queue)],
-      ["", (row) => row.paused_at ? may("bt_resume") && button("Resume", () => doIt("resume", { queue: row.queue }, `${row.queue} is paused no longer.`), "") : may("bt_pause") && button("Pause…", () => pause({ queue: row.queue }, `the queue ${row.queue}`), ""), "acts"]], few, (row) => row.queue), "queue")
+      ["runners", (row) => row.runners ? number(row.runners) : h("span", { class: row.queued ? "bad" : "soft" }, "none"), "num"], ["limit", (row) => bound(row.queue), "nowrap"],
+      ["", (row) => [may("bt_limit") && button("Limit…", () => limit(limits.find((one) => one.kind === "queue" && one.queue === row.queue) || { queue: row.queue }), ""), " ", row.paused_at ? may("bt_resume") && button("Resume", () => doIt("resume", { queue: row.queue }, `${row.queue} is paused no longer.`), "") : may("bt_pause") && button("Pause…", () => pause({ queue: row.queue }, `the queue ${row.queue}`), "")], "acts"]], few, (row) => row.queue), "queue")
       : empty("No queue has jobs or a runner. Queue a job: ", h("code", null, "python backtick.py enqueue myjobs.log_sum '[3, 4]'"))),
-    limits.length > 0 && card("Limits and groups", table("Limits", [
-      ["of", (row) => row.kind], ["queue", (row) => bdi(row.queue), "name"], ["name", (row) => row.name ? bdi(row.name) : "", "name"], ["runs", (row) => number(row.runs), "num"],
+    groups.length > 0 && card("Groups", table("Groups", [
+      ["group", (row) => link("jobs", { queue: row.queue, group: row.name }, bdi(row.name)), "name"], ["queue", (row) => queueLink(row.queue), "name"],
+      ["waits", (row) => number(row.waiting) + (row.waiting < 1000 ? "" : "+"), "num"], ["oldest due", (row) => age(row.oldest), "num"],
+      ["runs", (row) => row.at_once === null ? number(row.running) : [bar(row.at_once ? row.running / row.at_once : 1, `${row.running} of ${row.at_once}`), ` ${number(row.running)} / ${number(row.at_once)}`], "num"],
+      ["", (row) => [may("bt_limit") && button("Limit…", () => limit(limits.find((one) => one.kind === "group" && one.queue === row.queue && one.name === row.name) || { kind: "group", queue: row.queue, name: row.name }), ""), " ",
+        row.paused_at ? may("bt_resume") && button("Resume", () => doIt("resume", { group: row.name, queue: row.queue }, `${row.name} is paused no longer.`), "") : may("bt_pause") && button("Pause…", () => pause({ group: row.name, queue: row.queue }, `the group ${row.name}`), "")], "acts"]], groups, (row) => `${row.queue}/${row.name}`), notices(groups)),
+    limits.length > 0 && card("Limits", table("Limits", [
+      ["of", (row) => LIMITED[row.kind]], ["queue", (row) => bdi(row.queue), "name"], ["name", (row) => row.name ? bdi(row.name) : "", "name"], ["runs", (row) => number(row.runs), "num"],
       ["at once", (row) => row.running === null ? "" : [bar(row.running ? row.runs / row.running : 1, `${row.runs} of ${row.running}`), " ", number(row.running)], "num"],
-      ["rate", (row) => row.rate ? `${number(row.rate)} in ${period(row.period)}` : ""], ["deep at most", (row) => number(row.max_depth), "num"], ["set", (row) => [age(row.set_at), row.set_by && h("span", { class: "soft" }, " by ", bdi(row.set_by))]]], limits, (row) => `${row.kind}/${row.queue}/${row.name}`)),
+      ["rate", (row) => row.rate ? `${number(row.rate)} in ${period(row.period)}` : ""], ["deep at most", (row) => [number(row.max_depth), row.on_depth && h("div", { class: "soft" }, row.on_depth === "drop" ? "more is dropped" : "more is refused")], "num"],
+      ["when one fails", (row) => ON_FAILURE[row.on_failure] || ""], ["set", (row) => [age(row.set_at), row.set_by && h("span", { class: "soft" }, " by ", bdi(row.set_by))]],
+      ["", (row) => may("bt_limit") && [button("Change…", () => limit(row), ""), " ", button("Lift", () => doIt("limit", ofLimit(row), "The limit is lifted."), "")], "acts"]], limits, (row) => `${row.kind}/${row.queue}/${row.name}`)),
     pauses.some((one) => one.kind !== "queue") && card("Paused beside queues", table("Pauses", [
       ["what", (row) => row.kind], ["name", (row) => bdi(row.name), "name"], ["queue", (row) => row.queue ? bdi(row.queue) : "all", "name"], ["since", (row) => [age(row.since), h("span", { class: "soft" }, " by ", bdi(row.by))]], ["why", (row) => row.reason && bdi(row.reason), "wide"],
       ["", (row) => may("bt_resume") && button("Resume", () => doIt("resume", { [row.kind]: row.name, queue: row.queue }, `${row.name} is paused no longer.`), ""), "acts"]], pauses.filter((one) => one.kind !== "queue"), (row) => `${row.kind}/${row.queue}/${row.name}`)),
@@ -538,6 +556,22 @@ async function pause(what, shown) {
   if (typed) doIt("pause", { ...what, reason: typed.reason }, `${shown[0].toUpperCase()}${shown.slice(1)} is paused.`);
 }
 
+// A limit of a queue, of a worker or a group in it, or of each group that has none of its own; what is left empty is none.
+const LIMITED = { queue: "queue", worker: "worker", group: "group", groups: "each group" };
+const ON_FAILURE = { wait: "the others wait", go_on: "the others go on" };
+const ofLimit = ({ queue, kind, name }) => ({ queue, ...(kind === "groups" ? { groups: true } : kind !== "queue" && { [kind]: name }) });
+async function limit(was) {
+  const field = (name, shown, more) => h("label", null, shown, h("input", { name, value: was[name] === null || was[name] === undefined ? "" : String(was[name]), autocomplete: "off", ...more }));
+  const choice = (name, shown, options) => h("label", null, shown, h("select", { name, value: was[name] || "" }, Object.entries(options).map(([value, text]) => h("option", { value }, text))));
+  const typed = await dialog(was.kind ? `Limit the ${was.kind === "groups" ? "groups of" : was.kind} ${was.name || was.queue}` : `Limit the queue ${was.queue}`, [h("p", null, "What is left empty has no limit. What runs goes on."),
+    h("div", { class: "fields" }, !was.kind && [choice("kind", "What", { queue: "the queue", worker: "a worker in it", group: "a group in it", groups: "each group in it" }), field("name", "Name of the worker or group")],
+      field("running", "Run at once", { type: "number", min: 0 }), field("rate", "Begin, in a period", { type: "number", min: 1 }), field("period", "The period", { placeholder: "1min" }), field("max_depth", "Wait in the queue, about", { type: "number", min: 1 }),
+      choice("on_depth", "More of these", { "": "are refused", drop: "are dropped" }), choice("on_failure", "When one of a group fails", { "": "as it is usual", ...ON_FAILURE }))], "Set the limit");
+  if (!typed) return;
+  const { kind = was.kind, name = was.name, ...given } = typed;
+  doIt("limit", { ...given, ...ofLimit({ queue: was.queue, kind, name }) }, "The limit holds from now on.");
+}
+
 async function workers({ given }) {
   const since = given.since || "24h";
   const [rows, sparks, pauses] = await Promise.all([look("workers", { since }), lastHour("worker"), look("pauses")]);
@@ -547,13 +581,12 @@ async function workers({ given }) {
     title("Workers", sinceTabs(since, given)), notices(rows),
     card(null, rows.length ? some(rows, (few) => table("Workers", [
       ["worker", (row) => workerLink(row.name), "name"], ["waits", (row) => about(row, "waiting"), "num"], ["runs", (row) => number(row.running), "num"], ["done", (row) => number(row.done), "num"],
-      ["exceeded", (row) => row.failed ? link("jobs", { name: row.name, state: "exceeded" }, number(row.failed)) : "0", "num"],
-      ["rate", (row) => row.done + row.failed ? `${(100 * row.failed / (row.done + row.failed)).toFixed(1)} %` : "", "num"],
+      ["exceeded", (row) => [row.failed ? link("jobs", { name: row.name, state: "exceeded" }, number(row.failed)) : "0", row.done + row.failed > 0 && h("div", { class: "soft" }, `${(100 * row.failed / (row.done + row.failed)).toFixed(1)} %`)], "num"],
       ["last hour", (row) => spark((sparks.get(row.name) || none).done, "accent", "ended in five minutes each:")],
-      ["ran p50", (row) => took(row.p50_ms), "num"], ["p95", (row) => took(row.p95_ms), "num"], ["p99", (row) => took(row.p99_ms), "num"],
-      ["waited p50", (row) => took(row.wait_p50_ms), "num"], ["p95", (row) => took(row.wait_p95_ms), "num"], ["p99", (row) => took(row.wait_p99_ms), "num"],
-      ["last error", (row) => row.error_class ? [link("jobs", { name: row.name, error_class: row.error_class, state: "exceeded" }, bdi(row.error_class)), " ", h("span", { class: "soft" }, age(row.failed_at))] : "", "wide"],
-      ["runners", (row) => row.runners ? number(row.runners) : h("span", { class: row.waiting ? "bad" : "soft" }, "none"), "num"],
+      ["times", () => ["ran", h("div", { class: "soft" }, "waited")]],
+      ...["p50", "p95", "p99"].map((name) => [name, (row) => [took(row[`${name}_ms`]) || "–", h("div", { class: "soft" }, took(row[`wait_${name}_ms`]) || "–")], "num"]),
+      ["last error", (row) => row.error_class ? [link("jobs", { name: row.name, error_class: row.error_class, state: "exceeded" }, bdi(row.error_class)), h("div", { class: "soft" }, age(row.failed_at))] : "", "name"],
+      ["runners", (row) => row.runners ? link("runners", { worker: row.name }, number(row.runners)) : h("span", { class: row.waiting ? "bad" : "soft" }, "none"), "num"],
       ["", (row) => paused.has(row.name) ? [sign("paused"), " ", may("bt_resume") && button("Resume", () => doIt("resume", { worker: row.name }, `${row.name} is paused no longer.`), "")] : may("bt_pause") && button("Pause…", () => pause({ worker: row.name }, `the worker ${row.name}`), ""), "acts"]], few, (row) => row.name), "worker")
       : empty("No worker is known or has jobs. Decorate a function with ", h("code", null, "@worker"), " and start a runner with its module.")),
   ];
@@ -592,7 +625,7 @@ async function schedules({ given }) {
     card(null, rows.length ? some(rows, (few) => table("Schedules", [
       ["schedule", (row) => [link("schedules", { name: row.name }, bdi(row.name)), row.worker !== row.name && h("div", { class: "soft" }, bdi(row.worker))], "name"],
       ["state", (row) => [paused.has(row.name) ? sign("paused") : sign(row.state), row.error && h("div", { class: "bad" }, row.error), paused.has(row.name) && paused.get(row.name).reason && h("div", { class: "soft" }, bdi(paused.get(row.name).reason))]],
-      ["fires", (row) => { const words = state.words[row.spec], tz = row.spec.slice(row.spec.lastIndexOf(" ") + 1); return words ? [words, h("div", { class: "soft" }, h("code", null, row.spec.slice(0, row.spec.lastIndexOf(" "))), ` ${tz}`)] : row.spec; }],
+      ["fires", (row) => { const words = state.words[row.spec], tz = row.spec.slice(row.spec.lastIndexOf(" ") + 1); return words ? [words, h("div", { class: "soft" }, h("code", null, row.spec.slice(0, row.spec.lastIndexOf(" "))), ` ${tz}`)] : row.spec; }, "fires"],
       ["next", (row) => { const marks = changes(row.fires || [], row.spec), tz = state.words[row.spec] ? row.spec.slice(row.spec.lastIndexOf(" ") + 1) : undefined;
         return (row.fires || []).length ? h("ul", null, row.fires.map((time, n) => h("li", { class: "nowrap" }, n ? h("span", { class: "soft" }, h("time", { datetime: time, title: `${local(Date.parse(time))} ${zone} · ${local(Date.parse(time), "UTC")} UTC` }, local(Date.parse(time), tz).slice(0, 19))) : age(time), marks[n] ? h("span", { class: "state amber" }, `clocks go ${marks[n] > 0 ? "forward" : "back"} ${Math.abs(marks[n])} min before`) : ""))) : h("span", { class: "soft" }, "never"); }],
       ["last runs, newest first", (row) => (row.runs || []).length ? h("svg:svg", { class: "dots", viewBox: `0 0 ${row.runs.length * 14} 14`, width: row.runs.length * 14, height: 14, role: "img", "aria-label": row.runs.map((run) => `${run.state}${run.late > 10 ? " late" : ""}`).join(", ") }, row.runs.map(dot)) : h("span", { class: "soft" }, "none yet")],
@@ -608,23 +641,27 @@ const runnerTable = (rows, isShort) => table("Runners", [
   ["at work", (row) => [bar(row.slots ? row.jobs / row.slots : 0, `${row.jobs} of ${row.slots} slots`, "blue"), " ", `${number(row.jobs)}${row.slots ? ` / ${number(row.slots)}` : ""}`], "nowrap"],
   ...(isShort ? [] : [
     ["longest since", (row) => age(row.oldest), "num"], ["what", (row) => (row.works || []).map((name, n) => [n ? ", " : "", workerLink(name, { state: "running" })]), "wide"], ["queues", (row) => (row.queues || []).map((name, n) => [n ? ", " : "", queueLink(name)]), "wide"],
-    ["version", (row) => row.version || ""], ["started", (row) => age(row.started_at), "num"], ["heard of", (row) => age(row.heartbeat_at), "num"],
+    ["memory", (row) => row.memory_mb === null ? "" : `${number(row.memory_mb)} MB`, "num"], ["version", (row) => row.version || ""], ["started", (row) => age(row.started_at), "num"], ["heard of", (row) => age(row.heartbeat_at), "num"],
     ["", (row) => may("bt_drain") && !["dead", "draining"].includes(row.state) && button("Drain…", async () => { if (await dialog(`Drain runner ${row.id} on ${row.host}?`, h("p", null, "It finishes what it has, takes nothing more, and ends. What starts it, systemd say, may start it anew."), "Drain", true)) doIt("drain", { runner: String(row.id) }, `Runner ${row.id} is to end.`); }, ""), "acts"]]),
 ], rows, (row) => String(row.id));
 
-async function runners() {
-  const rows = await look("runners");
-  return [title("Runners"), card(null, rows.length ? some(rows, (few) => runnerTable(few), "runner") : noRunner())];
+async function runners({ given }) {
+  const rows = await look("runners", { worker: given.worker });
+  return [title("Runners", given.worker && ["which know ", bdi(given.worker), link("runners", null, "Show all")]), card(null, rows.length ? some(rows, (few) => runnerTable(few), "runner") : given.worker ? empty("No runner knows ", bdi(given.worker), ". Those whose module has it do.") : noRunner())];
 }
 
 const bytes = (n) => { for (const [unit, size] of [["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (n >= size) return h("span", { title: `${number(n)} bytes` }, `${(n / size).toFixed(n >= 100 * size ? 0 : 1)} ${unit}`); return `${n} B`; };
 
 async function database() {
-  const [findings, sizes] = await Promise.all([look("doctor"), look("sizes")]);
+  const [findings, sizes, [status]] = await Promise.all([look("doctor"), look("sizes"), look("status")]);
+  const held = status.snapshot;
   const most = Math.max(1, ...sizes.map((row) => row.bytes + row.index_bytes));
   return [
     title("Database"),
     card("What the doctor says", findings.length ? h("ul", { class: "wants" }, findings.map((one) => h("li", { "data-key": `${one.finding}/${one.subject}` }, sign(one.severity), h("div", { class: "stack" }, h("span", null, bdi(one.reason)), one.cure && copyable(one.cure))))) : empty("✓ Nothing slows or threatens the queue.")),
+    card("Held and full", h("dl", { class: "in facts" },
+      h("div", null, h("dt", null, "oldest snapshot"), h("dd", null, held ? [age(held.since), ` by session ${held.pid} of ${held.user || "somebody"}`] : "none older than a minute")),
+      h("div", null, h("dt", null, "notify queue"), h("dd", null, `${status.notify_queue || 0} % full`)), h("div", null, h("dt", null, "database"), h("dd", null, bdi(status.database))))),
     card("Tables", table("Tables", [
       ["table", (row) => h("code", null, row.name)], ["rows, about", (row) => number(row.live), "num"], ["dead rows", (row) => number(row.dead), "num"],
       ["dead", (row) => row.live + row.dead > 0 ? `${(100 * row.dead / (row.live + row.dead)).toFixed(0)} %` : "", "num"], ["table", (row) => bytes(row.bytes), "num"], ["indexes", (row) => bytes(row.index_bytes), "num"],
@@ -677,11 +714,13 @@ function frame() {
   const here = route();
   document.title = `${here.title} · backtick`;
   children($("nav"), Object.entries(PAGES).map(([path, [name]]) => h("a", { href: `#/${path}`, "aria-current": here.name === path ? "page" : null, "data-key": `nav-${path}` }, name)));
+  const on = $("nav").querySelector("[aria-current]");  // on a phone there is no room for all of them
+  if (on && on !== state.on) { state.on = on; $("nav").scrollLeft = on.offsetLeft - 48; }
   const held = isHeld(), live = state.away || state.failed ? "away" : held ? "off" : "";
   children($("tools"), [
     h("div", { class: "row" }, button(h("span", { class: `live ${live}` }, live === "away" ? "no answer" : state.paused ? "paused" : held ? "held" : "live"), () => { state.paused = !state.paused; frame(); if (!state.paused) refresh(); }, "plain", { "aria-pressed": String(state.paused), title: held && !state.paused ? "It stands still while something is selected" : "Pause or go on (p)" })),
-    h("div", { class: "row" }, button("Light or dark", () => { const dark = getComputedStyle(document.documentElement).colorScheme.trim() === "dark"; const theme = dark ? "light" : "dark"; document.documentElement.dataset.theme = theme; try { localStorage.setItem("theme", theme); } catch { /* not kept */ } }), button("Keys", help, "plain", { "aria-keyshortcuts": "?" })),
-    state.me && h("div", { class: "who" }, "as ", bdi(state.me.role), !may("bt_pause") && ", who may look only", state.signed && [" ", button("Leave", () => attempt(async () => { await change("logout", {}); location.reload(); }))]),
+    h("div", { class: "row" }, button("Light or dark", () => { const dark = getComputedStyle(document.documentElement).colorScheme.trim() === "dark"; const theme = dark ? "light" : "dark"; document.documentElement.dataset.theme = theme; keep("theme", theme); }), button("Keys", help, "plain", { "aria-keyshortcuts": "?" })),
+    state.me && h("div", { class: "who" }, "as ", bdi(state.me.role), !may("bt_pause") && ", who may look only", kept("signed") && [" ", button("Leave", () => attempt(async () => { await change("logout", {}); keep("signed"); location.reload(); }))]),
     Math.abs(state.skew) > 60000 && h("div", { class: "who" }, `This machine's clock is ${span(state.skew / 1000)} ${state.skew < 0 ? "ahead of" : "behind"} the database's; ages are by that.`),
   ]);
   const said = state.away || state.failed;
@@ -734,10 +773,12 @@ function listen() {
 function login(kind) {
   if (state.live) state.live.close();
   state.live = null;
+  state.me = null;
+  keep("signed");
   const send = async (event) => {
     event.preventDefault();
     const typed = Object.fromEntries(new FormData(event.currentTarget));
-    try { await change("login", typed); state.signed = true; await begin(); } catch (error) { toast(error.message, null, true); }
+    try { await change("login", typed); keep("signed", "1"); await begin(); } catch (error) { toast(error.message, null, true); }
   };
   const isUser = kind === "user and password";
   draw([h("div", { "data-key": "login" }, card("Log in", h("form", { class: "in stack", onsubmit: send },
@@ -765,6 +806,7 @@ addEventListener("hashchange", () => {
   frame();
   refresh().then(() => { if (route().name !== state.where) { state.where = route().name; scrollTo(0, 0); $("main").focus({ preventScroll: true }); } });
 });
+addEventListener("storage", (event) => { if (event.key === "signed") begin(); });  // another tab came or left
 document.addEventListener("visibilitychange", () => { listen(); if (!document.hidden && !isHeld()) refresh(); });
 document.addEventListener("selectionchange", () => { if (state.me) { const off = isHeld(); if (off !== state.held) { state.held = off; frame(); } } });
 addEventListener("DOMContentLoaded", () => {
