@@ -10003,6 +10003,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
             with _tested(on) as here:
                 ran.extend(_drain(here, None, True, {id_ for id_ in ids if id_.made}))
 
+        conn = _conn_for_test(conn)
         with using(conn) if conn is not None else contextlib.nullcontext():
             _onlookers.append(run)
             try:
@@ -10024,6 +10025,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
     @contextlib.contextmanager
     def scheduled(conn: Any = None) -> Iterator[list[_Seen]]:
         """After the block the list has what was queued in it, by whomever; compare with call(send, to="a")."""
+        conn = _conn_for_test(conn)
         with using(conn) if conn is not None else contextlib.nullcontext():
             since, jobs, place, ids = _query(None, ("bt_now", {}))[0], list[_Seen](), None, list[int]()
             yield jobs
@@ -10146,9 +10148,7 @@ def _copy_template(admin: psycopg.Connection[Any], url: str, name: str) -> None:
 @contextlib.contextmanager
 def _tested(conn: Any) -> Iterator[Any]:
     """The connection to test on, for all calls in the block. Raises BacktickError if its database is not for tests."""
-    conn = _conn_of_block(conn)
-    if _is_async_conn(conn):
-        raise TypeError(f"conn is an {type(conn).__name__}: jobs of tests run on a Connection; commit, and use one")
+    conn = _conn_for_test(conn)
     with contextlib.ExitStack() as stack:
         if conn is None:
             conn = stack.enter_context(_connections.connection()).connection
@@ -10160,6 +10160,14 @@ def _tested(conn: Any) -> Iterator[Any]:
             )
         stack.enter_context(using(conn))
         yield conn
+
+
+def _conn_for_test(conn: Any) -> Any:
+    """The given connection, or else that of the block, or None. Raises TypeError for one of asyncio's."""
+    conn = _conn_of_block(conn)
+    if _is_async_conn(conn):
+        raise TypeError(f"conn is an {type(conn).__name__}: jobs of tests run on a Connection; commit, and use one")
+    return conn
 
 
 _MOST_DRAINED = 10_000

@@ -14680,13 +14680,29 @@ def test_async_workers_run_whether_or_not_a_loop_runs(owner, clean_registry):
     ran = testing.drain() + asyncio.run(main())
 
     assert [job.result for job in ran] == [1, 2]
-    with pytest.raises(TypeError, match="conn is an AsyncConnection: jobs of tests run on a Connection"):
 
-        async def wrong():
-            async with await psycopg.AsyncConnection.connect(backtick.database_url()) as conn:
-                testing.drain(conn)
 
-        asyncio.run(wrong())
+@pytest.mark.parametrize("use", ["drain", "inline", "scheduled", "clock"])
+def test_a_connection_of_asyncios_is_no_place_for_a_test_but_what_it_schedules_goes_where_the_test_says(owner, use):
+    async def wrong(by_block):
+        async with await psycopg.AsyncConnection.connect(backtick.database_url()) as conn:
+            with backtick.using(conn) if by_block else contextlib.nullcontext():
+                used = getattr(testing, use)(None if by_block else conn)
+                with used if use != "drain" else contextlib.nullcontext():
+                    pytest.fail("it was taken")
+
+    for by_block in (False, True):
+        with pytest.raises(TypeError, match="conn is an AsyncConnection: jobs of tests run on a Connection"):
+            asyncio.run(wrong(by_block))
+
+
+def test_what_asyncio_schedules_goes_where_the_test_says(url, owner, mail):
+    with psycopg.connect(url) as conn, backtick.using(conn), testing.scheduled() as jobs:
+        asyncio.run(mail.aschedule("ada"))
+        assert testing.drain() == [testing.call(mail, "ada")]
+        conn.rollback()
+
+    assert (jobs, states(owner)) == ([], {})
 
 
 def test_the_clock_moves_cron_back_off_expiry_and_leases_of_one_session_together(url, owner, connect, mail):
@@ -23085,18 +23101,24 @@ print(json.dumps([show(backend.get_result(id)) for id in json.loads(sys.argv[1])
 
 
 @pytest.fixture(params=["5.2", "6.0"])
-def django_project(request, project, monkeypatch):
-    """A project of that Django; 6 is where the Makefile puts it, for Python 3.12 and later."""
+def django(request, project, monkeypatch):
+    """That Django for what runs in the project; 6 is where the Makefile puts it, for Python 3.12 and later."""
     pytest.importorskip("django")
     path = [str(project.path)]
     if request.param == "6.0":
         if not (six := Path(sys.prefix) / "django6").exists():
             pytest.skip("no Django 6 is here: it needs Python 3.12")
         path += [str(six), str(six / "tests")]
-    elif not importlib.util.find_spec("django_tasks"):
-        pytest.skip("no django-tasks is here")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "settings")
+    return request.param
+
+
+@pytest.fixture
+def django_project(django, project):
+    """A project with tasks, of the django-tasks package or of Django 6."""
+    if django == "5.2" and not importlib.util.find_spec("django_tasks"):
+        pytest.skip("no django-tasks is here")
     for name, text in DJANGO_PROJECT.items():
         (project.path / name).parent.mkdir(exist_ok=True)
         (project.path / name).write_text(text)
@@ -23157,7 +23179,7 @@ print(json.dumps([Result.ran, sorted(Result.failed)]))
 
 
 @pytest.mark.as_owner
-@pytest.mark.parametrize("django_project", ["6.0"], indirect=True)
+@pytest.mark.parametrize("django", ["6.0"], indirect=True)
 def test_djangos_own_tests_of_backends_pass(db, django_project, monkeypatch):
     if not (Path(sys.prefix) / "django6" / "tests" / "tasks").exists():
         pytest.skip("the tests of Django 6 are not here: make could not fetch its source")
@@ -23987,12 +24009,10 @@ class OrderTest(TestCase):
 
 
 @pytest.mark.as_owner
-def test_the_django_tests_of_the_reference_run_within_their_transactions_also_side_by_side(url, db, shop, monkeypatch):
-    pytest.importorskip("django")
+def test_the_django_tests_of_the_reference_run_within_their_transactions_also_side_by_side(db, shop, django):
     for name, text in DJANGO.items():
         (shop.path / name).write_text(text)
     (shop.path / "orders/tests.py").unlink()
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "settings")
 
     status, _, said = shop.python("-m", "django", "test", "--parallel", "2")
 
@@ -24002,11 +24022,9 @@ def test_the_django_tests_of_the_reference_run_within_their_transactions_also_si
 
 
 @pytest.mark.as_owner
-def test_the_migration_of_the_readme_is_reversible(db, shop, monkeypatch):
-    pytest.importorskip("django")
+def test_the_migration_of_the_readme_is_reversible(db, shop, django):
     for name, text in DJANGO.items():
         (shop.path / name).write_text(text)
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "settings")
 
     for where in ("0002", "0001", "0002"):
         status, _, said = shop.python("-m", "django", "migrate", "orders", where)
@@ -24015,11 +24033,9 @@ def test_the_migration_of_the_readme_is_reversible(db, shop, monkeypatch):
 
 
 @pytest.mark.as_owner
-def test_the_django_example_of_the_readme_works(db, shop, monkeypatch):
-    pytest.importorskip("django")
+def test_the_django_example_of_the_readme_works(db, shop, django):
     for name, text in DJANGO.items():
         (shop.path / name).write_text(text)
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "settings")
 
     status, _, said = shop.python("-m", "django", "test")
     assert (status, "Ran 4 tests" in said) == (0, True), said
