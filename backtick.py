@@ -5209,6 +5209,9 @@ class _Child:
     It is a Python of its own, not a fork of this one, whose threads and connections it could not use. It
     leads a process group, so that Ctrl-C does not reach it and what a job starts is killed with it. When
     the runner dies, it sees its end of the pipe close, or that it has another parent, and kills itself.
+
+    What is sent is pickled here. Connection.send() does so in a BytesIO and sends its buffer, over which the garbage
+    collector of Python 3.12 crashes (python/cpython#111049 and #111331).
     """
 
     START_S = 60.0  # after which a module that has not been imported will not be
@@ -5233,7 +5236,7 @@ class _Child:
         )
         theirs.close()
         with contextlib.suppress(OSError):  # it died at once; that is seen when it is to answer
-            self.connection.send(dataclasses.asdict(config))
+            self.connection.send_bytes(pickle.dumps(dataclasses.asdict(config)))
         self.is_ready = self.is_killed = False
         self.calls = 0
 
@@ -5252,7 +5255,7 @@ class _Child:
             rows = [
                 (_plan(None, *[entry] if entry else []), job.row()) for entry, job in zip(entries, jobs, strict=True)
             ]
-            self.connection.send((self.batch, rows))
+            self.connection.send_bytes(pickle.dumps((self.batch, rows)))
 
     def let_begin(self, count: int) -> None:
         """Have it begin so many of the jobs that were sent last."""
@@ -5323,7 +5326,7 @@ class _Child:
     def ask_to_end(self) -> None:
         """Tell it that there will be no more jobs."""
         with contextlib.suppress(OSError):
-            self.connection.send(None)
+            self.connection.send_bytes(pickle.dumps(None))
             self.tokens.send(b"\0")
 
     def kill(self) -> None:
@@ -5355,7 +5358,7 @@ def _child_main(plan: _Plan, logs: bool, descriptor: int, tokens: int) -> None:
     connection = multiprocessing.connection.Connection(descriptor)
     taken = socket.socket(fileno=tokens)
     _fork.keep_from_children(connection, taken)
-    config = Config(**connection.recv())
+    config = Config(**pickle.loads(connection.recv_bytes()))  # noqa: S301, of our runner
     _connections.use(config)  # what a job schedules belongs where the runner runs
     keyring = _keyring(config)
     if logs:
@@ -5375,7 +5378,7 @@ def _child_main(plan: _Plan, logs: bool, descriptor: int, tokens: int) -> None:
                 _exit_at_once(1)
             log.debug("importing %s", what, exc_info=True)  # it is tried again, and said, when a job needs it
     _hook_own(config)
-    connection.send(True)
+    connection.send_bytes(pickle.dumps(True))
     number, done = 0, pickle.dumps(_DONE)
     rows: Iterator[tuple[_Plan, tuple[Any, ...]]] = iter(())
     while (token := taken.recv(1)) not in {b"", b"\0"}:
@@ -5420,8 +5423,8 @@ def _child_listen(
                     if job.said is not job.told:
                         job.told = job.said
                         with lock:
-                            connection.send((job.id, job.told))
-            call = connection.recv()
+                            connection.send_bytes(pickle.dumps((job.id, job.told)))
+            call = pickle.loads(connection.recv_bytes())  # noqa: S301, of our runner
             jobs.put(call)
     except (EOFError, OSError):  # the runner is gone, and the job is no longer ours
         os.killpg(0, signal.SIGKILL)
@@ -10072,6 +10075,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
             with _tested(on) as here:
                 ran.extend(_drain(here, None, True, {id_ for id_ in ids if id_.made}))
 
+        conn = _conn_for_test(conn)
         with using(conn) if conn is not None else contextlib.nullcontext():
             _onlookers.append(run)
             try:
@@ -10093,6 +10097,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
     @contextlib.contextmanager
     def scheduled(conn: Any = None) -> Iterator[list[_Seen]]:
         """After the block the list has what was queued in it, by whomever; compare with call(send, to="a")."""
+        conn = _conn_for_test(conn)
         with using(conn) if conn is not None else contextlib.nullcontext():
             since, jobs, place, ids = _query(None, ("bt_now", {}))[0], list[_Seen](), None, list[int]()
             yield jobs
@@ -10160,24 +10165,33 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
         )
         name = f"bt_test_{os.getpid()}_{secrets.token_hex(4)}"
         was_url, was = os.environ.get("BT_DATABASE_URL"), _connections.config
-        with _connect(url, dbname="postgres") as admin:
+        admin = _connect(url, dbname="postgres")
+        try:
             _copy_template(admin, url, name)
-            try:
-                os.environ["BT_DATABASE_URL"] = psycopg.conninfo.make_conninfo(url, dbname=name)
-                _connections.leave(Config.load(schema=""))
-                with _connect(os.environ["BT_DATABASE_URL"]) as conn, using(conn):
-                    yield conn
-            finally:
-                os.environ.pop("BT_DATABASE_URL")
-                os.environ |= {"BT_DATABASE_URL": was_url} if was_url is not None else {}
-                _connections.leave(was)
-                admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+            os.environ["BT_DATABASE_URL"] = psycopg.conninfo.make_conninfo(url, dbname=name)
+            _connections.leave(Config.load(schema=""))
+            with _connect(os.environ["BT_DATABASE_URL"]) as conn, using(conn):
+                yield conn
+        finally:
+            os.environ.pop("BT_DATABASE_URL", None)
+            os.environ |= {"BT_DATABASE_URL": was_url} if was_url is not None else {}
+            _connections.leave(was)
+            threading.Thread(target=_drop_database, args=(admin, name)).start()  # which takes longer than to copy it
+
+
+def _drop_database(admin: psycopg.Connection[Any], name: str) -> None:
+    with admin, contextlib.suppress(psycopg.Error):  # the server has been stopped
+        admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+@functools.cache
+def _digest_of_sql() -> str:
+    return _digest(_read_sql(SQL_FOLDER / "install.sql"))
 
 
 def _copy_template(admin: psycopg.Connection[Any], url: str, name: str) -> None:
     """Make a database with backtick in it. Who makes the template, or removes older ones, keeps all others waiting."""
-    text = _read_sql(SQL_FOLDER / "install.sql")
-    template = f"bt_test_template_{_digest(text)}"
+    template = f"bt_test_template_{_digest_of_sql()}"
     copy = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
     key = "hashtext('bt_test_template')"
     admin.execute(f"select pg_advisory_lock_shared({key})")
@@ -10206,9 +10220,7 @@ def _copy_template(admin: psycopg.Connection[Any], url: str, name: str) -> None:
 @contextlib.contextmanager
 def _tested(conn: Any) -> Iterator[Any]:
     """The connection to test on, for all calls in the block. Raises BacktickError if its database is not for tests."""
-    conn = _conn_of_block(conn)
-    if _is_async_conn(conn):
-        raise TypeError(f"conn is an {type(conn).__name__}: jobs of tests run on a Connection; commit, and use one")
+    conn = _conn_for_test(conn)
     with contextlib.ExitStack() as stack:
         if conn is None:
             conn = stack.enter_context(_connections.connection()).connection
@@ -10220,6 +10232,14 @@ def _tested(conn: Any) -> Iterator[Any]:
             )
         stack.enter_context(using(conn))
         yield conn
+
+
+def _conn_for_test(conn: Any) -> Any:
+    """The given connection, or else that of the block, or None. Raises TypeError for one of asyncio's."""
+    conn = _conn_of_block(conn)
+    if _is_async_conn(conn):
+        raise TypeError(f"conn is an {type(conn).__name__}: jobs of tests run on a Connection; commit, and use one")
+    return conn
 
 
 _MOST_DRAINED = 10_000
