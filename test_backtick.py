@@ -7833,6 +7833,12 @@ def test_an_option_that_does_not_exist_is_refused_by_name(clean_registry):
     for decorator in (backtick.worker, functools.partial(backtick.cron, "@daily")):
         with pytest.raises(TypeError, match="option 'retries' is unknown; is it retry_(ms|on)[?]"):
             decorator(name=str(decorator), retries=3)(lambda: None)
+    with pytest.raises(TypeError, match="^@cron: option 'timezone' is unknown; there are tz, name, args, queue, "):
+        backtick.cron("@daily", timezone="UTC")
+    with pytest.raises(TypeError, match="^@recurring: option 'minute' is unknown; is it minutes[?]$"):
+        backtick.recurring(minute=5)
+    with pytest.raises(TypeError, match="^schedule: option 'timezone' is unknown; there are tz, name, queue, "):
+        backtick.schedule_cron("@daily", "w", timezone="UTC")
     with pytest.raises(TypeError, match="^schedule: option 'overlaps' is unknown; is it overlap[?]$"):
         backtick.schedule_cron("@daily", "w", overlaps="skip")
     with pytest.raises(TypeError, match="^w: option 'priorty' is unknown; is it priority[?]$"):
@@ -11900,6 +11906,10 @@ MISTAKES = {
     "a module that raises": (["raises"], "ZeroDivisionError: division by zero ("),
     "a module that imports one that is not there": (["needs"], "No module named 'nowhere' ("),
     "a module without workers": (["empty"], "empty registers no worker"),
+    "a module that imports another copy": (
+        ["copied"],
+        "copied registers no worker: they import another copy of this file, ",
+    ),
     "two modules without workers": (["empty,hollow"], "empty and hollow register no worker: decorate a function with"),
     "a bad setting": (["myjobs", "--poll-ms", "x"], "poll_ms (BT_POLL_MS) is 'x'"),
     "the benchmarks, which are elsewhere": (["bench", "drain"], "run `python .ci/bench.py` or `make bench`"),
@@ -11914,6 +11924,8 @@ def test_a_mistake_on_the_command_line_is_one_clear_line_and_no_traceback(projec
     (project.path / "needs.py").write_text("import nowhere\n")
     (project.path / "empty.py").write_text("")
     (project.path / "hollow.py").write_text("")
+    shutil.copy(project.path / "backtick.py", project.path / "copy_of_it.py")
+    (project.path / "copied.py").write_text("from copy_of_it import worker\n\n@worker\ndef f(): ...\n")
     (project.path / "notes.md").write_text("")
 
     status, _, said = project.python("backtick.py", *arguments)
@@ -15107,6 +15119,14 @@ def test_who_may_not_install_is_told_who_may_let_him(server, empty, schema):
                 backtick.install(Config(database_url=weak, schema=schema))
         finally:
             db.execute(f"drop role {role}")
+
+
+def test_a_missing_package_is_named_in_one_line_with_what_installs_it(project):
+    assert project.python("-S", "backtick.py", "status") == (
+        1,
+        "",
+        "backtick: No module named 'psycopg': pip install 'psycopg[binary]'\n",
+    )
 
 
 def test_a_file_that_was_meant_as_a_module_is_named_as_one(project):
