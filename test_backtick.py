@@ -12448,6 +12448,20 @@ def test_an_unknown_option_of_any_verb_is_told_in_one_line(db, name):
     assert ("is it --json?" in said) == ("--json" in parser._option_string_actions)
 
 
+def test_who_pauses_or_limits_what_no_runner_has_is_told_what_is_near(db):
+    register(db, ["mail", "default"], names=["shop.send"])
+
+    assert verb("pause", "mial")[::2] == (0, "no living runner serves the queue mial; the nearest one served is mail\n")
+    assert verb("pause", "--worker", "shop.sent")[::2] == (
+        0,
+        "no living runner knows the worker shop.sent; the nearest one known is shop.send\n",
+    )
+    assert verb("limit", "mial", "--worker", "shop.send", "--running", "1")[2].count("\n") == 1
+    for words in (["pause", "mail"], ["pause", "reports"], ["pause", "--worker", "shop.send"], ["limit", "mail", "--rate", "5",
+                                                                                             "--period", "1s"]):  # fmt: skip
+        assert verb(*words)[2] == ""
+
+
 def test_a_pause_that_changes_nothing_has_status_1(db):
     assert verb("pause", "mail") == (0, "the queue mail is paused\n", "")
     assert verb("pause", "mail") == (1, "the queue mail was paused already\n", "")
