@@ -9012,7 +9012,10 @@ def _lines(value: Any, width: int, now: dt.datetime) -> tuple[list[str], bool]:
             for text in texts
         ]
         step = (width - indent) // (1 if "".join(cells).isascii() else 2)  # as wide as characters may be
-        cells = [cell[n : n + step] for cell in cells for n in range(0, len(cell), step)]
+        fits = (
+            f".{{1,{step}}}" if name not in ("why", "sentence") else f"(?! ).{{1,{step}}}(?= |$)|[^ ].{{,{step - 1}}}"
+        )
+        cells = [piece for cell in cells for piece in re.findall(fits, cell)]
         is_cut |= len(cells) > _MOST_LINES
         for n, cell in enumerate(cells[:_MOST_LINES]):
             lines.append(_styled("1", ("" if n else _title(name)).ljust(indent)) + cell)

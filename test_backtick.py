@@ -12137,6 +12137,18 @@ def test_what_a_verb_looks_at_fits_the_terminal(full, project, name, columns):
     assert "\x1b" not in "".join(plain)
 
 
+def test_a_sentence_is_broken_between_words(full, project):
+    (sentence,) = [line[9:] for line in verb("why", full["exceeded"])[1].splitlines() if line.startswith("sentence\t")]
+
+    _, lines = on_terminal(project, 60, "why", full["exceeded"], env={"NO_COLOR": "1"})
+
+    first, end = (next(n for n, line in enumerate(lines) if line.startswith(name)) for name in ("sentence", "facts"))
+    shown = [line[len("sentence") + 2 :] for line in lines[first:end]]
+    assert len(shown) > 1
+    without_age = [re.sub(r"[(].*? ago[)]", "", text) for text in (" ".join(shown), sentence)]
+    assert without_age[0] == without_age[1].replace("\\\\", "\\")
+
+
 def test_a_table_has_numbers_to_the_right_ages_in_words_and_says_how_to_see_what_is_cut(full, project, db):
     _, narrow = on_terminal(project, 80, "jobs", env={"NO_COLOR": "1"})
     _, wide = on_terminal(project, 200, "jobs", "--state", "running", env={"NO_COLOR": "1"})
