@@ -10145,7 +10145,11 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
         name = f"bt_test_{os.getpid()}_{secrets.token_hex(4)}"
         was_url, was = os.environ.get("BT_DATABASE_URL"), _connections.config
         with _connect(url, dbname="postgres") as admin:
-            _copy_template(admin, url, name)
+            try:
+                _copy_template(admin, url, name)
+            except psycopg.errors.InsufficientPrivilege as error:
+                way_out = f"alter role {admin.info.user} createdb, or name another user in BT_TEST_DATABASE_URL"
+                raise BacktickError(f"cannot make a database for tests: {_said(error)}; {way_out}") from None
             try:
                 os.environ["BT_DATABASE_URL"] = psycopg.conninfo.make_conninfo(url, dbname=name)
                 _connections.leave(Config.load(schema=""))

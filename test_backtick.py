@@ -15147,6 +15147,24 @@ def test_who_may_not_install_is_told_who_may_let_him(server, empty, schema):
             db.execute(f"drop role {role}")
 
 
+@pytest.mark.as_owner
+def test_who_may_make_no_database_for_tests_is_told_what_lets_him(server, empty):
+    with psycopg.connect(empty, autocommit=True) as db:
+        role = f"bt_maker_{os.getpid()}"
+        db.execute(f"create role {role} login password 'bt'")
+        try:
+            weak = psycopg.conninfo.make_conninfo(empty, user=role, password="bt")
+            with pytest.raises(backtick.BacktickError) as raised, backtick.testing.database(weak):
+                pass
+        finally:
+            db.execute(f"drop role {role}")
+
+    assert str(raised.value) == (
+        "cannot make a database for tests: permission denied to create database; "
+        f"alter role {role} createdb, or name another user in BT_TEST_DATABASE_URL"
+    )
+
+
 def test_a_missing_package_is_named_in_one_line_with_what_installs_it(project):
     assert project.python("-S", "backtick.py", "status") == (
         1,
