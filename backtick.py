@@ -172,12 +172,17 @@ from typing import (
     overload,
 )
 
-import psycopg
-import psycopg.conninfo
-import psycopg.rows
-import psycopg.types.json
-import psycopg.types.string
-from psycopg import sql
+try:
+    import psycopg
+    import psycopg.conninfo
+    import psycopg.rows
+    import psycopg.types.json
+    import psycopg.types.string
+    from psycopg import sql
+except ImportError as error:
+    if __name__ != "__main__":
+        raise
+    sys.exit(f"backtick: {str(error).splitlines()[0]}: pip install 'psycopg[binary]'")
 
 if TYPE_CHECKING:  # mypy and pyright know it without the package; Python 3.10 has none of its own
     from typing_extensions import Unpack
@@ -2207,7 +2212,8 @@ def _schedule(
     key: str | None = None,
     **unknown: Any,
 ) -> Schedule:
-    _check_known("schedule: option", unknown, _ScheduleOptions.__annotations__)
+    known = ["tz"] * ("p_tz" in when) + ["name", *_ScheduleOptions.__annotations__]
+    _check_known("schedule: option", unknown, known)
     of_jobs: JobOptions = {"queue": queue, "priority": priority, "max_tries": max_tries, "tags": tags}
     scheduler = _scheduler(worker).options(**of_jobs | {"expires_in": expires_in, "key": key})
     name = scheduler.name if name is None else name
@@ -2969,7 +2975,7 @@ def worker(function: Any = None, /, *, name: str | None = None, **options: Unpac
     aschedule, aschedule_at, aschedule_many and options on it: see Scheduler.
     """
 
-    _check_known("@worker: option", options, _WorkerOptions.__annotations__)
+    _check_known("@worker: option", options, ("name", *_WorkerOptions.__annotations__))
 
     def decorate(function: Any) -> Any:
         _check_decorated(function, name)
@@ -3022,6 +3028,8 @@ def recurring(
     schedule when they start; no database is needed before. Raises ValueError, AlreadyRegistered if there is a
     schedule of that name.
     """
+    known = ("hours", "minutes", "seconds", "name", "args", *_DecoratorOptions.__annotations__)
+    _check_known("@recurring: option", options, known)
     every = _interval(interval, hours=hours, minutes=minutes, seconds=seconds)
 
     def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
@@ -3044,6 +3052,7 @@ def cron(
     `name` and other options as of @recurring; a second schedule of a function needs a name.
     Raises ValueError at once, and without a database, for a spec outside the grammar or an unknown zone.
     """
+    _check_known("@cron: option", options, ("tz", "name", "args", *_DecoratorOptions.__annotations__))
     check_cron(spec)
     check_zone(tz)
 
@@ -3083,7 +3092,6 @@ def _as_worker(
 ) -> tuple[WorkerFunction[P, R_co], dict[str, Any]]:
     """The function as a worker, which it may be already, for decorators can be stacked; and the schedule's options."""
     _check_function(function)
-    _check_known(f"{_origin(function)}: option", options, _DecoratorOptions.__annotations__)
     of_worker: dict[str, Any] = {option: value for option, value in options.items() if option in _RUN_OPTIONS}
     of_schedule = {option: value for option, value in options.items() if option not in _RUN_OPTIONS}
     if function not in _by_function:
@@ -9033,7 +9041,10 @@ def _lines(value: Any, width: int, now: dt.datetime) -> tuple[list[str], bool]:
             for text in texts
         ]
         step = (width - indent) // (1 if "".join(cells).isascii() else 2)  # as wide as characters may be
-        cells = [cell[n : n + step] for cell in cells for n in range(0, len(cell), step)]
+        fits = (
+            f".{{1,{step}}}" if name not in ("why", "sentence") else f"(?! ).{{1,{step}}}(?= |$)|[^ ].{{,{step - 1}}}"
+        )
+        cells = [piece for cell in cells for piece in re.findall(fits, cell)]
         is_cut |= len(cells) > _MOST_LINES
         for n, cell in enumerate(cells[:_MOST_LINES]):
             lines.append(_styled("1", ("" if n else _title(name)).ljust(indent)) + cell)
@@ -9836,9 +9847,11 @@ def _check_registered(config: Config) -> None:
     """Raises BacktickError if no module registers a worker."""
     if not _by_name and not getattr(_twin(), "_by_name", None):
         names = re.findall("[^, ]+", config.modules) or [f"{config.autodiscover}.py of Django's apps"]
-        raise BacktickError(
-            f"{' and '.join(names)} register{'s' * (len(names) == 1)} no worker: decorate a function with @worker"
-        )
+        spaces = [getattr(module, "__dict__", {}) for module in list(sys.modules.values())]
+        files = [os.path.realpath(space.get("__file__") or __file__) for space in spaces if "_by_name" in space]
+        copy = next((file for file in files if file != os.path.realpath(__file__)), "")
+        what = f"they import another copy of this file, {copy}" if copy else "decorate a function with @worker"
+        raise BacktickError(f"{' and '.join(names)} register{'s' * (len(names) == 1)} no worker: {what}")
 
 
 def _why_not_imported(name: str, error: BaseException) -> str:
@@ -10167,7 +10180,11 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
         was_url, was = os.environ.get("BT_DATABASE_URL"), _connections.config
         admin = _connect(url, dbname="postgres")
         try:
-            _copy_template(admin, url, name)
+            try:
+                _copy_template(admin, url, name)
+            except psycopg.errors.InsufficientPrivilege as error:
+                way_out = f"alter role {admin.info.user} createdb, or name another user in BT_TEST_DATABASE_URL"
+                raise BacktickError(f"cannot make a database for tests: {_said(error)}; {way_out}") from None
             os.environ["BT_DATABASE_URL"] = psycopg.conninfo.make_conninfo(url, dbname=name)
             _connections.leave(Config.load(schema=""))
             with _connect(os.environ["BT_DATABASE_URL"]) as conn, using(conn):

@@ -7868,6 +7868,12 @@ def test_an_option_that_does_not_exist_is_refused_by_name(clean_registry):
     for decorator in (backtick.worker, functools.partial(backtick.cron, "@daily")):
         with pytest.raises(TypeError, match="option 'retries' is unknown; is it retry_(ms|on)[?]"):
             decorator(name=str(decorator), retries=3)(lambda: None)
+    with pytest.raises(TypeError, match="^@cron: option 'timezone' is unknown; there are tz, name, args, queue, "):
+        backtick.cron("@daily", timezone="UTC")
+    with pytest.raises(TypeError, match="^@recurring: option 'minute' is unknown; is it minutes[?]$"):
+        backtick.recurring(minute=5)
+    with pytest.raises(TypeError, match="^schedule: option 'timezone' is unknown; there are tz, name, queue, "):
+        backtick.schedule_cron("@daily", "w", timezone="UTC")
     with pytest.raises(TypeError, match="^schedule: option 'overlaps' is unknown; is it overlap[?]$"):
         backtick.schedule_cron("@daily", "w", overlaps="skip")
     with pytest.raises(TypeError, match="^w: option 'priorty' is unknown; is it priority[?]$"):
@@ -11935,6 +11941,10 @@ MISTAKES = {
     "a module that raises": (["raises"], "ZeroDivisionError: division by zero ("),
     "a module that imports one that is not there": (["needs"], "No module named 'nowhere' ("),
     "a module without workers": (["empty"], "empty registers no worker"),
+    "a module that imports another copy": (
+        ["copied"],
+        "copied registers no worker: they import another copy of this file, ",
+    ),
     "two modules without workers": (["empty,hollow"], "empty and hollow register no worker: decorate a function with"),
     "a bad setting": (["myjobs", "--poll-ms", "x"], "poll_ms (BT_POLL_MS) is 'x'"),
     "the benchmarks, which are elsewhere": (["bench", "drain"], "run `python .ci/bench.py` or `make bench`"),
@@ -11949,6 +11959,8 @@ def test_a_mistake_on_the_command_line_is_one_clear_line_and_no_traceback(projec
     (project.path / "needs.py").write_text("import nowhere\n")
     (project.path / "empty.py").write_text("")
     (project.path / "hollow.py").write_text("")
+    shutil.copy(project.path / "backtick.py", project.path / "copy_of_it.py")
+    (project.path / "copied.py").write_text("from copy_of_it import worker\n\n@worker\ndef f(): ...\n")
     (project.path / "notes.md").write_text("")
 
     status, _, said = project.python("backtick.py", *arguments)
@@ -12158,6 +12170,18 @@ def test_what_a_verb_looks_at_fits_the_terminal(full, project, name, columns):
     assert lines[0].startswith("\x1b[1m")
     _, plain = on_terminal(project, columns, name, *([full["exceeded"]] if LOOKS[name] else []), env={"NO_COLOR": "1"})
     assert "\x1b" not in "".join(plain)
+
+
+def test_a_sentence_is_broken_between_words(full, project):
+    (sentence,) = [line[9:] for line in verb("why", full["exceeded"])[1].splitlines() if line.startswith("sentence\t")]
+
+    _, lines = on_terminal(project, 60, "why", full["exceeded"], env={"NO_COLOR": "1"})
+
+    first, end = (next(n for n, line in enumerate(lines) if line.startswith(name)) for name in ("sentence", "facts"))
+    shown = [line[len("sentence") + 2 :] for line in lines[first:end]]
+    assert len(shown) > 1
+    without_age = [re.sub(r"[(].*? ago[)]", "", text) for text in (" ".join(shown), sentence)]
+    assert without_age[0] == without_age[1].replace("\\\\", "\\")
 
 
 def test_a_table_has_numbers_to_the_right_ages_in_words_and_says_how_to_see_what_is_cut(full, project, db):
@@ -12469,6 +12493,20 @@ def test_an_unknown_option_of_any_verb_is_told_in_one_line(db, name):
     assert said.startswith(f"backtick: {name}: unrecognized arguments: ") and " --jsn; " in said
     parser = backtick._parser(next(verb for verb in backtick.VERBS if verb.name == name))
     assert ("is it --json?" in said) == ("--json" in parser._option_string_actions)
+
+
+def test_who_pauses_or_limits_what_no_runner_has_is_told_what_is_near(db):
+    register(db, ["mail", "default"], names=["shop.send"])
+
+    assert verb("pause", "mial")[::2] == (0, "no living runner serves the queue mial; the nearest one served is mail\n")
+    assert verb("pause", "--worker", "shop.sent")[::2] == (
+        0,
+        "no living runner knows the worker shop.sent; the nearest one known is shop.send\n",
+    )
+    assert verb("limit", "mial", "--worker", "shop.send", "--running", "1")[2].count("\n") == 1
+    for words in (["pause", "mail"], ["pause", "reports"], ["pause", "--worker", "shop.send"], ["limit", "mail", "--rate", "5",
+                                                                                             "--period", "1s"]):  # fmt: skip
+        assert verb(*words)[2] == ""
 
 
 def test_a_pause_that_changes_nothing_has_status_1(db):
@@ -15330,6 +15368,32 @@ def test_who_may_not_install_is_told_who_may_let_him(server, empty, schema):
                 backtick.install(Config(database_url=weak, schema=schema))
         finally:
             db.execute(f"drop role {role}")
+
+
+@pytest.mark.as_owner
+def test_who_may_make_no_database_for_tests_is_told_what_lets_him(server, empty):
+    with psycopg.connect(empty, autocommit=True) as db:
+        role = f"bt_maker_{os.getpid()}"
+        db.execute(f"create role {role} login password 'bt'")
+        try:
+            weak = psycopg.conninfo.make_conninfo(empty, user=role, password="bt")
+            with pytest.raises(backtick.BacktickError) as raised, backtick.testing.database(weak):
+                pass
+        finally:
+            db.execute(f"drop role {role}")
+
+    assert str(raised.value) == (
+        "cannot make a database for tests: permission denied to create database; "
+        f"alter role {role} createdb, or name another user in BT_TEST_DATABASE_URL"
+    )
+
+
+def test_a_missing_package_is_named_in_one_line_with_what_installs_it(project):
+    assert project.python("-S", "backtick.py", "status") == (
+        1,
+        "",
+        "backtick: No module named 'psycopg': pip install 'psycopg[binary]'\n",
+    )
 
 
 def test_a_file_that_was_meant_as_a_module_is_named_as_one(project):

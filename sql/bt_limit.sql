@@ -82,6 +82,7 @@ begin
             using errcode = 'invalid_parameter_value', hint = 'Rates are for queues and groups: give the worker a queue of its own.';
     end if;
 
+    perform bt_tell_near(p_queue, p_worker);
     if num_nonnulls(p_running, p_rate, p_on_failure, p_max_depth) = 0 then
         delete from backtick_limit where kind = v_kind and queue = p_queue and name = v_name;
     else

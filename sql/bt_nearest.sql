@@ -88,3 +88,25 @@ begin
 end;
 $$;
 comment on function bt_edits is 'How many letters make the difference of two names; null: more than asked for.';
+
+-- bt_tell_near: a notice if no living runner has the queue or the worker that somebody names, but one of nearly that name.
+create or replace function bt_tell_near(p_queue text, p_worker text)
+    returns void
+    language plpgsql
+    volatile
+    set search_path from current
+as $$
+declare
+    v_now     constant timestamptz := bt_now();
+    v_queues  constant text[] := bt_known_queues(v_now);
+    v_workers constant text[] := array(select distinct unnest(bt_known_workers(served.queue, v_now)) from unnest(v_queues) as served (queue));
+begin
+    if p_queue <> all (v_queues) and bt_nearest(p_queue, v_queues) is not null then
+        raise notice 'no living runner serves the queue %; the nearest one served is %', p_queue, bt_nearest(p_queue, v_queues);
+    end if;
+    if p_worker <> all (v_workers) and bt_nearest(p_worker, v_workers) is not null then
+        raise notice 'no living runner knows the worker %; the nearest one known is %', p_worker, bt_nearest(p_worker, v_workers);
+    end if;
+end;
+$$;
+comment on function bt_tell_near is 'A notice if no living runner has a queue or a worker, but one of nearly that name.';

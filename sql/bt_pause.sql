@@ -32,6 +32,7 @@ begin
             using errcode = 'invalid_parameter_value', hint = 'A reason has 1 to 500 characters.';
     end if;
 
+    perform bt_tell_near(p_queue, p_worker);
     if v_kind = 'queue' then
         insert into backtick_setting as setting (queue, paused_at, paused_by, paused_why)
         values (p_queue, bt_now(), bt_role(), p_reason)
