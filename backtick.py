@@ -7736,10 +7736,7 @@ class _Dashboard:
             if name in ("login", "logout"):
                 return self._log_in(request, given) if name == "login" else self._log_out(request)
         else:
-            pairs = urllib.parse.parse_qsl(request.path.partition("?")[2], keep_blank_values=True)
-            given = {}
-            for key, value in pairs:
-                given.setdefault(key, []).append(value)
+            given = urllib.parse.parse_qs(request.path.partition("?")[2], keep_blank_values=True)
         viewer = self._who(request)
         if name == "me" and request.command != "POST":
             return viewer.look("me", lambda: self._look(viewer, "bt_rights", {}))
