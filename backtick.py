@@ -7601,7 +7601,7 @@ class _Viewer:
                 with self.changed:
                     if self.said == seen and not self.is_closed:
                         self.changed.wait(10)
-                    is_new, seen = self.said != seen, self.said
+                    is_new, seen = self.said not in ("", seen), self.said
                 yield f"data: {seen}\n\n" if is_new else ": nothing new\n\n"
         finally:
             with self.changed:

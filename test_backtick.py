@@ -13325,6 +13325,7 @@ def test_two_tabs_show_the_same_and_who_leaves_in_one_leaves_both(db, full, role
     for page in (first, second):
         page.get_by_label("User of the database").wait_for()
         assert page.locator("tr[data-key='mail']").count() == 0
+    first.context.close()
     first.problems[:] = [one for one in first.problems if "401" not in one]
 
 
