@@ -7645,7 +7645,7 @@ class _Viewer:
                 with self.changed:
                     if self.said == seen and not self.is_closed:
                         self.changed.wait(10)
-                    is_new, seen = self.said != seen, self.said
+                    is_new, seen = self.said not in ("", seen), self.said
                 yield f"data: {seen}\n\n" if is_new else ": nothing new\n\n"
         finally:
             with self.changed:
@@ -7780,10 +7780,7 @@ class _Dashboard:
             if name in ("login", "logout"):
                 return self._log_in(request, given) if name == "login" else self._log_out(request)
         else:
-            pairs = urllib.parse.parse_qsl(request.path.partition("?")[2], keep_blank_values=True)
-            given = {}
-            for key, value in pairs:
-                given.setdefault(key, []).append(value)
+            given = urllib.parse.parse_qs(request.path.partition("?")[2], keep_blank_values=True)
         viewer = self._who(request)
         if name == "me" and request.command != "POST":
             return viewer.look("me", lambda: self._look(viewer, "bt_rights", {}))

@@ -13362,6 +13362,33 @@ def test_limits_are_set_changed_and_lifted_from_the_page(db, full, dashboard, br
 
 
 @pytest.mark.as_owner
+def test_schedules_are_told_in_words_with_their_zone_clock_changes_and_late_runs(db, dashboard, browser):
+    call(db, "bt_schedule_cron", p_name="half", p_worker="a", p_spec="0 0 9 1 1,7 *", p_tz="Europe/Berlin")
+    db.execute(
+        "insert into backtick_done (id, queue, name, args, priority, run_at, state, tries, crashes, created_at, started_at,"
+        " finished_at, schedule, scheduled_for)"
+        " select n, 'default', 'a', '[]', 5, at, case n when 1 then 'exceeded' else 'done' end, 1, 0, at,"
+        " at + case n when 2 then interval '1 min' else '0' end, at + interval '2 min', 'half', at"
+        " from (select n, now() - n * interval '1 h' as at from generate_series(1, 3) as n) as one"
+    )
+    page = browser(dashboard(), "schedules")
+
+    row = page.locator("tr[data-key='half']")
+    row.get_by_text("Europe/Berlin").first.wait_for()
+    assert "January" in row.inner_text()
+    assert {"clocks go forward 60 min before", "clocks go back 60 min before"} <= {
+        one.inner_text() for one in row.locator(".state.amber").all()
+    }
+    dots = row.locator("svg.dots g")
+    assert [dots.nth(n).locator(".l-red").count() for n in range(3)] == [
+        1,
+        1,
+        0,
+    ]  # it failed; it was late; all was well
+    assert row.locator("svg.dots").get_attribute("aria-label") == "exceeded, done late, done"
+
+
+@pytest.mark.as_owner
 def test_two_tabs_show_the_same_and_who_leaves_in_one_leaves_both(db, full, roles, url, dashboard, browser):
     port = dashboard(url, login=True)
     first = browser(port, "queues")
@@ -13386,6 +13413,7 @@ def test_two_tabs_show_the_same_and_who_leaves_in_one_leaves_both(db, full, role
     for page in (first, second):
         page.get_by_label("User of the database").wait_for()
         assert page.locator("tr[data-key='mail']").count() == 0
+    first.context.close()
     first.problems[:] = [one for one in first.problems if "401" not in one]
 
 

@@ -2,7 +2,7 @@
 --
 -- bt_failures: what failed or was canceled, by worker and class of the error, what happens most first.
 --
--- It looks at 20 000 jobs at most, those that ended last; where these are not all, a notice tells.
+-- It looks at 10 000 jobs at most, those that ended last; where these are not all, a notice tells.
 --
 -- p_queue, p_name  of this queue, this worker; null: no matter
 -- p_since   since when; null: the last day
@@ -32,7 +32,7 @@ create or replace function bt_failures(
 as $$
 #variable_conflict use_column
 declare
-    c_most   constant int := 20000;
+    c_most   constant int := 10000;
     v_is_all constant boolean := has_table_privilege(bt_role(), 'backtick_job', 'select');
     v_since  timestamptz := coalesce(p_since, bt_now() - interval '1 day');
     v_state  text;

@@ -118,7 +118,7 @@ as $$
            or every.queue = p_queue
     ), total as materialized (
         select every.jobs, bt_estimate(null, null, clock.now) as due,
-               least(10000, case when every.jobs > 100000 then 100000 / (select greatest(count(*), 1) from known) end) as most
+               least(10000, case when every.jobs > 100000 then greatest(10, 100000 / (select greatest(count(*), 1) from known)) end) as most
         from clock
         cross join (select bt_estimate(null, null, null) as jobs) as every
     ), share as materialized (

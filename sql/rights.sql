@@ -161,7 +161,7 @@ declare
                                'next_run_at, last_run_at, lateness, last_job, last_state, skipped, declared_at, has_worker, '
                                'error'],
         ['backtick_runner',    'id, host, pid, queues, names, lease_ms, locked, started_at, heartbeat_at, unlocked_at, '
-                               'asleep_until, slots, version, drained_at'],
+                               'asleep_until, slots, version, drained_at, memory_mb'],
         ['backtick_setting',   'queue, paused_at, paused_by, paused_why, has_limits, is_closing'],
         ['backtick_orphan',    'queue, worker, jobs, oldest, why, nearest']
     ];

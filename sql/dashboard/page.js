@@ -12,7 +12,7 @@
 
 const state = {
   me: null, may: new Set(), page: null, where: "", chosen: new Set(), rows: [], paused: false, away: "", mark: null,
-  skew: 0, sql: [], samples: new Map(), words: {}, asking: 0, live: null, openSql: false, failed: "",
+  skew: 0, sql: [], samples: new Map(), words: {}, asking: 0, asked: 0, due: 0, live: null, openSql: false, failed: "",
 };
 const $ = (id) => document.getElementById(id);
 // Of all tabs together; where the browser keeps nothing, of none.
@@ -687,6 +687,7 @@ const isHeld = () => state.paused || state.chosen.size > 0 || $("dialog").open |
 
 async function refresh(isQuick) {
   const turn = ++state.asking, where = route();
+  state.asked = Date.now();
   if (!where.page) { draw([title("Not found"), empty("There is no such page. ", link("", null, "To the overview"))]); return; }
   if (!isQuick) state.samples.size > 5000 && state.samples.clear();
   state.sql = [];
@@ -751,6 +752,11 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "?") help();
 });
 
+// However fast things change, every two seconds are enough for people.
+function soon() {
+  state.due ||= setTimeout(() => { state.due = 0; if (!isHeld()) refresh(); }, Math.max(0, state.asked + 2000 - Date.now()));
+}
+
 // Events tell that something has changed; who does not look hears none.
 function listen() {
   if (state.live) state.live.close();
@@ -762,7 +768,7 @@ function listen() {
     const { mark, away } = JSON.parse(event.data), was = state.away;
     state.away = away || "";
     if (was !== state.away) frame();
-    if (mark && (mark !== state.mark || was || state.failed)) { state.mark = mark; if (!isHeld()) refresh(); else frame(); }
+    if (mark && (mark !== state.mark || was || state.failed)) { state.mark = mark; if (!isHeld()) soon(); else frame(); }
   };
   events.onerror = () => {
     if (events.readyState === EventSource.CLOSED) setTimeout(() => { if (state.live === events) { refresh(); listen(); } }, 3000);
