@@ -14778,9 +14778,9 @@ def test_what_is_not_for_tests_by_its_name_is_left_alone_unless_asked(server, te
                         match=f"the database {name} is not one for tests.*testing.allow.'{name}'",
                     ):
                         use()
-                assert mail.sent == []
+                assert (mail.sent, states(conn)) == ([], {"queued": 1})
                 testing.allow(name)
-                assert len(testing.drain()) == 2
+                assert len(testing.drain()) == 1
         finally:
             testing.allowed.discard(name)
             admin.execute(f"drop database {name} with (force)")
@@ -23238,6 +23238,44 @@ def test_tasks_of_django_are_queued_with_its_transaction_and_run(db, django_proj
     assert "attempt 1 RUNNING ada" in lines
     assert {"signal DjangoBackend add RUNNING", "signal DjangoBackend add SUCCESSFUL"} < set(lines)
     assert "signal DjangoBackend boom FAILED" in lines
+
+
+@pytest.mark.as_owner
+def test_tasks_are_run_within_a_test_of_django(db, django_project):
+    test = """
+from django.test import TestCase
+from backtick import testing
+from shop import models, tasks
+
+class TasksTest(TestCase):
+    def test_inline(self):
+        with testing.inline("default") as ran:
+            result = tasks.add.enqueue(1, 2)
+        result.refresh()
+        self.assertEqual((result.status, result.return_value, len(ran)), ("SUCCESSFUL", 3, 1))
+
+    def test_drain(self):
+        models.Order.objects.create(note="in this transaction")
+        with testing.scheduled("default") as jobs:
+            tasks.later.enqueue(1)
+        self.assertEqual(jobs, [testing.call("shop.tasks.later", 1)])
+        self.assertEqual([job.result for job in testing.drain("default")], [{"x": 1, "orders": 1}])
+"""
+    (django_project.path / "shop" / "tests.py").write_text(test)
+    migrations_ = django_project.path / "shop" / "migrations"
+    migrations_.mkdir()
+    (migrations_ / "__init__.py").touch()
+    (migrations_ / "0002_backtick.py").write_text(
+        examples()["orders/migrations/0002_backtick.py"].replace("orders", "shop")
+    )
+    (migrations_ / "0001_initial.py").write_text(
+        "from django.db import migrations, models\nclass Migration(migrations.Migration):\n"
+        "    operations = [migrations.CreateModel('Order', [('id', models.BigAutoField(primary_key=True)), ('note', models.TextField())])]\n"
+    )
+
+    status, _, said = django_project.python("-m", "django", "test")
+
+    assert (status, "Ran 2 tests" in said) == (0, True), said
 
 
 @pytest.mark.as_owner
