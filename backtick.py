@@ -8297,8 +8297,8 @@ class _TaskBackend:
     def check(self, **kwargs: Any) -> list[Any]:
         """For `manage.py check`."""
         found = list(super().check(**kwargs))  # type: ignore[misc]
-        conn = self._conn()
-        if conn is not None and importlib.import_module("django.db").connections[conn].vendor != "postgresql":
+        conn, known = self._conn(), importlib.import_module("django.db").connections
+        if conn is not None and (conn not in known.databases or known[conn].vendor != "postgresql"):
             hint = f"Name one in OPTIONS of TASKS[{self.alias!r}], or say None there, for BT_DATABASE_URL."
             text = f"backtick queues on PostgreSQL, and the database {conn!r} is none."
             found.append(importlib.import_module("django.core.checks").Error(text, hint=hint, id="backtick.E001"))

@@ -23335,15 +23335,19 @@ def test_a_management_command_of_four_lines_runs_jobs(db, django_project):
 
 
 @pytest.mark.as_owner
-def test_a_backend_on_another_database_is_found_by_djangos_checks(db, django_project):
-    settings = (django_project.path / "settings.py").read_text().replace("backends.postgresql", "backends.sqlite3")
-    (django_project.path / "settings.py").write_text(settings.replace('"CONN_MAX_AGE": None, ', ""))
-    check = "import django; django.setup()\nfrom shop import tasks\nprint(*tasks.add.get_backend().check())\n"
+@pytest.mark.parametrize("database", ["default", "elsewhere"])
+def test_a_backend_on_another_database_is_found_by_djangos_checks(db, django_project, database):
+    settings = (django_project.path / "settings.py").read_text()
+    if database == "default":
+        settings = settings.replace("backends.postgresql", "backends.sqlite3").replace('"CONN_MAX_AGE": None, ', "")
+    settings = settings.replace('"QUEUES": []', f'"QUEUES": [], "OPTIONS": {{"database": {database!r}}}')
+    (django_project.path / "settings.py").write_text(settings)
+    use = "import django; django.setup()\nfrom shop import tasks\nprint(*tasks.add.get_backend().check())\n"
 
-    status, out, said = django_project.python("-c", check)
+    status, out, said = django_project.python("-c", use)
 
     assert status == 0, said
-    assert "backtick queues on PostgreSQL, and the database 'default' is none" in out
+    assert f"backtick queues on PostgreSQL, and the database '{database}' is none" in out
 
 
 def test_jobs_have_the_recipes_of_the_documents_around_them(db, shop, monkeypatch):
