@@ -1945,17 +1945,23 @@ def _job_ids(rows: list[Any]) -> list[JobId]:
 
 def _put(conn: Any, call: tuple[str, dict[str, Any]]) -> list[JobId]:
     """Queue jobs; tests may look on: see testing.inline()."""
+    _look_on(conn, [])
     ids = _job_ids(_rows(conn, call))
-    for tell in _onlookers:
-        tell(_conn_of_block(conn), ids)
+    _look_on(conn, ids)
     return ids
 
 
 async def _aput(conn: Any, call: tuple[str, dict[str, Any]]) -> list[JobId]:
+    _look_on(conn, [])
     ids = _job_ids(await _arows(conn, call))
-    for tell in _onlookers:
-        tell(_conn_of_block(conn), ids)
+    _look_on(conn, ids)
     return ids
+
+
+def _look_on(conn: Any, ids: list[JobId]) -> None:
+    """Let who looks on run what was queued, or, of nothing yet, refuse the place."""
+    for look in _onlookers:
+        look(_conn_of_block(conn), ids)
 
 
 _onlookers: list[Callable[[Any, list[JobId]], None]] = []  # of a process that tests, and then of all its threads
@@ -8315,7 +8321,7 @@ class _TaskBackend:
         options: JobOptions = {"queue": task.queue_name, "priority": min(9, 5 - math.ceil(task.priority / 20))}
         options["headers"] = {"django.priority": task.priority} if task.priority else None
         scheduler = _scheduler(task.module_path).options(**options)
-        (id_,) = _job_ids(_rows(self._conn(), scheduler._call_one(due, args, kwargs)))
+        (id_,) = _put(self._conn(), scheduler._call_one(due, args, kwargs))
         result = self.result(task, id=str(id_), enqueued_at=tz.now(), args=args, kwargs=kwargs)
         _of_tasks("signals.task_enqueued").send(type(self), task_result=result)
         return result
@@ -8332,8 +8338,8 @@ class _TaskBackend:
     def check(self, **kwargs: Any) -> list[Any]:
         """For `manage.py check`."""
         found = list(super().check(**kwargs))  # type: ignore[misc]
-        conn = self._conn()
-        if conn is not None and importlib.import_module("django.db").connections[conn].vendor != "postgresql":
+        conn, known = self._conn(), importlib.import_module("django.db").connections
+        if conn is not None and (conn not in known.databases or known[conn].vendor != "postgresql"):
             hint = f"Name one in OPTIONS of TASKS[{self.alias!r}], or say None there, for BT_DATABASE_URL."
             text = f"backtick queues on PostgreSQL, and the database {conn!r} is none."
             found.append(importlib.import_module("django.core.checks").Error(text, hint=hint, id="backtick.E001"))
@@ -10083,7 +10089,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
 
         def run(on: Any, ids: list[JobId]) -> None:
             with _tested(on) as here:
-                ran.extend(_drain(here, None, True, {id_ for id_ in ids if id_.made}))
+                ran.extend(_drain(here, None, True, {id_ for id_ in ids if id_.made}) if ids else [])
 
         conn = _conn_for_test(conn)
         with using(conn) if conn is not None else contextlib.nullcontext():
@@ -10326,12 +10332,19 @@ def _run_for_test(conn: Any, job: Job, raises: bool, ran: list[_Seen]) -> None:
 
 def _wait_here(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine to its end, on a loop of its own, in a thread of its own if a loop runs in this one."""
+    run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(coroutine)
+        if "asgiref.sync" in sys.modules:  # so what is Django's in it comes back to this thread and its transaction
+            run = sys.modules["asgiref.sync"].async_to_sync(_awaited)
+        return run(coroutine)
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(contextvars.copy_context().run, asyncio.run, coroutine).result()
+        return thread.submit(contextvars.copy_context().run, run, coroutine).result()
+
+
+async def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    return await coroutine
 
 
 if TYPE_CHECKING:
