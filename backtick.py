@@ -2099,6 +2099,7 @@ class _ScheduleOptions(_JobOptions, total=False):
     tags: Sequence[str] | None
     expires_in: _Span | None
     key: str | None
+    group: str | None
 
 
 class _DecoratorOptions(_ScheduleOptions, _RunOptions, total=False):
@@ -2123,7 +2124,7 @@ def schedule_recurring(
     priority, max_tries, catch_up (of runs that nobody was there for: "once", the default, runs one for
     all, "all" each, "skip" none), overlap (while the last job has not ended: "skip", the default, leaves a
     run out, "queue" has it wait, "allow" runs both), tags, expires_in, key (as of a job: while another has the key,
-    a run is left out). Raises ValueError, and what Scheduler raises.
+    a run is left out), group. Raises ValueError, and what Scheduler raises.
     Source: sql/bt_schedule.sql decides; this passes it on.
     """
     _query(conn, _recurring(interval, worker, args, name, **options).at_home(conn).call())
@@ -2197,9 +2198,10 @@ def _schedule(
     tags: Sequence[str] | None = None,
     expires_in: _Span | None = None,
     key: str | None = None,
+    group: str | None = None,
 ) -> Schedule:
     of_jobs: JobOptions = {"queue": queue, "priority": priority, "max_tries": max_tries, "tags": tags}
-    scheduler = _scheduler(worker).options(**of_jobs | {"expires_in": expires_in, "key": key})
+    scheduler = _scheduler(worker).options(**of_jobs | {"expires_in": expires_in, "key": key, "group": group})
     name = scheduler.name if name is None else name
     _check_name(name, "schedule")
     _check_kind(f"{name}: args", args, (tuple, list), "a list or tuple; arguments by name are kwargs={…}")

@@ -4286,7 +4286,10 @@ class QueueMachine(RuleBasedStateMachine):
         )
         inside = Counter(
             group
-            for (group,) in self.db.execute("select group_key from backtick_queue where gate = 0 and group_key <> ''")
+            for (group,) in self.db.execute(
+                "select group_key from backtick_queue as job where group_key <> ''"
+                " and (gate = 0 or exists (select from backtick_claim as claim where job.id = any (claim.jobs)))"
+            )
         )
         for group in {groups[id_] for id_ in taken} - {None}:
             assert running[group] <= self.limit_of(group)
@@ -4790,6 +4793,7 @@ def test_a_lower_limit_holds_at_once_for_what_was_let_in_and_not_claimed(db, gro
     call(db, "bt_limit", **of, p_running=5)
     ids = enqueue_each(db, "g" * 8)
     runner = register(db, names=["a"])
+    assert claimed(db, register(db, names=["unknown"]), names=["unknown"]) == []
     jobs = claim(db, runner, 2, names=["a"])
     assert db.execute("select count(*) from backtick_queue where gate = 0").fetchone() == (5,)
 

@@ -70,7 +70,10 @@ as $$
     ), held (id) as materialized (
         select unnest(claim.jobs) from backtick_claim as claim
     ), busy as materialized (
-        select claim.queue, sum(cardinality(claim.jobs))::bigint as jobs from backtick_claim as claim group by claim.queue
+        select claim.queue, sum(cardinality(claim.jobs))::bigint as jobs,
+               sum(cardinality(claim.jobs) - coalesce(cardinality(array_remove(claim.groups, null)), 0))::bigint as in_line
+        from backtick_claim as claim
+        group by claim.queue
     ), known as (
         select walked.queue from walked where walked.queue is not null
         union
@@ -80,7 +83,7 @@ as $$
     )
     select known.queue,
            greatest(waiting.jobs - coalesce(busy.jobs, 0), 0),
-           greatest(waiting.due - coalesce(busy.jobs, 0), 0),
+           greatest(waiting.due - coalesce(busy.in_line, 0), 0),
            coalesce(busy.jobs, 0),
            first.oldest,
            case when first.oldest is null then first.next_at end,

@@ -111,6 +111,7 @@ create table if not exists backtick_claim (
     highest    bigint      not null,
     floor      backtick_floor,
     jobs       bigint[]    not null,
+    groups     bigint[],
     constraint backtick_claim_id primary key (id),
     constraint backtick_claim_holds_jobs check (cardinality(jobs) > 0)
 );
@@ -364,6 +365,7 @@ create table if not exists backtick_schedule (
     expires_in   interval,
     tags         text[],
     key          text,
+    group_key    text,
     constraint backtick_schedule_name primary key (name),
     constraint backtick_schedule_name_is_short check (char_length(name) between 1 and 200),
     constraint backtick_schedule_is_interval_or_cron check (
@@ -724,6 +726,12 @@ begin
     end if;
 
     if not exists (
+        select from pg_attribute where attrelid = 'backtick_schedule'::regclass and attname = 'group_key' and not attisdropped
+    ) then
+        alter table backtick_schedule add column group_key text;
+    end if;
+
+    if not exists (
         select from pg_attribute where attrelid = 'backtick_claim'::regclass and attname = 'lowest' and not attisdropped
     ) then
         -- Of the claims that are there it is not known: they may hold any job.
@@ -741,6 +749,12 @@ begin
         alter table backtick_claim add column floor backtick_floor;
     end if;
 
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_claim'::regclass and attname = 'groups' and not attisdropped
+    ) then
+        alter table backtick_claim add column groups bigint[];
+    end if;
+
     -- What version 3 kept instead: a claim that is under way may still write it.
     if exists (
         select from pg_attribute where attrelid = 'backtick_claim'::regclass and attname = 'last_job' and attnotnull
@@ -754,6 +768,7 @@ end;
 $$;
 comment on column backtick_claim.lowest is 'The lowest id that was claimed.';
 comment on column backtick_claim.highest is 'The highest id that was claimed.';
+comment on column backtick_claim.groups is 'Of each of the jobs that was taken from where it waited for the turn of its group (gate 1), a hash of the group: see bt_let_in; null: of none.';
 comment on column backtick_claim.floor is 'Where the next claim of a runner with the same workers starts; null: not known.';
 comment on column backtick_runner.slots is 'How many jobs of plain workers it runs at once; null: it did not say.';
 comment on column backtick_runner.version is 'The version of its backtick.py; null: it did not say.';
@@ -787,6 +802,7 @@ comment on column backtick_queue.key is 'Of the jobs of a queue with one key one
 comment on column backtick_queue.batch is 'The batch that it is of; null: none.';
 comment on column backtick_queue.is_second is 'Of the two places that a key has, true: the second, null: the first; who waits behind a job has the other one.';
 comment on column backtick_schedule.key is 'The key of its jobs: a fire is left out while another job has it; null: none.';
+comment on column backtick_schedule.group_key is 'The group of its jobs; null: none.';
 comment on column backtick_done.group_key is 'The group that it was of; null: none.';
 comment on column backtick_done.key is 'The key that it had; null: none.';
 comment on column backtick_done.batch is 'The batch that it is of; null: none.';
