@@ -22442,6 +22442,103 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
     assert ratio >= 0.9
 
 
+LIMITED_JOBS = """
+import os, time
+from backtick import current_job, worker
+
+LOG = os.open(os.environ["RAN"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+@worker(queue="limited")
+def use(group, seconds):
+    note = lambda what: os.write(LOG, f"{what} {os.getpid()} {group} {current_job().id}\\n".encode())
+    note("began")
+    time.sleep(seconds)
+    note("ended")
+
+@worker(queue="plain")
+def tick():
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.chaos
+def test_while_runners_are_killed_at_random_limits_are_kept_and_are_used_as_long_as_a_runner_gets_anything_done(
+    db, project, monkeypatch
+):
+    """Time without one of a group at work counts only while runners prove, by other jobs that end, that they could."""
+    monkeypatch.setenv("BT_MAX_CRASHES", "1000")
+    (project.path / "limitedjobs.py").write_text(LIMITED_JOBS)
+    most = {"three": 3, "one": 1}
+    for group, n in most.items():
+        call(db, "bt_limit", p_queue="limited", p_group=group, p_running=n)
+    arguments = ["limitedjobs", "--pool-size", "6", "--queues", "limited=5,plain=1"]
+    runners = [project.start(*arguments) for _ in range(3)]
+    dice, kills, seen = random.Random(11), 0, Counter()
+    idle_s, longest_idle_s, before = dict.fromkeys(most, 0.0), dict.fromkeys(most, 0.0), None
+    registered = "select pid from backtick_runner where unlocked_at is null"
+    look = (
+        "select extract(epoch from clock_timestamp())::float8 as at,"
+        " (select count(*) from backtick_done where name = 'limitedjobs.tick') as ticks,"
+        " (select jsonb_object_agg(group_key, n) from (select job.group_key, count(*) as n from backtick_claim as claim,"
+        " unnest(claim.jobs) as id join backtick_queue as job using (id) where job.group_key <> '' group by 1) as one) as running,"
+        " (select jsonb_object_agg(group_key, n) from (select group_key, count(*) as n from backtick_job"
+        " where state = 'queued' and group_key <> '' group by 1) as one) as waiting,"
+        " (select count(*) from backtick_job where name = 'limitedjobs.tick' and state = 'queued') as plain"
+    )
+
+    def kept_until_enough_are_killed():
+        nonlocal before, kills
+        with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
+            now = cursor.execute(look).fetchone()
+        for group in most:
+            if (now.waiting or {}).get(group, 0) < 20:
+                for _ in range(10):
+                    enqueue(db, "limitedjobs.use", json.dumps([group, 0.02]), p_queue="limited", p_group=group)
+            running = (now.running or {}).get(group, 0)
+            seen[group] = max(seen[group], running)
+            if running:
+                idle_s[group] = 0.0
+            elif before and before.waiting and before.waiting.get(group) and now.ticks > before.ticks:
+                idle_s[group] += min(0.25, now.at - before.at)
+            longest_idle_s[group] = max(longest_idle_s[group], idle_s[group])
+        if now.plain < 50:
+            call(db, "bt_enqueue_many", p_name="limitedjobs.tick", p_args=["[]"] * 100, p_queue="plain")
+        before = now
+        victim = dice.randrange(3 * 20)  # a look takes some milliseconds
+        if victim < 3 and runners[victim].pid in {pid for (pid,) in db.execute(registered)}:
+            runners[victim].kill()
+            runners[victim].wait()
+            with project.ran.open("a") as log:
+                log.write(f"killed {runners[victim].pid}\n")
+            runners[victim] = project.start(*arguments)
+            kills += 1
+        return kills >= 20
+
+    wait_until(lambda: len(db.execute(registered).fetchall()) == 3, "runners")
+    wait_until(kept_until_enough_are_killed, lambda: f"20 to be killed; {kills} were", 2 * PATIENCE_S)
+
+    at_work, order, ended = {group: {} for group in most}, [], 0
+    for line in project.lines():
+        what, pid, *of = line.split()
+        if what == "killed":
+            for jobs in at_work.values():
+                for job in [job for job, by in jobs.items() if by == pid]:
+                    del jobs[job]
+            continue
+        group, job = of
+        if what == "began":
+            at_work[group][job] = pid
+            assert len(at_work[group]) <= most[group], line
+            order += [int(job)] * (group == "one")
+        else:
+            at_work[group].pop(job, None)
+            ended += 1
+    assert order == sorted(order)
+    assert seen == most
+    assert max(longest_idle_s.values()) <= 2, longest_idle_s
+    assert ended > 20
+
+
 # ---- Hooks, headers, traces -------------------------------------------------------------------
 
 KINDS_OF_HOOKS = (backtick.around, backtick.on_failure, backtick.on_exceeded, backtick.on_start, backtick.on_stop)
