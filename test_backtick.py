@@ -3869,6 +3869,40 @@ def test_a_schedule_with_a_key_leaves_a_fire_out_while_another_job_has_it(db, co
     assert put(db) == (job, False)
 
 
+@pytest.mark.parametrize("key", [None, "k"])
+@pytest.mark.parametrize("overlap", ["allow", "queue"])
+def test_the_jobs_of_a_schedule_with_a_group_keep_its_limit_and_wait_for_their_turn(db, key, overlap):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=1)
+    (other,) = enqueue_each(db, "g")
+    of = {"p_worker": "a", "p_interval_ms": 60_000, "p_group": "g", "p_key": key, "p_overlap": overlap}
+    call(db, "bt_schedule_recurring", p_name="s", **of)
+    runner = register(db, names=["a"])
+    (held,) = claim(db, runner, names=["a"])
+    assert held.id == other
+
+    move_clock(db, "1 min 1 s")
+    (fired,) = [job for _, _, job, *_ in call(db, "bt_run_due")]
+    assert claimed(db, runner) == []
+    by_hand = None if key else call(db, "bt_fire", p_name="s")[0][0]
+    complete(db, held)
+
+    (held,) = claim(db, runner, names=["a"])
+    assert held.id == fired
+    complete(db, held)
+    assert claimed(db, runner) == ([by_hand] if by_hand else [])
+    assert db.execute("select distinct group_key from backtick_job").fetchall() == [("g",)]
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="group"):
+        call(db, "bt_schedule_recurring", p_name="s", **of | {"p_group": "x" * 201})
+
+
+def test_code_says_the_group_of_a_schedule(db, add, url):
+    with backtick.using(db):
+        backtick.schedule_recurring(60_000, add, 1, name="r", group="g")
+        backtick.schedule_cron("0 0 9 * * *", add, 1, name="c", group="h")
+
+    assert db.execute("select name, group_key from backtick_schedule order by 1").fetchall() == [("c", "h"), ("r", "g")]
+
+
 @pytest.mark.as_owner
 def test_rows_that_a_column_makes_one_key_make_one_job_with_the_last_of_them(db):
     db.execute("create table orders (id int, customer text)")
@@ -4785,6 +4819,67 @@ def test_jobs_are_listed_counted_canceled_retried_and_deleted_by_group_key_and_b
 
 
 # ---- Limits
+
+
+def versions(db):
+    """The version of each job's row."""
+    return dict(db.execute("select id, xmin::text from backtick_queue").fetchall())
+
+
+def test_jobs_of_groups_with_limits_are_claimed_without_a_write_of_their_rows(db):
+    call(db, "bt_limit", p_queue="default", p_groups=True, p_running=1)
+    ids, before, runner = enqueue_each(db, "abcabc"), versions(db), register(db, names=["a"])
+
+    jobs = claim(db, runner, 2, names=["a"])
+    jobs += claim(db, runner, 9, names=["a"])
+
+    assert [job.id for job in jobs] == ids[:3]
+    assert versions(db) == before
+    assert claimed(db, runner) == []
+    complete(db, jobs[1])
+    (plain,) = enqueue_each(db, [None])
+    assert claimed(db, runner) == [ids[4], plain]  # it was due before
+    assert before.items() <= (versions(db) | before).items()
+
+
+def test_what_is_handed_back_of_a_group_stands_in_its_line_again_and_what_crashed_keeps_its_place(db):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=1)
+    (first,), runner = enqueue_each(db, "g"), register(db, names=["a"])
+    (job,) = claim(db, runner, names=["a"])
+    assert call(db, "bt_release", p_claim=job.claim, p_ids=[first]) == [(first,)]
+    (urgent,) = enqueue_each(db, "g", p_priority=0)
+
+    (job,) = claim(db, runner, 9, names=["a"])
+    assert job.id == urgent
+    call(db, "bt_unregister_runner", p_runner=runner)
+    call(db, "bt_revive")
+    (more_urgent,) = enqueue_each(db, "g", p_priority=0)
+    other = register(db, names=["a"])
+
+    (job,) = claim(db, other, 9, names=["a"])
+    assert job.id == urgent
+    complete(db, job)
+    (job,) = claim(db, other, 9, names=["a"])
+    assert job.id == more_urgent
+    complete(db, job)
+    assert claimed(db, other) == [first]
+
+
+def test_jobs_of_groups_and_of_none_take_turns_however_few_a_runner_takes_at_once(db):
+    call(db, "bt_limit", p_queue="default", p_groups=True, p_running=1)
+    enqueue_each(db, [None] * 40)
+    groups, runner = enqueue_each(db, [f"g{n}" for n in range(12)]), register(db, names=["a"])
+    begun = []
+
+    for _ in range(15):
+        jobs = claim(db, runner, 4, names=["a"])
+        begun += [job.id for job in jobs]
+        for job in jobs:
+            complete(db, job)
+        enqueue_each(db, [None] * 4)
+
+    assert len(begun) == 60
+    assert {*groups} <= {*begun}
 
 
 @pytest.mark.parametrize("groups", [False, True])
@@ -12204,6 +12299,7 @@ def test_the_queues_tell_what_waits_since_when_and_who_serves_them(db, full):
         "queued": 1, "due": 1, "running": 1, "runners": 1, "about": None
     }  # fmt: skip
     assert queues["slow"]["paused_at"]
+    assert [why.split(" since ")[0] for why in queues["slow"]["pauses"]] == ["queue"]
     assert queues["nobody"]["oldest"] < queues["mail"]["oldest"]
     assert [row["queue"] for row in look("queues", "--queue", "mail")] == ["mail"]
 

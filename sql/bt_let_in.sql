@@ -340,9 +340,9 @@ comment on function bt_taken is 'What runs of groups and was taken from their li
 
 -- bt_let_in_beside: of what bt_let_in found, let in what the claim may not just take beside what waits at gate 0.
 --
--- If that leaves room, nothing: the claim takes it, as far as there is room. If it leaves none, or is of a lower priority than
--- what would be left of groups, half of what a claim takes, behind what waits there already: so groups get their turn, and in
--- the end there is room again. All, if it is not plain.
+-- If that leaves room, nothing: the claim takes what was found, as far as there is room. If it leaves none, or is not plain,
+-- or of a lower priority than what would be left of groups, all, behind what waits there already. But if most of what leaves
+-- no room was let in itself, half of what a claim takes: so in the end there is room again.
 --
 -- p_floor   where the claim starts
 -- p_limit   how many it takes in all
@@ -359,16 +359,17 @@ declare
     v_due   record;
     v_n     int := 0;
 begin
-    select count(*) as n, max(due.priority) as lane, max(due.crashes) > 0 or sum(due.bytes) > c_bytes as is_special
+    select count(*) as n, max(due.priority) as lane, count(due.group_key) * 2 > count(*) as are_of_groups,
+           max(due.crashes) > 0 or sum(due.bytes) > c_bytes as is_special
     into v_due
     from bt_due(p_queue, p_floor.times, p_floor.ids, p_now, p_limit) as due;
 
-    if v_due.is_special then
-        v_n := cardinality(p_ids);
-    elsif v_due.n >= p_limit or v_due.n > 0 and exists (
+    if v_due.n >= p_limit and v_due.are_of_groups and not v_due.is_special then
+        v_n := least(cardinality(p_ids), greatest(1, p_limit / 2));
+    elsif v_due.n >= p_limit or v_due.is_special or v_due.n > 0 and exists (
         select from backtick_queue as job where job.id = any (p_ids[p_limit - v_due.n + 1:]) and job.priority < v_due.lane
     ) then
-        v_n := least(cardinality(p_ids), greatest(1, p_limit / 2));
+        v_n := cardinality(p_ids);
     end if;
     if v_n > 0 then
         perform bt_open_gates(p_queue, p_ids[:v_n], null, p_now);

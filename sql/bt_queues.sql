@@ -27,8 +27,10 @@ comment on function bt_estimate is 'How many jobs have not ended, as the planner
 -- p_queue   this one only; null: all
 -- returns   a row for each queue that has jobs, a runner, or is paused: how many jobs wait, how many of them are due, and
 --           since when the first; how many run, when the next is due if none is; how many living runners serve it; since
---           when it is paused, and by whom; about: the names of those columns which are the planner's estimates, since
+--           when it is paused, and by whom; pauses: what is paused of it, itself, workers or groups, with the reason, in words,
+--           null: nothing; about: the names of those columns which are the planner's estimates, since
 --           the queue has more than 10 000 jobs
+drop function if exists bt_queues(text);  -- of a version 4 in the making
 create or replace function bt_queues(p_queue text default null)
     returns table (
         queue     text,
@@ -40,7 +42,8 @@ create or replace function bt_queues(p_queue text default null)
         runners   bigint,
         paused_at timestamptz,
         paused_by text,
-        about     text[]
+        about     text[],
+        pauses    text[]
     )
     language sql
     volatile
@@ -90,7 +93,14 @@ as $$
            coalesce(serving.runners, 0),
            setting.paused_at,
            setting.paused_by,
-           case when waiting.is_about then '{queued,due}'::text[] end
+           case when waiting.is_about then '{queued,due}'::text[] end,
+           (
+               select array_agg(format(
+                   '%s%s since %s by %s%s', paused.kind, ' ' || paused.name, paused.since, coalesce(paused.by, 'nobody known'),
+                   ': ' || paused.reason))
+               from bt_pauses(array[known.queue]) as paused
+               where paused.kind <> 'schedule'
+           )
     from clock
     cross join known
     left join backtick_setting as setting on setting.queue = known.queue
