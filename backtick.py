@@ -3761,6 +3761,7 @@ def install(config: Config | None = None, *, conn: Any = None) -> None:
     try:
         if config.schema:
             connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(config.schema)))
+        _prepare_upgrade(connection, config.schema)
         _run_script(connection, "install.sql", config.schema)
     except psycopg.errors.InsufficientPrivilege as error:
         raise _why_not_run("install.sql", error) from None
@@ -3841,6 +3842,16 @@ def make_roles(config: Config | None = None, own_jobs_only: bool | None = None) 
 _OWN_JOBS_ONLY = sql.SQL("create or replace function {}() returns boolean language sql immutable parallel safe as {}")
 
 
+def _prepare_upgrade(connection: psycopg.Connection[Any], schema: str) -> None:
+    """Make what nobody may wait for: see sql/upgrade.sql."""
+    with connection.transaction():
+        if schema:
+            connection.execute(sql.SQL("set local search_path to {}").format(sql.Identifier(schema)))
+        statements = connection.execute(_read_sql(SQL_FOLDER / "upgrade.sql").encode()).fetchall()
+    for (statement,) in statements:
+        connection.execute(statement.encode())
+
+
 def _run_script(connection: psycopg.Connection[Any], name: str, schema: str) -> None:
     script = _read_sql(SQL_FOLDER / name)
     if schema:
@@ -3878,7 +3889,7 @@ def _read_sql(path: Path) -> str:
     return "\n".join(
         _read_sql(path.parent / line.split()[1]) if line.startswith("\\ir ") else line
         for line in lines
-        if not line.startswith("\\set ")
+        if not line.startswith("\\") or line.startswith("\\ir ")
     )
 
 

@@ -15304,7 +15304,8 @@ def test_every_function_is_documented_and_bound_to_its_schema(db):
             "bt_freed",
             "bt_floor",
             "bt_open",
-            *("bt_let_in", "bt_let_in_some", "bt_close_gates", "bt_room", "bt_begin_limited"),
+            *("bt_let_in", "bt_let_in_some", "bt_let_in_beside", "bt_open_gates", "bt_close_gates"),
+            *("bt_room", "bt_begin_limited"),
             "bt_remember",
             "bt_sum",  # an aggregate, which has none
             "bt_add",
@@ -19482,6 +19483,48 @@ def test_the_version_before_and_this_one_work_side_by_side_while_the_database_is
     admin.execute(f"drop database {name} with (force)"), admin.close()
 
 
+INDEXES = "select indexrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid from pg_index" + (
+    " join pg_class on pg_class.oid = indrelid where relname like 'backtick\\_%' order by 1"
+)
+
+
+@pytest.mark.as_owner
+def test_an_upgrade_makes_indexes_of_large_tables_beside_all_work_and_anew_if_it_was_ended(
+    server, db, before, monkeypatch
+):
+    expected, name = db.execute(INDEXES).fetchall(), f"bt_large_{os.getpid()}"
+    admin = psycopg.connect(url_of(server, "postgres"), autocommit=True)
+    admin.execute(f"create database {name}")
+    monkeypatch.setenv("BT_DATABASE_URL", url_of(server, name))
+    assert before("backtick.py", "install").wait(PATIENCE_S) == 0
+    with contextlib.ExitStack() as stack:
+        one, holder = (stack.enter_context(psycopg.connect(url_of(server, name), autocommit=True)) for _ in range(2))
+        one.execute("insert into backtick_queue (name, args) select 'a', '[\"a longer row\"]' from generate_series(1, 180000)")
+        one.execute(
+            "insert into backtick_done (id, queue, name, args, priority, run_at, state, tries, crashes, created_at, finished_at)"
+            " select -n, 'default', 'a', '[]', 5, now(), 'done', 1, 0, now(), now() from generate_series(1, 180000) as n"
+        )
+        one.execute("set lock_timeout = '10s'")
+        holder.execute("begin isolation level repeatable read")
+        holder.execute("select 1")
+        makes = "select pid from pg_stat_progress_create_index where phase like 'waiting%%' and datname = %s"
+
+        upgrade = in_thread(backtick.install)  # waits for the holder, and holds up nobody
+        ((pid,),) = wait_until(lambda: admin.execute(makes, [name]).fetchall(), "an index to wait for the holder")
+        enqueue(one, "a")
+        assert len(claim(one, register(one), 5, options="")) == 5
+        admin.execute("select pg_terminate_backend(%s)", [pid])
+        with pytest.raises(psycopg.OperationalError):
+            upgrade.result(PATIENCE_S)
+        assert not all(valid for *_, valid in one.execute(INDEXES).fetchall())
+        holder.execute("commit")
+        backtick.install()
+
+        assert one.execute(INDEXES).fetchall() == expected
+        assert len(claim(one, register(one), 5)) == 5
+    admin.execute(f"drop database {name} with (force)"), admin.close()
+
+
 @pytest.mark.as_owner
 def test_roles_leave_the_functions_of_extensions_alone(url, db):
     if not db.execute("select from pg_available_extensions where name = 'amcheck'").fetchone():
@@ -19586,7 +19629,7 @@ def test_hostile_text_in_any_parameter_of_any_function_is_data_or_refused(db):
     values |= {"timestamp with time zone[]": None, "oid": 1259, "json[]": ["[]"], "jsonb": "{}", "interval": "1 s"}
     values |= {"backtick_claim": None, "backtick_queue": None, "integer[]": [1], "double precision[]": [0.5]}
     values |= {"pg_snapshot": "1:1:", "double precision": 0.5}
-    values |= {"boolean[]": [True], "interval[]": ["1 s"], "backtick_job": None, "backtick_runner": None}
+    values |= {"boolean[]": [True], "interval[]": ["1 s"], "backtick_floor": None, "backtick_job": None, "backtick_runner": None}
     as_type = {"anycompatible": "text", "anycompatiblearray": "text[]"}
     tried = set()
     for function, types in functions:
@@ -24096,7 +24139,7 @@ def test_install_names_every_file_of_sql_and_the_version_of_the_sql_is_one_numbe
     version = (HERE / "sql" / "bt_version.sql").read_text()
 
     assert sorted(named) == sorted(
-        {p.name for p in (HERE / "sql").glob("*.sql")} - {"install.sql", "roles.sql", "testing.sql", "uninstall.sql"}
+        {p.name for p in (HERE / "sql").glob("*.sql")} - {"install.sql", "roles.sql", "testing.sql", "uninstall.sql", "upgrade.sql"}
     )
     numbers = re.findall(
         r"v_installed > (\d+)|sql/ is version (\d+)|\) then (\d+)$|p_version in \(\d+, (\d+)\)", version, re.M
