@@ -3844,12 +3844,15 @@ _OWN_JOBS_ONLY = sql.SQL("create or replace function {}() returns boolean langua
 
 def _prepare_upgrade(connection: psycopg.Connection[Any], schema: str) -> None:
     """Make what nobody may wait for: see sql/upgrade.sql."""
-    with connection.transaction():
-        if schema:
-            connection.execute(sql.SQL("set local search_path to {}").format(sql.Identifier(schema)))
-        statements = connection.execute(_read_sql(SQL_FOLDER / "upgrade.sql").encode()).fetchall()
-    for (statement,) in statements:
-        connection.execute(statement.encode())
+    try:
+        with connection.transaction():
+            if schema:
+                connection.execute(sql.SQL("set local search_path to {}").format(sql.Identifier(schema)))
+            statements = connection.execute(_read_sql(SQL_FOLDER / "upgrade.sql").encode()).fetchall()
+        for (statement,) in statements:
+            connection.execute(statement.encode())
+    except psycopg.Error as error:
+        raise _why_not_run("upgrade.sql", error) from None
 
 
 def _run_script(connection: psycopg.Connection[Any], name: str, schema: str) -> None:

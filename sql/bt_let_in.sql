@@ -66,6 +66,7 @@ declare
     v_all    record;
     v_has_own boolean;
     v_first  record;
+    v_hashes bigint[];
     v_asked  text[] := '{}';
     v_again  text[] := '{}';
     v_all_told int := 0;
@@ -127,6 +128,7 @@ begin
 
         if v_groups <> '{}' then
             v_most := greatest(1, c_jobs / cardinality(v_groups));
+            v_hashes := array(select hashtextextended(given.group_key, 0) from unnest(v_groups) as given (group_key));
             -- What holds for all groups is asked once; group by group only if some have a limit of their own, or are paused.
             select its.running, its.rate into v_all from bt_limit_of(p_queue, '') as its;
             v_has_own := exists (select from backtick_limit as limits where limits.kind = 'group' and limits.queue = p_queue)
@@ -136,7 +138,7 @@ begin
             -- that are in are counted before, and no more are looked at than a call lets in. Without a limit, of 32 that are in those
             -- are counted that no claim holds, and that were let in within a minute: of others no runner may know the worker.
             with taken as materialized (
-                select taken.id, taken.hash from bt_taken(p_queue) as taken
+                select taken.id, taken.hash from bt_taken(p_queue, v_hashes) as taken
             ), asked as materialized (
                 select given.group_key, given.place, given.taken,
                        coalesce(case when v_has_own then own.running else v_all.running end, c_turn) as most,
@@ -288,7 +290,7 @@ begin
                             where hashtext(job.queue) = hashtext(p_queue)
                               and job.group_key = room.group_key
                               and job.gate = 1
-                              and job.id not in (select taken.id from bt_taken(p_queue) as taken)
+                              and job.id not in (select taken.id from bt_taken(p_queue, v_hashes) as taken)
                               and job.queue || '' = p_queue
                               and job.priority = lane.priority
                               and job.run_at <= p_now
@@ -324,7 +326,9 @@ $$;
 comment on function bt_let_in is 'Find what may begin of groups that have room.';
 
 -- bt_taken: what runs of groups and was taken from their line, so that it has gate 1; of each, the hash of its group.
-create or replace function bt_taken(p_queue text)
+--
+-- p_hashes  of these groups; null: of all. `not in` is a hash table, as in bt_claim; of few, most claims are not even unpacked
+create or replace function bt_taken(p_queue text, p_hashes bigint[])
     returns table (id bigint, hash bigint)
     language sql
     stable
@@ -334,7 +338,9 @@ as $$
     cross join unnest(claim.jobs, claim.groups) as held (id, hash)
     where hashtext(claim.queue) = hashtext(p_queue)
       and claim.groups is not null
+      and (p_hashes is null or cardinality(p_hashes) > 8 or claim.groups && p_hashes)
       and held.hash is not null
+      and (p_hashes is null or (held.hash not in (select unnest(p_hashes))) is false)
 $$;
 comment on function bt_taken is 'What runs of groups and was taken from their line.';
 
@@ -485,7 +491,7 @@ begin
                             and (v_its.rate is not null or job.run_at > p_now - interval '1 min'))
     into v_in, v_unheld
     from job;
-    v_in := v_in + (select count(*) from bt_taken(p_queue) as taken where taken.hash = hashtextextended(p_group, 0));
+    v_in := v_in + (select count(*) from bt_taken(p_queue, array[hashtextextended(p_group, 0)]) as taken);
     v_most := coalesce(v_its.running - v_in, c_turn - v_unheld);
     if v_its.rate is not null then
         v_most := least(v_most, v_its.rate - v_unheld);
@@ -501,7 +507,7 @@ begin
               and job.group_key = p_group
               and job.gate = 1
               and job.queue || '' = p_queue
-              and job.id not in (select taken.id from bt_taken(p_queue) as taken)
+              and job.id not in (select taken.id from bt_taken(p_queue, array[hashtextextended(p_group, 0)]) as taken)
               and job.priority = lane.priority
               and job.run_at <= p_now
             order by job.run_at, job.id + 0
@@ -645,7 +651,7 @@ begin
             ) as job
             union all
             select taken.id, job.group_key, null, job.run_at, true
-            from bt_taken(p_queue) as taken
+            from bt_taken(p_queue, null) as taken
             cross join lateral (
                 select job.group_key, job.run_at from backtick_queue as job where job.id = taken.id offset 0
             ) as job

@@ -627,7 +627,7 @@ declare
     v_all constant text := (
         select string_agg(format('%I', class.relname), ', ' order by class.relkind desc, class.relname)
         from pg_class as class
-        where class.relnamespace = current_schema()::regnamespace
+        where class.relnamespace = (select known.relnamespace from pg_class as known where known.oid = 'backtick_queue'::regclass)
           and class.relname like 'backtick\_%'
           and class.relkind in ('r', 'v')
     );

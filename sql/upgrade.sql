@@ -10,9 +10,10 @@
 -- transaction that is open, and holds up nobody.
 
 with given as (
-    select current_schema() as name,
-           to_regclass(format('%I.backtick_queue', current_schema())) as queue,
-           to_regclass(format('%I.backtick_done', current_schema())) as done
+    select here.name,
+           to_regclass(format('%I.backtick_queue', here.name)) as queue,
+           to_regclass(format('%I.backtick_done', here.name)) as done
+    from (select coalesce(current_schema(), 'pg_catalog')) as here (name)
 ), made (place, needed, name, statement) as (
     values
         (1, 'queue', 'backtick_queue_order', 'on %I.backtick_queue (queue, gate, priority, run_at, (id + 0))'),
