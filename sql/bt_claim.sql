@@ -37,7 +37,8 @@
 --
 -- Limits of the queue and its workers are looked up under the lock, and what runs is counted from the claims: see
 -- bt_room. Jobs under such a limit are taken only if they begin at once, or who claims ahead would hoard it. Limits of
--- groups cost nothing here, for what they hold back is not seen: see bt_let_in.
+-- groups cost nothing here, for what they hold back is not seen: see bt_let_in, which finds what may be taken of groups. It is
+-- taken last, with what room is left.
 --
 -- No statement here may have a plan to choose: tables grow from empty, and statistics can be far from the truth
 -- (see the indexes in schema.sql). Hence the settings, and joins that are lateral with `offset 0`, which looks up

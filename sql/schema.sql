@@ -829,7 +829,7 @@ comment on column backtick_done.tags is 'Words by which people find it; null: no
 comment on column backtick_done.snoozes is 'How often its worker put it off without using a try.';
 comment on column backtick_done.headers is 'As in backtick_queue.';
 comment on column backtick_done.attempts is 'What became of it before it ended, as in backtick_queue; null: nothing.';
-comment on column backtick_queue.gate is '0: claims take it, if it is due; 1: it waits for the turn of its group; 2: it waits until other jobs have ended.';
+comment on column backtick_queue.gate is '0: claims take it, if it is due; 1: it stands in the line of its group, and runs if a claim took it from there; 2: it waits until other jobs have ended.';
 comment on column backtick_queue.group_key is 'The group whose limits, order and turns it shares; null: none.';
 comment on column backtick_queue.due_at is 'When it was due, if run_at is when its group or the jobs it waited for let it in; null: run_at is.';
 comment on column backtick_queue.key is 'Of the jobs of a queue with one key one has not ended, and one more may wait behind it (after_job); null: none.';
