@@ -2118,6 +2118,7 @@ class _ScheduleOptions(_JobOptions, total=False):
     tags: Sequence[str] | None
     expires_in: _Span | None
     key: str | None
+    group: str | None
 
 
 class _DecoratorOptions(_ScheduleOptions, _RunOptions, total=False):
@@ -2142,7 +2143,7 @@ def schedule_recurring(
     priority, max_tries, catch_up (of runs that nobody was there for: "once", the default, runs one for
     all, "all" each, "skip" none), overlap (while the last job has not ended: "skip", the default, leaves a
     run out, "queue" has it wait, "allow" runs both), tags, expires_in, key (as of a job: while another has the key,
-    a run is left out). Raises ValueError, and what Scheduler raises.
+    a run is left out), group. Raises ValueError, and what Scheduler raises.
     Source: sql/bt_schedule.sql decides; this passes it on.
     """
     _query(conn, _recurring(interval, worker, args, name, **options).at_home(conn).call())
@@ -2216,12 +2217,13 @@ def _schedule(
     tags: Sequence[str] | None = None,
     expires_in: _Span | None = None,
     key: str | None = None,
+    group: str | None = None,
     **unknown: Any,
 ) -> Schedule:
     known = ["tz"] * ("p_tz" in when) + ["name", *_ScheduleOptions.__annotations__]
     _check_known("schedule: option", unknown, known)
     of_jobs: JobOptions = {"queue": queue, "priority": priority, "max_tries": max_tries, "tags": tags}
-    scheduler = _scheduler(worker).options(**of_jobs | {"expires_in": expires_in, "key": key})
+    scheduler = _scheduler(worker).options(**of_jobs | {"expires_in": expires_in, "key": key, "group": group})
     name = scheduler.name if name is None else name
     _check_name(name, "schedule")
     _check_kind(f"{name}: args", args, (tuple, list), "a list or tuple; arguments by name are kwargs={…}")
@@ -3786,6 +3788,7 @@ def install(config: Config | None = None, *, conn: Any = None) -> None:
     try:
         if config.schema:
             connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(config.schema)))
+        _prepare_upgrade(connection, config.schema)
         _run_script(connection, "install.sql", config.schema)
     except psycopg.errors.InsufficientPrivilege as error:
         raise _why_not_run("install.sql", error, connection.info.user) from None
@@ -3866,6 +3869,19 @@ def make_roles(config: Config | None = None, own_jobs_only: bool | None = None) 
 _OWN_JOBS_ONLY = sql.SQL("create or replace function {}() returns boolean language sql immutable parallel safe as {}")
 
 
+def _prepare_upgrade(connection: psycopg.Connection[Any], schema: str) -> None:
+    """Make what nobody may wait for: see sql/upgrade.sql."""
+    try:
+        with connection.transaction():
+            if schema:
+                connection.execute(sql.SQL("set local search_path to {}").format(sql.Identifier(schema)))
+            statements = connection.execute(_read_sql(SQL_FOLDER / "upgrade.sql").encode()).fetchall()
+        for (statement,) in statements:
+            connection.execute(statement.encode())
+    except psycopg.Error as error:
+        raise _why_not_run("upgrade.sql", error) from None
+
+
 def _run_script(connection: psycopg.Connection[Any], name: str, schema: str) -> None:
     script = _read_sql(SQL_FOLDER / name)
     if schema:
@@ -3903,7 +3919,7 @@ def _read_sql(path: Path) -> str:
     return "\n".join(
         _read_sql(path.parent / line.split()[1]) if line.startswith("\\ir ") else line
         for line in lines
-        if not line.startswith("\\set ")
+        if not line.startswith("\\") or line.startswith("\\ir ")
     )
 
 

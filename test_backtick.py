@@ -3877,6 +3877,40 @@ def test_a_schedule_with_a_key_leaves_a_fire_out_while_another_job_has_it(db, co
     assert put(db) == (job, False)
 
 
+@pytest.mark.parametrize("key", [None, "k"])
+@pytest.mark.parametrize("overlap", ["allow", "queue"])
+def test_the_jobs_of_a_schedule_with_a_group_keep_its_limit_and_wait_for_their_turn(db, key, overlap):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=1)
+    (other,) = enqueue_each(db, "g")
+    of = {"p_worker": "a", "p_interval_ms": 60_000, "p_group": "g", "p_key": key, "p_overlap": overlap}
+    call(db, "bt_schedule_recurring", p_name="s", **of)
+    runner = register(db, names=["a"])
+    (held,) = claim(db, runner, names=["a"])
+    assert held.id == other
+
+    move_clock(db, "1 min 1 s")
+    (fired,) = [job for _, _, job, *_ in call(db, "bt_run_due")]
+    assert claimed(db, runner) == []
+    by_hand = None if key else call(db, "bt_fire", p_name="s")[0][0]
+    complete(db, held)
+
+    (held,) = claim(db, runner, names=["a"])
+    assert held.id == fired
+    complete(db, held)
+    assert claimed(db, runner) == ([by_hand] if by_hand else [])
+    assert db.execute("select distinct group_key from backtick_job").fetchall() == [("g",)]
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="group"):
+        call(db, "bt_schedule_recurring", p_name="s", **of | {"p_group": "x" * 201})
+
+
+def test_code_says_the_group_of_a_schedule(db, add, url):
+    with backtick.using(db):
+        backtick.schedule_recurring(60_000, add, 1, name="r", group="g")
+        backtick.schedule_cron("0 0 9 * * *", add, 1, name="c", group="h")
+
+    assert db.execute("select name, group_key from backtick_schedule order by 1").fetchall() == [("c", "h"), ("r", "g")]
+
+
 @pytest.mark.as_owner
 def test_rows_that_a_column_makes_one_key_make_one_job_with_the_last_of_them(db):
     db.execute("create table orders (id int, customer text)")
@@ -4294,7 +4328,10 @@ class QueueMachine(RuleBasedStateMachine):
         )
         inside = Counter(
             group
-            for (group,) in self.db.execute("select group_key from backtick_queue where gate = 0 and group_key <> ''")
+            for (group,) in self.db.execute(
+                "select group_key from backtick_queue as job where group_key <> ''"
+                " and (gate = 0 or exists (select from backtick_claim as claim where job.id = any (claim.jobs)))"
+            )
         )
         for group in {groups[id_] for id_ in taken} - {None}:
             assert running[group] <= self.limit_of(group)
@@ -4825,12 +4862,74 @@ def test_groups_are_told_with_what_waits_runs_and_may_run_of_each(db):
 # ---- Limits
 
 
+def versions(db):
+    """The version of each job's row."""
+    return dict(db.execute("select id, xmin::text from backtick_queue").fetchall())
+
+
+def test_jobs_of_groups_with_limits_are_claimed_without_a_write_of_their_rows(db):
+    call(db, "bt_limit", p_queue="default", p_groups=True, p_running=1)
+    ids, before, runner = enqueue_each(db, "abcabc"), versions(db), register(db, names=["a"])
+
+    jobs = claim(db, runner, 2, names=["a"])
+    jobs += claim(db, runner, 9, names=["a"])
+
+    assert [job.id for job in jobs] == ids[:3]
+    assert versions(db) == before
+    assert claimed(db, runner) == []
+    complete(db, jobs[1])
+    (plain,) = enqueue_each(db, [None])
+    assert claimed(db, runner) == [ids[4], plain]  # it was due before
+    assert before.items() <= (versions(db) | before).items()
+
+
+def test_what_is_handed_back_of_a_group_stands_in_its_line_again_and_what_crashed_keeps_its_place(db):
+    call(db, "bt_limit", p_queue="default", p_group="g", p_running=1)
+    (first,), runner = enqueue_each(db, "g"), register(db, names=["a"])
+    (job,) = claim(db, runner, names=["a"])
+    assert call(db, "bt_release", p_claim=job.claim, p_ids=[first]) == [(first,)]
+    (urgent,) = enqueue_each(db, "g", p_priority=0)
+
+    (job,) = claim(db, runner, 9, names=["a"])
+    assert job.id == urgent
+    call(db, "bt_unregister_runner", p_runner=runner)
+    call(db, "bt_revive")
+    (more_urgent,) = enqueue_each(db, "g", p_priority=0)
+    other = register(db, names=["a"])
+
+    (job,) = claim(db, other, 9, names=["a"])
+    assert job.id == urgent
+    complete(db, job)
+    (job,) = claim(db, other, 9, names=["a"])
+    assert job.id == more_urgent
+    complete(db, job)
+    assert claimed(db, other) == [first]
+
+
+def test_jobs_of_groups_and_of_none_take_turns_however_few_a_runner_takes_at_once(db):
+    call(db, "bt_limit", p_queue="default", p_groups=True, p_running=1)
+    enqueue_each(db, [None] * 40)
+    groups, runner = enqueue_each(db, [f"g{n}" for n in range(12)]), register(db, names=["a"])
+    begun = []
+
+    for _ in range(15):
+        jobs = claim(db, runner, 4, names=["a"])
+        begun += [job.id for job in jobs]
+        for job in jobs:
+            complete(db, job)
+        enqueue_each(db, [None] * 4)
+
+    assert len(begun) == 60
+    assert {*groups} <= {*begun}
+
+
 @pytest.mark.parametrize("groups", [False, True])
 def test_a_lower_limit_holds_at_once_for_what_was_let_in_and_not_claimed(db, groups):
     of = {"p_queue": "default", **({"p_groups": True} if groups else {"p_group": "g"})}
     call(db, "bt_limit", **of, p_running=5)
     ids = enqueue_each(db, "g" * 8)
     runner = register(db, names=["a"])
+    assert claimed(db, register(db, names=["unknown"]), names=["unknown"]) == []
     jobs = claim(db, runner, 2, names=["a"])
     assert db.execute("select count(*) from backtick_queue where gate = 0").fetchone() == (5,)
 
@@ -12281,6 +12380,7 @@ def test_the_queues_tell_what_waits_since_when_and_who_serves_them(db, full):
         "queued": 1, "due": 1, "running": 1, "runners": 1, "about": None
     }  # fmt: skip
     assert queues["slow"]["paused_at"]
+    assert [why.split(" since ")[0] for why in queues["slow"]["pauses"]] == ["queue"]
     assert queues["nobody"]["oldest"] < queues["mail"]["oldest"]
     assert [row["queue"] for row in look("queues", "--queue", "mail")] == ["mail"]
 
@@ -15586,7 +15686,8 @@ def test_every_function_is_documented_and_bound_to_its_schema(db):
             "bt_freed",
             "bt_floor",
             "bt_open",
-            *("bt_let_in", "bt_let_in_some", "bt_close_gates", "bt_room", "bt_begin_limited"),
+            *("bt_let_in", "bt_let_in_some", "bt_let_in_beside", "bt_open_gates", "bt_close_gates"),
+            *("bt_room", "bt_begin_limited"),
             "bt_remember",
             "bt_sum",  # an aggregate, which has none
             "bt_add",
@@ -19788,6 +19889,50 @@ def test_the_version_before_and_this_one_work_side_by_side_while_the_database_is
     admin.execute(f"drop database {name} with (force)"), admin.close()
 
 
+INDEXES = "select indexrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid from pg_index" + (
+    " join pg_class on pg_class.oid = indrelid where relname like 'backtick\\_%' order by 1"
+)
+
+
+@pytest.mark.as_owner
+def test_an_upgrade_makes_indexes_of_large_tables_beside_all_work_and_anew_if_it_was_ended(
+    server, db, before, monkeypatch
+):
+    expected, name = db.execute(INDEXES).fetchall(), f"bt_large_{os.getpid()}"
+    admin = psycopg.connect(url_of(server, "postgres"), autocommit=True)
+    admin.execute(f"create database {name}")
+    monkeypatch.setenv("BT_DATABASE_URL", url_of(server, name))
+    assert before("backtick.py", "install").wait(PATIENCE_S) == 0
+    with contextlib.ExitStack() as stack:
+        one, holder = (stack.enter_context(psycopg.connect(url_of(server, name), autocommit=True)) for _ in range(2))
+        one.execute(
+            "insert into backtick_queue (name, args) select 'a', '[\"a longer row\"]' from generate_series(1, 180000)"
+        )
+        one.execute(
+            "insert into backtick_done (id, queue, name, args, priority, run_at, state, tries, crashes, created_at, finished_at)"
+            " select -n, 'default', 'a', '[]', 5, now(), 'done', 1, 0, now(), now() from generate_series(1, 180000) as n"
+        )
+        one.execute("set lock_timeout = '10s'")
+        holder.execute("begin isolation level repeatable read")
+        holder.execute("select 1")
+        makes = "select pid from pg_stat_progress_create_index where phase like 'waiting%%' and datname = %s"
+
+        upgrade = in_thread(backtick.install)  # waits for the holder, and holds up nobody
+        ((pid,),) = wait_until(lambda: admin.execute(makes, [name]).fetchall(), "an index to wait for the holder")
+        enqueue(one, "a")
+        assert len(claim(one, register(one), 5, options="")) == 5
+        admin.execute("select pg_terminate_backend(%s)", [pid])
+        with pytest.raises(backtick.BacktickError, match="upgrade.sql"):
+            upgrade.result(PATIENCE_S)
+        assert not all(valid for *_, valid in one.execute(INDEXES).fetchall())
+        holder.execute("commit")
+        backtick.install()
+
+        assert one.execute(INDEXES).fetchall() == expected
+        assert len(claim(one, register(one), 5)) == 5
+    admin.execute(f"drop database {name} with (force)"), admin.close()
+
+
 @pytest.mark.as_owner
 def test_roles_leave_the_functions_of_extensions_alone(url, db):
     if not db.execute("select from pg_available_extensions where name = 'amcheck'").fetchone():
@@ -19892,7 +20037,13 @@ def test_hostile_text_in_any_parameter_of_any_function_is_data_or_refused(db):
     values |= {"timestamp with time zone[]": None, "oid": 1259, "json[]": ["[]"], "jsonb": "{}", "interval": "1 s"}
     values |= {"backtick_claim": None, "backtick_queue": None, "integer[]": [1], "double precision[]": [0.5]}
     values |= {"pg_snapshot": "1:1:", "double precision": 0.5}
-    values |= {"boolean[]": [True], "interval[]": ["1 s"], "backtick_job": None, "backtick_runner": None}
+    values |= {
+        "boolean[]": [True],
+        "interval[]": ["1 s"],
+        "backtick_floor": None,
+        "backtick_job": None,
+        "backtick_runner": None,
+    }
     as_type = {"anycompatible": "text", "anycompatiblearray": "text[]"}
     tried = set()
     for function, types in functions:
@@ -22893,6 +23044,103 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
     assert ratio >= 0.9
 
 
+LIMITED_JOBS = """
+import os, time
+from backtick import current_job, worker
+
+LOG = os.open(os.environ["RAN"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+@worker(queue="limited")
+def use(group, seconds):
+    note = lambda what: os.write(LOG, f"{what} {os.getpid()} {group} {current_job().id}\\n".encode())
+    note("began")
+    time.sleep(seconds)
+    note("ended")
+
+@worker(queue="plain")
+def tick():
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.chaos
+def test_while_runners_are_killed_at_random_limits_are_kept_and_are_used_as_long_as_a_runner_gets_anything_done(
+    db, project, monkeypatch
+):
+    """Time without one of a group at work counts only while runners prove, by other jobs that end, that they could."""
+    monkeypatch.setenv("BT_MAX_CRASHES", "1000")
+    (project.path / "limitedjobs.py").write_text(LIMITED_JOBS)
+    most = {"three": 3, "one": 1}
+    for group, n in most.items():
+        call(db, "bt_limit", p_queue="limited", p_group=group, p_running=n)
+    arguments = ["limitedjobs", "--pool-size", "6", "--queues", "limited=5,plain=1"]
+    runners = [project.start(*arguments) for _ in range(3)]
+    dice, kills, seen = random.Random(11), 0, Counter()
+    idle_s, longest_idle_s, before = dict.fromkeys(most, 0.0), dict.fromkeys(most, 0.0), None
+    registered = "select pid from backtick_runner where unlocked_at is null"
+    look = (
+        "select extract(epoch from clock_timestamp())::float8 as at,"
+        " (select count(*) from backtick_done where name = 'limitedjobs.tick') as ticks,"
+        " (select jsonb_object_agg(group_key, n) from (select job.group_key, count(*) as n from backtick_claim as claim,"
+        " unnest(claim.jobs) as id join backtick_queue as job using (id) where job.group_key <> '' group by 1) as one) as running,"
+        " (select jsonb_object_agg(group_key, n) from (select group_key, count(*) as n from backtick_job"
+        " where state = 'queued' and group_key <> '' group by 1) as one) as waiting,"
+        " (select count(*) from backtick_job where name = 'limitedjobs.tick' and state = 'queued') as plain"
+    )
+
+    def kept_until_enough_are_killed():
+        nonlocal before, kills
+        with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
+            now = cursor.execute(look).fetchone()
+        for group in most:
+            if (now.waiting or {}).get(group, 0) < 20:
+                for _ in range(10):
+                    enqueue(db, "limitedjobs.use", json.dumps([group, 0.02]), p_queue="limited", p_group=group)
+            running = (now.running or {}).get(group, 0)
+            seen[group] = max(seen[group], running)
+            if running:
+                idle_s[group] = 0.0
+            elif before and before.waiting and before.waiting.get(group) and now.ticks > before.ticks:
+                idle_s[group] += min(0.25, now.at - before.at)
+            longest_idle_s[group] = max(longest_idle_s[group], idle_s[group])
+        if now.plain < 50:
+            call(db, "bt_enqueue_many", p_name="limitedjobs.tick", p_args=["[]"] * 100, p_queue="plain")
+        before = now
+        victim = dice.randrange(3 * 20)  # a look takes some milliseconds
+        if victim < 3 and runners[victim].pid in {pid for (pid,) in db.execute(registered)}:
+            runners[victim].kill()
+            runners[victim].wait()
+            with project.ran.open("a") as log:
+                log.write(f"killed {runners[victim].pid}\n")
+            runners[victim] = project.start(*arguments)
+            kills += 1
+        return kills >= 20
+
+    wait_until(lambda: len(db.execute(registered).fetchall()) == 3, "runners")
+    wait_until(kept_until_enough_are_killed, lambda: f"20 to be killed; {kills} were", 2 * PATIENCE_S)
+
+    at_work, order, ended = {group: {} for group in most}, [], 0
+    for line in project.lines():
+        what, pid, *of = line.split()
+        if what == "killed":
+            for jobs in at_work.values():
+                for job in [job for job, by in jobs.items() if by == pid]:
+                    del jobs[job]
+            continue
+        group, job = of
+        if what == "began":
+            at_work[group][job] = pid
+            assert len(at_work[group]) <= most[group], line
+            order += [int(job)] * (group == "one")
+        else:
+            at_work[group].pop(job, None)
+            ended += 1
+    assert order == sorted(order)
+    assert seen == most
+    assert max(longest_idle_s.values()) <= 2, longest_idle_s
+    assert ended > 20
+
+
 # ---- Hooks, headers, traces -------------------------------------------------------------------
 
 KINDS_OF_HOOKS = (backtick.around, backtick.on_failure, backtick.on_exceeded, backtick.on_start, backtick.on_stop)
@@ -24678,7 +24926,8 @@ def test_install_names_every_file_of_sql_and_the_version_of_the_sql_is_one_numbe
     version = (HERE / "sql" / "bt_version.sql").read_text()
 
     assert sorted(named) == sorted(
-        {p.name for p in (HERE / "sql").glob("*.sql")} - {"install.sql", "roles.sql", "testing.sql", "uninstall.sql"}
+        {p.name for p in (HERE / "sql").glob("*.sql")}
+        - {"install.sql", "roles.sql", "testing.sql", "uninstall.sql", "upgrade.sql"}
     )
     numbers = re.findall(
         r"v_installed > (\d+)|sql/ is version (\d+)|\) then (\d+)$|p_version in \(\d+, (\d+)\)", version, re.M

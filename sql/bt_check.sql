@@ -39,7 +39,7 @@ begin
             select given.*
             from json_to_recordset(p_deep) as given (
                 queue text, queued bigint, due bigint, running bigint, oldest timestamptz, next_at timestamptz, runners bigint,
-                paused_at timestamptz, paused_by text, about text[])
+                paused_at timestamptz, paused_by text, about text[], pauses text[])
         ), alive as materialized (
             select runner.* from backtick_runner as runner where bt_is_living(runner, v_now)
         ), recent as materialized (  -- what was noted lately; the index of each leaves the rest alone

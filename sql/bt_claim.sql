@@ -37,7 +37,8 @@
 --
 -- Limits of the queue and its workers are looked up under the lock, and what runs is counted from the claims: see
 -- bt_room. Jobs under such a limit are taken only if they begin at once, or who claims ahead would hoard it. Limits of
--- groups cost nothing here, for what they hold back is not seen: see bt_let_in.
+-- groups cost nothing here, for what they hold back is not seen: see bt_let_in, which finds what may be taken of groups. It is
+-- taken last, with what room is left.
 --
 -- No statement here may have a plan to choose: tables grow from empty, and statistics can be far from the truth
 -- (see the indexes in schema.sql). Hence the settings, and joins that are lateral with `offset 0`, which looks up
@@ -123,6 +124,9 @@ declare
     v_highest   bigint;
     v_kept      text;
     v_claim     bigint;
+    v_count     int;
+    v_taken     bigint[] := '{}';  -- of groups, from their lines
+    v_groups    bigint[];
 begin
     if p_runner is null or p_queue is null or p_limit is null or p_names is null then
         raise exception 'bt_claim: runner %, queue %, limit %, names %',
@@ -170,7 +174,14 @@ begin
         end if;
         v_is_checked := v_scarce <> '{}' or v_has_groups;
     end if;
-    v_floor := bt_floor(p_queue, p_names, v_now, p_whole);
+    select its.* into v_page
+    from bt_floor(p_queue, p_names, v_now, p_whole, case when not v_runner.is_limited then p_limit end) as its;
+    v_floor := v_page.floor;
+    if v_page.ids is not null then
+        v_count := bt_let_in_beside(p_queue, v_floor, v_now, p_limit, v_page.ids);
+        v_taken := v_page.ids[v_count + 1:];
+        v_groups := v_page.hashes[v_count + 1:];
+    end if;
     v_was_short := v_floor.is_short;
     v_times := v_floor.times;
     v_ids := v_floor.ids;
@@ -364,6 +375,13 @@ begin
         end loop;
     end if;
     v_floor.made_at := v_now;
+    if v_taken <> '{}' then
+        v_count := case when v_is_more then 0 else p_limit - coalesce(cardinality(v_free), 0) end;
+        perform bt_tell_lines(p_queue, v_taken[v_count + 1:], p_limit);  -- few at a time, so that nobody is asked for more than he can take
+        v_taken := v_taken[:v_count];
+        v_groups := array_fill(null::bigint, array[coalesce(cardinality(v_free), 0)]) || v_groups[:v_count];
+        v_free := v_free || v_taken;
+    end if;
     v_floor.is_short := coalesce(cardinality(v_free), 0) < p_limit and not v_is_more and not v_floor.is_paging;
     if v_floor.whole_at = v_now then
         v_floor.whole_ms := extract(epoch from bt_now() - v_now) * 1000;
@@ -376,16 +394,17 @@ begin
     -- Whoever has been given up for dead meanwhile gets nothing: what is free may be what he held. Read anew, and without a
     -- lock on his row, which would be anybody's to take. Who is given up before this commits had no look at what that
     -- frees; his claim is an orphan, revived at the next look, and his next call tells him.
-    if not v_is_usual then
+    if not v_is_usual or v_taken <> '{}' then
         select min(free), max(free) into v_lowest, v_highest from unnest(v_free) as free;
     end if;
-    insert into backtick_claim (id, queue, runner, claimed_at, lowest, highest, floor, jobs)
+    insert into backtick_claim (id, queue, runner, claimed_at, lowest, highest, floor, jobs, groups)
     select ('x' || right(gen_random_uuid()::text, 12))::bit(48)::bigint, p_queue, p_runner, v_now, v_lowest, v_highest,
-           v_floor, v_free
+           v_floor, v_free, case when v_taken <> '{}' then v_groups end
     from backtick_runner as runner
     where runner.id = p_runner
     returning backtick_claim.id into v_claim;
     if not found then
+        perform bt_tell_lines(p_queue, v_taken);
         return;
     end if;
     v_kept := set_config(bt_floor_name(p_queue, v_floor.names), v_floor::text, false);

@@ -91,6 +91,7 @@ begin
                         where hashtext(waiting.queue) = hashtext(noted.queue)
                           and waiting.group_key = known.name
                           and waiting.gate = 1
+                          and waiting.id not in (select ended.id from ended)
                         limit 1
                     ) as waiting
                 )

@@ -74,7 +74,7 @@ begin
     with failed as (
         update backtick_queue as job
         set tries = job.tries + 1,
-            gate = case when job.group_key is not null and not bt_waits(job.queue, job.group_key) then 1 else job.gate end,
+            gate = case when job.group_key is not null and not bt_waits(job.queue, job.group_key) then 1 else 0 end,
             due_at = null,
             headers = case when failed.headers is null then job.headers else coalesce(job.headers, '{}') || failed.headers end,
             run_at = coalesce(

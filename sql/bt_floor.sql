@@ -33,9 +33,20 @@
 -- p_names   the workers
 -- p_now     what time it is, asked before
 -- p_whole   whether to look from the beginning now
--- returns   the floor; looked_at is p_now if this is a look, and whole_at too if it is one from the beginning
-create or replace function bt_floor(p_queue text, p_names text[], p_now timestamptz, p_whole boolean)
-    returns backtick_floor
+-- p_room    of what waits in groups, so many may be taken: see bt_let_in; null: none
+-- floor     the floor; looked_at is p_now if this is a look, and whole_at too if it is one from the beginning
+-- ids       what may be taken of groups, and
+-- hashes    their groups
+create or replace function bt_floor(
+    p_queue text,
+    p_names text[],
+    p_now   timestamptz,
+    p_whole boolean,
+    p_room  int,
+    out floor  backtick_floor,
+    out ids    bigint[],
+    out hashes bigint[]
+)
     language plpgsql
     volatile
 as $$
@@ -49,6 +60,7 @@ declare
     v_whole boolean;
     v_seen  pg_snapshot;
     v_from  timestamptz;
+    v_looked record;
     v_later_at timestamptz := p_now;
     v_is_open boolean;
 begin
@@ -112,16 +124,24 @@ begin
     )) then
         if v_latest.is_opening then
             perform bt_open(p_queue, v_floor.seen, p_now, false);
-            perform bt_let_in(p_queue, v_floor.seen, null, p_now);  -- what is let in is due now, so above the floor
+            select its.* into v_looked  -- what is let in is due now, so above the floor
+            from bt_let_in(p_queue, v_floor.seen, null, p_now, p_names, p_room) as its;
+            ids := v_looked.ids;
+            hashes := v_looked.hashes;
         end if;
-        return v_floor;
+        floor := v_floor;
+        return;
     end if;
 
     v_latest.is_cleared := v_whole or v_latest.is_cleared or cardinality(v_floor.doubted) > c_most_doubted;
     v_seen := pg_current_snapshot();  -- after p_now: who is not in it yet will read a later time
     v_is_open := not (v_whole or v_latest.is_opening) or bt_open(p_queue, v_floor.seen, p_now, v_whole);
     if v_latest.is_opening or v_latest.is_later then
-        v_later_at := bt_let_in(p_queue, v_floor.seen, v_floor.looked_at - c_slack, p_now);
+        select its.* into v_looked
+        from bt_let_in(p_queue, v_floor.seen, v_floor.looked_at - c_slack, p_now, p_names, p_room) as its;
+        v_later_at := v_looked.looked_until;
+        ids := v_looked.ids;
+        hashes := v_looked.hashes;
     end if;
     if v_whole then
         v_from := '-infinity';
@@ -176,7 +196,7 @@ begin
         v_floor.doubted := '{}';
         v_floor.doubt_from := 'infinity';
     end if;
-    return v_floor;
+    floor := v_floor;
 end;
 $$;
 comment on function bt_floor is 'Where a claim of a queue starts, for runners that know the given workers.';

@@ -22,6 +22,7 @@ begin
         select job.queue, job.priority, job.run_at, job.id
         from backtick_queue as job
         where job.id = given.id
+          and job.gate = 0
         offset 0
     ) as job
     order by job.queue, job.priority, job.run_at, job.id;

@@ -20,6 +20,7 @@ as $$
 declare
     v_claim backtick_claim;
     v_left  bigint[];
+    v_groups bigint[];
 begin
     if p_claim is null or p_ids is null or array_position(p_ids, null) is not null then
         raise exception '%: claim is %, ids are %',
@@ -46,7 +47,8 @@ begin
         return v_claim;
     end if;
     if cardinality(v_left) < cardinality(v_claim.jobs) then
-        update backtick_claim set jobs = v_left where id = p_claim;
+        v_groups := bt_groups_of(v_claim, v_left);
+        update backtick_claim set jobs = v_left, groups = v_groups where id = p_claim;
     end if;
 
     v_claim.jobs := array(
@@ -58,6 +60,27 @@ begin
 end;
 $$;
 comment on function bt_let_go is 'Take jobs out of a claim; returns the claim with the jobs let go, null if it is gone.';
+
+-- bt_groups_of: the groups of some jobs of a claim, in their order, as backtick_claim.groups has them.
+create or replace function bt_groups_of(p_claim backtick_claim, p_ids bigint[])
+    returns bigint[]
+    language plpgsql
+    immutable
+    set search_path from current
+as $$
+begin
+    if p_claim.groups is null then
+        return null;
+    end if;
+    return array(
+        select held.hash
+        from unnest(p_ids) with ordinality as given (id, place)
+        join unnest(p_claim.jobs, p_claim.groups) as held (id, hash) on held.id = given.id
+        order by given.place
+    );
+end;
+$$;
+comment on function bt_groups_of is 'The groups of some jobs of a claim, in their order.';
 
 -- bt_wake_limited: notify the sleeping runners of a queue if the jobs that are about to be let go kept it, or their worker,
 -- at its limit: others may begin then, whom nobody else tells of it.

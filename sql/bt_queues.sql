@@ -61,7 +61,8 @@ comment on function bt_shares is 'Which share of the jobs each queue, or worker,
 -- p_queue   this one only; null: all
 -- returns   a row for each queue that has jobs, a runner, or is paused: how many jobs wait, how many of them are due, and
 --           since when the first; how many run, when the next is due if none is; how many living runners serve it; since
---           when it is paused, and by whom; about: the names of those columns which are the planner's estimates, since
+--           when it is paused, and by whom; pauses: what is paused of it, itself, workers or groups, with the reason, in words,
+--           null: nothing; about: the names of those columns which are the planner's estimates, since
 --           the queue has more than 10 000 jobs, or, of more than 100 000 jobs in all, more than its part of these
 create or replace function bt_queues(p_queue text default null)
     returns table (
@@ -74,7 +75,8 @@ create or replace function bt_queues(p_queue text default null)
         runners   bigint,
         paused_at timestamptz,
         paused_by text,
-        about     text[]
+        about     text[],
+        pauses    text[]
     )
     language sql
     volatile
@@ -104,7 +106,10 @@ as $$
     ), held (id) as materialized (
         select unnest(claim.jobs) from backtick_claim as claim
     ), busy as materialized (
-        select claim.queue, sum(cardinality(claim.jobs))::bigint as jobs from backtick_claim as claim group by claim.queue
+        select claim.queue, sum(cardinality(claim.jobs))::bigint as jobs,
+               sum(cardinality(claim.jobs) - coalesce(cardinality(array_remove(claim.groups, null)), 0))::bigint as in_line
+        from backtick_claim as claim
+        group by claim.queue
     ), known as materialized (
         select every.queue
         from (
@@ -126,14 +131,21 @@ as $$
     )
     select known.queue,
            greatest(waiting.jobs - coalesce(busy.jobs, 0), 0),
-           greatest(waiting.due - coalesce(busy.jobs, 0), 0),
+           greatest(waiting.due - coalesce(busy.in_line, 0), 0),
            coalesce(busy.jobs, 0),
            first.oldest,
            case when first.oldest is null then first.next_at end,
            coalesce(serving.runners, 0),
            setting.paused_at,
            setting.paused_by,
-           case when waiting.is_about then '{queued,due}'::text[] end
+           case when waiting.is_about then '{queued,due}'::text[] end,
+           (
+               select array_agg(format(
+                   '%s%s since %s by %s%s', paused.kind, ' ' || paused.name, paused.since, coalesce(paused.by, 'nobody known'),
+                   ': ' || paused.reason))
+               from bt_pauses(array[known.queue]) as paused
+               where paused.kind <> 'schedule'
+           )
     from clock
     cross join known
     cross join total

@@ -20,6 +20,9 @@ begin
         return;
     end if;
     perform bt_freed(v_claim.jobs);
+    if v_claim.groups is not null then  -- what was taken from the line of its group stands there again
+        perform bt_tell_lines(v_claim.queue, v_claim.jobs);
+    end if;
     perform bt_wake(v_claim.queue, bt_now());
     return query select unnest(v_claim.jobs);
 end;

@@ -135,7 +135,7 @@ begin
         if v_left = '{}' then
             delete from backtick_claim as orphan where orphan.id = v_claim.id;
         elsif cardinality(v_left) < cardinality(v_claim.jobs) then
-            update backtick_claim as orphan set jobs = v_left where orphan.id = v_claim.id;
+            update backtick_claim as orphan set jobs = v_left, groups = bt_groups_of(v_claim, v_left) where orphan.id = v_claim.id;
         end if;
         perform bt_wake(v_claim.queue, v_now);
         exit when bt_now() > v_now + interval '1 s';
@@ -196,6 +196,7 @@ begin
     return query
         update backtick_queue as job
         set crashes = job.crashes + 1,
+            gate = 0,  -- of a group it keeps its place
             attempts = bt_remember(job.attempts, jsonb_build_object(
                 'how', 'crashed', 'runner', p_claim.runner, 'host', p_host, 'claimed_at', p_claim.claimed_at)),
             run_at = case

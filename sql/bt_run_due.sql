@@ -103,6 +103,7 @@ begin
                         v_fired.expires_at := v_now + v_due.expires_in;
                         v_fired.tags := v_due.tags;
                         v_fired.key := v_due.key;
+                        v_fired.group_key := v_due.group_key;
                         v_job := bt_put_fire(v_fired, v_due.overlap);
                     end if;
                     if v_job is not null then
@@ -181,14 +182,16 @@ declare
     v_made boolean;
     v_wait constant text := current_setting('lock_timeout');
 begin
-    p_job.gate := 0;
+    p_job.gate := bt_first_gate(p_job.group_key, null);
     if p_job.key is null then
         insert into backtick_queue (
-            queue, name, args, priority, run_at, max_tries, created_at, schedule, scheduled_for, after_job, expires_at, tags)
+            queue, name, args, priority, run_at, max_tries, created_at, schedule, scheduled_for, after_job, expires_at, tags,
+            gate, group_key)
         values (
             p_job.queue, p_job.name, p_job.args, p_job.priority, p_job.run_at, p_job.max_tries, p_job.created_at,
-            p_job.schedule, p_job.scheduled_for, p_job.after_job, p_job.expires_at, p_job.tags)
+            p_job.schedule, p_job.scheduled_for, p_job.after_job, p_job.expires_at, p_job.tags, p_job.gate, p_job.group_key)
         returning id into v_id;
+        perform bt_put_group(p_job.queue, p_job.group_key);
         return v_id;
     end if;
     p_job.after_job := null;  -- only behind the one that has the key
@@ -196,7 +199,11 @@ begin
     select put.id, put.made into v_id, v_made
     from bt_put_keyed(p_job, 'keep', p_overlap = 'queue', null, null, true) as put;
     perform set_config('lock_timeout', v_wait, true);
-    return case when v_made then v_id end;
+    if not v_made then
+        return null;
+    end if;
+    perform bt_put_group(p_job.queue, p_job.group_key);
+    return v_id;
 end;
 $$;
 comment on function bt_put_fire is 'Queue the job of a fire; returns its id, or null if another has its key.';

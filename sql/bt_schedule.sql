@@ -19,10 +19,12 @@
 -- p_tags         the tags of its jobs, as bt_enqueue
 -- p_key          the key of its jobs: while another job of the queue has it, a fire is left out, and counted as by overlap
 --                skip. With overlap queue a job waits behind one that runs. null: none
+-- p_group        the group of its jobs, as bt_enqueue; null: none
 -- returns        when it fires next; null if it was removed
 -- raises         22004 null_value_not_allowed, 22023 invalid_parameter_value
 drop function if exists bt_schedule_recurring(text, text, bigint, anycompatible, text, int, int, text, text, boolean);  -- of version 3
 drop function if exists bt_schedule_recurring(text, text, bigint, anycompatible, text, int, int, text, text, boolean, interval, text[]);
+drop function if exists bt_schedule_recurring(text, text, bigint, anycompatible, text, int, int, text, text, boolean, interval, text[], text);
 create or replace function bt_schedule_recurring(
     p_name        text,
     p_worker      text,
@@ -36,7 +38,8 @@ create or replace function bt_schedule_recurring(
     p_declared    boolean default false,
     p_expires_in  interval default null,
     p_tags        text[] default null,
-    p_key         text default null
+    p_key         text default null,
+    p_group       text default null
 )
     returns timestamptz
     language plpgsql
@@ -51,13 +54,14 @@ begin
     end if;
     return bt_put_schedule(
         p_name, p_worker, p_interval_ms, null, null, p_args::text, p_queue, p_priority, p_max_tries,
-        p_catch_up, p_overlap, p_declared, p_expires_in, p_tags, p_key);
+        p_catch_up, p_overlap, p_declared, p_expires_in, p_tags, p_key, p_group);
 end;
 $$;
 comment on function bt_schedule_recurring is 'Fire a job every so many milliseconds; returns when next. 0 removes the schedule.';
 
 drop function if exists bt_schedule_cron(text, text, text, text, anycompatible, text, int, int, text, text, boolean);  -- of version 3
 drop function if exists bt_schedule_cron(text, text, text, text, anycompatible, text, int, int, text, text, boolean, interval, text[]);
+drop function if exists bt_schedule_cron(text, text, text, text, anycompatible, text, int, int, text, text, boolean, interval, text[], text);
 create or replace function bt_schedule_cron(
     p_name      text,
     p_worker    text,
@@ -72,7 +76,8 @@ create or replace function bt_schedule_cron(
     p_declared  boolean default false,
     p_expires_in interval default null,
     p_tags      text[] default null,
-    p_key       text default null
+    p_key       text default null,
+    p_group     text default null
 )
     returns timestamptz
     language plpgsql
@@ -82,7 +87,7 @@ as $$
 begin
     return bt_put_schedule(
         p_name, p_worker, null, p_spec, p_tz, p_args::text, p_queue, p_priority, p_max_tries, p_catch_up, p_overlap, p_declared,
-        p_expires_in, p_tags, p_key);
+        p_expires_in, p_tags, p_key, p_group);
 end;
 $$;
 comment on function bt_schedule_cron is 'Fire a job by clock and calendar; returns when next.';
@@ -90,6 +95,7 @@ comment on function bt_schedule_cron is 'Fire a job by clock and calendar; retur
 -- bt_put_schedule: store a schedule, for the two above; parameters as theirs. Apart for safety: see bt_put_job.
 drop function if exists bt_put_schedule(text, text, bigint, text, text, text, text, int, int, text, text, boolean);  -- of version 3
 drop function if exists bt_put_schedule(text, text, bigint, text, text, text, text, int, int, text, text, boolean, interval, text[]);
+drop function if exists bt_put_schedule(text, text, bigint, text, text, text, text, int, int, text, text, boolean, interval, text[], text);
 create or replace function bt_put_schedule(
     p_name        text,
     p_worker      text,
@@ -105,7 +111,8 @@ create or replace function bt_put_schedule(
     p_declared    boolean,
     p_expires_in  interval,
     p_tags        text[],
-    p_key         text
+    p_key         text,
+    p_group       text
 )
     returns timestamptz
     language plpgsql
@@ -151,6 +158,10 @@ begin
         raise exception 'bt_schedule: the key "%" has % characters', left(p_key, 60), char_length(p_key)
             using errcode = 'invalid_parameter_value', hint = 'A key has 1 to 200 characters.';
     end if;
+    if char_length(p_group) not between 1 and 200 then
+        raise exception 'bt_schedule: the group "%" has % characters', left(p_group, 60), char_length(p_group)
+            using errcode = 'invalid_parameter_value', hint = 'A group has 1 to 200 characters.';
+    end if;
     if p_name is null or char_length(p_name) not between 1 and 200 then
         raise exception 'bt_schedule: the schedule''s name is %', coalesce('"' || left(p_name, 60) || '"', 'null')
             using errcode = 'invalid_parameter_value', hint = 'A schedule''s name has 1 to 200 characters.';
@@ -172,20 +183,20 @@ begin
       and stored.error is null
       and (stored.declared_at is not null) = p_declared
       and (stored.worker, stored.interval_ms, stored.spec, stored.tz, stored.args::text, stored.queue, stored.priority, stored.max_tries,
-           stored.catch_up, stored.overlap, stored.expires_in, stored.tags, stored.key)
+           stored.catch_up, stored.overlap, stored.expires_in, stored.tags, stored.key, stored.group_key)
           is not distinct from (p_worker, v_interval_ms, p_spec, p_tz, v_args::text, p_queue, p_priority::smallint, p_max_tries,
-           p_catch_up, p_overlap, p_expires_in, nullif(p_tags, '{}'), p_key);
+           p_catch_up, p_overlap, p_expires_in, nullif(p_tags, '{}'), p_key, p_group);
     if found then
         return v_next;
     end if;
 
     insert into backtick_schedule as stored (
         name, worker, interval_ms, spec, tz, args, queue, priority, max_tries, catch_up, overlap, next_run_at, declared_at,
-        expires_in, tags, key)
+        expires_in, tags, key, group_key)
     values (
         p_name, p_worker, v_interval_ms, p_spec, p_tz, v_args, p_queue, p_priority, p_max_tries, p_catch_up, p_overlap,
         bt_next_fire(v_interval_ms, p_spec, p_tz, v_now, v_now), case when p_declared then v_now end, p_expires_in,
-        nullif(p_tags, '{}'), p_key)
+        nullif(p_tags, '{}'), p_key, p_group)
     on conflict (name) do update
         set worker = excluded.worker,
             interval_ms = excluded.interval_ms,
@@ -201,6 +212,7 @@ begin
             expires_in = excluded.expires_in,
             tags = excluded.tags,
             key = excluded.key,
+            group_key = excluded.group_key,
             error = null,
             next_run_at = case
                 when p_declared and stored.next_run_at is null and stored.error is null  -- somebody switched it off

@@ -137,6 +137,7 @@ begin
     v_fired.expires_at := v_now + v_schedule.expires_in;
     v_fired.tags := v_schedule.tags;
     v_fired.key := v_schedule.key;
+    v_fired.group_key := v_schedule.group_key;
     v_job := bt_put_fire(v_fired, v_schedule.overlap);
     if v_job is null then
         raise exception 'bt_fire: another job has the key "%" of schedule %', v_schedule.key, p_name

@@ -45,7 +45,7 @@ begin
 
     return query
         update backtick_queue as job
-        set gate = case when job.group_key is not null and not bt_waits(job.queue, job.group_key) then 1 else job.gate end,
+        set gate = case when job.group_key is not null and not bt_waits(job.queue, job.group_key) then 1 else 0 end,
             due_at = null,
             run_at = coalesce(snoozed.run_at, v_now + snoozed.delay),
             snoozes = job.snoozes + 1,

@@ -336,6 +336,8 @@ begin
                        order by job.gate desc, job.priority desc, job.run_at desc, job.id + 0 desc
                        limit least(its.running, 1000)
                    ) as job
+               ) || array(
+                   select taken.id from bt_taken(p_job.queue, array[hashtextextended(p_job.group_key, 0)]) as taken
                ) as jobs
         into v_limit
         from bt_limit_of(p_job.queue, p_job.group_key) as its;

@@ -6,10 +6,11 @@
 --   python backtick.py install                       needs no psql
 --   psql --dbname mydb --file sql/install.sql        does the same
 --
--- python reads this file too: it knows the lines that start with \ir (insert that file here) and
--- with \set (for psql only), and nothing else of psql.
+-- python reads this file too: it knows the lines that start with \ir (insert that file here), leaves out
+-- others that start with \ (for psql only), and executes what upgrade.sql tells by itself.
 
 \set ON_ERROR_STOP on
+\include_relative upgrade.sql
 
 begin;
 

@@ -111,6 +111,7 @@ create table if not exists backtick_claim (
     highest    bigint      not null,
     floor      backtick_floor,
     jobs       bigint[]    not null,
+    groups     bigint[],
     constraint backtick_claim_id primary key (id),
     constraint backtick_claim_holds_jobs check (cardinality(jobs) > 0)
 );
@@ -365,6 +366,7 @@ create table if not exists backtick_schedule (
     expires_in   interval,
     tags         text[],
     key          text,
+    group_key    text,
     constraint backtick_schedule_name primary key (name),
     constraint backtick_schedule_name_is_short check (char_length(name) between 1 and 200),
     constraint backtick_schedule_is_interval_or_cron check (
@@ -619,12 +621,46 @@ comment on column backtick_stat.ids is 'The last id that a job had been given wh
 
 -- ---- Columns that tables of before have not -----------------------------------
 
+-- Who upgrades needs all tables for himself for a moment. He takes the locks one by one, as others do, each in an order of
+-- its own; so he never waits for one as long as it takes until the server ends somebody for a deadlock, but lets all go.
+do $$
+declare
+    v_all constant text := (
+        select string_agg(format('%I', class.relname), ', ' order by class.relkind desc, class.relname)
+        from pg_class as class
+        where class.relnamespace = (select known.relnamespace from pg_class as known where known.oid = 'backtick_queue'::regclass)
+          and class.relname like 'backtick\_%'
+          and class.relkind in ('r', 'v')
+    );
+    v_patience constant text := current_setting('lock_timeout');
+begin
+    if exists (
+        select from pg_attribute where attrelid = 'backtick_claim'::regclass and attname = 'groups' and not attisdropped
+    ) then
+        return;
+    end if;
+    perform set_config('lock_timeout', '100ms', true);
+    for v_try in 1 .. 200 loop
+        begin
+            execute 'lock table ' || v_all || ' in access exclusive mode';
+            exit;
+        exception when lock_not_available then
+            if v_try = 200 then
+                raise;
+            end if;
+            perform pg_sleep(0.05);
+        end;
+    end loop;
+    perform set_config('lock_timeout', v_patience, true);
+end;
+$$;
+
 do $$
 begin
     if not exists (
         select from pg_attribute where attrelid = 'backtick_queue'::regclass and attname = 'enqueued_by' and not attisdropped
     ) then
-        alter table backtick_queue add column enqueued_by text;  -- first without the default: what is there has none
+        alter table backtick_queue add column if not exists enqueued_by text;  -- first without the default: what is there has none
         alter table backtick_queue alter column enqueued_by set default bt_role();
         alter table backtick_done add column if not exists enqueued_by text;
     end if;
@@ -633,10 +669,10 @@ begin
         select from pg_attribute where attrelid = 'backtick_queue'::regclass and attname = 'attempts' and not attisdropped
     ) then
         alter table backtick_queue
-            add column expires_at timestamptz,
-            add column tags text[],
-            add column snoozes int not null default 0,
-            add column attempts jsonb;
+            add column if not exists expires_at timestamptz,
+            add column if not exists tags text[],
+            add column if not exists snoozes int not null default 0,
+            add column if not exists attempts jsonb;
         alter table backtick_done
             add column if not exists expires_at timestamptz,
             add column if not exists tags text[],
@@ -646,29 +682,29 @@ begin
     end if;
 
     if not exists (
-        select from pg_attribute where attrelid = 'backtick_queue'::regclass and attname = 'gate' and not attisdropped
+        select from pg_attribute where attrelid = 'backtick_queue'::regclass and attname = 'due_at' and not attisdropped
     ) then
         alter table backtick_queue
-            add column gate smallint not null default 0,
-            add column group_key text,
-            add column due_at timestamptz,
-            add column key text,
-            add column batch bigint;
+            add column if not exists gate smallint not null default 0,
+            add column if not exists group_key text,
+            add column if not exists due_at timestamptz,
+            add column if not exists key text,
+            add column if not exists batch bigint;
         alter table backtick_done
             add column if not exists group_key text,
             add column if not exists key text,
             add column if not exists batch bigint;
     end if;
     if not exists (
-        select from pg_attribute where attrelid = 'backtick_queue'::regclass and attname = 'is_second' and not attisdropped
+        select from pg_attribute where attrelid = 'backtick_schedule'::regclass and attname = 'key' and not attisdropped
     ) then
-        alter table backtick_queue add column is_second boolean;
+        alter table backtick_queue add column if not exists is_second boolean;
         alter table backtick_schedule add column if not exists key text;
     end if;
     if not exists (
         select from pg_attribute where attrelid = 'backtick_queue'::regclass and attname = 'headers' and not attisdropped
     ) then
-        alter table backtick_queue add column headers jsonb;
+        alter table backtick_queue add column if not exists headers jsonb;
         alter table backtick_done add column if not exists headers jsonb;
     end if;
     if not exists (select from pg_constraint where conname = 'backtick_queue_gate_is_known' and conrelid = 'backtick_queue'::regclass) then
@@ -681,7 +717,7 @@ begin
     if not exists (
         select from pg_attribute where attrelid = 'backtick_runner'::regclass and attname = 'drained_at' and not attisdropped
     ) then
-        alter table backtick_runner add column slots int, add column version text, add column drained_at timestamptz;
+        alter table backtick_runner add column if not exists slots int, add column if not exists version text, add column if not exists drained_at timestamptz;
     end if;
     if not exists (
         select from pg_attribute where attrelid = 'backtick_runner'::regclass and attname = 'memory_mb' and not attisdropped
@@ -692,41 +728,47 @@ begin
     if not exists (
         select from pg_attribute where attrelid = 'backtick_uptime'::regclass and attname = 'orphans_at' and not attisdropped
     ) then
-        alter table backtick_uptime add column orphans_at timestamptz;
+        alter table backtick_uptime add column if not exists orphans_at timestamptz;
     end if;
 
     if not exists (
         select from pg_attribute where attrelid = 'backtick_uptime'::regclass and attname = 'alerts_at' and not attisdropped
     ) then
-        alter table backtick_uptime add column alerts_at timestamptz;
+        alter table backtick_uptime add column if not exists alerts_at timestamptz;
     end if;
 
     if not exists (
         select from pg_attribute where attrelid = 'backtick_setting'::regclass and attname = 'paused_by' and not attisdropped
     ) then
-        alter table backtick_setting add column paused_by text;
+        alter table backtick_setting add column if not exists paused_by text;
     end if;
 
     if not exists (
         select from pg_attribute where attrelid = 'backtick_setting'::regclass and attname = 'has_limits' and not attisdropped
     ) then
         alter table backtick_setting
-            add column paused_why text,
-            add column has_limits boolean not null default false,
-            add column is_closing boolean not null default false;
+            add column if not exists paused_why text,
+            add column if not exists has_limits boolean not null default false,
+            add column if not exists is_closing boolean not null default false;
         alter table backtick_uptime add column if not exists groups_at timestamptz;
     end if;
 
     if not exists (
         select from pg_attribute where attrelid = 'backtick_schedule'::regclass and attname = 'caught_up' and not attisdropped
     ) then
-        alter table backtick_schedule add column caught_up int not null default 0;
+        alter table backtick_schedule add column if not exists caught_up int not null default 0;
     end if;
 
     if not exists (
         select from pg_attribute where attrelid = 'backtick_schedule'::regclass and attname = 'expires_in' and not attisdropped
     ) then
-        alter table backtick_schedule add column expires_in interval, add column tags text[];
+        alter table backtick_schedule add column if not exists expires_in interval, add column if not exists tags text[];
+    end if;
+
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_schedule'::regclass and attname = 'group_key' and not attisdropped
+    ) then
+        alter table backtick_schedule add column if not exists group_key text;
     end if;
 
     if not exists (
@@ -734,8 +776,8 @@ begin
     ) then
         -- Of the claims that are there it is not known: they may hold any job.
         alter table backtick_claim
-            add column lowest bigint not null default 0,
-            add column highest bigint not null default 9223372036854775807;
+            add column if not exists lowest bigint not null default 0,
+            add column if not exists highest bigint not null default 9223372036854775807;
         alter table backtick_claim
             alter column lowest drop default,
             alter column highest drop default;
@@ -744,7 +786,13 @@ begin
     if not exists (
         select from pg_attribute where attrelid = 'backtick_claim'::regclass and attname = 'floor' and not attisdropped
     ) then
-        alter table backtick_claim add column floor backtick_floor;
+        alter table backtick_claim add column if not exists floor backtick_floor;
+    end if;
+
+    if not exists (
+        select from pg_attribute where attrelid = 'backtick_claim'::regclass and attname = 'groups' and not attisdropped
+    ) then
+        alter table backtick_claim add column if not exists groups bigint[];
     end if;
 
     -- What version 3 kept instead: a claim that is under way may still write it.
@@ -760,6 +808,7 @@ end;
 $$;
 comment on column backtick_claim.lowest is 'The lowest id that was claimed.';
 comment on column backtick_claim.highest is 'The highest id that was claimed.';
+comment on column backtick_claim.groups is 'Of each of the jobs that was taken from where it waited for the turn of its group (gate 1), a hash of the group: see bt_let_in; null: of none.';
 comment on column backtick_claim.floor is 'Where the next claim of a runner with the same workers starts; null: not known.';
 comment on column backtick_runner.slots is 'How many jobs of plain workers it runs at once; null: it did not say.';
 comment on column backtick_runner.version is 'The version of its backtick.py; null: it did not say.';
@@ -787,13 +836,14 @@ comment on column backtick_done.tags is 'Words by which people find it; null: no
 comment on column backtick_done.snoozes is 'How often its worker put it off without using a try.';
 comment on column backtick_done.headers is 'As in backtick_queue.';
 comment on column backtick_done.attempts is 'What became of it before it ended, as in backtick_queue; null: nothing.';
-comment on column backtick_queue.gate is '0: claims take it, if it is due; 1: it waits for the turn of its group; 2: it waits until other jobs have ended.';
+comment on column backtick_queue.gate is '0: claims take it, if it is due; 1: it stands in the line of its group, and runs if a claim took it from there; 2: it waits until other jobs have ended.';
 comment on column backtick_queue.group_key is 'The group whose limits, order and turns it shares; null: none.';
 comment on column backtick_queue.due_at is 'When it was due, if run_at is when its group or the jobs it waited for let it in; null: run_at is.';
 comment on column backtick_queue.key is 'Of the jobs of a queue with one key one has not ended, and one more may wait behind it (after_job); null: none.';
 comment on column backtick_queue.batch is 'The batch that it is of; null: none.';
 comment on column backtick_queue.is_second is 'Of the two places that a key has, true: the second, null: the first; who waits behind a job has the other one.';
 comment on column backtick_schedule.key is 'The key of its jobs: a fire is left out while another job has it; null: none.';
+comment on column backtick_schedule.group_key is 'The group of its jobs; null: none.';
 comment on column backtick_done.group_key is 'The group that it was of; null: none.';
 comment on column backtick_done.key is 'The key that it had; null: none.';
 comment on column backtick_done.batch is 'The batch that it is of; null: none.';
@@ -806,21 +856,23 @@ comment on column backtick_done.result is 'What its worker returned, encoded as 
 -- must not be its choice. Hence no id as a column but in the primary key: (id + 0) orders as well, and serves nobody who
 -- looks for an id. Hence the hash of a queue's name in one index of the claims, and its name in the other.
 --
--- To make an index of so many jobs that nobody may wait while it is made, about a second for a million, make it before
--- the upgrade, under its name, with `create index concurrently`; then it is found.
+-- Indexes of so many jobs that nobody may wait while they are made, upgrade.sql has made before; then they are found.
 
 do $$
 begin
+    -- `drop index if exists` takes no lock if there is none
+    drop index if exists backtick_queue_due;  -- of version 3
+    drop index if exists backtick_queue_name;  -- of version 3
+    drop index if exists backtick_claim_highest;  -- of version 3
+
     -- bt_claim: the jobs of a queue in the order in which they are due; bt_sleep: the first one to come
     if to_regclass('backtick_queue_order') is null then
         create index backtick_queue_order on backtick_queue (queue, gate, priority, run_at, (id + 0));
-        drop index if exists backtick_queue_due;  -- of version 3
     end if;
 
     -- bt_claim, when jobs of other workers stand before the runner's own; bt_cancel_all of a worker
     if to_regclass('backtick_queue_worker') is null then
         create index backtick_queue_worker on backtick_queue (queue, name, gate, priority, run_at, (id + 0));
-        drop index if exists backtick_queue_name;  -- of version 3
     end if;
 
     -- bt_floor: the few jobs that come after another
@@ -836,7 +888,6 @@ begin
     -- bt_claim: those that may hold given jobs
     if to_regclass('backtick_claim_holder') is null then
         create index backtick_claim_holder on backtick_claim (hashtext(queue), highest);
-        drop index if exists backtick_claim_highest;  -- of version 3
     end if;
 
     -- bt_let_in: of a group, which jobs are in, and then the first of those that wait
