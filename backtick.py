@@ -7779,21 +7779,21 @@ class _Dashboard:
         word = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if self.token and secrets.compare_digest(word.encode(), self.token.encode()):
             return self.viewer
-        with contextlib.suppress(KeyError), self.lock:
+        with self.lock:
             key, now = self._key_of(request), time.monotonic()
-            viewer, since, last = self.sessions.pop(key)
-            if now - since < self.SESSION_S and now - last < self.IDLE_S:
+            viewer, since, last = self.sessions.pop(key, (None, 0.0, 0.0))
+            if viewer and now - since < self.SESSION_S and now - last < self.IDLE_S:
                 self.sessions[key] = viewer, since, now  # the last one asked stands last
                 return viewer
-            self._leave(viewer)
+        self._leave(viewer)
         raise _Refused(401, "user and password" if self.login else "token")
 
     def _key_of(self, request: _Request) -> bytes:
         found = re.search(r"(?:^|; )backtick=([\w-]+)", request.headers.get("Cookie", ""))
         return hashlib.sha256((found[1] if found else "").encode()).digest()
 
-    def _leave(self, viewer: _Viewer) -> None:
-        if viewer is not self.viewer:
+    def _leave(self, viewer: _Viewer | None) -> None:
+        if viewer and viewer is not self.viewer:
             viewer.close()
 
     def _api(self, request: _Request, name: str) -> str:
@@ -7918,15 +7918,17 @@ class _Dashboard:
         with self.lock:
             now = time.monotonic()
             self.sessions[hashlib.sha256(key.encode()).digest()] = viewer, now, now
-            if len(self.sessions) > self.MOST_SESSIONS:
-                self._leave(self.sessions.pop(next(iter(self.sessions)))[0])
+            is_full = len(self.sessions) > self.MOST_SESSIONS
+            oldest = self.sessions.pop(next(iter(self.sessions)))[0] if is_full else None
+        self._leave(oldest)
         secure = "; Secure" * (request.headers.get("X-Forwarded-Proto") == "https")
         request.cookie = f"backtick={key}; HttpOnly; SameSite=Strict; Path={self.base}/{secure}"
         return "{}"
 
     def _log_out(self, request: _Request) -> str:
-        with contextlib.suppress(KeyError), self.lock:
-            self._leave(self.sessions.pop(self._key_of(request))[0])
+        with self.lock:
+            viewer, *_ = self.sessions.pop(self._key_of(request), (None,))
+        self._leave(viewer)
         return "{}"
 
     def _stream(self, request: _Request, viewer: _Viewer) -> None:
