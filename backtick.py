@@ -7491,7 +7491,7 @@ class _Http(http.server.ThreadingHTTPServer):
         try:
             super().__init__((host.strip("[]"), int(port)), _Request)
         except OSError as error:
-            raise BacktickError(f"cannot serve HTTP at {place} (BT_HTTP): {error.strerror}") from None
+            raise BacktickError(f"cannot serve HTTP at {place}: {error.strerror}; name another place") from None
         _fork.keep_from_children(self.socket)
         self.thread = threading.Thread(target=self.serve_forever, name="backtick-http", daemon=True)
         self.thread.start()
@@ -7971,7 +7971,10 @@ def _command_dashboard(parser: argparse.ArgumentParser, arguments: Sequence[str]
     parser.add_argument("--host", action="append", default=[], metavar="NAME", help="a name under which it is reached")
     parser.add_argument("--base-path", default="", metavar="/PATH", help="where a proxy puts it")
     options = parser.parse_args(arguments)
-    config = Config.load(http=options.listen)
+    try:
+        config = Config.load(http=options.listen)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("http (BT_HTTP)", "--listen")) from None
     try:
         token = Path(options.token).read_text().strip() if options.token else ""
     except OSError as error:
@@ -8854,10 +8857,16 @@ def _parser(verb: Verb) -> argparse.ArgumentParser:
         parser.add_argument(*flags, dest=name, action=action, default=None, help=_OPTIONS.get(name))
     parser.add_argument("--json", action="store_true", help="one JSON document")
     if not verb.changes:
-        parser.add_argument("--watch", type=float, nargs="?", const=2.0, metavar="S", help="again every S seconds, 2")
+        parser.add_argument("--watch", type=_pause, nargs="?", const=2.0, metavar="S", help="again every S seconds, 2")
     if verb.all:
         parser.add_argument("--yes", action="store_true", help="do not ask first")
     return parser
+
+
+def _pause(text: str) -> float:
+    if not re.fullmatch("[0-9]{1,5}([.][0-9]{1,3})?", text) or float(text) < 0.01:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.01")
+    return float(text)
 
 
 def _id(text: str) -> int:
@@ -9006,8 +9015,13 @@ def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str],
     if as_json:
         print((found[0] if found else "null") if is_one else "[" + ",\n ".join(found) + "]")
     elif is_false or not found:
+        where = (
+            ""
+            if verb.changes or Config.load().database_url
+            else " in the embedded database: BT_DATABASE_URL is not set"
+        )
         print(
-            (verb.no or "there is nothing").format(*given.values(), subject=subject),
+            (verb.no or "there is nothing").format(*given.values(), subject=subject) + where,
             file=sys.stdout if verb.changes else sys.stderr,
         )
     elif verb.yes:

@@ -12595,6 +12595,33 @@ def test_an_unknown_option_of_any_verb_is_told_in_one_line(db, name):
     assert ("is it --json?" in said) == ("--json" in parser._option_string_actions)
 
 
+@pytest.mark.parametrize("seconds", ["-1", "0", "nan", "inf", "1e3", "x", "999999"])
+def test_a_watch_is_again_after_some_seconds(db, seconds):
+    status, out, said = verb("queues", f"--watch={seconds}")
+
+    assert (status, out, said.count("\n")) == (2, "", 1)
+    assert f"backtick: queues: argument --watch: '{seconds}' is no number of seconds from 0.01; " in said
+
+
+def test_a_page_that_cannot_listen_is_told_by_the_option_that_says_where(url):
+    assert verb("dashboard", "--listen", "x") == (
+        *(1, ""),
+        "backtick: --listen is 'x': write a host and a port, 127.0.0.1:9187\n",
+    )
+
+
+def test_who_finds_nothing_is_told_that_it_was_sought_in_the_embedded_database(monkeypatch, capsys):
+    jobs, pause = SQL_VERBS["jobs"], SQL_VERBS["pause"]
+    for name, where in (("", " in the embedded database: BT_DATABASE_URL is not set"), ("postgresql://h/d", "")):
+        monkeypatch.setenv("DATABASE_URL", name)
+        monkeypatch.delenv("BT_DATABASE_URL", raising=False)
+
+        assert backtick._show(jobs, {}, dt.datetime.now(UTC), [], False) == 0
+        assert capsys.readouterr().err == f"no such jobs{where}\n"
+        assert backtick._show(pause, {"queue": "a"}, dt.datetime.now(UTC), ["false"], False) == 1
+        assert capsys.readouterr().out == "the queue a was paused already\n"
+
+
 def test_who_pauses_or_limits_what_no_runner_has_is_told_what_is_near(db):
     register(db, ["mail", "default"], names=["shop.send"])
 
