@@ -23063,7 +23063,8 @@ def test_in_a_minute_of_chaos_no_acknowledged_job_is_lost_and_no_run_is_without_
     assert len(chaos.killed) > 0.2 * CHAOS_S / KILL_S  # on a machine that is slow, where few have started
     assert len(chaos.terminated) > 0.3 * CHAOS_S / TERMINATE_S
     assert sum(chaos.canceled_calls.values()) > 0.05 * CHAOS_S / CANCEL_CALL_S
-    assert {"bt_claim", "bt_revive", "bt_enqueue"} <= chaos.canceled_calls.keys()
+    assert {"bt_claim", "bt_enqueue"} <= chaos.canceled_calls.keys()
+    assert len(chaos.canceled_calls) > 5  # on a machine that is slow none is sure to be of bt_revive
     assert min(chaos.locked[f"backtick_{table}"] for table in ("queue", "claim", "done", "runner", "schedule")) > 5
     assert [how for how, *_ in chaos.restarts] == [*RESTARTS.values()]
     assert chaos.deadlocks == 0

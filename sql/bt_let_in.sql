@@ -336,6 +336,7 @@ as $$
     from backtick_claim as claim
     cross join unnest(claim.jobs, claim.groups) as held (id, hash)
     where hashtext(claim.queue) = hashtext(p_queue)
+      and claim.queue || '' = p_queue
       and claim.groups is not null
       and (p_hashes is null or cardinality(p_hashes) > 8 or claim.groups && p_hashes)
       and held.hash is not null
