@@ -13302,11 +13302,11 @@ def test_queues_are_paused_schedules_fired_and_running_jobs_canceled_from_the_pa
     db.execute("update backtick_runner set lease_ms = 3600000")
     page = browser(dashboard(), "queues")
 
-    page.get_by_role("row", name="mail").get_by_role("button", name="Pause…").click()
+    page.locator("tr[data-key='mail']").get_by_role("button", name="Pause…").click()
     page.get_by_label("Why, for people").fill("a flood")
     page.keyboard.press("Enter")
     page.get_by_text(": a flood").wait_for()
-    page.get_by_role("row", name="mail").get_by_role("button", name="Resume").click()
+    page.locator("tr[data-key='mail']").get_by_role("button", name="Resume").click()
     page.locator("#toasts").get_by_text("mail is paused no longer").wait_for()
     goto(page, "schedules")
     page.get_by_role("button", name="Fire now").click()
