@@ -145,6 +145,7 @@ import stat
 import subprocess
 import sys
 import sysconfig
+import textwrap
 import threading
 import time
 import traceback
@@ -9076,10 +9077,10 @@ def _lines(value: Any, width: int, now: dt.datetime) -> tuple[list[str], bool]:
             for text in texts
         ]
         step = (width - indent) // (1 if "".join(cells).isascii() else 2)  # as wide as characters may be
-        fits = (
-            f".{{1,{step}}}" if name not in ("why", "sentence") else f"(?! ).{{1,{step}}}(?= |$)|[^ ].{{,{step - 1}}}"
-        )
-        cells = [piece for cell in cells for piece in re.findall(fits, cell)]
+        if name in ("why", "sentence"):
+            cells = [line for cell in cells for line in textwrap.wrap(cell, step)]
+        else:
+            cells = [cell[at : at + step] for cell in cells for at in range(0, len(cell), step)]
         is_cut |= len(cells) > _MOST_LINES
         for n, cell in enumerate(cells[:_MOST_LINES]):
             lines.append(_styled("1", ("" if n else _title(name)).ljust(indent)) + cell)
