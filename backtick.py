@@ -8754,7 +8754,6 @@ VERBS = (
     Verb("schedules", "bt_schedules", "Look", "next fires and last runs", "schedules myjobs.sweep", ("name?",), "fires",
          no="there is no such schedule"),
     Verb("orphans", "bt_orphans", "Look", "jobs that nobody can run", "orphans", no="whatever is due has a runner"),
-    Verb("cron", "_command_cron", "Look", "when a cron spec fires"),
     Verb("check", "bt_check", "Look", "status 1 if all is not well", "check --max-age 5min",
          options="max_age max_exceeded", fails=True, no="nothing is wrong"),
     Verb("doctor", "bt_doctor", "Look", "what slows it, and cures", "doctor --json",
@@ -8798,10 +8797,11 @@ VERBS = (
     Verb("unseal", "_command_unseal", "Rights", "show a sealed job"),
     Verb("run", "_command_run", "Setup", "run jobs: run MODULE …"),
     Verb("install", "_command_install", "Setup", "or upgrade the SQL"),
-    Verb("rebuild", "_command_rebuild", "Setup", "destroy it, and make anew"),
+    Verb("rebuild", "_command_rebuild", "Setup", "destroy, and make anew"),
     Verb("completion", "_command_completion", "Setup", "for bash, zsh or fish"),
     Verb("dashboard", "_command_dashboard", "Setup", "the page, on 127.0.0.1:7171"),
-    Verb("bench", "_command_bench", "Setup", "benchmarks, where they are"),
+    Verb("cron", "_command_cron", "Setup", "when a cron spec fires"),
+    Verb("bench", "_command_bench", "", "says where the benchmarks are"),
 )  # fmt: skip
 
 
@@ -9036,7 +9036,7 @@ def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str],
         print("\n".join(lines))
         if is_cut:
             print(_styled("2", "cut to fit: --json shows all"))
-    if not as_json and "after" in verb.options and len(found) == int(given["limit"]):
+    if not as_json and "after" in verb.options and len(found) == int(given.get("limit", -1)):
         print(f"there may be more: --after {values[-1].get('place')}", file=sys.stderr)
     return int(is_false or (verb.fails and bool(found)))
 
@@ -9257,7 +9257,7 @@ def _help() -> int:
     """Say what there is, on one screen."""
     print("usage: python backtick.py MODULE …   run the jobs of the workers in these modules\n"
           "       python backtick.py VERB …     see and change what is in the database")  # fmt: skip
-    for group, verbs in itertools.groupby(VERBS, lambda verb: verb.group):
+    for group, verbs in itertools.groupby([verb for verb in VERBS if verb.group], lambda verb: verb.group):
         lines = [f"{verb.name:<10} {verb.help}" for verb in verbs]
         half = (len(lines) + 1) // 2
         for n, (left, right) in enumerate(itertools.zip_longest(lines[:half], lines[half:], fillvalue="")):

@@ -6147,9 +6147,10 @@ def test_due_jobs_that_no_living_runner_can_run_are_orphans_after_a_minute(db):
         ("b", "mail"),
         ("x", "default"),
     ):
-        enqueue(db, name, p_queue=queue), enqueue(db, name, p_queue=queue, p_priority=9)
+        enqueue(db, name, p_queue=queue), enqueue(db, name, p_queue=queue, p_priority=9, p_group="acme")
+    enqueue(db, "y", p_group="acme")
     enqueue(db, "x", p_run_at=in_minutes(db, 90))
-    enqueue(db, "later", p_run_at=in_minutes(db, 90))
+    enqueue(db, "later", p_run_at=in_minutes(db, 90), p_group="acme")
     before = orphans(db)
 
     move_clock(db, "2 min")
@@ -6160,6 +6161,7 @@ def test_due_jobs_that_no_living_runner_can_run_are_orphans_after_a_minute(db):
     assert before == []
     assert after == [
         ("default", "x", 2, "worker", None),
+        ("default", "y", 1, "worker", None),
         ("mail", "shop.sned", 2, "worker", "shop.send"),
         ("mial", "b", 2, "queue", "mail"),
     ]
@@ -12383,6 +12385,16 @@ def test_the_queues_tell_what_waits_since_when_and_who_serves_them(db, full):
     assert [why.split(" since ")[0] for why in queues["slow"]["pauses"]] == ["queue"]
     assert queues["nobody"]["oldest"] < queues["mail"]["oldest"]
     assert [row["queue"] for row in look("queues", "--queue", "mail")] == ["mail"]
+
+
+def test_jobs_of_groups_are_due_and_wait_since_the_first_unless_they_may_wait_for_a_limit(db):
+    first, _ = enqueue(db, p_group="a"), enqueue(db, p_group="b")
+    queue = "select queued, due, oldest from bt_queues()"
+
+    assert db.execute(queue).fetchall() == [(2, 2, job_of(db, first).run_at)]
+
+    call(db, "bt_limit", p_queue="default", p_group="a", p_running=1)
+    assert db.execute(queue).fetchall() == [(2, 2, None)]
 
 
 def test_a_deep_queue_is_estimated_and_marked_so(db, project):

@@ -122,7 +122,7 @@ begin
                         select job.name
                         from backtick_queue as job
                         where job.queue = pair.queue
-                          and job.gate = 0
+                          and job.gate in (0, 1)
                           and job.run_at between pair.oldest and pair.oldest + interval '1 s'
                         limit 100
                     ) as first

@@ -13,7 +13,7 @@ begin
     execute 'explain (format json) select from backtick_queue where true'
         || coalesce(' and queue = ' || quote_literal(p_queue), '')
         || coalesce(' and name = ' || quote_literal(p_name), '')
-        || coalesce(' and gate = 0 and run_at <= ' || quote_literal(p_until), '')
+        || coalesce(' and gate < 2 and run_at <= ' || quote_literal(p_until), '')
     into v_plan;
     return (v_plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric::bigint;
 end;
@@ -59,8 +59,9 @@ comment on function bt_shares is 'Which share of the jobs each queue, or worker,
 -- there are.
 --
 -- p_queue   this one only; null: all
--- returns   a row for each queue that has jobs, a runner, or is paused: how many jobs wait, how many of them are due, and
---           since when the first; how many run, when the next is due if none is; how many living runners serve it; since
+-- returns   a row for each queue that has jobs, a runner, or is paused: how many jobs wait, how many of them are due, those of
+--           full groups too, and since when the first, which is none of a group where groups are limited or paused, as it
+--           waits for that; how many run, when the next is due if none is; how many living runners serve it; since
 --           when it is paused, and by whom; pauses: what is paused of it, itself, workers or groups, with the reason, in words,
 --           null: nothing; about: the names of those columns which are the planner's estimates, since
 --           the queue has more than 10 000 jobs, or, of more than 100 000 jobs in all, more than its part of these
@@ -106,10 +107,7 @@ as $$
     ), held (id) as materialized (
         select unnest(claim.jobs) from backtick_claim as claim
     ), busy as materialized (
-        select claim.queue, sum(cardinality(claim.jobs))::bigint as jobs,
-               sum(cardinality(claim.jobs) - coalesce(cardinality(array_remove(claim.groups, null)), 0))::bigint as in_line
-        from backtick_claim as claim
-        group by claim.queue
+        select claim.queue, sum(cardinality(claim.jobs))::bigint as jobs from backtick_claim as claim group by claim.queue
     ), known as materialized (
         select every.queue
         from (
@@ -131,7 +129,7 @@ as $$
     )
     select known.queue,
            greatest(waiting.jobs - coalesce(busy.jobs, 0), 0),
-           greatest(waiting.due - coalesce(busy.in_line, 0), 0),
+           greatest(waiting.due - coalesce(busy.jobs, 0), 0),
            coalesce(busy.jobs, 0),
            first.oldest,
            case when first.oldest is null then first.next_at end,
@@ -157,7 +155,7 @@ as $$
                case when few.jobs < total.most then few.due else all_of.jobs * total.due / greatest(total.jobs, 1) end as due,
                few.jobs >= total.most as is_about
         from (
-            select count(*) as jobs, count(*) filter (where one.gate = 0 and one.run_at <= clock.now) as due
+            select count(*) as jobs, count(*) filter (where one.gate < 2 and one.run_at <= clock.now) as due
             from (
                 select job.gate, job.run_at
                 from backtick_queue as job
@@ -176,21 +174,30 @@ as $$
     cross join lateral (
         select min(lane.run_at) filter (where lane.run_at <= clock.now) as oldest, min(lane.run_at) as next_at
         from (
-            select (
+            select door.gate,
+                   (
                        select job.priority from backtick_queue as job
-                       where job.queue = known.queue and job.gate = 0 order by job.priority limit 1
+                       where job.queue = known.queue and job.gate = door.gate order by job.priority limit 1
                    ) as lowest,
                    (
                        select job.priority from backtick_queue as job
-                       where job.queue = known.queue and job.gate = 0 order by job.priority desc limit 1
+                       where job.queue = known.queue and job.gate = door.gate order by job.priority desc limit 1
                    ) as highest
+            from generate_series(0, case
+                when exists (
+                        select from backtick_limit as bound
+                        where bound.queue = known.queue and bound.kind in ('group', 'groups'))
+                    or exists (select from backtick_pause as pause where pause.queue = known.queue and pause.kind = 'group')
+                    then 0
+                else 1
+            end) as door (gate)
         ) as lane_of
         cross join generate_series(lane_of.lowest::int, lane_of.highest::int) as level (priority)
         cross join lateral (
             select job.run_at
             from backtick_queue as job
             where job.queue = known.queue
-              and job.gate = 0
+              and job.gate = lane_of.gate
               and job.priority = level.priority
               and job.id not in (select held.id from held)
             order by job.run_at

@@ -12,13 +12,14 @@ as $$
     select count(*)
     from (
         select
-        from generate_series(0, 9) as lane (priority)
+        from generate_series(0, 1) as door (gate)
+        cross join generate_series(0, 9) as lane (priority)
         cross join lateral (
             select
             from backtick_queue as job
             where job.queue = p_queue
               and job.name = p_name
-              and job.gate = 0
+              and job.gate = door.gate
               and job.priority = lane.priority
               and job.run_at <= p_now
             limit 1000
@@ -86,16 +87,18 @@ create or replace view backtick_orphan as
     cross join lateral (  -- is asked once a pair, and not of those that nobody asked for
         select min(first.run_at) as oldest
         from (
-            select (
+            select door.gate,
+                   (
                        select job.priority from backtick_queue as job
-                       where job.queue = orphan.queue and job.name = orphan.name and job.gate = 0
+                       where job.queue = orphan.queue and job.name = orphan.name and job.gate = door.gate
                        order by job.priority limit 1
                    ) as lowest,
                    (
                        select job.priority from backtick_queue as job
-                       where job.queue = orphan.queue and job.name = orphan.name and job.gate = 0
+                       where job.queue = orphan.queue and job.name = orphan.name and job.gate = door.gate
                        order by job.priority desc limit 1
                    ) as highest
+            from generate_series(0, 1) as door (gate)
         ) as lane_of
         cross join generate_series(lane_of.lowest::int, lane_of.highest::int) as lane (priority)
         cross join lateral (
@@ -103,7 +106,7 @@ create or replace view backtick_orphan as
             from backtick_queue as job
             where job.queue = orphan.queue
               and job.name = orphan.name
-              and job.gate = 0
+              and job.gate = lane_of.gate
               and job.priority = lane.priority
             order by job.run_at
             limit 1
