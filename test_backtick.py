@@ -868,7 +868,6 @@ def test_every_door_takes_the_same_names_of_queues_those_that_a_runner_can_be_to
     agree()
 
 
-UTC = dt.timezone.utc
 NAMES_THAT_WILL_DO, OTHER_NAMES = ["a", "é:, ", " x ", "x" * 200], ["", "x" * 201, "a\0b", "\ud800"]
 VALUES = {  # what all ways in take, and what none does
     "worker": (NAMES_THAT_WILL_DO, OTHER_NAMES),
@@ -17764,7 +17763,7 @@ def test_a_sealed_worker_runs_its_jobs_and_keeps_its_errors_sealed(mode, db, cle
     assert not any("PLANTED" in str(vars(record)) for record in caplog.records)
 
 
-PLACES = """
+PLACES_OF_SEALED = """
 import asyncio
 from backtick import worker
 from myjobs import note
@@ -17791,7 +17790,7 @@ def on_an_executor(what):
 @pytest.mark.parametrize("place", ["in_a_process", "on_the_loop", "on_an_executor"])
 def test_sealed_jobs_open_wherever_they_run(place, db, project, keys, clean_registry):
     keys(secret_key=MODES["a secret key"]["secret_key"])
-    (project.path / "places.py").write_text(PLACES)
+    (project.path / "places.py").write_text(PLACES_OF_SEALED)
     (project.path / "pools.py").write_text(
         "import multiprocessing\nfrom concurrent.futures import ProcessPoolExecutor\n"
         "def make():\n    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn'))\n"
@@ -24115,7 +24114,7 @@ def test_threads_of_the_documents_example_know_their_job_and_calls_have_none(db,
     assert job_of(db, id_).result == [["a", id_], ["b", id_]]
 
 
-ELSEWHERE = """
+OTHER_PLACES = """
 import asyncio, contextvars, multiprocessing, threading
 from backtick import current_job, worker
 
@@ -24152,7 +24151,7 @@ async def later():
 
 @pytest.mark.parametrize("options", [[], ["--processes"]], ids=["threads", "processes"])
 def test_threads_tasks_and_forks_of_a_job_know_it_and_other_threads_do_not(db, project, options):
-    (project.path / "elsewhere.py").write_text(ELSEWHERE)
+    (project.path / "elsewhere.py").write_text(OTHER_PLACES)
     plain, later = enqueue(db, "elsewhere.plain"), enqueue(db, "elsewhere.later")
 
     status, _, said = project.python("-W", "ignore", "backtick.py", "elsewhere", "--drain", *options)
@@ -24415,6 +24414,17 @@ def test_the_map_at_the_head_of_the_file_is_short_and_names_all_that_stands_belo
     assert len(sections) > 30
     assert [name for name in sections if not re.search(rf"\b{name}\b", listed)] == []
     assert re.findall(r"^# ==== (.*?) =+$", text, re.M) == re.findall(r"^# ((?:What|For) .+?)(?:   .*)$", head, re.M)
+
+
+def test_no_name_of_the_tests_is_given_twice():
+    """The second would stand for the first, everywhere."""
+    named = Counter()
+    for node in ast.parse(Path(__file__).read_text()).body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        named.update(name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
+        named.update([node.name] if hasattr(node, "name") else [])
+
+    assert [name for name, count in named.items() if count > 1] == []
 
 
 def test_no_function_is_longer_than_a_screen():
