@@ -9689,7 +9689,7 @@ def slot_of(lockers, function):
     slot.reason, slot.package = JobTimeout, lockers.__name__
     backtick.register(function, "a")
     job, keyring = backtick.Job(1, 2, "default", "a", b"[]", 5, "", 1, 0, None, "", None), backtick._keyring(Config())
-    return slot, lambda: backtick._call(job, keyring)
+    return slot, lambda: contextvars.copy_context().run(backtick._call, job, keyring)
 
 
 @contextlib.contextmanager
