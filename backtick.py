@@ -1579,7 +1579,10 @@ def _module_of(file: Path, paths: Sequence[str]) -> tuple[str, Path]:
     path = file.resolve()
     top = next(folder for folder in path.parents if not (folder / "__init__.py").exists())
     if top == path.parent:  # a package may do without __init__.py
-        top = next((folder for folder in path.parents if str(folder) in paths), top)
+        tops = [folder for folder in path.parents if str(folder) in paths]
+        top = next(
+            (folder for folder in tops if all(map(str.isidentifier, path.parent.relative_to(folder).parts))), top
+        )
     return ".".join(path.with_suffix("").relative_to(top).parts), top
 
 

@@ -15568,6 +15568,18 @@ def test_a_missing_package_is_named_in_one_line_with_what_installs_it(project):
     )
 
 
+def test_a_script_in_a_folder_that_no_package_can_be_called_is_no_part_of_one(project):
+    """The example of make demo is one."""
+    (project.path / ".own").mkdir()
+    (project.path / ".own" / "jobs.py").write_text(
+        "from backtick import worker\n\n@worker\ndef f(): ...\n\nf.schedule()\n"
+    )
+
+    status, _, said = project.python(".own/jobs.py", env=os.environ | {"PYTHONPATH": str(project.path)})
+
+    assert (status, said) == (0, "")
+
+
 def test_a_file_that_was_meant_as_a_module_is_named_as_one(project):
     (project.path / "shop").mkdir()
     (project.path / "shop" / "__init__.py").touch()
