@@ -54,9 +54,9 @@ class Peer(NamedTuple):
 
 BACKTICK = Peer(
     "backtick",
-    "select count(*) from bt_enqueue_many('jobs.' || %(kind)s, array_fill('[1, 2]'::text, array[%(count)s]))",
+    "select count(*) from bt_enqueue_many('peerjobs.' || %(kind)s, array_fill('[1, 2]'::text, array[%(count)s]))",
     "select count(*) from backtick_queue",
-    "select bt_enqueue('jobs.stamp', json_build_array(%(now)s::float8))",
+    "select bt_enqueue('peerjobs.stamp', json_build_array(%(now)s::float8))",
 )
 PEERS = [
     BACKTICK,
@@ -123,12 +123,12 @@ class Arena:
         return done.stdout
 
     @contextlib.contextmanager
-    def runners(self, count: int, place: str = "-") -> Iterator[None]:
+    def runners(self, count: int, place: str = "-") -> Iterator[list[subprocess.Popen[bytes]]]:
         """So many runners."""
         log = subprocess.DEVNULL
         processes = [subprocess.Popen(self.command("run", 0, place), stdout=log, stderr=log) for _ in range(count)]
         try:
-            yield
+            yield processes
         finally:
             for process in processes:
                 process.send_signal(signal.SIGTERM)
@@ -153,9 +153,11 @@ class Arena:
     def drained(self, kind: str, runners: int, share: float = 1) -> float:
         """Jobs a second at which they are done, from when the first are."""
         self.fill(kind, int(self.jobs * share))
-        with self.runners(runners):
+        with self.runners(runners) as processes:
             before = self.left()
             while (left := self.left()) == before:
+                if any(process.poll() is not None for process in processes):
+                    raise SystemExit(f"peers: a runner of {self.peer.name} ended before it did anything")
                 time.sleep(0.01)
             start = time.monotonic()
             end = start + 600
@@ -258,21 +260,21 @@ def turn_backtick(mode: str, url: str, count: int, place: str) -> None:
         backtick.install(backtick.Config.load())
         return
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "jobs.py").write_text(BACKTICK_JOBS)
+        Path(folder, "peerjobs.py").write_text(BACKTICK_JOBS)
         if mode == "run":
             os.chdir(folder)
-            os.execv(sys.executable, [sys.executable, str(HERE.parent / "backtick.py"), "jobs"])  # noqa: S606
+            os.execv(sys.executable, [sys.executable, str(HERE.parent / "backtick.py"), "peerjobs"])  # noqa: S606
         sys.path.insert(0, folder)
-        import jobs  # type: ignore[import-not-found]
+        import peerjobs  # type: ignore[import-not-found]
 
         with psycopg.connect(url, autocommit=True) as connection:
             start = time.monotonic()
             if mode == "bulk":
                 for _ in range(0, count, 1000):
-                    jobs.noop.schedule_many([(1, 2)] * 1000, conn=connection)
+                    peerjobs.noop.schedule_many([(1, 2)] * 1000, conn=connection)
             else:
                 for _ in range(count):
-                    jobs.noop.schedule(1, 2, conn=connection)
+                    peerjobs.noop.schedule(1, 2, conn=connection)
             print(count / (time.monotonic() - start))
 
 
