@@ -9204,11 +9204,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if words[:1] == ["--version"]:
                 return _tell_version()
             return _help() or (0 if words else 2)
+        if words[1:] == [] and verb:
+            _tell_of_module(verb.name)
         verb, words = (verb, words[1:]) if verb else (next(verb for verb in VERBS if verb.name == "run"), words)
         act: Callable[[argparse.ArgumentParser, Sequence[str]], int] = globals().get(
             verb.function
         ) or functools.partial(_act, verb)
-        return act(_parser(verb), words)
+        try:
+            return act(_parser(verb), words)
+        except SystemExit as ended:
+            if ended.code == 2:
+                _tell_of_module(verb.name)
+            raise
     except BacktickError as error:
         said, status = str(error), 1
     except psycopg.errors.InsufficientPrivilege as error:
@@ -9222,6 +9229,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print(f"backtick: {said}", file=sys.stderr)
     return status
+
+
+def _tell_of_module(verb: str) -> None:
+    """Say how a module is run that a verb hides, if there is one here."""
+    if Path(f"{verb}.py").is_file() or Path(verb, "__init__.py").is_file():
+        _say_once(f"{verb} is a verb; the module {verb} that stands here runs by: python backtick.py run {verb}")
 
 
 def _said(error: psycopg.Error) -> str:
@@ -9901,11 +9914,11 @@ def _why_not_imported(name: str, error: BaseException) -> str:
     if name.endswith(".py") or os.sep in name or Path(name).is_file():
         module, top = _module_of(Path(name), sys.path)
         where = "" if top == Path.cwd() else f", in the folder {top}"
-        return f"{name!r} is a file: give the name of the module, {module!r}{where}"
+        return f"{name!r} is a file: give the name of the module, {module!r}{where}{_how_to_run(module)}"
     if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
         module, _, attribute = name.replace(":", ".").rpartition(".")
         if ":" in name or hasattr(sys.modules.get(module), attribute):
-            return f"{name!r} is no module: name modules, not workers, {module!r}"
+            return f"{name!r} is no module: name modules, not workers, {module!r}{_how_to_run(module)}"
         near = [] if module else difflib.get_close_matches(name, [verb.name for verb in VERBS], n=2)
         verbs = f", and no such verb, but {' and '.join(near)}" if near else ""
         return f"there is no module {name!r} in {os.getcwd()} or on PYTHONPATH{verbs}"
@@ -9916,6 +9929,11 @@ def _why_not_imported(name: str, error: BaseException) -> str:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
         where = f"{frames[-1].filename}:{frames[-1].lineno}"
     return f"the module {name!r} cannot be imported: {type(error).__name__}: {_one_line(error)} ({where})"
+
+
+def _how_to_run(module: str) -> str:
+    """Of a module with the name of a verb, how it is run."""
+    return f": python backtick.py run {module}" if module in [verb.name for verb in VERBS] else ""
 
 
 def _twin() -> types.ModuleType | None:

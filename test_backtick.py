@@ -15609,6 +15609,30 @@ def test_a_file_that_was_meant_as_a_module_is_named_as_one(project):
     assert (status, "stands in no file, so no runner can import it: write it into a module" in said) == (0, True)
 
 
+VERB_OR_MODULE = "backtick: jobs is a verb; the module jobs that stands here runs by: python backtick.py run jobs\n"
+
+
+def test_a_module_with_the_name_of_a_verb_is_told_of_where_it_may_be_meant(db, project):
+    """jobs.py is what a project's jobs are often called."""
+    source = "from backtick import worker\n\n@worker\ndef hello(): ...\n"
+    (project.path / "jobs.py").write_text(source)
+    enqueue(db, "jobs.hello")
+
+    assert project.python("backtick.py", "jobs")[2].startswith(VERB_OR_MODULE)
+    status, _, said = project.python("backtick.py", "jobs", "--drain")
+    assert (status, said.endswith(VERB_OR_MODULE)) == (2, True)
+    assert VERB_OR_MODULE not in project.python("backtick.py", "jobs", "--state", "queued")[2]
+    for slip in ("jobs.py", "jobs.hello", "jobs:hello"):
+        assert project.python("backtick.py", slip)[2].endswith("'jobs': python backtick.py run jobs\n")
+    status, _, said = project.python("backtick.py", "run", "jobs", "--drain")
+    assert (status, db.execute("select count(*) from backtick_queue").fetchone()) == (0, (0,)), said
+    (project.path / "jobs.py").unlink()
+    assert project.python("backtick.py", "jobs")[2] == ""
+    (project.path / "jobs").mkdir()
+    (project.path / "jobs" / "__init__.py").write_text(source)
+    assert project.python("backtick.py", "jobs")[2].startswith(VERB_OR_MODULE)
+
+
 def test_a_cron_schedule_tells_when_it_fires_next_and_many_jobs_may_be_for_later(db, add):
     next_at = backtick.schedule_cron("0 0 9 1 1 *", add, 1)
     ids = add.schedule_many([(1,), (2,)], when=dt.timedelta(hours=1), keys=["a", "b"])
