@@ -26,6 +26,7 @@ select set_config('search_path', format('%I, pg_temp', current_schema()), true);
 \ir bt_version.sql
 \ir bt_now.sql
 \ir bt_role.sql
+\ir bt_is_job.sql
 \ir schema.sql
 
 -- Jobs come in

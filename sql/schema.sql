@@ -36,13 +36,7 @@ create table if not exists backtick_queue (
     is_second  boolean,
     headers    jsonb,
     constraint backtick_queue_id primary key (id),
-    constraint backtick_queue_queue_is_short check (char_length(queue) between 1 and 200),
-    constraint backtick_queue_name_is_short check (char_length(name) between 1 and 200),
-    constraint backtick_queue_args_are_array_or_object check (json_typeof(args) in ('array', 'object')),
-    constraint backtick_queue_priority_is_0_to_9 check (priority between 0 and 9),
-    constraint backtick_queue_run_at_has_four_digit_year check (
-        run_at >= '0001-01-03 00:00+00' and run_at < '9999-12-30 00:00+00'),
-    constraint backtick_queue_max_tries_is_positive check (max_tries > 0)
+    constraint backtick_queue_is_job check (bt_is_job(queue, name, args, priority, run_at, max_tries, gate, group_key, key))
 );
 comment on table backtick_queue is 'Jobs that have not ended: queued, or running if a claim holds their id.';
 comment on column backtick_queue.id is 'Given in order of enqueueing, never used again.';
@@ -707,11 +701,19 @@ begin
         alter table backtick_queue add column if not exists headers jsonb;
         alter table backtick_done add column if not exists headers jsonb;
     end if;
-    if not exists (select from pg_constraint where conname = 'backtick_queue_gate_is_known' and conrelid = 'backtick_queue'::regclass) then
+    if not exists (select from pg_constraint where conname = 'backtick_queue_is_job' and conrelid = 'backtick_queue'::regclass) then
         alter table backtick_queue
-            add constraint backtick_queue_gate_is_known check (gate in (0, 1, 2)) not valid,
-            add constraint backtick_queue_group_key_is_short check (char_length(group_key) between 1 and 200) not valid,
-            add constraint backtick_queue_key_is_short check (char_length(key) between 1 and 200) not valid;
+            drop constraint if exists backtick_queue_queue_is_short,  -- of version 4 before 0.2.1, and of older ones
+            drop constraint if exists backtick_queue_name_is_short,
+            drop constraint if exists backtick_queue_args_are_array_or_object,
+            drop constraint if exists backtick_queue_priority_is_0_to_9,
+            drop constraint if exists backtick_queue_run_at_has_four_digit_year,
+            drop constraint if exists backtick_queue_max_tries_is_positive,
+            drop constraint if exists backtick_queue_gate_is_known,
+            drop constraint if exists backtick_queue_group_key_is_short,
+            drop constraint if exists backtick_queue_key_is_short,
+            add constraint backtick_queue_is_job check (
+                bt_is_job(queue, name, args, priority, run_at, max_tries, gate, group_key, key)) not valid;
     end if;
 
     if not exists (
