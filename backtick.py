@@ -76,7 +76,7 @@ should be idempotent, since a runner that dies in the middle has its jobs run ag
 # semaphores, which bound how many are in use: _Connections.free, _Viewer.room, _Dashboard.logins):
 #   _Run.lock: job and place of a run; the poller holds it while it cancels a future    _Watchdog.lock: what is watched
 #   _Interrupts.lock: threads of stopped jobs; one poller at a time looks    _Stats.lock: numbers, from poller to keeper
-#   _Connections.lock: idle connections of producers, and who waits for which job
+#   _Connections.lock: idle connections of producers, and who waits for which job    _Processes.starting: a spare one
 #   _Coroutines.loop_lock, _Scribe.lock, _Told.lock: that their thread is started once    in _child_main: what is sent
 #   _Viewer.lock, .changed, _Dashboard.lock: what was asked a moment ago, who looks on, and who has logged in
 # What else two threads touch is a deque, a set, a SimpleQueue or a plain attribute, and says which at its definition.
@@ -2466,8 +2466,21 @@ def _sending(
         yield (call[0], parameters), sent
 
 
-def _call_rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+def _unpacked(call: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """A call, with the arguments of many jobs as an array's text."""
     function, parameters = call
+    many = parameters.get("p_args")
+    return function, ({**parameters, "p_args": _array_text(many)} if isinstance(many, list) else parameters)
+
+
+def _array_text(texts: Sequence[str | None]) -> str:
+    """An array of JSON, as json.dumps() writes it, as PostgreSQL reads it: psycopg takes six times as long."""
+    quoted = ["NULL" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts]
+    return f"{{{','.join(quoted)}}}"
+
+
+def _call_rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+    function, parameters = _unpacked(call)
     conn = _conn_of_block(conn)
     if conn is None:
         read_only = contextlib.suppress(psycopg.errors.ReadOnlySqlTransaction)  # then nothing was done: ask once more
@@ -2491,6 +2504,8 @@ def _cursor(conn: Any) -> contextlib.closing[Any]:
 
 def _driver_connection(conn: Any) -> Any:
     """What has the cursor() of a connection, a SQLAlchemy Session, or an alias of Django's. Raises TypeError."""
+    if type(conn) is psycopg.Connection:  # as mostly; the rest takes 3 us
+        return conn
     if isinstance(conn, str) and "django.db" in sys.modules and sys.modules["django.conf"].settings.configured:
         connections = sys.modules["django.db"].connections
         conn = connections[conn] if conn in connections.databases else conn
@@ -2550,7 +2565,7 @@ async def _acall_rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
             f"conn is a {kind}; with asyncio pass a psycopg AsyncConnection, or SQLAlchemy's AsyncSession or "
             "AsyncConnection on psycopg"
         )
-    function, parameters = call
+    function, parameters = _unpacked(call)
     text = _statement(_connections.settings().schema, function, tuple(parameters))
     async with psycopg.AsyncCursor(conn, row_factory=psycopg.rows.tuple_row) as cursor:
         with _refusals():
@@ -4730,10 +4745,11 @@ class _Threads(_Kind):
         if self.pool.is_closed:
             return
         slot = self._new_slot()
+        self.slots.append(slot)  # first, for it looks there as it runs
         try:
             self.executor.submit(slot.run)
-            self.slots.append(slot)
         except RuntimeError as error:
+            self.slots.remove(slot)
             slot.abandoned = True  # the executor still has it in its line, and would count wrongly from now on
             self.executor.shutdown(wait=False)
             self.executor = self._new_executor()
@@ -5060,6 +5076,7 @@ class _Processes(_Threads):
         super().__init__(pool)
         self.line: _Line = _Line()
         self.children: deque[_Child] = deque()  # idle ones; taken and given back by slots
+        self.starting = threading.Lock()  # held while a spare one is started, by whichever slot is first
         self.closed = False  # read by slots
 
     def _new_slot(self) -> _Slot:
@@ -5073,8 +5090,22 @@ class _Processes(_Threads):
                 if child.is_alive():
                     return child
                 child.close()
+        return self._new_child()
+
+    def _new_child(self) -> _Child:
         plan = _plan(self.pool.config, *_by_name.values())
         return _Child(self.pool.config, plan, any(handler.name == _LOG_HANDLER for handler in logging.root.handlers))
+
+    def keep_spare(self) -> None:
+        """Have an idle process, so that the next job need not wait for one; by slots, and as the pool is made."""
+        at_work = sum([isinstance(slot, _ProcessSlot) and slot.child is not None for slot in self.slots])
+        if self.children or self.closed or at_work >= self.size or not self.starting.acquire(blocking=False):
+            return
+        with contextlib.suppress(OSError):  # too many processes, or no memory: the next job tries it, and says so
+            self.children.append(self._new_child())
+        self.starting.release()
+        if self.closed:  # meanwhile
+            self._close_idle()
 
     def give_back(self, child: _Child) -> None:
         """A process after a job, dead or alive; by slots."""
@@ -5083,6 +5114,7 @@ class _Processes(_Threads):
             child.process.pid
         )
         if child.is_killed or not child.is_alive() or self.closed or is_spent:
+            self.keep_spare()
             child.close()
             return
         self.children.append(child)
@@ -5144,6 +5176,7 @@ class _ProcessSlot(_Slot):
                 with self.lock:
                     child.let_begin(1 + len(more))
                     self.ahead.extend(more)
+                self.processes.keep_spare()
                 self._follow(child, job)
             else:
                 self.finish(job, _EXPIRED)
@@ -5412,7 +5445,8 @@ def _child_main(plan: _Plan, logs: bool, descriptor: int, tokens: int) -> None:
                 _exit_at_once(1)
             log.debug("importing %s", what, exc_info=True)  # it is tried again, and said, when a job needs it
     _hook_own(config)
-    connection.send_bytes(pickle.dumps(True))
+    with contextlib.suppress(OSError):  # the runner has ended meanwhile, and so will this
+        connection.send_bytes(pickle.dumps(True))
     number, done = 0, pickle.dumps(_DONE)
     rows: Iterator[tuple[_Plan, tuple[Any, ...]]] = iter(())
     while (token := taken.recv(1)) not in {b"", b"\0"}:
@@ -5920,18 +5954,19 @@ class _Pool:
         self.loop = _Room(self.coroutines)
         self.rooms = (self.slots, self.loop)
         self.kinds = (*self.slots.kinds, *self.loop.kinds)
+        if any(self._kind_of(entry) is self.processes for entry in _by_name.values()):
+            self.processes.keep_spare()
 
     def put(self, job: Job) -> None:
         """Have a job run as soon as there is room."""
-        entry = _by_name.get(job.name)
-        kind: _Kind = self.threads
+        self._kind_of(_by_name.get(job.name)).put(job)
+
+    def _kind_of(self, entry: Worker | None) -> _Kind:
         if entry and entry.is_async:
-            kind = self.coroutines
-        elif self.elsewhere:
-            kind = self.elsewhere
-        elif entry and (entry.process or self.config.processes):
-            kind = self.processes
-        kind.put(job)
+            return self.coroutines
+        if self.elsewhere:
+            return self.elsewhere
+        return self.processes if entry and (entry.process or self.config.processes) else self.threads
 
     def async_names(self) -> set[str]:
         """The workers whose jobs run on the event loop."""
@@ -6261,9 +6296,8 @@ class _Reports:
             if any(name in m for m in more):
                 parameters[name] = [m.get(name) for m in more]
         results = [m.get("p_results") for m in more]
-        if any(results):  # as text, too; JSON has no other characters that an array's text must escape
-            texts = ["NULL" if r is None else '"' + r.replace("\\", "\\\\").replace('"', '\\"') + '"' for r in results]
-            parameters["p_results"] = f"{{{','.join(texts)}}}"
+        if any(results):
+            parameters["p_results"] = _array_text(results)
         return self.session.database.call(how, **parameters)
 
     def keep(self, outcome: _Outcome, seconds: float) -> None:

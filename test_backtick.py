@@ -10061,6 +10061,18 @@ def test_nobody_vouches_for_a_runner_that_hangs_so_others_have_its_jobs(db, clea
         wait_until(lambda: first._poller.session.runner != first.id, "the first to sign in anew")
 
 
+def test_a_slot_is_among_the_slots_before_its_thread_begins(monkeypatch):
+    """Of processes that were ready at once, jobs failed by a division by the number of slots."""
+    seen = []
+    submit = lambda _, run: seen.append(run.__self__ in run.__self__.threads.slots)
+    monkeypatch.setattr(backtick.ThreadPoolExecutor, "submit", submit)
+    pool = argparse.Namespace(config=backtick.Config(pool_size=1), held={1: None}, is_closed=False)
+
+    backtick._Threads(pool).put(argparse.Namespace(place="fresh"))
+
+    assert seen == [True]
+
+
 def test_a_process_that_dies_at_its_start_spoils_no_mean(db, clean_registry, runner, monkeypatch):
     monkeypatch.setattr(backtick._Child, "wait_ready", lambda child: child.kill() or False)
     backtick.register(os.getpid, "a", process=True, max_tries=1)
@@ -11365,6 +11377,39 @@ def test_jobs_in_processes_reuse_them_up_to_max_tasks_per_child(db, hard):
     assert [len(list(group)) for _, group in itertools.groupby(pids)] == [4, 4, 2]
 
 
+def test_a_process_is_ready_before_its_job_comes_also_after_one_that_was_spent_or_killed(db, hard):
+    """Each process says that it has imported the module; a job begins in one that did so before the job was queued."""
+    (hard.path / "spare.py").write_text(
+        "import os, time\nfrom backtick import worker\nfrom myjobs import note\nnote('ready', os.getpid())\n"
+        "@worker(process=True)\ndef where(): note('in', os.getpid())\n"
+        "@worker(process=True, max_tries=1)\ndef die(): os._exit(3)\n"
+        "@worker(process=True)\ndef linger(path):\n    note('lingers', os.getpid())\n"
+        "    while not os.path.exists(path): time.sleep(0.01)\n"
+    )
+    runner = hard.start("spare", "--pool-size", "2", "--max-tasks-per-child", "1")
+
+    def ready(besides=()):
+        pids = [line.split()[1] for line in hard.lines() if line.startswith("ready")]
+        return [pid for pid in pids if pid != str(runner.pid) and pid not in besides]
+
+    begun = []
+    for name in ("where", "where", "die", "where"):  # each spends its process
+        (spare,) = wait_until(lambda: ready(begun), "a process that no job has had")
+        id_ = enqueue(db, f"spare.{name}")
+        wait_until(lambda id_=id_: job_of(db, id_).state in ("done", "exceeded"), "the job to end")
+        assert (name == "die") or f"in {spare}" in hard.lines(), hard.logged()
+        begun.append(spare)
+    enqueue(db, "spare.linger", json.dumps([str(hard.path / "gate")]))
+    (first,) = wait_until(lambda: ready(begun), "a process for the job that lingers")
+    wait_until(lambda: f"lingers {first}" in hard.lines(), "it to begin")
+    (second,) = wait_until(lambda: ready([*begun, first]), "one beside it")
+    (hard.path / "gate").touch()
+    runner.terminate()
+
+    assert runner.wait(PATIENCE_S) == 0
+    wait_until(lambda: not is_running(second), "the spare one to end with the runner")
+
+
 def test_processes_runs_every_plain_worker_in_a_process_and_its_output_and_log_come_through(db, hard):
     (hard.path / "own.py").write_text(
         "import logging, os\nfrom backtick import worker\nfrom myjobs import note\n"
@@ -11755,14 +11800,17 @@ def test_a_module_that_starts_a_runner_when_a_runner_imports_it_is_refused_in_on
 
 @pytest.mark.parametrize("way", ["hello.schedule()", "hello.schedule_many([()])", "asyncio.run(hello.aschedule())"])
 def test_a_module_that_queues_jobs_when_a_runner_imports_it_is_warned_of_once(db, project, way):
-    (project.path / "own.py").write_text(f"import asyncio\n{AT_IMPORT}{way}\n{way}\n")
+    imports = project.path / "imports"
+    noted = "if os.path.exists('imports'): open('imports', 'a').write(f'{os.getpid()} ')\n"
+    (project.path / "own.py").write_text(f"import asyncio\n{AT_IMPORT}{way}\n{way}\n{noted}")
 
     assert project.python("-c", "import own") == (0, "", "")
+    imports.touch()
     status, _, said = project.python("backtick.py", "own", "--drain")
 
-    assert (status, set(states(db))) == (0, {"done"}), said
+    assert (status, "done" in states(db)) == (0, True), said
     warnings = [line for line in said.splitlines() if "a job of own.hello is queued by the import of own" in line]
-    assert len(warnings) == 1 + len({*project.lines()})  # of the runner, and of each process
+    assert len(warnings) == len(imports.read_text().split())  # one of the runner, and of each process
 
 
 # Workers on an executor that the user brings
