@@ -1440,14 +1440,7 @@ def _check_worker(entry: Worker) -> None:
             f"{name}: process=True needs a plain function at the top of a module, which a process can import; "
             f"{_origin(function)} is none"
         )
-    _check_options(
-        name,
-        queue=entry.queue,
-        priority=entry.priority,
-        max_tries=entry.max_tries,
-        timeout_ms=entry.timeout_ms,
-        retry_ms=entry.retry_ms,
-    )
+    _check_options(name, vars(entry))
     if not callable(entry.backoff) and entry.backoff not in ("exponential", "linear", "constant"):
         raise ValueError(
             f"{name}: backoff is {entry.backoff!r}; it must be exponential, linear, constant, or a function of the "
@@ -1643,29 +1636,18 @@ def _place(function: Any) -> tuple[str, str]:
     return getattr(sys.modules.get(module), "__file__", None) or module, named.__qualname__
 
 
-def _check_options(
-    name: str,
-    *,
-    queue: str | None = None,
-    priority: int | None = None,
-    max_tries: int | None = None,
-    timeout_ms: int | None = None,
-    retry_ms: int | None = None,
-    tags: Sequence[str] | None = None,
-    expires_at: dt.datetime | None = None,
-    expires_in: _Span | None = None,
-    headers: Mapping[str, Any] | None = None,
-) -> None:
+_NUMBERS = {"priority": (0, 9), "max_tries": (1, 2**31 - 1), "timeout_ms": (0, 2**31 - 1), "retry_ms": (0, 2**31 - 1)}
+
+
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
     """Raises ValueError, naming worker, value and rule, or TypeError. The database holds the same rules."""
+    headers = options.get("headers")
     _check_kind(f"{name}: headers", {} if headers is None else headers, Mapping, "a dict, {'tenant': 'acme'}")
-    for option, value, low, high in (
-        ("priority", priority, 0, 9),
-        ("max_tries", max_tries, 1, 2_147_483_647),
-        ("timeout_ms", timeout_ms, 0, 2_147_483_647),
-        ("retry_ms", retry_ms, 0, 2_147_483_647),
-    ):
+    for option, (low, high) in _NUMBERS.items():
+        value = options.get(option)
         if value is not None and (type(value) is not int or not low <= value <= high):
             raise ValueError(f"{name}: {option} is {value!r}; it must be a whole number from {low} to {high}")
+    queue, tags, expires_at, expires_in = map(options.get, ("queue", "tags", "expires_at", "expires_in"))
     if queue is not None and not _is_queue(queue):
         raise ValueError(
             f"{name}: queue is {queue!r}; it must be text of 1 to 200 characters, without comma, colon and NUL, "
@@ -1780,7 +1762,7 @@ class Scheduler(Scheduling[P]):
         """The same with other options: log_sum.options(priority=0).schedule(3, 4). Raises ValueError, TypeError."""
         _check_known(f"{self.name}: option", options, JobOptions.__annotations__)
         ours: dict[str, Any] = {name: value for name, value in options.items() if name not in _Special.__annotations__}
-        _check_options(self.name, **ours)
+        _check_options(self.name, ours)
         given = {name: value for name, value in options.items() if value is not None}
         special = {f"p_{name}": _special(name, value) for name, value in given.items() if name not in ours}
         own: dict[str, Any] = {name: value for name, value in given.items() if name in ours}
