@@ -2081,18 +2081,17 @@ class Schedule:
     scheduler: Scheduler[...]
     args: str  # encoded
     function: str
-    parameters: dict[str, Any]
+    when: dict[str, Any]  # and what becomes of missed and overlapping runs
 
     def at_home(self, conn: Any) -> Schedule:
         """The same; of a worker that is not imported here in the queue that runners have declared for it."""
-        scheduler = self.scheduler._at_home(conn)
-        return dataclasses.replace(self, scheduler=scheduler, parameters=self.parameters | scheduler.sql_options())
+        return dataclasses.replace(self, scheduler=self.scheduler._at_home(conn))
 
     def call(self, keyring: _Keyring | None = None) -> tuple[str, dict[str, Any]]:
         """The function and all its parameters. The arguments are sealed only here: a decorator needs no key."""
         (text,) = self.scheduler.seal([self.args], keyring)
         what = {"p_name": self.name, "p_worker": self.scheduler.name, "p_args": text}
-        return self.function, what | self.parameters
+        return self.function, what | self.when | self.scheduler.sql_options()
 
 
 class _ScheduleOptions(_JobOptions, total=False):
@@ -2132,7 +2131,8 @@ def schedule_recurring(
     a run is left out), group. Raises ValueError, and what Scheduler raises.
     Source: sql/bt_schedule.sql decides; this passes it on.
     """
-    _query(conn, _recurring(interval, worker, args, name, **options).at_home(conn).call())
+    schedule = _schedule({"p_interval_ms": _interval_ms(interval)}, worker, args, name, options)
+    _query(conn, schedule.at_home(conn).call())
 
 
 def schedule_cron(
@@ -2149,7 +2149,10 @@ def schedule_cron(
     Options as of schedule_recurring. Raises ValueError for a spec outside the grammar, an unknown zone,
     or a spec that never fires. Source: sql/CRON.md has the rules.
     """
-    return cast(dt.datetime, _query(conn, _cron(spec, worker, args, tz, name, **options).at_home(conn).call())[0])
+    check_cron(spec)
+    check_zone(tz)
+    schedule = _schedule({"p_spec": spec, "p_tz": tz}, worker, args, name, options)
+    return cast(dt.datetime, _query(conn, schedule.at_home(conn).call())[0])
 
 
 def unschedule(name: str, *, conn: Any = None) -> bool:
@@ -2158,59 +2161,30 @@ def unschedule(name: str, *, conn: Any = None) -> bool:
     return bool(_query(conn, ("bt_unschedule", {"p_name": name}))[0])
 
 
-def _recurring(
-    interval: dt.timedelta | int,
-    worker: str | Callable[..., Any],
-    args: Sequence[Any],
-    name: str | None = None,
-    **options: Unpack[_ScheduleOptions],
-) -> Schedule:
+def _interval_ms(interval: dt.timedelta | int) -> int:
+    """Raises ValueError if it is no interval."""
     if isinstance(interval, dt.timedelta):
         interval = dt.timedelta.__floordiv__(interval, dt.timedelta(milliseconds=1))  # a subclass may have its own
     if type(interval) is not int or not 0 <= interval <= CENTURY_MS:
         raise ValueError(
             f"the interval is {interval!r}; it must be a timedelta or milliseconds, from 0 to a hundred years"
         )
-    return _schedule("bt_schedule_recurring", worker, args, {"p_interval_ms": interval}, name, **options)
-
-
-def _cron(
-    spec: str,
-    worker: str | Callable[..., Any],
-    args: Sequence[Any],
-    tz: str,
-    name: str | None = None,
-    **options: Unpack[_ScheduleOptions],
-) -> Schedule:
-    check_cron(spec)
-    check_zone(tz)
-    return _schedule("bt_schedule_cron", worker, args, {"p_spec": spec, "p_tz": tz}, name, **options)
+    return interval
 
 
 def _schedule(
-    function: str,
+    when: dict[str, Any],
     worker: str | Callable[..., Any],
     args: Sequence[Any],
-    when: dict[str, Any],
-    name: str | None = None,
-    *,
-    kwargs: Mapping[str, Any] | None = None,
-    queue: str | None = None,
-    priority: int | None = None,
-    max_tries: int | None = None,
-    catch_up: str = "once",
-    overlap: str = "skip",
-    tags: Sequence[str] | None = None,
-    expires_in: _Span | None = None,
-    key: str | None = None,
-    group: str | None = None,
-    **unknown: Any,
+    name: str | None,
+    options: Mapping[str, Any],
 ) -> Schedule:
-    known = ["tz"] * ("p_tz" in when) + ["name", *_ScheduleOptions.__annotations__]
-    _check_known("schedule: option", unknown, known)
-    of_jobs: JobOptions = {"queue": queue, "priority": priority, "max_tries": max_tries, "tags": tags}
-    scheduler = _scheduler(worker).options(**of_jobs | {"expires_in": expires_in, "key": key, "group": group})
+    """`when` are p_interval_ms, or p_spec and p_tz; `options` a _ScheduleOptions. Raises ValueError, TypeError."""
+    _check_known("schedule: option", options, ["tz"] * ("p_tz" in when) + ["name", *_ScheduleOptions.__annotations__])
+    of_jobs: dict[str, Any] = {option: options[option] for option in options if option in JobOptions.__annotations__}
+    scheduler = _scheduler(worker).options(**of_jobs)
     name = scheduler.name if name is None else name
+    kwargs, catch_up, overlap = options.get("kwargs"), options.get("catch_up", "once"), options.get("overlap", "skip")
     _check_name(name, "schedule")
     _check_kind(f"{name}: args", args, (tuple, list), "a list or tuple; arguments by name are kwargs={…}")
     _check_kind(f"{name}: kwargs", {} if kwargs is None else kwargs, Mapping, "a dict, {'to': 'ada@example.org'}")
@@ -2218,9 +2192,9 @@ def _schedule(
         raise ValueError(f"{name}: catch_up is {catch_up!r}; it must be once, all or skip")
     if overlap not in ("skip", "queue", "allow"):
         raise ValueError(f"{name}: overlap is {overlap!r}; it must be skip, queue or allow")
+    function = "bt_schedule_cron" if "p_tz" in when else "bt_schedule_recurring"
     how = {"p_catch_up": catch_up, "p_overlap": overlap}
-    encoded = scheduler.encode(args, kwargs or {})
-    return Schedule(name, scheduler, encoded, function, when | scheduler.sql_options() | how)
+    return Schedule(name, scheduler, scheduler.encode(args, kwargs or {}), function, when | how)
 
 
 def cancel(job: int, *, conn: Any = None) -> bool:
@@ -3025,12 +2999,7 @@ def recurring(
     known = ("hours", "minutes", "seconds", "name", "args", *_DecoratorOptions.__annotations__)
     _check_known("@recurring: option", options, known)
     every = _interval(interval, hours=hours, minutes=minutes, seconds=seconds)
-
-    def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
-        decorated, of_schedule = _as_worker(function, name, options)
-        return _declare(decorated, _recurring(every, decorated, args, name, **of_schedule))
-
-    return decorate
+    return _declaring({"p_interval_ms": _interval_ms(every)}, args, name, options)
 
 
 def cron(
@@ -3049,12 +3018,7 @@ def cron(
     _check_known("@cron: option", options, ("tz", "name", "args", *_DecoratorOptions.__annotations__))
     check_cron(spec)
     check_zone(tz)
-
-    def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
-        decorated, of_schedule = _as_worker(function, name, options)
-        return _declare(decorated, _cron(spec, decorated, args, tz, name, **of_schedule))
-
-    return decorate
+    return _declaring({"p_spec": spec, "p_tz": tz}, args, name, options)
 
 
 def _interval(interval: dt.timedelta | int | None, **parts: float | None) -> dt.timedelta | int:
@@ -3065,52 +3029,50 @@ def _interval(interval: dt.timedelta | int | None, **parts: float | None) -> dt.
             "@recurring needs an interval, a timedelta, or milliseconds, or hours, minutes, seconds, as in "
             f"@recurring(minutes=5); it was given {was}"
         )
-    every = _timedelta(given) if interval is None else interval
+    for part, value in given.items():
+        _check_kind(part, value, (int, float), "a number")
+    try:
+        every = dt.timedelta(**given) if interval is None else interval
+    except (ValueError, OverflowError):
+        raise ValueError(f"@recurring was given {given}; an interval is at most a hundred years") from None
     ms = every.total_seconds() * 1000 if isinstance(every, dt.timedelta) else every
     if isinstance(ms, (int, float)) and type(ms) is not bool and 0 < ms < 1000:
         raise ValueError(f"the interval is {ms:g} ms; a schedule fires once a second at most: @recurring(seconds=1)")
     return every
 
 
-def _timedelta(parts: dict[str, float]) -> dt.timedelta:
-    for part, value in parts.items():
-        _check_kind(part, value, (int, float), "a number")
-    try:
-        return dt.timedelta(**parts)
-    except (ValueError, OverflowError):
-        raise ValueError(f"@recurring was given {parts}; an interval is at most a hundred years") from None
-
-
-def _as_worker(
-    function: Callable[P, R_co], name: str | None, options: _DecoratorOptions
-) -> tuple[WorkerFunction[P, R_co], dict[str, Any]]:
-    """The function as a worker, which it may be already, for decorators can be stacked; and the schedule's options."""
-    _check_function(function)
+def _declaring(
+    when: dict[str, Any], args: Sequence[Any], name: str | None, options: _DecoratorOptions
+) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
+    """A decorator: the function becomes a worker, which it may be already, for decorators can be stacked; runners store
+    its schedule. Raises AlreadyRegistered if there is another of the name.
+    """
     of_worker: dict[str, Any] = {option: value for option, value in options.items() if option in _RUN_OPTIONS}
     of_schedule = {option: value for option, value in options.items() if option not in _RUN_OPTIONS}
-    if function not in _by_function:
-        return worker(name=name, **of_worker)(function), of_schedule
-    if of_worker:
-        raise ValueError(
-            f"{_origin(function)} is a worker already, so {' and '.join(of_worker)} would change nothing here; "
-            "say that on the decorator next to the function"
-        )
-    return cast("WorkerFunction[P, R_co]", function), of_schedule
+
+    def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
+        _check_function(function)
+        if function not in _by_function:
+            worker(name=name, **of_worker)(function)
+        elif of_worker:
+            raise ValueError(
+                f"{_origin(function)} is a worker already, so {' and '.join(of_worker)} would change nothing here; "
+                "say that on the decorator next to the function"
+            )
+        schedule = _schedule(when, function, args, name, of_schedule)
+        other = _schedules.get(schedule.name)
+        if other and other.scheduler.worker is _by_name.get(other.scheduler.name):  # else it was reloaded
+            raise AlreadyRegistered(
+                f"{schedule.name!r} is a schedule of the worker {other.scheduler.name!r} already; "
+                "give one of them another name"
+            )
+        _schedules[schedule.name] = schedule
+        return cast("WorkerFunction[P, R_co]", function)
+
+    return decorate
 
 
 _RUN_OPTIONS = frozenset(_RunOptions.__annotations__)
-
-
-def _declare(function: WorkerFunction[P, R_co], schedule: Schedule) -> WorkerFunction[P, R_co]:
-    """Have runners store a schedule. Raises AlreadyRegistered if there is another of the name."""
-    other = _schedules.get(schedule.name)
-    if other and other.scheduler.worker is _by_name.get(other.scheduler.name):  # else it was reloaded
-        raise AlreadyRegistered(
-            f"{schedule.name!r} is a schedule of the worker {other.scheduler.name!r} already; "
-            "give one of them another name"
-        )
-    _schedules[schedule.name] = schedule
-    return function
 
 
 # ---- Hooks: what is called around jobs, of failures, and as a runner begins and ends ------------

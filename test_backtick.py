@@ -10296,7 +10296,7 @@ def test_schedules_are_stored_a_hundred_at_a_time_and_what_is_as_it_was_is_not_w
     monkeypatch.setattr(backtick._Database, "round_trip", counted)
     backtick.register(print, "a")
     for n in range(250):
-        backtick._schedules[f"s{n}"] = backtick._recurring(3_600_000, "a", (), f"s{n}")
+        backtick._schedules[f"s{n}"] = backtick._schedule({"p_interval_ms": 3_600_000}, "a", (), f"s{n}", {})
     runner(drain=True).join()
     db.execute("create function refuse() returns trigger language plpgsql as 'begin raise exception $$written$$; end'")
     db.execute("create trigger refuse before insert on backtick_schedule for each row execute function refuse()")
