@@ -2431,18 +2431,24 @@ def _call_rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
             return database.run(function, **parameters)
         with _connections.connection() as database, _refusals():
             return database.run(function, **parameters)
-    conn = _driver_connection(conn)
     text = _statement(_connections.settings().schema, function, tuple(parameters))
-    with _refusals(), _cursor(conn) as cursor:
-        cursor.execute(text.encode() if isinstance(conn, psycopg.Connection) else text, list(parameters.values()))
-        # As other drivers give them: psycopg2 has tuples, and dicts with a cursor factory of its own.
-        return [tuple(row.values()) if isinstance(row, Mapping) else row for row in cursor.fetchall()]
+    with _refusals():
+        return _execute(conn, text, list(parameters.values()))
 
 
-def _cursor(conn: Any) -> contextlib.closing[Any]:
-    """A cursor whose rows can be read, whatever the connection's are: else what was queued could not be told."""
+def _execute(conn: Any, text: str, *parameters: list[Any]) -> list[Any]:
+    """Run SQL on a connection of the caller's; returns the rows, if it gives any.
+
+    They can be read, whatever the connection's are: else what was queued could not be told.
+    """
+    conn = _driver_connection(conn)
     ours = isinstance(conn, psycopg.Connection)
-    return contextlib.closing(psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row) if ours else conn.cursor())
+    cursor = psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row) if ours else conn.cursor()
+    with contextlib.closing(cursor):
+        cursor.execute(text.encode() if ours else text, *parameters)
+        # As other drivers give them: psycopg2 has tuples, and dicts with a cursor factory of its own.
+        rows = cursor.fetchall() if cursor.description else []
+        return [tuple(row.values()) if isinstance(row, Mapping) else row for row in rows]
 
 
 def _driver_connection(conn: Any) -> Any:
@@ -3278,11 +3284,7 @@ class _Database:
 
     def run(self, function: str, **parameters: Any) -> list[Any]:
         """Call one bt_ function, in a transaction of its own; returns its rows."""
-        call = self.call(function, **parameters)
-        if self.pooled:
-            return self.round_trip([call])[0][0]
-        with self._watched():
-            return self.connection.execute(*call).fetchall()
+        return self.round_trip([self.call(function, **parameters)])[0][0]
 
     def round_trip(
         self, *transactions: Sequence[Call], meanwhile: Callable[[], object] = lambda: None
@@ -3710,17 +3712,11 @@ def install(config: Config | None = None, *, conn: Any = None) -> None:
     """
     config = _given(config)
     if conn is not None:
-        return _run_within(conn, "install.sql", config.schema, create=True)
-    connection = _connect(database_url(config))
-    try:
-        if config.schema:
-            connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(config.schema)))
+        _run_script(conn, "install.sql", config.schema, create=True)
+        return
+    with contextlib.closing(_connect(database_url(config))) as connection:
         _prepare_upgrade(connection, config.schema)
-        _run_script(connection, "install.sql", config.schema)
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise _why_not_run("install.sql", error, connection.info.user) from None
-    finally:
-        connection.close()
+        _run_script(connection, "install.sql", config.schema, create=True, is_ours=True)
 
 
 def uninstall(config: Config | None = None, *, conn: Any = None, force: bool = False) -> None:
@@ -3734,34 +3730,35 @@ def uninstall(config: Config | None = None, *, conn: Any = None, force: bool = F
     with contextlib.ExitStack() as stack:
         if conn is None:
             conn = stack.enter_context(contextlib.closing(_connect(database_url(config))))
-        _run_within(conn, "uninstall.sql", config.schema, "set local backtick.force to on;" * force)
+        _run_script(conn, "uninstall.sql", config.schema, first="set local backtick.force to on;" * force)
 
 
-def _run_within(conn: Any, name: str, schema: str, first: str = "", create: bool = False) -> None:
+def _run_script(
+    conn: Any, name: str, schema: str, *, first: str = "", create: bool = False, is_ours: bool = False
+) -> None:
     """Run a script in the caller's transaction, in autocommit in one of its own; settings are then as they were."""
     quoted = '"' + schema.replace('"', '""') + '"'
     if schema:
         first += f"create schema if not exists {quoted};" * create + f"set local search_path to {quoted};"
     script = re.sub(r"^(begin|commit);$", "", _read_sql(SQL_FOLDER / name), flags=re.MULTILINE)
     settings = ("search_path", "lock_timeout", "client_min_messages")
-    was = _execute(conn, f"select {', '.join(f'current_setting({setting!r})' for setting in settings)}")
+    (was,) = _execute(conn, f"select {', '.join(f'current_setting({setting!r})' for setting in settings)}")
     back = [
         f"set_config('{setting}', '{value.replace(chr(39), chr(39) * 2)}', true)"
         for setting, value in zip(settings, was, strict=True)
     ]
-    try:
-        _execute(conn, f"{first}\n{script}\n;select {', '.join(back)}")
-    except psycopg.Error as error:
-        raise _why_not_run(name, error) from None
-
-
-def _execute(conn: Any, text: str) -> tuple[Any, ...]:
-    """Run a text without parameters on a connection of the caller's; returns the first row, if there is one."""
-    conn = _driver_connection(conn)
-    with _cursor(conn) as cursor:
-        cursor.execute(text.encode() if isinstance(conn, psycopg.Connection) else text)
-        row = (cursor.fetchone() if cursor.description else None) or ()
-        return tuple(row.values()) if isinstance(row, Mapping) else tuple(row)
+    for last in (False, False, True) if is_ours else (True,):
+        try:
+            _execute(conn, f"{first}\n{script}\n;select {', '.join(back)}")
+            return
+        except psycopg.Error as error:
+            # Somebody holds a lock on a table: let others pass, then ask again.
+            if is_ours and isinstance(error, (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)):
+                if last:
+                    said = error.diag.message_primary
+                    raise BacktickError(f"cannot run {name} now: {said}; try again later") from None
+            else:
+                raise _why_not_run(name, error, conn.info.user if is_ours else "…") from None
 
 
 def _given(config: Config | None) -> Config:
@@ -3786,7 +3783,7 @@ def make_roles(config: Config | None = None, own_jobs_only: bool | None = None) 
     if not config.database_url:  # the embedded database's own user makes no roles
         url = psycopg.conninfo.make_conninfo(url, user="postgres")
     with contextlib.closing(_connect(url)) as connection:
-        _run_script(connection, "roles.sql", config.schema)
+        _run_script(connection, "roles.sql", config.schema, is_ours=True)
         if own_jobs_only is not None:
             place = [config.schema, "bt_own_jobs_only"] if config.schema else ["bt_own_jobs_only"]
             answer = sql.Literal(f"select {own_jobs_only}".lower())
@@ -3807,23 +3804,6 @@ def _prepare_upgrade(connection: psycopg.Connection[Any], schema: str) -> None:
             connection.execute(statement.encode())
     except psycopg.Error as error:
         raise _why_not_run("upgrade.sql", error) from None
-
-
-def _run_script(connection: psycopg.Connection[Any], name: str, schema: str) -> None:
-    script = _read_sql(SQL_FOLDER / name)
-    if schema:
-        path = sql.SQL("begin;\nset local search_path to {};").format(sql.Identifier(schema)).as_string(connection)
-        script = script.replace("begin;", path, 1)  # not for the session, which may be a pooler's
-    for last in (False, False, True):
-        try:
-            connection.execute(script.encode())
-            return
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
-            connection.rollback()  # somebody holds a lock on a table: let others pass, then ask again
-            if last:
-                raise BacktickError(f"cannot run {name} now: {error.diag.message_primary}; try again later") from None
-        except psycopg.Error as error:
-            raise _why_not_run(name, error, connection.info.user) from None
 
 
 def _why_not_run(name: str, error: psycopg.Error, user: str = "…") -> BacktickError:
@@ -10099,7 +10079,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
                 "a clock is moved for one session: say testing.clock(conn), or do it in a block using(conn)"
             )
         with _tested(conn):
-            _run_within(conn, "testing.sql", _connections.settings().schema)
+            _run_script(conn, "testing.sql", _connections.settings().schema)
             clock = _Clock(conn)
             try:
                 _ = at and clock.at(at)
@@ -10203,7 +10183,7 @@ def _tested(conn: Any) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         if conn is None:
             conn = stack.enter_context(_connections.connection()).connection
-        (name,) = _execute(conn, "select current_database()")
+        ((name,),) = _execute(conn, "select current_database()")
         if "test" not in name and name not in testing.allowed:
             raise BacktickError(
                 f"the database {name} is not one for tests, by its name: connect to one with `test` in it, or say "
