@@ -1267,8 +1267,10 @@ class Worker:
 
 _When = dt.datetime | dt.timedelta  # a time with a time zone, or a delay from now
 _Span = dt.timedelta | float  # or seconds
+_WorkerOrName = str | Callable[..., Any]  # a function that is a worker, or its name
 _Arguments = tuple[Any, ...] | list[Any] | dict[str, Any]  # of one call of many
 _Keys = Iterable[str | None] | None  # one a call
+_SqlCall = tuple[str, dict[str, Any]]  # a bt_ function, and its parameters by their names
 
 
 class JobId(int):
@@ -1665,7 +1667,7 @@ def _check_options(name: str, options: Mapping[str, Any]) -> None:
         _span(expires_in)
 
 
-def unregister(worker: str | Callable[..., Any]) -> None:
+def unregister(worker: _WorkerOrName) -> None:
     """Forget a worker, by name or function; jobs of it are left to other runners. Raises UnknownWorker."""
     entry = _find_worker(worker)
     del _by_name[entry.name]
@@ -1680,7 +1682,7 @@ def registered_workers() -> dict[str, Worker]:
     return dict(_by_name)
 
 
-def _find_worker(worker: str | Callable[..., Any]) -> Worker:
+def _find_worker(worker: _WorkerOrName) -> Worker:
     if not isinstance(worker, str) and not callable(worker):
         raise TypeError(f"the worker is {reprlib.repr(worker)}; it must be a function, or the name of one as text")
     entries = (_by_name.get(worker),) if isinstance(worker, str) else _by_function.get(worker, (None,))
@@ -1826,16 +1828,14 @@ class Scheduler(Scheduling[P]):
         _connections.told_of.add(self.name)
         return dataclasses.replace(self, queue=home[0] or "default") if self._is_sealed() else self
 
-    def _call_one(
-        self, when: dict[str, str], args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> tuple[str, dict[str, Any]]:
+    def _call_one(self, when: dict[str, str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> _SqlCall:
         _warn_of_import(self.name, _imported_for_workers())
         (text,) = self.seal([self.encode(args, kwargs)])
         if self.special or _in_batch.get():
             return self._special_call([text], None, when)
         return "bt_enqueue", {"p_name": self.name, "p_args": text, **self.sql_options(), **self._headers(), **when}
 
-    def _call_many(self, calls: Iterable[_Arguments], keys: _Keys, when: _When | None) -> tuple[str, dict[str, Any]]:
+    def _call_many(self, calls: Iterable[_Arguments], keys: _Keys, when: _When | None) -> _SqlCall:
         _warn_of_import(self.name, _imported_for_workers())
         if not isinstance(calls, Iterable) or isinstance(calls, (str, bytes, Mapping)):
             raise TypeError(
@@ -1853,7 +1853,7 @@ class Scheduler(Scheduling[P]):
         options = self.sql_options() | self._headers() | due
         return "bt_enqueue_many", {"p_name": self.name, "p_args": self.seal(encoded), **options}
 
-    def _special_call(self, texts: list[str], keys: _Keys, when: dict[str, str]) -> tuple[str, dict[str, Any]]:
+    def _special_call(self, texts: list[str], keys: _Keys, when: dict[str, str]) -> _SqlCall:
         options, block = self.sql_options() | self._headers(), _in_batch.get()
         key = options.pop("p_key", None)
         options |= {"p_batch": block.id} if block else {}
@@ -1929,7 +1929,7 @@ def _job_ids(rows: list[Any]) -> list[JobId]:
     return [(JobId if row[-1] else _OtherJobId)(row[-2:][0] or 0) for row in rows]
 
 
-def _put(conn: Any, call: tuple[str, dict[str, Any]]) -> list[JobId]:
+def _put(conn: Any, call: _SqlCall) -> list[JobId]:
     """Queue jobs; tests may look on: see testing.inline()."""
     _look_on(conn, [])
     ids = _job_ids(_rows(conn, call))
@@ -1937,7 +1937,7 @@ def _put(conn: Any, call: tuple[str, dict[str, Any]]) -> list[JobId]:
     return ids
 
 
-async def _aput(conn: Any, call: tuple[str, dict[str, Any]]) -> list[JobId]:
+async def _aput(conn: Any, call: _SqlCall) -> list[JobId]:
     _look_on(conn, [])
     ids = _job_ids(await _arows(conn, call))
     _look_on(conn, ids)
@@ -1981,7 +1981,7 @@ def _instant_of(when: dt.datetime, what: str) -> str:
     return when.isoformat()
 
 
-def _scheduler(worker: str | Callable[..., Any]) -> Scheduler[...]:
+def _scheduler(worker: _WorkerOrName) -> Scheduler[...]:
     """For a function its worker's; a name may be one that only the runners know."""
     if isinstance(worker, str) and worker not in _by_name:
         _check_name(worker)
@@ -2006,8 +2006,8 @@ def schedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> 
 @overload
 def schedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
-def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
+def schedule(worker: _WorkerOrName, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+def schedule(worker: _WorkerOrName, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """Queue a call of a worker, given as function or by name; returns the job's id. See Scheduler."""
     return _scheduler(worker).schedule(*args, conn=conn, **kwargs)
 
@@ -2017,14 +2017,14 @@ def schedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwarg
 @overload
 def schedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
-def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
+def schedule_at(when: _When, worker: _WorkerOrName, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+def schedule_at(when: _When, worker: _WorkerOrName, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
     return _scheduler(worker).schedule_at(when, *args, conn=conn, **kwargs)
 
 
 def schedule_many(
-    worker: str | Callable[..., Any],
+    worker: _WorkerOrName,
     calls: Iterable[_Arguments],
     *,
     keys: _Keys = None,
@@ -2040,8 +2040,8 @@ async def aschedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwar
 @overload
 async def aschedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
-async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
+async def aschedule(worker: _WorkerOrName, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+async def aschedule(worker: _WorkerOrName, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """schedule() for asyncio."""
     return await _scheduler(worker).aschedule(*args, conn=conn, **kwargs)
 
@@ -2051,18 +2051,14 @@ async def aschedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, 
 @overload
 async def aschedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-async def aschedule_at(
-    when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any
-) -> JobId: ...
-async def aschedule_at(
-    when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any
-) -> JobId:
+async def aschedule_at(when: _When, worker: _WorkerOrName, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+async def aschedule_at(when: _When, worker: _WorkerOrName, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """schedule_at() for asyncio."""
     return await _scheduler(worker).aschedule_at(when, *args, conn=conn, **kwargs)
 
 
 async def aschedule_many(
-    worker: str | Callable[..., Any],
+    worker: _WorkerOrName,
     calls: Iterable[_Arguments],
     *,
     keys: _Keys = None,
@@ -2087,7 +2083,7 @@ class Schedule:
         """The same; of a worker that is not imported here in the queue that runners have declared for it."""
         return dataclasses.replace(self, scheduler=self.scheduler._at_home(conn))
 
-    def call(self, keyring: _Keyring | None = None) -> tuple[str, dict[str, Any]]:
+    def call(self, keyring: _Keyring | None = None) -> _SqlCall:
         """The function and all its parameters. The arguments are sealed only here: a decorator needs no key."""
         (text,) = self.scheduler.seal([self.args], keyring)
         what = {"p_name": self.name, "p_worker": self.scheduler.name, "p_args": text}
@@ -2115,7 +2111,7 @@ _schedules: dict[str, Schedule] = {}  # those that decorators declared; a runner
 
 def schedule_recurring(
     interval: dt.timedelta | int,
-    worker: str | Callable[..., Any],
+    worker: _WorkerOrName,
     *args: Any,
     name: str | None = None,
     conn: Any = None,
@@ -2137,7 +2133,7 @@ def schedule_recurring(
 
 def schedule_cron(
     spec: str,
-    worker: str | Callable[..., Any],
+    worker: _WorkerOrName,
     *args: Any,
     tz: str = "UTC",
     name: str | None = None,
@@ -2173,11 +2169,7 @@ def _interval_ms(interval: dt.timedelta | int) -> int:
 
 
 def _schedule(
-    when: dict[str, Any],
-    worker: str | Callable[..., Any],
-    args: Sequence[Any],
-    name: str | None,
-    options: Mapping[str, Any],
+    when: dict[str, Any], worker: _WorkerOrName, args: Sequence[Any], name: str | None, options: Mapping[str, Any]
 ) -> Schedule:
     """`when` are p_interval_ms, or p_spec and p_tz; `options` a _ScheduleOptions. Raises ValueError, TypeError."""
     _check_known("schedule: option", options, ["tz"] * ("p_tz" in when) + ["name", *_ScheduleOptions.__annotations__])
@@ -2393,21 +2385,19 @@ def why(job: int, *, conn: Any = None) -> Why:
     return Why(reason, sentence, facts if isinstance(facts, dict) else json.loads(facts))
 
 
-def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+def _query(conn: Any, call: _SqlCall) -> list[Any]:
     """Call a bt_ function on the caller's connection or one of ours; returns its one column."""
     return [row[0] for row in _rows(conn, call)]
 
 
-def _rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+def _rows(conn: Any, call: _SqlCall) -> list[Any]:
     """The same; returns its rows."""
     with _sending(call) as (its_call, sent):
         return sent(_call_rows(conn, its_call))
 
 
 @contextlib.contextmanager
-def _sending(
-    call: tuple[str, dict[str, Any]],
-) -> Iterator[tuple[tuple[str, dict[str, Any]], Callable[[list[Any]], list[Any]]]]:
+def _sending(call: _SqlCall) -> Iterator[tuple[_SqlCall, Callable[[list[Any]], list[Any]]]]:
     """Around a call: with Config.otel in a span, if it enqueues jobs."""
     if call[0] not in ("bt_enqueue", "bt_enqueue_many", "bt_put_special") or not _connections.settings().otel:
         yield call, list
@@ -2422,7 +2412,7 @@ def _sending(
         yield (call[0], parameters), sent
 
 
-def _call_rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+def _call_rows(conn: Any, call: _SqlCall) -> list[Any]:
     function, parameters = call
     conn = _conn_of_block(conn)
     if conn is None:
@@ -2485,16 +2475,16 @@ def _is_async_conn(conn: Any) -> bool:
     return of_sqlalchemy or isinstance(conn, psycopg.AsyncConnection)
 
 
-async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+async def _aquery(conn: Any, call: _SqlCall) -> list[Any]:
     return [row[0] for row in await _arows(conn, call)]
 
 
-async def _arows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+async def _arows(conn: Any, call: _SqlCall) -> list[Any]:
     with _sending(call) as (its_call, sent):
         return sent(await _acall_rows(conn, its_call))
 
 
-async def _acall_rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+async def _acall_rows(conn: Any, call: _SqlCall) -> list[Any]:
     if conn is None and not _is_async_conn(conn := _conn_of_block(conn)):
         if conn is not None and not isinstance(conn, psycopg.Connection):
             return _call_rows(conn, call)  # Django's, say, which is for its thread alone
@@ -2599,7 +2589,7 @@ class Batch:
             await _aquery(self.conn, ("bt_close_batch", {"p_batch": self.id}))
             self._made = None
 
-    def _make_call(self) -> tuple[str, dict[str, Any]]:
+    def _make_call(self) -> _SqlCall:
         block = _in_batch.get()
         within = {"p_parent": block.id} if block else {}
         return "bt_batch", {**(self._made or {}), **within, "p_open": True}
@@ -2659,8 +2649,8 @@ def using(conn: Any) -> Iterator[None]:
 
 def batch(
     *,
-    on_done: str | Callable[..., Any] | None = None,
-    on_failed: str | Callable[..., Any] | None = None,
+    on_done: _WorkerOrName | None = None,
+    on_failed: _WorkerOrName | None = None,
     queue: str | None = None,
     conn: Any = None,
 ) -> Batch:
@@ -2680,7 +2670,7 @@ def batch(
     return Batch(0, conn=conn, made={"p_on_done": None, **callbacks})
 
 
-def _callback(worker: str | Callable[..., Any], queue: str | None) -> str:
+def _callback(worker: _WorkerOrName, queue: str | None) -> str:
     scheduler = _scheduler(worker).options(queue=queue)
     scheduler.encode(({},), {})  # it must take one argument
     if _keyring(_connections.settings()).demands(scheduler.worker):
@@ -3119,10 +3109,8 @@ class Hooks:
     @overload
     def __call__(self, function: Hooked, /) -> Hooked: ...
     @overload
-    def __call__(
-        self, function: None = None, /, *, workers: Iterable[str | Callable[..., Any]]
-    ) -> Callable[[Hooked], Hooked]: ...
-    def __call__(self, function: Any = None, /, *, workers: Iterable[str | Callable[..., Any]] = ()) -> Any:
+    def __call__(self, function: None = None, /, *, workers: Iterable[_WorkerOrName]) -> Callable[[Hooked], Hooked]: ...
+    def __call__(self, function: Any = None, /, *, workers: Iterable[_WorkerOrName] = ()) -> Any:
         """Raises TypeError, and UnknownWorker for a function that is none; a name may be registered later."""
         if isinstance(workers, str) or (function is not None and not callable(function)):
             raise TypeError(f"{self.name} takes a function, and workers in a list; write @{self.name}(workers=[send])")
@@ -9952,7 +9940,7 @@ def _as_call(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
 class _Match:
     """Equal to a job that is a call of this worker with these arguments, whatever its others are."""
 
-    def __init__(self, worker: str | Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(self, worker: _WorkerOrName, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         scheduler = _scheduler(worker)
         self.name, self.args, self.kwargs = scheduler.name, args, kwargs
         self.signature = scheduler.worker.signature if scheduler.worker else None
@@ -10062,7 +10050,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
             jobs += [job for job in seen if job.created_at >= since.astimezone()]
 
     @staticmethod
-    def call(worker: str | Callable[..., Any], /, *args: Any, **kwargs: Any) -> _Match:
+    def call(worker: _WorkerOrName, /, *args: Any, **kwargs: Any) -> _Match:
         """What a job is equal to that calls this worker with these arguments; those not given do not matter."""
         return _Match(worker, args, kwargs)
 
