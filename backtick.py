@@ -1299,12 +1299,17 @@ class _Special(TypedDict, total=False):
     after_failure: Literal["cancel", "run"] | None  # if one of them was exceeded or canceled; cancel is the default
 
 
-class JobOptions(_Special, total=False):
-    """Of a job, before those of its worker; None is as good as not given."""
+class _JobOptions(TypedDict, total=False):
+    """For type checkers: what workers and schedules say of their jobs; register() says what it means."""
 
     queue: str | None
     priority: int | None
     max_tries: int | None
+
+
+class JobOptions(_Special, _JobOptions, total=False):
+    """Of a job, before those of its worker; None is as good as not given."""
+
     tags: Sequence[str] | None  # words by which people find it
     expires_at: dt.datetime | None  # a job that has not begun by then is never run
     expires_in: _Span | None  # the same, counted from when it is due
@@ -1356,14 +1361,6 @@ _by_function: dict[Callable[..., Any], tuple[Worker, ...]] = {}  # more than one
 _Milliseconds = int | types.EllipsisType | None  # None: no limit; ...: as configured
 _Errors = type[BaseException] | tuple[type[BaseException], ...]
 _Backoffs = Literal["exponential", "linear", "constant"] | Callable[[int], float]
-
-
-class _JobOptions(TypedDict, total=False):
-    """For type checkers: what workers and schedules say of their jobs; register() says what it means."""
-
-    queue: str | None
-    priority: int | None
-    max_tries: int | None
 
 
 class _RunOptions(TypedDict, total=False):
@@ -2763,6 +2760,7 @@ def check_zone(tz: str) -> None:
 
 class _CronField(NamedTuple):
     name: str
+    values: range
     open: tuple[str, ...]  # what means "any"
     item: re.Pattern[str]
     takes: str  # for people
@@ -2773,32 +2771,26 @@ def _values(low: int, high: int) -> str:
 
 
 def _cron_field(
-    name: str, low: int, high: int, size: int, *, names: Sequence[str] = (), special: str = "", special_takes: str = ""
+    name: str, low: int, high: int, size: int, *, names: Sequence[str] = (), special: tuple[str, str] = ("", "")
 ) -> _CronField:
     value, step = "|".join([_values(low, high), *names]), _values(1, size)
-    item = rf"(?:{value})(?:-(?:{value}))?(?:/(?:{step}))?|\*/(?:{step})" + special.replace("VALUE", f"(?:{value})")
+    item = rf"(?:{value})(?:-(?:{value}))?(?:/(?:{step}))?|\*/(?:{step})" + special[0].replace("VALUE", f"(?:{value})")
     values = f"{low}-{high}" + (f" or {names[0]}-{names[-1]}" if names else "")
-    takes = f"values {values}, ranges a-b, steps */n, a/n and a-b/n with n 1-{size}{special_takes}"
-    return _CronField(name, ("*", "?") if special else ("*",), re.compile(item, _ASCII), takes)
+    takes = f"values {values}, ranges a-b, steps */n, a/n and a-b/n with n 1-{size}{special[1]}"
+    return _CronField(
+        name, range(low, low + size), ("*", "?") if any(special) else ("*",), re.compile(item, _ASCII), takes
+    )
 
 
-_DAY_TAKES = ", L, L-n with n 1-30, LW, W, nW; ? is another *"
-_WEEKDAY_TAKES = ", W, vL, v#k with k 1-5; ? is another *"
+_OF_DAYS = rf"|L|L-(?:{_values(1, 30)})|LW|W|VALUEW", ", L, L-n with n 1-30, LW, W, nW; ? is another *"
+_OF_WEEKDAYS = rf"|W|VALUE(?:L|#(?:{_values(1, 5)}))", ", W, vL, v#k with k 1-5; ? is another *"
 _CRON_FIELDS = [
     _cron_field("second", 0, 59, 60),
     _cron_field("minute", 0, 59, 60),
     _cron_field("hour", 0, 23, 24),
-    _cron_field("day", 1, 31, 31, special=rf"|L|L-(?:{_values(1, 30)})|LW|W|VALUEW", special_takes=_DAY_TAKES),
+    _cron_field("day", 1, 31, 31, special=_OF_DAYS),
     _cron_field("month", 1, 12, 12, names=_MONTHS),
-    _cron_field(
-        "weekday",
-        0,
-        7,
-        7,
-        names=_WEEKDAYS,
-        special=rf"|W|VALUE(?:L|#(?:{_values(1, 5)}))",
-        special_takes=_WEEKDAY_TAKES,
-    ),
+    _cron_field("weekday", 0, 7, 7, names=_WEEKDAYS, special=_OF_WEEKDAYS),
 ]
 
 
@@ -2807,7 +2799,6 @@ class _CronPart(NamedTuple):
     special: list[str]  # L, L-3, LW, 15W for days, 5L, 1#2 for weekdays: numbers only, no leading zeros
 
 
-_CRON_RANGES = (("second", 0, 59), ("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("day", 0, 6))
 _MONTH_NAMES = [dt.date(2023, month, 1).strftime("%B") for month in range(1, 13)]
 _DAY_NAMES = [dt.date(2023, 1, day).strftime("%A") for day in range(1, 8)]  # from Sunday
 _NTH = ("", "first", "second", "third", "fourth", "fifth")
@@ -2833,8 +2824,8 @@ def describe_cron(spec: str) -> str:
 
 def _value_words(values: list[int], field: int) -> str:
     """Sorted values of one field: `every hour`, `minutes 0 to 55 (in steps of 5)`, `Friday to Sunday`."""
-    unit, low, high = _CRON_RANGES[field]
-    if len(values) > high - low or not values:
+    unit, every = _CRON_FIELDS[field].name.removeprefix("week"), _CRON_FIELDS[field].values
+    if len(values) == len(every) or not values:
         return f"every {unit}"
     runs: list[list[int]] = []
     for value in values:
@@ -2842,7 +2833,7 @@ def _value_words(values: list[int], field: int) -> str:
             runs[-1].append(value)
         else:
             runs.append([value])
-    if runs[0][0] == low and runs[-1][-1] == high and len(runs[0] + runs[-1]) > 2:
+    if runs[0][0] == every[0] and runs[-1][-1] == every[-1] and len(runs[0] + runs[-1]) > 2:
         runs[0] = runs.pop() + runs[0]  # goes round: 22 to 2
     names = {4: ["", *_MONTH_NAMES], 5: _DAY_NAMES}.get(field) or list(map(str, range(60)))
     steps = {b - a for a, b in itertools.pairwise(values)}
@@ -2876,12 +2867,12 @@ def _split_cron(spec: str) -> list[str]:
 
 def _read_cron(spec: str) -> list[_CronPart]:
     """The six fields of a spec as values, and what depends on the month. Raises ValueError as check_cron does."""
-    parts = [_CronPart(set(), []) for _ in _CRON_RANGES]
+    parts = [_CronPart(set(), []) for _ in _CRON_FIELDS]
     for field, text in enumerate(_split_cron(spec)):
-        _, low, high = _CRON_RANGES[field]
+        every = _CRON_FIELDS[field].values
         number = {name: str(n) for n, name in (enumerate(_MONTHS, 1) if field == 4 else enumerate(_WEEKDAYS))}
         if text in ("*", "?"):
-            parts[field].values.update(range(low, high + 1) if field not in (3, 5) else ())
+            parts[field].values.update(every if field not in (3, 5) else ())
             continue
         for name in text.split(","):
             item = re.sub(r"\b0(?=[0-9])|[A-Z]{3}", lambda match: number.get(match[0], ""), name)  # noqa: B023
@@ -2890,12 +2881,12 @@ def _read_cron(spec: str) -> list[_CronPart]:
             elif re.search("[LW#]", item):
                 parts[field].special.append(f"0{item[1:]}" if field == 5 and item[0] == "7" else item)
             else:
-                parts[field].values.update(_item_values(item, field, low, high))
+                parts[field].values.update(_item_values(item, field, every))
     return parts
 
 
-def _item_values(item: str, field: int, low: int, high: int) -> Iterator[int]:
-    size = high - low + 1
+def _item_values(item: str, field: int, every: range) -> Iterator[int]:
+    low, high, size = every[0], every[-1], len(every)
     body, _, step = item.partition("/")
     first, _, last = body.partition("-")
     start = low if first == "*" else int(first)
@@ -3617,11 +3608,14 @@ class _Connections:
 
     def leave(self, config: Config | None) -> None:
         """Go to the database of another Config; None: what the environment will say."""
+        self._close_idle()
+        self._reset(config)
+
+    def _close_idle(self) -> None:
         with self.lock:
             idle, self.idle = self.idle, []
         for database in idle:
             database.close()
-        self._reset(config)
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[_Database]:
@@ -3631,7 +3625,8 @@ class _Connections:
             try:
                 yield database
             except psycopg.errors.ReadOnlySqlTransaction:
-                self._leave_read_only_server(database)
+                database.close()  # the server became a standby: only new connections find the way to the one that can
+                self._close_idle()  # be written
                 raise
             finally:
                 if database.connection.closed or database.connection.info.transaction_status:
@@ -3661,13 +3656,6 @@ class _Connections:
             if not _is_readable(database.connection):
                 return database
             database.close()  # an idle connection has something to say: that it was closed
-
-    def _leave_read_only_server(self, database: _Database) -> None:
-        """The server became a standby: only new connections find the way to the one that can be written."""
-        with self.lock:
-            idle, self.idle = self.idle, []
-        for old in (database, *idle):
-            old.close()
 
     def use(self, config: Config) -> None:
         """Schedule where a runner of this process runs, unless something was scheduled before."""
