@@ -753,11 +753,9 @@ def _encode(value: Any, place: str) -> Any:
     if value is None or kind is int or kind is bool:
         return value
     if kind is str:
-        return (
-            value
-            if value.isascii() or _is_unicode(value)
-            else {"$str": _base64(value.encode("utf-8", "surrogatepass"))}
-        )
+        if value.isascii() or _is_unicode(value):
+            return value
+        return {"$str": _base64(value.encode("utf-8", "surrogatepass"))}
     if kind is float:
         return value if math.isfinite(value) else {"$float": repr(value)}
     try:
@@ -959,25 +957,17 @@ class _Key:
         """How what it seals begins."""
         return "1s" if self.secret else "1p"
 
-    def content_key(self) -> tuple[bytes, bytes]:
-        """A key to encrypt with, and the sealed box to store beside it (empty if it is the secret key itself)."""
-        if self.secret:
-            return self.secret, b""
-        return _new_box(self.public, int(time.monotonic()))
-
-    def open_box(self, box: bytes) -> bytes:
-        """The content key that goes with a sealed box. Raises CryptoError."""
-        return _open_box(box, self.public, self.private) if box else self.secret
-
 
 @functools.lru_cache(maxsize=1)  # for all that a process seals within a second: a box takes ten times as long as a job
 def _new_box(public: bytes, second: int) -> tuple[bytes, bytes]:
+    """A key to encrypt with, and the sealed box to store beside it."""
     key = sodium.randombytes(_KEY_BYTES)
     return key, sodium.crypto_box_seal(key, public)
 
 
 @functools.lru_cache(maxsize=256)  # jobs sealed within a second share a box, and opening it is what takes long
 def _open_box(box: bytes, public: bytes, private: bytes) -> bytes:
+    """The key that goes with a sealed box. Raises CryptoError."""
     return bytes(sodium.crypto_box_seal_open(box, public, private))
 
 
@@ -1013,9 +1003,8 @@ def _keyring(config: Config) -> _Keyring:
     private = [_Key(_key_id(public), public=public, private=private) for public, private in pairs]
     keys = [*public, *private, *secret]
     openers = {f"{key.mode}.{key.id}.".encode(): key for key in private + secret}
-    return _Keyring(
-        keys[0] if keys else None, openers, list(dict.fromkeys(key.id for key in keys)), config.seal == "all"
-    )
+    ids = list(dict.fromkeys(key.id for key in keys))
+    return _Keyring(keys[0] if keys else None, openers, ids, config.seal == "all")
 
 
 def _key_id(key: bytes) -> str:
@@ -1089,7 +1078,7 @@ def _seal(keyring: _Keyring, kind: str, queue: str, worker: str, texts: Sequence
         raise SealError(
             f"{worker}: its jobs must be sealed, and there is no key: set BT_SECRET_KEY or BT_PUBLIC_KEY; {_KEYGEN}"
         )
-    content_key, box = key.content_key()
+    content_key, box = (key.secret, b"") if key.secret else _new_box(key.public, int(time.monotonic()))
     bound = _associated_data(box, key.mode, key.id, queue, worker, kind)
     sealed = []
     for text in texts:
@@ -1144,7 +1133,7 @@ def _unseal(keyring: _Keyring, kind: str, queue: str, worker: str, text: bytes) 
         # There is one way only to write it: what has been changed in any place does not open.
         if binascii.b2a_base64(data, newline=False) == text and len(ciphertext) > _TAG_BYTES:
             bound = _associated_data(box, key.mode, key.id, queue, worker, kind)
-            content_key = key.open_box(box)
+            content_key = _open_box(box, key.public, key.private) if box else key.secret
             return _decrypt(ciphertext, bound, nonce, content_key)
     except (_sodium_errors.CryptoError, ValueError):
         pass
@@ -1884,9 +1873,8 @@ class Scheduler(Scheduling[P]):
             raise UnsupportedArgument(f"{self.name}: {error}") from None
         except TypeError as error:
             options = ", ".join(f"{option}=…" for option in kwargs if option in JobOptions.__annotations__)
-            hint = (
-                f"; options of a job: .options({options}).schedule(…)" if options and "unexpected" in str(error) else ""
-            )
+            is_option = options and "unexpected" in str(error)
+            hint = f"; options of a job: .options({options}).schedule(…)" if is_option else ""
             raise TypeError(f"{self.name}: {error}{hint}") from None
 
     def seal(self, encoded: Sequence[str], keyring: _Keyring | None = None) -> list[str]:
@@ -3249,9 +3237,7 @@ class _Database:
             if self.watchdog and self.connection.info.server_version >= 170_000:  # before, bt_revive does it
                 given["transaction_timeout"] = f"{self.watchdog.limit_s * 1000:.0f}"
             self.connection.execute(*_set_call(given | _SESSION, False))
-            with contextlib.suppress(
-                psycopg.errors.InvalidParameterValue
-            ):  # not every system can ask after its clients
+            with contextlib.suppress(psycopg.errors.InvalidParameterValue):  # not every system can ask after clients
                 self.connection.execute("set client_connection_check_interval = '5s'")
         if not config.database_url and not _is_installed(self):
             install(config)
@@ -3309,9 +3295,9 @@ class _Database:
 
     def error_text(self, error: dict[str, str] | None) -> str | None:
         """An error as JSON that the database's encoding can hold."""
-        return (
-            None if error is None else json.dumps({name: text and self.storable(text) for name, text in error.items()})
-        )
+        if error is None:
+            return None
+        return json.dumps({name: text and self.storable(text) for name, text in error.items()})
 
     def storable(self, text: str) -> str:
         """The text as the database's encoding can hold it: where that is not Unicode, in ASCII."""
@@ -3761,12 +3747,9 @@ def make_roles(config: Config | None = None, own_jobs_only: bool | None = None) 
     with contextlib.closing(_connect(url)) as connection:
         _run_script(connection, "roles.sql", config.schema, is_ours=True)
         if own_jobs_only is not None:
-            place = [config.schema, "bt_own_jobs_only"] if config.schema else ["bt_own_jobs_only"]
-            answer = sql.Literal(f"select {own_jobs_only}".lower())
-            connection.execute(_OWN_JOBS_ONLY.format(sql.Identifier(*place), answer))
-
-
-_OWN_JOBS_ONLY = sql.SQL("create or replace function {}() returns boolean language sql immutable parallel safe as {}")
+            create = "create or replace function {}() returns boolean language sql immutable parallel safe as {}"
+            function = sql.Identifier(*[config.schema] * bool(config.schema), "bt_own_jobs_only")
+            connection.execute(sql.SQL(create).format(function, f"select {own_jobs_only}".lower()))
 
 
 def _prepare_upgrade(connection: psycopg.Connection[Any], schema: str) -> None:
@@ -3841,26 +3824,21 @@ def rebuild(config: Config | None = None, force: bool = False) -> str:
 
 def _what_rebuild_destroys(url: str) -> list[str]:
     """What somebody may miss afterwards: jobs that have not ended, and tables of others."""
-    lost = []
     with _connect(url) as connection:
-        jobs = 0  # of all schemas that hold an installation
-        for (space,) in connection.execute(
+        spaces = connection.execute(
             "select relnamespace::regnamespace::text from pg_class where relname = 'backtick_queue' and relkind = 'r'"
-        ).fetchall():
-            query = sql.SQL("select count(*) from {}.backtick_queue").format(sql.SQL(space))
-            jobs += connection.execute(query).fetchall()[0][0]
-        if jobs:
-            lost.append(f"{jobs} unfinished job{'s' * (jobs > 1)}")
-        ((tables,),) = connection.execute(
-            "select count(*) from pg_stat_user_tables where relname not like 'backtick\\_%'"
         ).fetchall()
-        if tables:
-            lost.append(f"{tables} table{'s' * (tables > 1)} that {'are' if tables > 1 else 'is'} not backtick's")
-        ((others,),) = connection.execute(_OTHER_OBJECTS).fetchall()
-        if others:
-            what = "functions or types that are" if others > 1 else "function or type that is"
-            lost.append(f"{others} {what} not backtick's")
-    return lost
+        counts: list[str | sql.Composed]
+        counts = [sql.SQL("select count(*) from {}.backtick_queue").format(sql.SQL(space)) for (space,) in spaces]
+        counts += ["select count(*) from pg_stat_user_tables where relname not like 'backtick\\_%'", _OTHER_OBJECTS]
+        *jobs, tables, objects = (connection.execute(query).fetchall()[0][0] for query in counts)
+    what = "functions or types that are" if objects > 1 else "function or type that is"
+    lost = {
+        _many(sum(jobs), "unfinished job"): sum(jobs),  # of all schemas that hold an installation
+        f"{_many(tables, 'table')} that {'are' if tables > 1 else 'is'} not backtick's": tables,
+        f"{objects} {what} not backtick's": objects,
+    }
+    return [text for text, count in lost.items() if count]
 
 
 _OTHER_OBJECTS = """
@@ -3879,14 +3857,12 @@ _OTHER_OBJECTS = """
 
 def _roles_made(url: str, schema: str) -> bool | None:
     """Whether producers see their own jobs only; None where roles.sql never ran."""
-    prefix = sql.SQL("{}.").format(sql.Identifier(schema)) if schema else sql.SQL("")
-    query = (
-        "select {0}bt_own_jobs_only() from pg_proc where oid = to_regprocedure({1}) and proowner::regrole::text = {2}"
-    )
-    function = (prefix + sql.SQL("bt_version()")).as_string()
+    where = [schema] * bool(schema)
+    query = "select {}() from pg_proc where oid = to_regprocedure({}) and proowner::regrole::text = 'backtick_owner'"
+    names = sql.Identifier(*where, "bt_own_jobs_only"), sql.Identifier(*where, "bt_version").as_string() + "()"
     missing = (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName)
     with _connect(url) as connection, contextlib.suppress(*missing):
-        found = connection.execute(sql.SQL(query).format(prefix, function, "backtick_owner")).fetchone()
+        found = connection.execute(sql.SQL(query).format(*names)).fetchone()
         return bool(found[0]) if found else None
     return None
 
