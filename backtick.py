@@ -1419,9 +1419,8 @@ def register(
 def _check_worker(entry: Worker) -> None:
     """Raises ValueError or TypeError if an option is of no use, naming worker and value."""
     name, function = entry.name, entry.function
-    _check_kind(f"{name}: process", entry.process, bool, "True or False")
-    _check_kind(f"{name}: interrupt", entry.interrupt, bool, "True or False")
-    _check_kind(f"{name}: result", entry.result, bool, "True or False")
+    for option in ("process", "interrupt", "result"):
+        _check_kind(f"{name}: {option}", getattr(entry, option), bool, "True or False")
     _check_kind(f"{name}: sealed", False if entry.sealed is None else entry.sealed, bool, "True, False or None")
     if entry.process and (_is_async(function) or "<" in getattr(function, "__qualname__", "<")):
         raise ValueError(
@@ -2647,15 +2646,13 @@ def batch(
     that commits each call, and the block raises, the batch stays open. Raises what scheduling raises.
     Source: sql/bt_batch.sql decides; this passes it on.
     """
-    callbacks = {
-        name: _callback(worker, queue)
-        for name, worker in (("p_on_done", on_done), ("p_on_failed", on_failed))
-        if worker is not None
-    }
-    return Batch(0, conn=conn, made={"p_on_done": None, **callbacks})
+    made = {"p_on_done": _callback(on_done, queue), "p_on_failed": _callback(on_failed, queue)}
+    return Batch(0, conn=conn, made=made)
 
 
-def _callback(worker: _WorkerOrName, queue: str | None) -> str:
+def _callback(worker: _WorkerOrName | None, queue: str | None) -> str | None:
+    if worker is None:
+        return None
     scheduler = _scheduler(worker).options(queue=queue)
     scheduler.encode(({},), {})  # it must take one argument
     if _keyring(_connections.settings()).demands(scheduler.worker):
@@ -2903,14 +2900,10 @@ def _plain_cron(spec: str) -> str | None:
 
 @overload
 def worker(function: Callable[P, R_co], /) -> WorkerFunction[P, R_co]: ...
-
-
 @overload
 def worker(
     *, name: str | None = None, **options: Unpack[_WorkerOptions]
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]: ...
-
-
 def worker(function: Any = None, /, *, name: str | None = None, **options: Unpack[_WorkerOptions]) -> Any:
     """Make a function a worker: @worker, or @worker(queue="mail", max_tries=3). Options as of register().
 
@@ -3483,14 +3476,10 @@ def _connect(url: str, **options: Any) -> psycopg.Connection[Any]:
         liveness = {name: value for name, value in liveness.items() if name not in given}
         connection = psycopg.connect(url, autocommit=True, **liveness, **options)
     except (psycopg.ProgrammingError, ValueError):
-        driver = re.match(r"\w+(\+\w+)://", url)
-        write = (
-            f"leave out {driver[1]}, which is SQLAlchemy's"
-            if driver
-            else "write postgresql://user:password@host/database"
-        )
-        escapes = "" if driver else ", with % @ : / in a password as %25 %40 %3A %2F"
-        raise DatabaseUnavailable(f"{hide_password(url)} is no URL of PostgreSQL: {write}{escapes}") from None
+        way_out = "write postgresql://user:password@host/database, with % @ : / in a password as %25 %40 %3A %2F"
+        if driver := re.match(r"\w+(\+\w+)://", url):
+            way_out = f"leave out {driver[1]}, which is SQLAlchemy's"
+        raise DatabaseUnavailable(f"{hide_password(url)} is no URL of PostgreSQL: {way_out}") from None
     except psycopg.Error as error:
         said = f"cannot use the database {url}: {_one_line(error).rstrip('?.')}; {_way_in(str(error))}"
         raise DatabaseUnavailable(hide_password(said)) from None
@@ -3550,9 +3539,9 @@ def _check_version(database: _Database) -> None:
         ((serves,),) = database.run("bt_serves", p_version=SQL_VERSION)
     except psycopg.errors.UndefinedFunction:
         ((found,),) = database.run("bt_version")
-        help_ = "run `python backtick.py install`, which upgrades it"
         raise WrongVersion(
-            f"{where} holds version {found} of backtick, this program needs {SQL_VERSION}: {help_}"
+            f"{where} holds version {found} of backtick, this program needs {SQL_VERSION}: "
+            "run `python backtick.py install`, which upgrades it"
         ) from None
     if not serves:
         raise WrongVersion(f"{where} serves no version {SQL_VERSION} of backtick any more: use a newer backtick.py")
