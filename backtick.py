@@ -1257,7 +1257,8 @@ class Worker:
 _When = dt.datetime | dt.timedelta  # a time with a time zone, or a delay from now
 _Span = dt.timedelta | float  # or seconds
 _WorkerOrName = str | Callable[..., Any]  # a function that is a worker, or its name
-_Arguments = tuple[Any, ...] | list[Any] | dict[str, Any]  # of one call of many
+_Arguments = tuple[Any, ...] | list[Any] | dict[str, Any]  # of one call
+_Calls = Iterable[_Arguments]
 _Keys = Iterable[str | None] | None  # one a call
 _SqlCall = tuple[str, dict[str, Any]]  # a bt_ function, and its parameters by their names
 
@@ -1320,7 +1321,7 @@ class Scheduling(Protocol[P]):
     @overload
     def schedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
     def schedule_many(
-        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
+        self, calls: _Calls, *, keys: _Keys = None, when: _When | None = None, conn: Any = None
     ) -> list[JobId]: ...
     @overload
     async def aschedule(self, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
@@ -1331,7 +1332,7 @@ class Scheduling(Protocol[P]):
     @overload
     async def aschedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
     async def aschedule_many(
-        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
+        self, calls: _Calls, *, keys: _Keys = None, when: _When | None = None, conn: Any = None
     ) -> list[JobId]: ...
     def options(self, **options: Unpack[JobOptions]) -> Scheduling[P]: ...
 
@@ -1764,7 +1765,7 @@ class Scheduler(Scheduling[P]):
         return _put(conn, self._at_home(conn)._call_one(_when(when), args, kwargs))[0]
 
     def schedule_many(
-        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
+        self, calls: _Calls, *, keys: _Keys = None, when: _When | None = None, conn: Any = None
     ) -> list[JobId]:
         """Queue many calls at once, all or none: each a tuple of arguments or a dict of keyword arguments.
 
@@ -1782,7 +1783,7 @@ class Scheduler(Scheduling[P]):
         return (await _aput(conn, (await self._aat_home(conn))._call_one(_when(when), args, kwargs)))[0]
 
     async def aschedule_many(
-        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
+        self, calls: _Calls, *, keys: _Keys = None, when: _When | None = None, conn: Any = None
     ) -> list[JobId]:
         """schedule_many() for asyncio."""
         return await _aput(conn, (await self._aat_home(conn))._call_many(calls, keys, when))
@@ -1820,7 +1821,7 @@ class Scheduler(Scheduling[P]):
             return self._special_call([text], None, when)
         return "bt_enqueue", {"p_name": self.name, "p_args": text, **self.sql_options(), **self._headers(), **when}
 
-    def _call_many(self, calls: Iterable[_Arguments], keys: _Keys, when: _When | None) -> _SqlCall:
+    def _call_many(self, calls: _Calls, keys: _Keys, when: _When | None) -> _SqlCall:
         _warn_of_import(self.name, _imported_for_workers())
         if not isinstance(calls, Iterable) or isinstance(calls, (str, bytes, Mapping)):
             raise TypeError(
@@ -2008,12 +2009,7 @@ def schedule_at(when: _When, worker: _WorkerOrName, /, *args: Any, conn: Any = N
 
 
 def schedule_many(
-    worker: _WorkerOrName,
-    calls: Iterable[_Arguments],
-    *,
-    keys: _Keys = None,
-    when: _When | None = None,
-    conn: Any = None,
+    worker: _WorkerOrName, calls: _Calls, *, keys: _Keys = None, when: _When | None = None, conn: Any = None
 ) -> list[JobId]:
     """Queue many calls at once, all or none; returns their ids in order. See Scheduler.schedule_many."""
     return _scheduler(worker).schedule_many(calls, keys=keys, when=when, conn=conn)
@@ -2042,12 +2038,7 @@ async def aschedule_at(when: _When, worker: _WorkerOrName, /, *args: Any, conn: 
 
 
 async def aschedule_many(
-    worker: _WorkerOrName,
-    calls: Iterable[_Arguments],
-    *,
-    keys: _Keys = None,
-    when: _When | None = None,
-    conn: Any = None,
+    worker: _WorkerOrName, calls: _Calls, *, keys: _Keys = None, when: _When | None = None, conn: Any = None
 ) -> list[JobId]:
     """schedule_many() for asyncio."""
     return await _scheduler(worker).aschedule_many(calls, keys=keys, when=when, conn=conn)
