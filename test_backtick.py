@@ -15679,6 +15679,24 @@ def test_two_installations_at_once_both_succeed(server):
         admin.execute(f"drop database {name} with (force)")
 
 
+def test_who_waits_too_long_for_others_to_install_is_told_to_try_again_later(url, connect):
+    if AS_ROLES:
+        pytest.skip("who runs the tests as roles installs nothing")
+    config = Config(database_url=psycopg.conninfo.make_conninfo(url, options="-c lock_timeout=200ms"))
+    other = connect()
+
+    with other.transaction():
+        other.execute("select pg_advisory_xact_lock(hashtext('backtick install'))")
+        began = time.monotonic()
+        with pytest.raises(
+            backtick.BacktickError, match="^cannot run install.sql now: .* lock timeout; try again later$"
+        ):
+            backtick.install(config)
+
+    assert time.monotonic() - began > 0.59  # it has asked three times
+    backtick.install(config)
+
+
 def test_psql_installs_the_same(url, server):
     psql = shutil.which("psql")
     if not psql:
