@@ -2046,12 +2046,11 @@ async def aschedule_many(
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """A recurring or cron job, and the bt_ function that stores it."""
+    """A recurring or cron job."""
 
     name: str
     scheduler: Scheduler[...]
     args: str  # encoded
-    function: str
     when: dict[str, Any]  # and what becomes of missed and overlapping runs
 
     def at_home(self, conn: Any) -> Schedule:
@@ -2062,7 +2061,8 @@ class Schedule:
         """The function and all its parameters. The arguments are sealed only here: a decorator needs no key."""
         (text,) = self.scheduler.seal([self.args], keyring)
         what = {"p_name": self.name, "p_worker": self.scheduler.name, "p_args": text}
-        return self.function, what | self.when | self.scheduler.sql_options()
+        function = "bt_schedule_cron" if "p_tz" in self.when else "bt_schedule_recurring"
+        return function, what | self.when | self.scheduler.sql_options()
 
 
 class _ScheduleOptions(_JobOptions, total=False):
@@ -2159,9 +2159,8 @@ def _schedule(
         raise ValueError(f"{name}: catch_up is {catch_up!r}; it must be once, all or skip")
     if overlap not in ("skip", "queue", "allow"):
         raise ValueError(f"{name}: overlap is {overlap!r}; it must be skip, queue or allow")
-    function = "bt_schedule_cron" if "p_tz" in when else "bt_schedule_recurring"
     how = {"p_catch_up": catch_up, "p_overlap": overlap}
-    return Schedule(name, scheduler, scheduler.encode(args, kwargs or {}), function, when | how)
+    return Schedule(name, scheduler, scheduler.encode(args, kwargs or {}), when | how)
 
 
 def cancel(job: int, *, conn: Any = None) -> bool:
