@@ -753,11 +753,9 @@ def _encode(value: Any, place: str) -> Any:
     if value is None or kind is int or kind is bool:
         return value
     if kind is str:
-        return (
-            value
-            if value.isascii() or _is_unicode(value)
-            else {"$str": _base64(value.encode("utf-8", "surrogatepass"))}
-        )
+        if value.isascii() or _is_unicode(value):
+            return value
+        return {"$str": _base64(value.encode("utf-8", "surrogatepass"))}
     if kind is float:
         return value if math.isfinite(value) else {"$float": repr(value)}
     try:
@@ -959,25 +957,17 @@ class _Key:
         """How what it seals begins."""
         return "1s" if self.secret else "1p"
 
-    def content_key(self) -> tuple[bytes, bytes]:
-        """A key to encrypt with, and the sealed box to store beside it (empty if it is the secret key itself)."""
-        if self.secret:
-            return self.secret, b""
-        return _new_box(self.public, int(time.monotonic()))
-
-    def open_box(self, box: bytes) -> bytes:
-        """The content key that goes with a sealed box. Raises CryptoError."""
-        return _open_box(box, self.public, self.private) if box else self.secret
-
 
 @functools.lru_cache(maxsize=1)  # for all that a process seals within a second: a box takes ten times as long as a job
 def _new_box(public: bytes, second: int) -> tuple[bytes, bytes]:
+    """A key to encrypt with, and the sealed box to store beside it."""
     key = sodium.randombytes(_KEY_BYTES)
     return key, sodium.crypto_box_seal(key, public)
 
 
 @functools.lru_cache(maxsize=256)  # jobs sealed within a second share a box, and opening it is what takes long
 def _open_box(box: bytes, public: bytes, private: bytes) -> bytes:
+    """The key that goes with a sealed box. Raises CryptoError."""
     return bytes(sodium.crypto_box_seal_open(box, public, private))
 
 
@@ -1013,9 +1003,8 @@ def _keyring(config: Config) -> _Keyring:
     private = [_Key(_key_id(public), public=public, private=private) for public, private in pairs]
     keys = [*public, *private, *secret]
     openers = {f"{key.mode}.{key.id}.".encode(): key for key in private + secret}
-    return _Keyring(
-        keys[0] if keys else None, openers, list(dict.fromkeys(key.id for key in keys)), config.seal == "all"
-    )
+    ids = list(dict.fromkeys(key.id for key in keys))
+    return _Keyring(keys[0] if keys else None, openers, ids, config.seal == "all")
 
 
 def _key_id(key: bytes) -> str:
@@ -1089,7 +1078,7 @@ def _seal(keyring: _Keyring, kind: str, queue: str, worker: str, texts: Sequence
         raise SealError(
             f"{worker}: its jobs must be sealed, and there is no key: set BT_SECRET_KEY or BT_PUBLIC_KEY; {_KEYGEN}"
         )
-    content_key, box = key.content_key()
+    content_key, box = (key.secret, b"") if key.secret else _new_box(key.public, int(time.monotonic()))
     bound = _associated_data(box, key.mode, key.id, queue, worker, kind)
     sealed = []
     for text in texts:
@@ -1144,7 +1133,7 @@ def _unseal(keyring: _Keyring, kind: str, queue: str, worker: str, text: bytes) 
         # There is one way only to write it: what has been changed in any place does not open.
         if binascii.b2a_base64(data, newline=False) == text and len(ciphertext) > _TAG_BYTES:
             bound = _associated_data(box, key.mode, key.id, queue, worker, kind)
-            content_key = key.open_box(box)
+            content_key = _open_box(box, key.public, key.private) if box else key.secret
             return _decrypt(ciphertext, bound, nonce, content_key)
     except (_sodium_errors.CryptoError, ValueError):
         pass
@@ -1267,8 +1256,11 @@ class Worker:
 
 _When = dt.datetime | dt.timedelta  # a time with a time zone, or a delay from now
 _Span = dt.timedelta | float  # or seconds
-_Arguments = tuple[Any, ...] | list[Any] | dict[str, Any]  # of one call of many
+_WorkerOrName = str | Callable[..., Any]  # a function that is a worker, or its name
+_Arguments = tuple[Any, ...] | list[Any] | dict[str, Any]  # of one call
+_Calls = Iterable[_Arguments]
 _Keys = Iterable[str | None] | None  # one a call
+_SqlCall = tuple[str, dict[str, Any]]  # a bt_ function, and its parameters by their names
 
 
 class JobId(int):
@@ -1297,12 +1289,17 @@ class _Special(TypedDict, total=False):
     after_failure: Literal["cancel", "run"] | None  # if one of them was exceeded or canceled; cancel is the default
 
 
-class JobOptions(_Special, total=False):
-    """Of a job, before those of its worker; None is as good as not given."""
+class _JobOptions(TypedDict, total=False):
+    """For type checkers: what workers and schedules say of their jobs; register() says what it means."""
 
     queue: str | None
     priority: int | None
     max_tries: int | None
+
+
+class JobOptions(_Special, _JobOptions, total=False):
+    """Of a job, before those of its worker; None is as good as not given."""
+
     tags: Sequence[str] | None  # words by which people find it
     expires_at: dt.datetime | None  # a job that has not begun by then is never run
     expires_in: _Span | None  # the same, counted from when it is due
@@ -1324,7 +1321,7 @@ class Scheduling(Protocol[P]):
     @overload
     def schedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
     def schedule_many(
-        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
+        self, calls: _Calls, *, keys: _Keys = None, when: _When | None = None, conn: Any = None
     ) -> list[JobId]: ...
     @overload
     async def aschedule(self, /, *args: P.args, **kwargs: P.kwargs) -> JobId: ...
@@ -1335,7 +1332,7 @@ class Scheduling(Protocol[P]):
     @overload
     async def aschedule_at(self, when: _When, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
     async def aschedule_many(
-        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
+        self, calls: _Calls, *, keys: _Keys = None, when: _When | None = None, conn: Any = None
     ) -> list[JobId]: ...
     def options(self, **options: Unpack[JobOptions]) -> Scheduling[P]: ...
 
@@ -1354,14 +1351,6 @@ _by_function: dict[Callable[..., Any], tuple[Worker, ...]] = {}  # more than one
 _Milliseconds = int | types.EllipsisType | None  # None: no limit; ...: as configured
 _Errors = type[BaseException] | tuple[type[BaseException], ...]
 _Backoffs = Literal["exponential", "linear", "constant"] | Callable[[int], float]
-
-
-class _JobOptions(TypedDict, total=False):
-    """For type checkers: what workers and schedules say of their jobs; register() says what it means."""
-
-    queue: str | None
-    priority: int | None
-    max_tries: int | None
 
 
 class _RunOptions(TypedDict, total=False):
@@ -1431,23 +1420,15 @@ def register(
 def _check_worker(entry: Worker) -> None:
     """Raises ValueError or TypeError if an option is of no use, naming worker and value."""
     name, function = entry.name, entry.function
-    _check_kind(f"{name}: process", entry.process, bool, "True or False")
-    _check_kind(f"{name}: interrupt", entry.interrupt, bool, "True or False")
-    _check_kind(f"{name}: result", entry.result, bool, "True or False")
+    for option in ("process", "interrupt", "result"):
+        _check_kind(f"{name}: {option}", getattr(entry, option), bool, "True or False")
     _check_kind(f"{name}: sealed", False if entry.sealed is None else entry.sealed, bool, "True, False or None")
     if entry.process and (_is_async(function) or "<" in getattr(function, "__qualname__", "<")):
         raise ValueError(
             f"{name}: process=True needs a plain function at the top of a module, which a process can import; "
             f"{_origin(function)} is none"
         )
-    _check_options(
-        name,
-        queue=entry.queue,
-        priority=entry.priority,
-        max_tries=entry.max_tries,
-        timeout_ms=entry.timeout_ms,
-        retry_ms=entry.retry_ms,
-    )
+    _check_options(name, vars(entry))
     if not callable(entry.backoff) and entry.backoff not in ("exponential", "linear", "constant"):
         raise ValueError(
             f"{name}: backoff is {entry.backoff!r}; it must be exponential, linear, constant, or a function of the "
@@ -1643,29 +1624,18 @@ def _place(function: Any) -> tuple[str, str]:
     return getattr(sys.modules.get(module), "__file__", None) or module, named.__qualname__
 
 
-def _check_options(
-    name: str,
-    *,
-    queue: str | None = None,
-    priority: int | None = None,
-    max_tries: int | None = None,
-    timeout_ms: int | None = None,
-    retry_ms: int | None = None,
-    tags: Sequence[str] | None = None,
-    expires_at: dt.datetime | None = None,
-    expires_in: _Span | None = None,
-    headers: Mapping[str, Any] | None = None,
-) -> None:
+_NUMBERS = {"priority": (0, 9), "max_tries": (1, 2**31 - 1), "timeout_ms": (0, 2**31 - 1), "retry_ms": (0, 2**31 - 1)}
+
+
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
     """Raises ValueError, naming worker, value and rule, or TypeError. The database holds the same rules."""
+    headers = options.get("headers")
     _check_kind(f"{name}: headers", {} if headers is None else headers, Mapping, "a dict, {'tenant': 'acme'}")
-    for option, value, low, high in (
-        ("priority", priority, 0, 9),
-        ("max_tries", max_tries, 1, 2_147_483_647),
-        ("timeout_ms", timeout_ms, 0, 2_147_483_647),
-        ("retry_ms", retry_ms, 0, 2_147_483_647),
-    ):
+    for option, (low, high) in _NUMBERS.items():
+        value = options.get(option)
         if value is not None and (type(value) is not int or not low <= value <= high):
             raise ValueError(f"{name}: {option} is {value!r}; it must be a whole number from {low} to {high}")
+    queue, tags, expires_at, expires_in = map(options.get, ("queue", "tags", "expires_at", "expires_in"))
     if queue is not None and not _is_queue(queue):
         raise ValueError(
             f"{name}: queue is {queue!r}; it must be text of 1 to 200 characters, without comma, colon and NUL, "
@@ -1683,7 +1653,7 @@ def _check_options(
         _span(expires_in)
 
 
-def unregister(worker: str | Callable[..., Any]) -> None:
+def unregister(worker: _WorkerOrName) -> None:
     """Forget a worker, by name or function; jobs of it are left to other runners. Raises UnknownWorker."""
     entry = _find_worker(worker)
     del _by_name[entry.name]
@@ -1698,7 +1668,7 @@ def registered_workers() -> dict[str, Worker]:
     return dict(_by_name)
 
 
-def _find_worker(worker: str | Callable[..., Any]) -> Worker:
+def _find_worker(worker: _WorkerOrName) -> Worker:
     if not isinstance(worker, str) and not callable(worker):
         raise TypeError(f"the worker is {reprlib.repr(worker)}; it must be a function, or the name of one as text")
     entries = (_by_name.get(worker),) if isinstance(worker, str) else _by_function.get(worker, (None,))
@@ -1780,7 +1750,7 @@ class Scheduler(Scheduling[P]):
         """The same with other options: log_sum.options(priority=0).schedule(3, 4). Raises ValueError, TypeError."""
         _check_known(f"{self.name}: option", options, JobOptions.__annotations__)
         ours: dict[str, Any] = {name: value for name, value in options.items() if name not in _Special.__annotations__}
-        _check_options(self.name, **ours)
+        _check_options(self.name, ours)
         given = {name: value for name, value in options.items() if value is not None}
         special = {f"p_{name}": _special(name, value) for name, value in given.items() if name not in ours}
         own: dict[str, Any] = {name: value for name, value in given.items() if name in ours}
@@ -1795,7 +1765,7 @@ class Scheduler(Scheduling[P]):
         return _put(conn, self._at_home(conn)._call_one(_when(when), args, kwargs))[0]
 
     def schedule_many(
-        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
+        self, calls: _Calls, *, keys: _Keys = None, when: _When | None = None, conn: Any = None
     ) -> list[JobId]:
         """Queue many calls at once, all or none: each a tuple of arguments or a dict of keyword arguments.
 
@@ -1813,7 +1783,7 @@ class Scheduler(Scheduling[P]):
         return (await _aput(conn, (await self._aat_home(conn))._call_one(_when(when), args, kwargs)))[0]
 
     async def aschedule_many(
-        self, calls: Iterable[_Arguments], *, keys: _Keys = None, when: _When | None = None, conn: Any = None
+        self, calls: _Calls, *, keys: _Keys = None, when: _When | None = None, conn: Any = None
     ) -> list[JobId]:
         """schedule_many() for asyncio."""
         return await _aput(conn, (await self._aat_home(conn))._call_many(calls, keys, when))
@@ -1844,16 +1814,14 @@ class Scheduler(Scheduling[P]):
         _connections.told_of.add(self.name)
         return dataclasses.replace(self, queue=home[0] or "default") if self._is_sealed() else self
 
-    def _call_one(
-        self, when: dict[str, str], args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> tuple[str, dict[str, Any]]:
+    def _call_one(self, when: dict[str, str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> _SqlCall:
         _warn_of_import(self.name, _imported_for_workers())
         (text,) = self.seal([self.encode(args, kwargs)])
         if self.special or _in_batch.get():
             return self._special_call([text], None, when)
         return "bt_enqueue", {"p_name": self.name, "p_args": text, **self.sql_options(), **self._headers(), **when}
 
-    def _call_many(self, calls: Iterable[_Arguments], keys: _Keys, when: _When | None) -> tuple[str, dict[str, Any]]:
+    def _call_many(self, calls: _Calls, keys: _Keys, when: _When | None) -> _SqlCall:
         _warn_of_import(self.name, _imported_for_workers())
         if not isinstance(calls, Iterable) or isinstance(calls, (str, bytes, Mapping)):
             raise TypeError(
@@ -1871,7 +1839,7 @@ class Scheduler(Scheduling[P]):
         options = self.sql_options() | self._headers() | due
         return "bt_enqueue_many", {"p_name": self.name, "p_args": self.seal(encoded), **options}
 
-    def _special_call(self, texts: list[str], keys: _Keys, when: dict[str, str]) -> tuple[str, dict[str, Any]]:
+    def _special_call(self, texts: list[str], keys: _Keys, when: dict[str, str]) -> _SqlCall:
         options, block = self.sql_options() | self._headers(), _in_batch.get()
         key = options.pop("p_key", None)
         options |= {"p_batch": block.id} if block else {}
@@ -1905,9 +1873,8 @@ class Scheduler(Scheduling[P]):
             raise UnsupportedArgument(f"{self.name}: {error}") from None
         except TypeError as error:
             options = ", ".join(f"{option}=…" for option in kwargs if option in JobOptions.__annotations__)
-            hint = (
-                f"; options of a job: .options({options}).schedule(…)" if options and "unexpected" in str(error) else ""
-            )
+            is_option = options and "unexpected" in str(error)
+            hint = f"; options of a job: .options({options}).schedule(…)" if is_option else ""
             raise TypeError(f"{self.name}: {error}{hint}") from None
 
     def seal(self, encoded: Sequence[str], keyring: _Keyring | None = None) -> list[str]:
@@ -1947,7 +1914,7 @@ def _job_ids(rows: list[Any]) -> list[JobId]:
     return [(JobId if row[-1] else _OtherJobId)(row[-2:][0] or 0) for row in rows]
 
 
-def _put(conn: Any, call: tuple[str, dict[str, Any]]) -> list[JobId]:
+def _put(conn: Any, call: _SqlCall) -> list[JobId]:
     """Queue jobs; tests may look on: see testing.inline()."""
     _look_on(conn, [])
     ids = _job_ids(_rows(conn, call))
@@ -1955,7 +1922,7 @@ def _put(conn: Any, call: tuple[str, dict[str, Any]]) -> list[JobId]:
     return ids
 
 
-async def _aput(conn: Any, call: tuple[str, dict[str, Any]]) -> list[JobId]:
+async def _aput(conn: Any, call: _SqlCall) -> list[JobId]:
     _look_on(conn, [])
     ids = _job_ids(await _arows(conn, call))
     _look_on(conn, ids)
@@ -1999,7 +1966,7 @@ def _instant_of(when: dt.datetime, what: str) -> str:
     return when.isoformat()
 
 
-def _scheduler(worker: str | Callable[..., Any]) -> Scheduler[...]:
+def _scheduler(worker: _WorkerOrName) -> Scheduler[...]:
     """For a function its worker's; a name may be one that only the runners know."""
     if isinstance(worker, str) and worker not in _by_name:
         _check_name(worker)
@@ -2024,8 +1991,8 @@ def schedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> 
 @overload
 def schedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
-def schedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
+def schedule(worker: _WorkerOrName, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+def schedule(worker: _WorkerOrName, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """Queue a call of a worker, given as function or by name; returns the job's id. See Scheduler."""
     return _scheduler(worker).schedule(*args, conn=conn, **kwargs)
 
@@ -2035,19 +2002,14 @@ def schedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, **kwarg
 @overload
 def schedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
-def schedule_at(when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
+def schedule_at(when: _When, worker: _WorkerOrName, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+def schedule_at(when: _When, worker: _WorkerOrName, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """Queue a call that is due at a time with a time zone, or after a timedelta; returns the job's id."""
     return _scheduler(worker).schedule_at(when, *args, conn=conn, **kwargs)
 
 
 def schedule_many(
-    worker: str | Callable[..., Any],
-    calls: Iterable[_Arguments],
-    *,
-    keys: _Keys = None,
-    when: _When | None = None,
-    conn: Any = None,
+    worker: _WorkerOrName, calls: _Calls, *, keys: _Keys = None, when: _When | None = None, conn: Any = None
 ) -> list[JobId]:
     """Queue many calls at once, all or none; returns their ids in order. See Scheduler.schedule_many."""
     return _scheduler(worker).schedule_many(calls, keys=keys, when=when, conn=conn)
@@ -2058,8 +2020,8 @@ async def aschedule(worker: Callable[P, Any], /, *args: P.args, **kwargs: P.kwar
 @overload
 async def aschedule(worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
-async def aschedule(worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
+async def aschedule(worker: _WorkerOrName, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+async def aschedule(worker: _WorkerOrName, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """schedule() for asyncio."""
     return await _scheduler(worker).aschedule(*args, conn=conn, **kwargs)
 
@@ -2069,23 +2031,14 @@ async def aschedule_at(when: _When, worker: Callable[P, Any], /, *args: P.args, 
 @overload
 async def aschedule_at(when: _When, worker: str, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId: ...
 @overload
-async def aschedule_at(
-    when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any, **kwargs: Any
-) -> JobId: ...
-async def aschedule_at(
-    when: _When, worker: str | Callable[..., Any], /, *args: Any, conn: Any = None, **kwargs: Any
-) -> JobId:
+async def aschedule_at(when: _When, worker: _WorkerOrName, /, *args: Any, conn: Any, **kwargs: Any) -> JobId: ...
+async def aschedule_at(when: _When, worker: _WorkerOrName, /, *args: Any, conn: Any = None, **kwargs: Any) -> JobId:
     """schedule_at() for asyncio."""
     return await _scheduler(worker).aschedule_at(when, *args, conn=conn, **kwargs)
 
 
 async def aschedule_many(
-    worker: str | Callable[..., Any],
-    calls: Iterable[_Arguments],
-    *,
-    keys: _Keys = None,
-    when: _When | None = None,
-    conn: Any = None,
+    worker: _WorkerOrName, calls: _Calls, *, keys: _Keys = None, when: _When | None = None, conn: Any = None
 ) -> list[JobId]:
     """schedule_many() for asyncio."""
     return await _scheduler(worker).aschedule_many(calls, keys=keys, when=when, conn=conn)
@@ -2093,24 +2046,23 @@ async def aschedule_many(
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """A recurring or cron job, and the bt_ function that stores it."""
+    """A recurring or cron job."""
 
     name: str
     scheduler: Scheduler[...]
     args: str  # encoded
-    function: str
-    parameters: dict[str, Any]
+    when: dict[str, Any]  # and what becomes of missed and overlapping runs
 
     def at_home(self, conn: Any) -> Schedule:
         """The same; of a worker that is not imported here in the queue that runners have declared for it."""
-        scheduler = self.scheduler._at_home(conn)
-        return dataclasses.replace(self, scheduler=scheduler, parameters=self.parameters | scheduler.sql_options())
+        return dataclasses.replace(self, scheduler=self.scheduler._at_home(conn))
 
-    def call(self, keyring: _Keyring | None = None) -> tuple[str, dict[str, Any]]:
+    def call(self, keyring: _Keyring | None = None) -> _SqlCall:
         """The function and all its parameters. The arguments are sealed only here: a decorator needs no key."""
         (text,) = self.scheduler.seal([self.args], keyring)
         what = {"p_name": self.name, "p_worker": self.scheduler.name, "p_args": text}
-        return self.function, what | self.parameters
+        function = "bt_schedule_cron" if "p_tz" in self.when else "bt_schedule_recurring"
+        return function, what | self.when | self.scheduler.sql_options()
 
 
 class _ScheduleOptions(_JobOptions, total=False):
@@ -2134,7 +2086,7 @@ _schedules: dict[str, Schedule] = {}  # those that decorators declared; a runner
 
 def schedule_recurring(
     interval: dt.timedelta | int,
-    worker: str | Callable[..., Any],
+    worker: _WorkerOrName,
     *args: Any,
     name: str | None = None,
     conn: Any = None,
@@ -2150,12 +2102,13 @@ def schedule_recurring(
     a run is left out), group. Raises ValueError, and what Scheduler raises.
     Source: sql/bt_schedule.sql decides; this passes it on.
     """
-    _query(conn, _recurring(interval, worker, args, name, **options).at_home(conn).call())
+    schedule = _schedule({"p_interval_ms": _interval_ms(interval)}, worker, args, name, options)
+    _query(conn, schedule.at_home(conn).call())
 
 
 def schedule_cron(
     spec: str,
-    worker: str | Callable[..., Any],
+    worker: _WorkerOrName,
     *args: Any,
     tz: str = "UTC",
     name: str | None = None,
@@ -2167,7 +2120,10 @@ def schedule_cron(
     Options as of schedule_recurring. Raises ValueError for a spec outside the grammar, an unknown zone,
     or a spec that never fires. Source: sql/CRON.md has the rules.
     """
-    return cast(dt.datetime, _query(conn, _cron(spec, worker, args, tz, name, **options).at_home(conn).call())[0])
+    check_cron(spec)
+    check_zone(tz)
+    schedule = _schedule({"p_spec": spec, "p_tz": tz}, worker, args, name, options)
+    return cast(dt.datetime, _query(conn, schedule.at_home(conn).call())[0])
 
 
 def unschedule(name: str, *, conn: Any = None) -> bool:
@@ -2176,59 +2132,26 @@ def unschedule(name: str, *, conn: Any = None) -> bool:
     return bool(_query(conn, ("bt_unschedule", {"p_name": name}))[0])
 
 
-def _recurring(
-    interval: dt.timedelta | int,
-    worker: str | Callable[..., Any],
-    args: Sequence[Any],
-    name: str | None = None,
-    **options: Unpack[_ScheduleOptions],
-) -> Schedule:
+def _interval_ms(interval: dt.timedelta | int) -> int:
+    """Raises ValueError if it is no interval."""
     if isinstance(interval, dt.timedelta):
         interval = dt.timedelta.__floordiv__(interval, dt.timedelta(milliseconds=1))  # a subclass may have its own
     if type(interval) is not int or not 0 <= interval <= CENTURY_MS:
         raise ValueError(
             f"the interval is {interval!r}; it must be a timedelta or milliseconds, from 0 to a hundred years"
         )
-    return _schedule("bt_schedule_recurring", worker, args, {"p_interval_ms": interval}, name, **options)
-
-
-def _cron(
-    spec: str,
-    worker: str | Callable[..., Any],
-    args: Sequence[Any],
-    tz: str,
-    name: str | None = None,
-    **options: Unpack[_ScheduleOptions],
-) -> Schedule:
-    check_cron(spec)
-    check_zone(tz)
-    return _schedule("bt_schedule_cron", worker, args, {"p_spec": spec, "p_tz": tz}, name, **options)
+    return interval
 
 
 def _schedule(
-    function: str,
-    worker: str | Callable[..., Any],
-    args: Sequence[Any],
-    when: dict[str, Any],
-    name: str | None = None,
-    *,
-    kwargs: Mapping[str, Any] | None = None,
-    queue: str | None = None,
-    priority: int | None = None,
-    max_tries: int | None = None,
-    catch_up: str = "once",
-    overlap: str = "skip",
-    tags: Sequence[str] | None = None,
-    expires_in: _Span | None = None,
-    key: str | None = None,
-    group: str | None = None,
-    **unknown: Any,
+    when: dict[str, Any], worker: _WorkerOrName, args: Sequence[Any], name: str | None, options: Mapping[str, Any]
 ) -> Schedule:
-    known = ["tz"] * ("p_tz" in when) + ["name", *_ScheduleOptions.__annotations__]
-    _check_known("schedule: option", unknown, known)
-    of_jobs: JobOptions = {"queue": queue, "priority": priority, "max_tries": max_tries, "tags": tags}
-    scheduler = _scheduler(worker).options(**of_jobs | {"expires_in": expires_in, "key": key, "group": group})
+    """`when` are p_interval_ms, or p_spec and p_tz; `options` a _ScheduleOptions. Raises ValueError, TypeError."""
+    _check_known("schedule: option", options, ["tz"] * ("p_tz" in when) + ["name", *_ScheduleOptions.__annotations__])
+    of_jobs: dict[str, Any] = {option: options[option] for option in options if option in JobOptions.__annotations__}
+    scheduler = _scheduler(worker).options(**of_jobs)
     name = scheduler.name if name is None else name
+    kwargs, catch_up, overlap = options.get("kwargs"), options.get("catch_up", "once"), options.get("overlap", "skip")
     _check_name(name, "schedule")
     _check_kind(f"{name}: args", args, (tuple, list), "a list or tuple; arguments by name are kwargs={…}")
     _check_kind(f"{name}: kwargs", {} if kwargs is None else kwargs, Mapping, "a dict, {'to': 'ada@example.org'}")
@@ -2237,8 +2160,7 @@ def _schedule(
     if overlap not in ("skip", "queue", "allow"):
         raise ValueError(f"{name}: overlap is {overlap!r}; it must be skip, queue or allow")
     how = {"p_catch_up": catch_up, "p_overlap": overlap}
-    encoded = scheduler.encode(args, kwargs or {})
-    return Schedule(name, scheduler, encoded, function, when | scheduler.sql_options() | how)
+    return Schedule(name, scheduler, scheduler.encode(args, kwargs or {}), when | how)
 
 
 def cancel(job: int, *, conn: Any = None) -> bool:
@@ -2437,21 +2359,19 @@ def why(job: int, *, conn: Any = None) -> Why:
     return Why(reason, sentence, facts if isinstance(facts, dict) else json.loads(facts))
 
 
-def _query(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+def _query(conn: Any, call: _SqlCall) -> list[Any]:
     """Call a bt_ function on the caller's connection or one of ours; returns its one column."""
     return [row[0] for row in _rows(conn, call)]
 
 
-def _rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+def _rows(conn: Any, call: _SqlCall) -> list[Any]:
     """The same; returns its rows."""
     with _sending(call) as (its_call, sent):
         return sent(_call_rows(conn, its_call))
 
 
 @contextlib.contextmanager
-def _sending(
-    call: tuple[str, dict[str, Any]],
-) -> Iterator[tuple[tuple[str, dict[str, Any]], Callable[[list[Any]], list[Any]]]]:
+def _sending(call: _SqlCall) -> Iterator[tuple[_SqlCall, Callable[[list[Any]], list[Any]]]]:
     """Around a call: with Config.otel in a span, if it enqueues jobs."""
     if call[0] not in ("bt_enqueue", "bt_enqueue_many", "bt_put_special") or not _connections.settings().otel:
         yield call, list
@@ -2466,7 +2386,7 @@ def _sending(
         yield (call[0], parameters), sent
 
 
-def _unpacked(call: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+def _unpacked(call: _SqlCall) -> _SqlCall:
     """A call, with the arguments of many jobs as an array's text."""
     function, parameters = call
     many = parameters.get("p_args")
@@ -2479,7 +2399,7 @@ def _array_text(texts: Sequence[str | None]) -> str:
     return f"{{{','.join(quoted)}}}"
 
 
-def _call_rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+def _call_rows(conn: Any, call: _SqlCall) -> list[Any]:
     function, parameters = _unpacked(call)
     conn = _conn_of_block(conn)
     if conn is None:
@@ -2488,18 +2408,24 @@ def _call_rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
             return database.run(function, **parameters)
         with _connections.connection() as database, _refusals():
             return database.run(function, **parameters)
-    conn = _driver_connection(conn)
     text = _statement(_connections.settings().schema, function, tuple(parameters))
-    with _refusals(), _cursor(conn) as cursor:
-        cursor.execute(text.encode() if isinstance(conn, psycopg.Connection) else text, list(parameters.values()))
-        # As other drivers give them: psycopg2 has tuples, and dicts with a cursor factory of its own.
-        return [tuple(row.values()) if isinstance(row, Mapping) else row for row in cursor.fetchall()]
+    with _refusals():
+        return _execute(conn, text, list(parameters.values()))
 
 
-def _cursor(conn: Any) -> contextlib.closing[Any]:
-    """A cursor whose rows can be read, whatever the connection's are: else what was queued could not be told."""
+def _execute(conn: Any, text: str, *parameters: list[Any]) -> list[Any]:
+    """Run SQL on a connection of the caller's; returns the rows, if it gives any.
+
+    They can be read, whatever the connection's are: else what was queued could not be told.
+    """
+    conn = _driver_connection(conn)
     ours = isinstance(conn, psycopg.Connection)
-    return contextlib.closing(psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row) if ours else conn.cursor())
+    cursor = psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row) if ours else conn.cursor()
+    with contextlib.closing(cursor):
+        cursor.execute(text.encode() if ours else text, *parameters)
+        # As other drivers give them: psycopg2 has tuples, and dicts with a cursor factory of its own.
+        rows = cursor.fetchall() if cursor.description else []
+        return [tuple(row.values()) if isinstance(row, Mapping) else row for row in rows]
 
 
 def _driver_connection(conn: Any) -> Any:
@@ -2538,16 +2464,16 @@ def _is_async_conn(conn: Any) -> bool:
     return of_sqlalchemy or isinstance(conn, psycopg.AsyncConnection)
 
 
-async def _aquery(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+async def _aquery(conn: Any, call: _SqlCall) -> list[Any]:
     return [row[0] for row in await _arows(conn, call)]
 
 
-async def _arows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+async def _arows(conn: Any, call: _SqlCall) -> list[Any]:
     with _sending(call) as (its_call, sent):
         return sent(await _acall_rows(conn, its_call))
 
 
-async def _acall_rows(conn: Any, call: tuple[str, dict[str, Any]]) -> list[Any]:
+async def _acall_rows(conn: Any, call: _SqlCall) -> list[Any]:
     if conn is None and not _is_async_conn(conn := _conn_of_block(conn)):
         if conn is not None and not isinstance(conn, psycopg.Connection):
             return _call_rows(conn, call)  # Django's, say, which is for its thread alone
@@ -2652,7 +2578,7 @@ class Batch:
             await _aquery(self.conn, ("bt_close_batch", {"p_batch": self.id}))
             self._made = None
 
-    def _make_call(self) -> tuple[str, dict[str, Any]]:
+    def _make_call(self) -> _SqlCall:
         block = _in_batch.get()
         within = {"p_parent": block.id} if block else {}
         return "bt_batch", {**(self._made or {}), **within, "p_open": True}
@@ -2712,8 +2638,8 @@ def using(conn: Any) -> Iterator[None]:
 
 def batch(
     *,
-    on_done: str | Callable[..., Any] | None = None,
-    on_failed: str | Callable[..., Any] | None = None,
+    on_done: _WorkerOrName | None = None,
+    on_failed: _WorkerOrName | None = None,
     queue: str | None = None,
     conn: Any = None,
 ) -> Batch:
@@ -2725,15 +2651,13 @@ def batch(
     that commits each call, and the block raises, the batch stays open. Raises what scheduling raises.
     Source: sql/bt_batch.sql decides; this passes it on.
     """
-    callbacks = {
-        name: _callback(worker, queue)
-        for name, worker in (("p_on_done", on_done), ("p_on_failed", on_failed))
-        if worker is not None
-    }
-    return Batch(0, conn=conn, made={"p_on_done": None, **callbacks})
+    made = {"p_on_done": _callback(on_done, queue), "p_on_failed": _callback(on_failed, queue)}
+    return Batch(0, conn=conn, made=made)
 
 
-def _callback(worker: str | Callable[..., Any], queue: str | None) -> str:
+def _callback(worker: _WorkerOrName | None, queue: str | None) -> str | None:
+    if worker is None:
+        return None
     scheduler = _scheduler(worker).options(queue=queue)
     scheduler.encode(({},), {})  # it must take one argument
     if _keyring(_connections.settings()).demands(scheduler.worker):
@@ -2826,6 +2750,7 @@ def check_zone(tz: str) -> None:
 
 class _CronField(NamedTuple):
     name: str
+    values: range
     open: tuple[str, ...]  # what means "any"
     item: re.Pattern[str]
     takes: str  # for people
@@ -2836,32 +2761,26 @@ def _values(low: int, high: int) -> str:
 
 
 def _cron_field(
-    name: str, low: int, high: int, size: int, *, names: Sequence[str] = (), special: str = "", special_takes: str = ""
+    name: str, low: int, high: int, size: int, *, names: Sequence[str] = (), special: tuple[str, str] = ("", "")
 ) -> _CronField:
     value, step = "|".join([_values(low, high), *names]), _values(1, size)
-    item = rf"(?:{value})(?:-(?:{value}))?(?:/(?:{step}))?|\*/(?:{step})" + special.replace("VALUE", f"(?:{value})")
+    item = rf"(?:{value})(?:-(?:{value}))?(?:/(?:{step}))?|\*/(?:{step})" + special[0].replace("VALUE", f"(?:{value})")
     values = f"{low}-{high}" + (f" or {names[0]}-{names[-1]}" if names else "")
-    takes = f"values {values}, ranges a-b, steps */n, a/n and a-b/n with n 1-{size}{special_takes}"
-    return _CronField(name, ("*", "?") if special else ("*",), re.compile(item, _ASCII), takes)
+    takes = f"values {values}, ranges a-b, steps */n, a/n and a-b/n with n 1-{size}{special[1]}"
+    return _CronField(
+        name, range(low, low + size), ("*", "?") if any(special) else ("*",), re.compile(item, _ASCII), takes
+    )
 
 
-_DAY_TAKES = ", L, L-n with n 1-30, LW, W, nW; ? is another *"
-_WEEKDAY_TAKES = ", W, vL, v#k with k 1-5; ? is another *"
+_OF_DAYS = rf"|L|L-(?:{_values(1, 30)})|LW|W|VALUEW", ", L, L-n with n 1-30, LW, W, nW; ? is another *"
+_OF_WEEKDAYS = rf"|W|VALUE(?:L|#(?:{_values(1, 5)}))", ", W, vL, v#k with k 1-5; ? is another *"
 _CRON_FIELDS = [
     _cron_field("second", 0, 59, 60),
     _cron_field("minute", 0, 59, 60),
     _cron_field("hour", 0, 23, 24),
-    _cron_field("day", 1, 31, 31, special=rf"|L|L-(?:{_values(1, 30)})|LW|W|VALUEW", special_takes=_DAY_TAKES),
+    _cron_field("day", 1, 31, 31, special=_OF_DAYS),
     _cron_field("month", 1, 12, 12, names=_MONTHS),
-    _cron_field(
-        "weekday",
-        0,
-        7,
-        7,
-        names=_WEEKDAYS,
-        special=rf"|W|VALUE(?:L|#(?:{_values(1, 5)}))",
-        special_takes=_WEEKDAY_TAKES,
-    ),
+    _cron_field("weekday", 0, 7, 7, names=_WEEKDAYS, special=_OF_WEEKDAYS),
 ]
 
 
@@ -2870,7 +2789,6 @@ class _CronPart(NamedTuple):
     special: list[str]  # L, L-3, LW, 15W for days, 5L, 1#2 for weekdays: numbers only, no leading zeros
 
 
-_CRON_RANGES = (("second", 0, 59), ("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("day", 0, 6))
 _MONTH_NAMES = [dt.date(2023, month, 1).strftime("%B") for month in range(1, 13)]
 _DAY_NAMES = [dt.date(2023, 1, day).strftime("%A") for day in range(1, 8)]  # from Sunday
 _NTH = ("", "first", "second", "third", "fourth", "fifth")
@@ -2896,8 +2814,8 @@ def describe_cron(spec: str) -> str:
 
 def _value_words(values: list[int], field: int) -> str:
     """Sorted values of one field: `every hour`, `minutes 0 to 55 (in steps of 5)`, `Friday to Sunday`."""
-    unit, low, high = _CRON_RANGES[field]
-    if len(values) > high - low or not values:
+    unit, every = _CRON_FIELDS[field].name.removeprefix("week"), _CRON_FIELDS[field].values
+    if len(values) == len(every) or not values:
         return f"every {unit}"
     runs: list[list[int]] = []
     for value in values:
@@ -2905,7 +2823,7 @@ def _value_words(values: list[int], field: int) -> str:
             runs[-1].append(value)
         else:
             runs.append([value])
-    if runs[0][0] == low and runs[-1][-1] == high and len(runs[0] + runs[-1]) > 2:
+    if runs[0][0] == every[0] and runs[-1][-1] == every[-1] and len(runs[0] + runs[-1]) > 2:
         runs[0] = runs.pop() + runs[0]  # goes round: 22 to 2
     names = {4: ["", *_MONTH_NAMES], 5: _DAY_NAMES}.get(field) or list(map(str, range(60)))
     steps = {b - a for a, b in itertools.pairwise(values)}
@@ -2939,12 +2857,12 @@ def _split_cron(spec: str) -> list[str]:
 
 def _read_cron(spec: str) -> list[_CronPart]:
     """The six fields of a spec as values, and what depends on the month. Raises ValueError as check_cron does."""
-    parts = [_CronPart(set(), []) for _ in _CRON_RANGES]
+    parts = [_CronPart(set(), []) for _ in _CRON_FIELDS]
     for field, text in enumerate(_split_cron(spec)):
-        _, low, high = _CRON_RANGES[field]
+        every = _CRON_FIELDS[field].values
         number = {name: str(n) for n, name in (enumerate(_MONTHS, 1) if field == 4 else enumerate(_WEEKDAYS))}
         if text in ("*", "?"):
-            parts[field].values.update(range(low, high + 1) if field not in (3, 5) else ())
+            parts[field].values.update(every if field not in (3, 5) else ())
             continue
         for name in text.split(","):
             item = re.sub(r"\b0(?=[0-9])|[A-Z]{3}", lambda match: number.get(match[0], ""), name)  # noqa: B023
@@ -2953,12 +2871,12 @@ def _read_cron(spec: str) -> list[_CronPart]:
             elif re.search("[LW#]", item):
                 parts[field].special.append(f"0{item[1:]}" if field == 5 and item[0] == "7" else item)
             else:
-                parts[field].values.update(_item_values(item, field, low, high))
+                parts[field].values.update(_item_values(item, field, every))
     return parts
 
 
-def _item_values(item: str, field: int, low: int, high: int) -> Iterator[int]:
-    size = high - low + 1
+def _item_values(item: str, field: int, every: range) -> Iterator[int]:
+    low, high, size = every[0], every[-1], len(every)
     body, _, step = item.partition("/")
     first, _, last = body.partition("-")
     start = low if first == "*" else int(first)
@@ -2987,14 +2905,10 @@ def _plain_cron(spec: str) -> str | None:
 
 @overload
 def worker(function: Callable[P, R_co], /) -> WorkerFunction[P, R_co]: ...
-
-
 @overload
 def worker(
     *, name: str | None = None, **options: Unpack[_WorkerOptions]
 ) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]: ...
-
-
 def worker(function: Any = None, /, *, name: str | None = None, **options: Unpack[_WorkerOptions]) -> Any:
     """Make a function a worker: @worker, or @worker(queue="mail", max_tries=3). Options as of register().
 
@@ -3058,12 +2972,7 @@ def recurring(
     known = ("hours", "minutes", "seconds", "name", "args", *_DecoratorOptions.__annotations__)
     _check_known("@recurring: option", options, known)
     every = _interval(interval, hours=hours, minutes=minutes, seconds=seconds)
-
-    def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
-        decorated, of_schedule = _as_worker(function, name, options)
-        return _declare(decorated, _recurring(every, decorated, args, name, **of_schedule))
-
-    return decorate
+    return _declaring({"p_interval_ms": _interval_ms(every)}, args, name, options)
 
 
 def cron(
@@ -3082,12 +2991,7 @@ def cron(
     _check_known("@cron: option", options, ("tz", "name", "args", *_DecoratorOptions.__annotations__))
     check_cron(spec)
     check_zone(tz)
-
-    def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
-        decorated, of_schedule = _as_worker(function, name, options)
-        return _declare(decorated, _cron(spec, decorated, args, tz, name, **of_schedule))
-
-    return decorate
+    return _declaring({"p_spec": spec, "p_tz": tz}, args, name, options)
 
 
 def _interval(interval: dt.timedelta | int | None, **parts: float | None) -> dt.timedelta | int:
@@ -3098,52 +3002,50 @@ def _interval(interval: dt.timedelta | int | None, **parts: float | None) -> dt.
             "@recurring needs an interval, a timedelta, or milliseconds, or hours, minutes, seconds, as in "
             f"@recurring(minutes=5); it was given {was}"
         )
-    every = _timedelta(given) if interval is None else interval
+    for part, value in given.items():
+        _check_kind(part, value, (int, float), "a number")
+    try:
+        every = dt.timedelta(**given) if interval is None else interval
+    except (ValueError, OverflowError):
+        raise ValueError(f"@recurring was given {given}; an interval is at most a hundred years") from None
     ms = every.total_seconds() * 1000 if isinstance(every, dt.timedelta) else every
     if isinstance(ms, (int, float)) and type(ms) is not bool and 0 < ms < 1000:
         raise ValueError(f"the interval is {ms:g} ms; a schedule fires once a second at most: @recurring(seconds=1)")
     return every
 
 
-def _timedelta(parts: dict[str, float]) -> dt.timedelta:
-    for part, value in parts.items():
-        _check_kind(part, value, (int, float), "a number")
-    try:
-        return dt.timedelta(**parts)
-    except (ValueError, OverflowError):
-        raise ValueError(f"@recurring was given {parts}; an interval is at most a hundred years") from None
-
-
-def _as_worker(
-    function: Callable[P, R_co], name: str | None, options: _DecoratorOptions
-) -> tuple[WorkerFunction[P, R_co], dict[str, Any]]:
-    """The function as a worker, which it may be already, for decorators can be stacked; and the schedule's options."""
-    _check_function(function)
+def _declaring(
+    when: dict[str, Any], args: Sequence[Any], name: str | None, options: _DecoratorOptions
+) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
+    """A decorator: the function becomes a worker, which it may be already, for decorators can be stacked; runners store
+    its schedule. Raises AlreadyRegistered if there is another of the name.
+    """
     of_worker: dict[str, Any] = {option: value for option, value in options.items() if option in _RUN_OPTIONS}
     of_schedule = {option: value for option, value in options.items() if option not in _RUN_OPTIONS}
-    if function not in _by_function:
-        return worker(name=name, **of_worker)(function), of_schedule
-    if of_worker:
-        raise ValueError(
-            f"{_origin(function)} is a worker already, so {' and '.join(of_worker)} would change nothing here; "
-            "say that on the decorator next to the function"
-        )
-    return cast("WorkerFunction[P, R_co]", function), of_schedule
+
+    def decorate(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
+        _check_function(function)
+        if function not in _by_function:
+            worker(name=name, **of_worker)(function)
+        elif of_worker:
+            raise ValueError(
+                f"{_origin(function)} is a worker already, so {' and '.join(of_worker)} would change nothing here; "
+                "say that on the decorator next to the function"
+            )
+        schedule = _schedule(when, function, args, name, of_schedule)
+        other = _schedules.get(schedule.name)
+        if other and other.scheduler.worker is _by_name.get(other.scheduler.name):  # else it was reloaded
+            raise AlreadyRegistered(
+                f"{schedule.name!r} is a schedule of the worker {other.scheduler.name!r} already; "
+                "give one of them another name"
+            )
+        _schedules[schedule.name] = schedule
+        return cast("WorkerFunction[P, R_co]", function)
+
+    return decorate
 
 
 _RUN_OPTIONS = frozenset(_RunOptions.__annotations__)
-
-
-def _declare(function: WorkerFunction[P, R_co], schedule: Schedule) -> WorkerFunction[P, R_co]:
-    """Have runners store a schedule. Raises AlreadyRegistered if there is another of the name."""
-    other = _schedules.get(schedule.name)
-    if other and other.scheduler.worker is _by_name.get(other.scheduler.name):  # else it was reloaded
-        raise AlreadyRegistered(
-            f"{schedule.name!r} is a schedule of the worker {other.scheduler.name!r} already; "
-            "give one of them another name"
-        )
-    _schedules[schedule.name] = schedule
-    return function
 
 
 # ---- Hooks: what is called around jobs, of failures, and as a runner begins and ends ------------
@@ -3184,10 +3086,8 @@ class Hooks:
     @overload
     def __call__(self, function: Hooked, /) -> Hooked: ...
     @overload
-    def __call__(
-        self, function: None = None, /, *, workers: Iterable[str | Callable[..., Any]]
-    ) -> Callable[[Hooked], Hooked]: ...
-    def __call__(self, function: Any = None, /, *, workers: Iterable[str | Callable[..., Any]] = ()) -> Any:
+    def __call__(self, function: None = None, /, *, workers: Iterable[_WorkerOrName]) -> Callable[[Hooked], Hooked]: ...
+    def __call__(self, function: Any = None, /, *, workers: Iterable[_WorkerOrName] = ()) -> Any:
         """Raises TypeError, and UnknownWorker for a function that is none; a name may be registered later."""
         if isinstance(workers, str) or (function is not None and not callable(function)):
             raise TypeError(f"{self.name} takes a function, and workers in a list; write @{self.name}(workers=[send])")
@@ -3335,9 +3235,7 @@ class _Database:
             if self.watchdog and self.connection.info.server_version >= 170_000:  # before, bt_revive does it
                 given["transaction_timeout"] = f"{self.watchdog.limit_s * 1000:.0f}"
             self.connection.execute(*_set_call(given | _SESSION, False))
-            with contextlib.suppress(
-                psycopg.errors.InvalidParameterValue
-            ):  # not every system can ask after its clients
+            with contextlib.suppress(psycopg.errors.InvalidParameterValue):  # not every system can ask after clients
                 self.connection.execute("set client_connection_check_interval = '5s'")
         if not config.database_url and not _is_installed(self):
             install(config)
@@ -3349,11 +3247,7 @@ class _Database:
 
     def run(self, function: str, **parameters: Any) -> list[Any]:
         """Call one bt_ function, in a transaction of its own; returns its rows."""
-        call = self.call(function, **parameters)
-        if self.pooled:
-            return self.round_trip([call])[0][0]
-        with self._watched():
-            return self.connection.execute(*call).fetchall()
+        return self.round_trip([self.call(function, **parameters)])[0][0]
 
     def round_trip(
         self, *transactions: Sequence[Call], meanwhile: Callable[[], object] = lambda: None
@@ -3399,9 +3293,9 @@ class _Database:
 
     def error_text(self, error: dict[str, str] | None) -> str | None:
         """An error as JSON that the database's encoding can hold."""
-        return (
-            None if error is None else json.dumps({name: text and self.storable(text) for name, text in error.items()})
-        )
+        if error is None:
+            return None
+        return json.dumps({name: text and self.storable(text) for name, text in error.items()})
 
     def storable(self, text: str) -> str:
         """The text as the database's encoding can hold it: where that is not Unicode, in ASCII."""
@@ -3543,44 +3437,23 @@ def _statement(schema: str, function: str, parameters: tuple[str, ...]) -> str:
     )
 
 
-_CASTS = {
-    "p_batch": "::bigint",
-    "p_on_done": "::text",
-    "p_on_failed": "::text",
-    "p_open": "::boolean",
-    "p_parent": "::bigint",
-    "p_after_id": "::bigint",
-    "p_args": "::text",
-    "p_backoff": "::text",
-    "p_catch_up": "::text",
-    "p_delays": "::interval[]",
-    "p_errors": "::jsonb[]",
-    "p_final": "::boolean[]",
-    "p_shares": "::float8[]",
-    "p_notes": "::text[]",
-    "p_results": "::json[]",
-    "p_expires_at": "::timestamptz",
-    "p_expires_in": "::interval",
-    "p_version": "::int",
-    "p_id": "::bigint",
-    "p_old_args": "::text",
-    "p_old_errors": "::jsonb[]",
-    "p_ids": "::bigint[]",
-    "p_keys": "::text[]",
-    "p_max_wait": "::interval",
-    "p_unique_for": "::interval",
-    "p_interval_ms": "::bigint",
-    "p_max_tries": "::int",
-    "p_names": "::text[]",
-    "p_priorities": "::int[]",
-    "p_priority": "::int",
-    "p_queues": "::text[]",
-    "p_workers": "::text[]",
-    "p_run_at": "::timestamptz",
-    "p_since": "::timestamptz",
-    "p_tags": "::text[]",
-    "p_until": "::timestamptz",
+_TYPES = {  # of parameters; the one of a time, or of a text, is an array where _statement says so
+    "bigint": "p_batch p_parent p_after_id p_id p_interval_ms",
+    "boolean": "p_open",
+    "int": "p_version p_max_tries p_priority",
+    "interval": "p_expires_in p_max_wait p_unique_for",
+    "text": "p_on_done p_on_failed p_args p_backoff p_catch_up p_old_args",
+    "timestamptz": "p_expires_at p_run_at p_since p_until",
+    "bigint[]": "p_ids",
+    "boolean[]": "p_final",
+    "float8[]": "p_shares",
+    "int[]": "p_priorities",
+    "interval[]": "p_delays",
+    "json[]": "p_results",
+    "jsonb[]": "p_errors p_old_errors",
+    "text[]": "p_notes p_keys p_names p_queues p_workers p_tags",
 }
+_CASTS = {name: f"::{kind}" for kind, names in _TYPES.items() for name in names.split()}
 
 
 def database_url(config: Config | None = None) -> str:
@@ -3608,14 +3481,10 @@ def _connect(url: str, **options: Any) -> psycopg.Connection[Any]:
         liveness = {name: value for name, value in liveness.items() if name not in given}
         connection = psycopg.connect(url, autocommit=True, **liveness, **options)
     except (psycopg.ProgrammingError, ValueError):
-        driver = re.match(r"\w+(\+\w+)://", url)
-        write = (
-            f"leave out {driver[1]}, which is SQLAlchemy's"
-            if driver
-            else "write postgresql://user:password@host/database"
-        )
-        escapes = "" if driver else ", with % @ : / in a password as %25 %40 %3A %2F"
-        raise DatabaseUnavailable(f"{hide_password(url)} is no URL of PostgreSQL: {write}{escapes}") from None
+        way_out = "write postgresql://user:password@host/database, with % @ : / in a password as %25 %40 %3A %2F"
+        if driver := re.match(r"\w+(\+\w+)://", url):
+            way_out = f"leave out {driver[1]}, which is SQLAlchemy's"
+        raise DatabaseUnavailable(f"{hide_password(url)} is no URL of PostgreSQL: {way_out}") from None
     except psycopg.Error as error:
         said = f"cannot use the database {url}: {_one_line(error).rstrip('?.')}; {_way_in(str(error))}"
         raise DatabaseUnavailable(hide_password(said)) from None
@@ -3675,9 +3544,9 @@ def _check_version(database: _Database) -> None:
         ((serves,),) = database.run("bt_serves", p_version=SQL_VERSION)
     except psycopg.errors.UndefinedFunction:
         ((found,),) = database.run("bt_version")
-        help_ = "run `python backtick.py install`, which upgrades it"
         raise WrongVersion(
-            f"{where} holds version {found} of backtick, this program needs {SQL_VERSION}: {help_}"
+            f"{where} holds version {found} of backtick, this program needs {SQL_VERSION}: "
+            "run `python backtick.py install`, which upgrades it"
         ) from None
     if not serves:
         raise WrongVersion(f"{where} serves no version {SQL_VERSION} of backtick any more: use a newer backtick.py")
@@ -3719,11 +3588,14 @@ class _Connections:
 
     def leave(self, config: Config | None) -> None:
         """Go to the database of another Config; None: what the environment will say."""
+        self._close_idle()
+        self._reset(config)
+
+    def _close_idle(self) -> None:
         with self.lock:
             idle, self.idle = self.idle, []
         for database in idle:
             database.close()
-        self._reset(config)
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[_Database]:
@@ -3733,7 +3605,8 @@ class _Connections:
             try:
                 yield database
             except psycopg.errors.ReadOnlySqlTransaction:
-                self._leave_read_only_server(database)
+                database.close()  # the server became a standby: only new connections find the way to the one that can
+                self._close_idle()  # be written
                 raise
             finally:
                 if database.connection.closed or database.connection.info.transaction_status:
@@ -3763,13 +3636,6 @@ class _Connections:
             if not _is_readable(database.connection):
                 return database
             database.close()  # an idle connection has something to say: that it was closed
-
-    def _leave_read_only_server(self, database: _Database) -> None:
-        """The server became a standby: only new connections find the way to the one that can be written."""
-        with self.lock:
-            idle, self.idle = self.idle, []
-        for old in (database, *idle):
-            old.close()
 
     def use(self, config: Config) -> None:
         """Schedule where a runner of this process runs, unless something was scheduled before."""
@@ -3802,17 +3668,11 @@ def install(config: Config | None = None, *, conn: Any = None) -> None:
     """
     config = _given(config)
     if conn is not None:
-        return _run_within(conn, "install.sql", config.schema, create=True)
-    connection = _connect(database_url(config))
-    try:
-        if config.schema:
-            connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(config.schema)))
+        _run_script(conn, "install.sql", config.schema, create=True)
+        return
+    with contextlib.closing(_connect(database_url(config))) as connection:
         _prepare_upgrade(connection, config.schema)
-        _run_script(connection, "install.sql", config.schema)
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise _why_not_run("install.sql", error, connection.info.user) from None
-    finally:
-        connection.close()
+        _run_script(connection, "install.sql", config.schema, create=True, is_ours=True)
 
 
 def uninstall(config: Config | None = None, *, conn: Any = None, force: bool = False) -> None:
@@ -3826,34 +3686,35 @@ def uninstall(config: Config | None = None, *, conn: Any = None, force: bool = F
     with contextlib.ExitStack() as stack:
         if conn is None:
             conn = stack.enter_context(contextlib.closing(_connect(database_url(config))))
-        _run_within(conn, "uninstall.sql", config.schema, "set local backtick.force to on;" * force)
+        _run_script(conn, "uninstall.sql", config.schema, first="set local backtick.force to on;" * force)
 
 
-def _run_within(conn: Any, name: str, schema: str, first: str = "", create: bool = False) -> None:
+def _run_script(
+    conn: Any, name: str, schema: str, *, first: str = "", create: bool = False, is_ours: bool = False
+) -> None:
     """Run a script in the caller's transaction, in autocommit in one of its own; settings are then as they were."""
     quoted = '"' + schema.replace('"', '""') + '"'
     if schema:
         first += f"create schema if not exists {quoted};" * create + f"set local search_path to {quoted};"
     script = re.sub(r"^(begin|commit);$", "", _read_sql(SQL_FOLDER / name), flags=re.MULTILINE)
     settings = ("search_path", "lock_timeout", "client_min_messages")
-    was = _execute(conn, f"select {', '.join(f'current_setting({setting!r})' for setting in settings)}")
+    (was,) = _execute(conn, f"select {', '.join(f'current_setting({setting!r})' for setting in settings)}")
     back = [
         f"set_config('{setting}', '{value.replace(chr(39), chr(39) * 2)}', true)"
         for setting, value in zip(settings, was, strict=True)
     ]
-    try:
-        _execute(conn, f"{first}\n{script}\n;select {', '.join(back)}")
-    except psycopg.Error as error:
-        raise _why_not_run(name, error) from None
-
-
-def _execute(conn: Any, text: str) -> tuple[Any, ...]:
-    """Run a text without parameters on a connection of the caller's; returns the first row, if there is one."""
-    conn = _driver_connection(conn)
-    with _cursor(conn) as cursor:
-        cursor.execute(text.encode() if isinstance(conn, psycopg.Connection) else text)
-        row = (cursor.fetchone() if cursor.description else None) or ()
-        return tuple(row.values()) if isinstance(row, Mapping) else tuple(row)
+    for last in (False, False, True) if is_ours else (True,):
+        try:
+            _execute(conn, f"{first}\n{script}\n;select {', '.join(back)}")
+            return
+        except psycopg.Error as error:
+            # Somebody holds a lock on a table: let others pass, then ask again.
+            if is_ours and isinstance(error, (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)):
+                if last:
+                    said = error.diag.message_primary
+                    raise BacktickError(f"cannot run {name} now: {said}; try again later") from None
+            else:
+                raise _why_not_run(name, error, conn.info.user if is_ours else "…") from None
 
 
 def _given(config: Config | None) -> Config:
@@ -3878,14 +3739,11 @@ def make_roles(config: Config | None = None, own_jobs_only: bool | None = None) 
     if not config.database_url:  # the embedded database's own user makes no roles
         url = psycopg.conninfo.make_conninfo(url, user="postgres")
     with contextlib.closing(_connect(url)) as connection:
-        _run_script(connection, "roles.sql", config.schema)
+        _run_script(connection, "roles.sql", config.schema, is_ours=True)
         if own_jobs_only is not None:
-            place = [config.schema, "bt_own_jobs_only"] if config.schema else ["bt_own_jobs_only"]
-            answer = sql.Literal(f"select {own_jobs_only}".lower())
-            connection.execute(_OWN_JOBS_ONLY.format(sql.Identifier(*place), answer))
-
-
-_OWN_JOBS_ONLY = sql.SQL("create or replace function {}() returns boolean language sql immutable parallel safe as {}")
+            create = "create or replace function {}() returns boolean language sql immutable parallel safe as {}"
+            function = sql.Identifier(*[config.schema] * bool(config.schema), "bt_own_jobs_only")
+            connection.execute(sql.SQL(create).format(function, f"select {own_jobs_only}".lower()))
 
 
 def _prepare_upgrade(connection: psycopg.Connection[Any], schema: str) -> None:
@@ -3899,23 +3757,6 @@ def _prepare_upgrade(connection: psycopg.Connection[Any], schema: str) -> None:
             connection.execute(statement.encode())
     except psycopg.Error as error:
         raise _why_not_run("upgrade.sql", error) from None
-
-
-def _run_script(connection: psycopg.Connection[Any], name: str, schema: str) -> None:
-    script = _read_sql(SQL_FOLDER / name)
-    if schema:
-        path = sql.SQL("begin;\nset local search_path to {};").format(sql.Identifier(schema)).as_string(connection)
-        script = script.replace("begin;", path, 1)  # not for the session, which may be a pooler's
-    for last in (False, False, True):
-        try:
-            connection.execute(script.encode())
-            return
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
-            connection.rollback()  # somebody holds a lock on a table: let others pass, then ask again
-            if last:
-                raise BacktickError(f"cannot run {name} now: {error.diag.message_primary}; try again later") from None
-        except psycopg.Error as error:
-            raise _why_not_run(name, error, connection.info.user) from None
 
 
 def _why_not_run(name: str, error: psycopg.Error, user: str = "…") -> BacktickError:
@@ -3977,26 +3818,21 @@ def rebuild(config: Config | None = None, force: bool = False) -> str:
 
 def _what_rebuild_destroys(url: str) -> list[str]:
     """What somebody may miss afterwards: jobs that have not ended, and tables of others."""
-    lost = []
     with _connect(url) as connection:
-        jobs = 0  # of all schemas that hold an installation
-        for (space,) in connection.execute(
+        spaces = connection.execute(
             "select relnamespace::regnamespace::text from pg_class where relname = 'backtick_queue' and relkind = 'r'"
-        ).fetchall():
-            query = sql.SQL("select count(*) from {}.backtick_queue").format(sql.SQL(space))
-            jobs += connection.execute(query).fetchall()[0][0]
-        if jobs:
-            lost.append(f"{jobs} unfinished job{'s' * (jobs > 1)}")
-        ((tables,),) = connection.execute(
-            "select count(*) from pg_stat_user_tables where relname not like 'backtick\\_%'"
         ).fetchall()
-        if tables:
-            lost.append(f"{tables} table{'s' * (tables > 1)} that {'are' if tables > 1 else 'is'} not backtick's")
-        ((others,),) = connection.execute(_OTHER_OBJECTS).fetchall()
-        if others:
-            what = "functions or types that are" if others > 1 else "function or type that is"
-            lost.append(f"{others} {what} not backtick's")
-    return lost
+        counts: list[str | sql.Composed]
+        counts = [sql.SQL("select count(*) from {}.backtick_queue").format(sql.SQL(space)) for (space,) in spaces]
+        counts += ["select count(*) from pg_stat_user_tables where relname not like 'backtick\\_%'", _OTHER_OBJECTS]
+        *jobs, tables, objects = (connection.execute(query).fetchall()[0][0] for query in counts)
+    what = "functions or types that are" if objects > 1 else "function or type that is"
+    lost = {
+        _many(sum(jobs), "unfinished job"): sum(jobs),  # of all schemas that hold an installation
+        f"{_many(tables, 'table')} that {'are' if tables > 1 else 'is'} not backtick's": tables,
+        f"{objects} {what} not backtick's": objects,
+    }
+    return [text for text, count in lost.items() if count]
 
 
 _OTHER_OBJECTS = """
@@ -4015,14 +3851,12 @@ _OTHER_OBJECTS = """
 
 def _roles_made(url: str, schema: str) -> bool | None:
     """Whether producers see their own jobs only; None where roles.sql never ran."""
-    prefix = sql.SQL("{}.").format(sql.Identifier(schema)) if schema else sql.SQL("")
-    query = (
-        "select {0}bt_own_jobs_only() from pg_proc where oid = to_regprocedure({1}) and proowner::regrole::text = {2}"
-    )
-    function = (prefix + sql.SQL("bt_version()")).as_string()
+    where = [schema] * bool(schema)
+    query = "select {}() from pg_proc where oid = to_regprocedure({}) and proowner::regrole::text = 'backtick_owner'"
+    names = sql.Identifier(*where, "bt_own_jobs_only"), sql.Identifier(*where, "bt_version").as_string() + "()"
     missing = (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName)
     with _connect(url) as connection, contextlib.suppress(*missing):
-        found = connection.execute(sql.SQL(query).format(prefix, function, "backtick_owner")).fetchone()
+        found = connection.execute(sql.SQL(query).format(*names)).fetchone()
         return bool(found[0]) if found else None
     return None
 
@@ -10101,7 +9935,7 @@ def _as_call(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
 class _Match:
     """Equal to a job that is a call of this worker with these arguments, whatever its others are."""
 
-    def __init__(self, worker: str | Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(self, worker: _WorkerOrName, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         scheduler = _scheduler(worker)
         self.name, self.args, self.kwargs = scheduler.name, args, kwargs
         self.signature = scheduler.worker.signature if scheduler.worker else None
@@ -10211,7 +10045,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
             jobs += [job for job in seen if job.created_at >= since.astimezone()]
 
     @staticmethod
-    def call(worker: str | Callable[..., Any], /, *args: Any, **kwargs: Any) -> _Match:
+    def call(worker: _WorkerOrName, /, *args: Any, **kwargs: Any) -> _Match:
         """What a job is equal to that calls this worker with these arguments; those not given do not matter."""
         return _Match(worker, args, kwargs)
 
@@ -10228,7 +10062,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
                 "a clock is moved for one session: say testing.clock(conn), or do it in a block using(conn)"
             )
         with _tested(conn):
-            _run_within(conn, "testing.sql", _connections.settings().schema)
+            _run_script(conn, "testing.sql", _connections.settings().schema)
             clock = _Clock(conn)
             try:
                 _ = at and clock.at(at)
@@ -10332,7 +10166,7 @@ def _tested(conn: Any) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         if conn is None:
             conn = stack.enter_context(_connections.connection()).connection
-        (name,) = _execute(conn, "select current_database()")
+        ((name,),) = _execute(conn, "select current_database()")
         if "test" not in name and name not in testing.allowed:
             raise BacktickError(
                 f"the database {name} is not one for tests, by its name: connect to one with `test` in it, or say "

@@ -10308,7 +10308,7 @@ def test_schedules_are_stored_a_hundred_at_a_time_and_what_is_as_it_was_is_not_w
     monkeypatch.setattr(backtick._Database, "round_trip", counted)
     backtick.register(print, "a")
     for n in range(250):
-        backtick._schedules[f"s{n}"] = backtick._recurring(3_600_000, "a", (), f"s{n}")
+        backtick._schedules[f"s{n}"] = backtick._schedule({"p_interval_ms": 3_600_000}, "a", (), f"s{n}", {})
     runner(drain=True).join()
     db.execute("create function refuse() returns trigger language plpgsql as 'begin raise exception $$written$$; end'")
     db.execute("create trigger refuse before insert on backtick_schedule for each row execute function refuse()")
@@ -15749,6 +15749,24 @@ def test_two_installations_at_once_both_succeed(server):
             for future in [threads.submit(backtick.install, config) for _ in range(4)]:
                 future.result(PATIENCE_S)
         admin.execute(f"drop database {name} with (force)")
+
+
+def test_who_waits_too_long_for_others_to_install_is_told_to_try_again_later(url, connect):
+    if AS_ROLES:
+        pytest.skip("who runs the tests as roles installs nothing")
+    config = Config(database_url=psycopg.conninfo.make_conninfo(url, options="-c lock_timeout=200ms"))
+    other = connect()
+
+    with other.transaction():
+        other.execute("select pg_advisory_xact_lock(hashtext('backtick install'))")
+        began = time.monotonic()
+        with pytest.raises(
+            backtick.BacktickError, match="^cannot run install.sql now: .* lock timeout; try again later$"
+        ):
+            backtick.install(config)
+
+    assert time.monotonic() - began > 0.59  # it has asked three times
+    backtick.install(config)
 
 
 def test_psql_installs_the_same(url, server):
