@@ -10446,11 +10446,6 @@ def _tell_of_embedded() -> None:
     )
 
 
-@functools.cache
-def _embedded() -> EmbeddedPostgres:
-    return EmbeddedPostgres()
-
-
 class EmbeddedPostgres:
     """A PostgreSQL server in the folder `data`, shared by all processes that name this folder.
 
@@ -10465,7 +10460,7 @@ class EmbeddedPostgres:
 
     def __init__(self, data: Path | None = None, settings: Sequence[str] = ()) -> None:
         self.folder = _quotable((data or default_folder()).expanduser().resolve())
-        self._log = self.folder / "log"
+        self._data, self._log = self.folder / "data", self.folder / "log"
         self._settings = settings
         self._users: int | None = None  # the descriptor that holds our lock on users.lock
 
@@ -10477,7 +10472,7 @@ class EmbeddedPostgres:
         """
         try:
             self._prepare()
-            with self._start_lock():
+            with self._locked("start.lock"):
                 if not self._ready():
                     self._start()
                 if self._users is None:
@@ -10496,8 +10491,8 @@ class EmbeddedPostgres:
             return
         self._drop_users_lock()
         gone = (FileNotFoundError, DatabaseUnavailable)  # somebody has deleted the folder or the programs
-        with contextlib.suppress(*gone), self._start_lock(), self._last_one() as last:
-            if last:
+        with contextlib.suppress(*gone), self._locked("start.lock"), self._locked("users.lock", wait=False) as is_last:
+            if is_last:
                 self._stop()
 
     def stop(self) -> None:
@@ -10505,7 +10500,7 @@ class EmbeddedPostgres:
         self._drop_users_lock()
         if self.folder.exists():
             self._prepare()
-            with self._start_lock():
+            with self._locked("start.lock"):
                 self._stop()
 
     def __enter__(self) -> str:
@@ -10538,30 +10533,18 @@ class EmbeddedPostgres:
         return lock
 
     @contextlib.contextmanager
-    def _start_lock(self) -> Iterator[None]:
-        """Held by one thread of one process around initdb, start and stop."""
-        lock = self._open("start.lock")
+    def _locked(self, name: str, wait: bool = True) -> Iterator[bool]:
+        """Hold a lock, if not `wait` only if nobody else has it; tells whether it is held.
+
+        start.lock is held by one thread of one process around initdb, start and stop; users.lock, of which each user
+        has a share, by the last one, and keeps new ones waiting meanwhile.
+        """
+        lock = self._open(name)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            yield _try_lock(lock, wait)
         finally:
             fcntl.flock(lock, fcntl.LOCK_UN)  # closing is not enough: a child may have been forked meanwhile
             os.close(lock)
-
-    @contextlib.contextmanager
-    def _last_one(self) -> Iterator[bool]:
-        """Tell whether the server has no users left; keeps new ones waiting meanwhile."""
-        users = self._open("users.lock")
-        try:
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            last = True
-        except BlockingIOError:
-            last = False
-        try:
-            yield last
-        finally:
-            fcntl.flock(users, fcntl.LOCK_UN)
-            os.close(users)
 
     def _drop_users_lock(self) -> None:
         atexit.unregister(self.leave)
@@ -10592,14 +10575,13 @@ class EmbeddedPostgres:
 
     def _pid_file(self) -> list[str]:
         try:
-            return os.fsdecode((self.folder / "data" / "postmaster.pid").read_bytes()).splitlines()
+            return os.fsdecode((self._data / "postmaster.pid").read_bytes()).splitlines()
         except FileNotFoundError:
             return []
 
     def _start(self) -> None:
         programs = self._programs()
-        data = self.folder / "data"
-        if not data.exists():
+        if not self._data.exists():
             self._create(programs)
         self._check_version(programs)
         lock = self._server_lock()
@@ -10612,25 +10594,21 @@ class EmbeddedPostgres:
     def _server_lock(self) -> int:
         """Take the lock that a server holds while a process of it lives: elsewhere its pid means nothing."""
         lock, deadline = self._open("server.lock"), time.monotonic() + self.START_S
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return lock
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(lock)
-                    raise DatabaseUnavailable(
-                        f"a server that cannot be reached from here, in another container perhaps, has {self.folder} "
-                        f"open: stop that one, or set BT_PG_DATA to another folder {_OR_A_URL}"
-                    ) from None
+        while not _try_lock(lock):
+            if time.monotonic() > deadline:
+                os.close(lock)
+                raise DatabaseUnavailable(
+                    f"a server that cannot be reached from here, in another container perhaps, has {self.folder} "
+                    f"open: stop that one, or set BT_PG_DATA to another folder {_OR_A_URL}"
+                )
             time.sleep(0.05)
+        return lock
 
     def _start_server(self, programs: Path, lock: int) -> None:
-        data = self.folder / "data"
         place = f'unix_socket_directories="{self._socket.parent}"'
         settings = ["listen_addresses=", place, "unix_socket_permissions=0700", "port=5432", *self._settings]
         options = " ".join("-c " + shlex.quote(setting) for setting in settings)
-        where = ("-D", data, "-l", self._log, "-o", options)
+        where = ("-D", self._data, "-l", self._log, "-o", options)
         deadline = time.monotonic() + self.START_S
         while True:
             seen = self._log.stat().st_size if self._log.exists() else 0
@@ -10654,10 +10632,10 @@ class EmbeddedPostgres:
         os.sync()  # once, 0.04 s; an fsync for each of a thousand files took 3 s
         with contextlib.suppress(FileExistsError), open(self.folder / ".gitignore", "x") as ignore:
             ignore.write("*\n")
-        new.rename(self.folder / "data")
+        new.rename(self._data)
 
     def _check_version(self, programs: Path) -> None:
-        old = (self.folder / "data" / "PG_VERSION").read_text().strip()
+        old = (self._data / "PG_VERSION").read_text().strip()
         now = re.findall(r"\) (\d+)", self._output(programs / "initdb", "--version"))[0]
         if old != now:
             raise DatabaseUnavailable(
@@ -10668,13 +10646,13 @@ class EmbeddedPostgres:
     def _remove_stale_pid(self) -> None:
         """Remove the lock files of a dead server, even if a stranger has its pid, as in a new container."""
         pid = next(iter(self._pid_file()), "")
-        if not pid.isdigit() or not _is_server(int(pid), self.folder / "data"):
-            for lock in (self.folder / "data" / "postmaster.pid", self._socket.with_name(_SOCKET + ".lock")):
+        if not pid.isdigit() or not _is_server(int(pid), self._data):
+            for lock in (self._data / "postmaster.pid", self._socket.with_name(_SOCKET + ".lock")):
                 lock.unlink(missing_ok=True)
 
     def _stop(self) -> None:
         if self._status():
-            self._pg_ctl(self._programs(), "-D", self.folder / "data", "-m", "fast", "stop")
+            self._pg_ctl(self._programs(), "-D", self._data, "-m", "fast", "stop")
 
     def _programs(self) -> Path:
         """The folder of the programs, or of a copy if the server's user cannot reach it."""
@@ -10710,6 +10688,17 @@ class EmbeddedPostgres:
         return options
 
 
+def _try_lock(lock: int, wait: bool = False) -> bool:
+    """Take a lock; if not `wait`, tell whether it is ours, at once."""
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        return True
+    return False
+
+
+_embedded = functools.cache(EmbeddedPostgres)  # the one of embedded_url()
+
+
 def default_folder() -> Path:
     """$BT_PG_DATA, or .backtick/postgres beside this file; for root a folder in /var/lib/backtick."""
     if given := os.environ.get("BT_PG_DATA"):
@@ -10743,14 +10732,10 @@ def _candidates() -> Iterator[Path]:
         if spec and spec.submodule_search_locations:
             yield Path(spec.submodule_search_locations[0]).resolve() / install / "bin"
     for pattern in _INSTALLED:
-        newest_first = sorted(glob.glob(pattern), key=_numbers, reverse=True)
+        newest_first = sorted(glob.glob(pattern), key=lambda path: [*map(int, re.findall(r"\d+", path))], reverse=True)
         yield from map(Path, newest_first)
     if found := shutil.which("initdb"):
         yield Path(found).resolve().parent
-
-
-def _numbers(path: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", path)]
 
 
 def _server_user(folder: Path) -> pwd.struct_passwd:
