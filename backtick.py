@@ -8507,15 +8507,12 @@ class Runner:
         _connections.use(config)
         _hook_own(config)
         try:
-            self._sign_in(config, drain, executor)
+            self._set_up(config, drain, executor)
         except _LOST as error:
             lost = f"lost the database {database_url(config)} while starting: {_one_line(error)}; start again"
             raise DatabaseUnavailable(hide_password(lost)) from None
         self._keeper.alert = on_alert or self._keeper.alert
         self.id = self._poller.session.runner
-        self._keeper_thread = threading.Thread(target=self._keeper.run, name="backtick-keeper", daemon=True)
-        self._thread = threading.Thread(target=self._serve, name="backtick-poller", daemon=True)
-        self._http = self._serve_http(config) if config.http else None
         self._poller.told.start(self)
         self._keeper_thread.start()
         self._thread.start()
@@ -8523,19 +8520,25 @@ class Runner:
         # atexit comes too late for. concurrent.futures itself has no other hook.
         getattr(threading, "_register_atexit", atexit.register)(_stop_if_there, weakref.ref(self))
 
-    def _sign_in(self, config: Config, drain: bool, executor: Executor | None) -> None:
-        self._poller = _Poller(config, drain, executor)
-        try:
+    def _set_up(self, config: Config, drain: bool, executor: Executor | None) -> None:
+        with contextlib.ExitStack() as undo:  # unless all of it is there
+            self._poller = _Poller(config, drain, executor)
+            undo.callback(self._poller.session.watchdog.stop.set)
+            undo.callback(self._poller.leave)
             self._keeper = _Keeper(self._poller)
-        except BaseException:
-            self._poller.leave()
-            self._poller.session.watchdog.stop.set()
-            raise
+            undo.callback(self._keeper.close)
+            self._keeper_thread = threading.Thread(target=self._keeper.run, name="backtick-keeper", daemon=True)
+            self._thread = threading.Thread(target=self._serve, name="backtick-poller", daemon=True)
+            self._http = self._serve_http(config) if config.http else None
+            undo.pop_all()
 
     def _serve_http(self, config: Config) -> _Http:
-        def metrics() -> _Page:
+        def ask(function: str) -> list[Any]:
             with contextlib.closing(_Database(config, self._poller.session.watchdog)) as database:
-                ((text,),) = database.run("bt_metrics")
+                return database.run(function)
+
+        def metrics() -> _Page:
+            ((text,),) = ask("bt_metrics")
             return 200, "text/plain; version=0.0.4", text
 
         def healthy() -> _Page:
@@ -8543,31 +8546,16 @@ class Runner:
             return (200, "text/plain", "alive\n") if is_well else (503, "text/plain", "it does nothing any more\n")
 
         def ready() -> _Page:
-            with contextlib.closing(_Database(config, self._poller.session.watchdog)) as database:
-                findings = database.run("bt_check")
-            state = (
-                "stopping"
-                if self._poller.stop_at is not None
-                else "lost"
-                if self._poller.session.is_lost()
-                else "ready"
-            )
-            if state == "ready" and healthy()[0] != 200:
-                state = "hanging"
-            text = json.dumps(
-                {"state": state, "runner": self._poller.session.runner, "findings": [row[3] for row in findings]}
-            )
+            findings, session = [row[3] for row in ask("bt_check")], self._poller.session
+            state = "ready" if healthy()[0] == 200 else "hanging"
+            state = "lost" if session.is_lost() else state
+            state = "stopping" if self._poller.stop_at is not None else state
+            text = json.dumps({"state": state, "runner": session.runner, "findings": findings})
             return (200 if state == "ready" else 503), "application/json", text + "\n"
 
-        try:
-            place = dataclasses.replace(config, database_url=database_url(config))
-            page = _Dashboard(place) if _is_here(config.http) and (SQL_FOLDER / "dashboard").is_dir() else None
-            return _Http(config.http, {"/metrics": metrics, "/healthz": healthy, "/readyz": ready}, page)
-        except BaseException:
-            self._keeper.close()
-            self._poller.leave()
-            self._poller.session.watchdog.stop.set()
-            raise
+        place = dataclasses.replace(config, database_url=database_url(config))
+        page = _Dashboard(place) if _is_here(config.http) and (SQL_FOLDER / "dashboard").is_dir() else None
+        return _Http(config.http, {"/metrics": metrics, "/healthz": healthy, "/readyz": ready}, page)
 
     def _serve(self) -> None:
         try:
