@@ -8218,11 +8218,6 @@ class _Told:
 # Names as in its conventions for messaging; the propagators and exporters are the program's.
 
 
-@functools.cache
-def _telemetry() -> _Telemetry:
-    return _Telemetry()
-
-
 class _Telemetry:
     """Spans and metrics. Raises ConfigError if the API is not installed."""
 
@@ -8230,73 +8225,63 @@ class _Telemetry:
     FIRST = "backtick.first"  # the header that has the span of the first try, for those of the others
 
     def __init__(self) -> None:
+        modules = ("opentelemetry.trace", "opentelemetry.propagate", "opentelemetry.metrics")
         try:
-            self.trace, self.propagate, metrics = map(
-                importlib.import_module, ("opentelemetry.trace", "opentelemetry.propagate", "opentelemetry.metrics")
-            )
+            self.trace, self.propagate, metrics = map(importlib.import_module, modules)
         except ImportError:
             raise ConfigError("otel (BT_OTEL) is on: that needs the package opentelemetry-api") from None
         self.tracer, meter = self.trace.get_tracer("backtick", __version__), metrics.get_meter("backtick", __version__)
-        self.sent = meter.create_counter("messaging.client.sent.messages", "{message}")
-        self.consumed = meter.create_counter("messaging.client.consumed.messages", "{message}")
-        self.called, self.processed = (
-            meter.create_histogram(name, "s", explicit_bucket_boundaries_advisory=self.BUCKETS)
-            for name in ("messaging.client.operation.duration", "messaging.process.duration")
-        )
+        count = functools.partial(meter.create_counter, unit="{message}")
+        seconds = functools.partial(meter.create_histogram, unit="s", explicit_bucket_boundaries_advisory=self.BUCKETS)
+        sent, called = count("messaging.client.sent.messages"), seconds("messaging.client.operation.duration")
+        consumed, processed = count("messaging.client.consumed.messages"), seconds("messaging.process.duration")
+        self.operations = {  # their type, their spans' kind, and the metrics that are told at their end
+            "enqueue": ("send", self.trace.SpanKind.PRODUCER, sent, called),
+            "process": ("process", self.trace.SpanKind.CONSUMER, consumed, processed),
+        }
 
     @contextlib.contextmanager
     def sending(self, parameters: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
         """Around a call that enqueues: its parameters with headers for the job, and the span."""
         many = parameters["p_args"] if isinstance(parameters["p_args"], list) else None
         count = 1 if many is None else len(many)
-        known = self._known("enqueue", "send", parameters.get("p_queue") or "default")
-        more = {} if many is None else {"messaging.batch.message_count": count}
-        with self._span(
-            known, {**more, "messaging.backtick.worker": parameters["p_name"]}, self.trace.SpanKind.PRODUCER
-        ) as (span, ends):
-            ends += [(self.sent.add, count), (self.called.record, None)]
+        own: dict[str, Any] = {} if many is None else {"messaging.batch.message_count": count}
+        own["messaging.backtick.worker"] = parameters["p_name"]
+        with self._span("enqueue", parameters.get("p_queue") or "default", count, own) as span:
             headers = json.loads(parameters.get("p_headers", "{}"))
             self.propagate.inject(headers)
             yield ({**parameters, "p_headers": json.dumps(headers)} if headers else parameters), span
 
     def processing(self, job: Job) -> Iterator[None]:
         """Around a job: the hook."""
-        known = self._known("process", "process", job.queue)
         own: dict[str, Any] = {"messaging.message.id": str(job.id), "messaging.backtick.worker": job.name}
         own["messaging.backtick.tries"] = job.tries
         headers = {name: value for name, value in job.headers.items() if isinstance(value, str)}
         first = job.headers.get(self.FIRST)
         links = []
         if isinstance(first, dict):
-            context = self.trace.get_current_span(self.propagate.extract(first)).get_span_context()
-            links = [self.trace.Link(context)] if context.is_valid else []
-        with self._span(known, own, self.trace.SpanKind.CONSUMER, self.propagate.extract(headers), links) as (_, ends):
-            ends += [(self.consumed.add, 1), (self.processed.record, None)]
+            span = self.trace.get_current_span(self.propagate.extract(first)).get_span_context()
+            links = [self.trace.Link(span)] if span.is_valid else []
+        context = self.propagate.extract(headers)
+        with self._span("process", job.queue, 1, own, context=context, links=links):
             carrier: dict[str, str] = {}
             self.propagate.inject(carrier)
             if carrier and not first:
                 job.first_span = json.dumps({self.FIRST: carrier})
             yield
 
-    def _known(self, name: str, kind: str, queue: str) -> dict[str, Any]:
-        return {
-            "messaging.system": "backtick",
-            "messaging.operation.name": name,
-            "messaging.operation.type": kind,
-            "messaging.destination.name": queue,
-        }
-
     @contextlib.contextmanager
     def _span(
-        self, known: dict[str, Any], own: dict[str, Any], kind: Any, context: Any = None, links: Sequence[Any] = ()
-    ) -> Iterator[tuple[Any, list[tuple[Callable[..., Any], int | None]]]]:
-        """A span, and a list of metrics that are told at its end: a number, or how many seconds it took."""
-        name = f"{known['messaging.operation.name']} {known['messaging.destination.name']}"
-        began, ends = time.monotonic(), list[tuple[Callable[..., Any], int | None]]()
-        options = {"record_exception": False, "set_status_on_exception": False}
-        with self.tracer.start_as_current_span(name, context, kind, {**known, **own}, links, **options) as span:
+        self, name: str, queue: str, count: int, own: dict[str, Any], *, context: Any = None, links: Any = ()
+    ) -> Iterator[Any]:
+        """The span of an operation with so many messages, and at its end their number, and how many seconds it took."""
+        type_, kind, counter, histogram = self.operations[name]
+        known = {"messaging.system": "backtick", "messaging.destination.name": queue}
+        known |= {"messaging.operation.name": name, "messaging.operation.type": type_}
+        began, options = time.monotonic(), {"record_exception": False, "set_status_on_exception": False}
+        with self.tracer.start_as_current_span(f"{name} {queue}", context, kind, known | own, links, **options) as span:
             try:
-                yield span, ends
+                yield span
             except BaseException as error:
                 if not isinstance(error, (Snooze, Cancel)):
                     known = {**known, "error.type": describe_error(error)["class"]}
@@ -8305,8 +8290,11 @@ class _Telemetry:
                     span.set_status(self.trace.Status(self.trace.StatusCode.ERROR, str(error)))
                 raise
             finally:
-                for tell, value in ends:
-                    tell(time.monotonic() - began if value is None else value, known)
+                counter.add(count, known)
+                histogram.record(time.monotonic() - began, known)
+
+
+_telemetry = functools.cache(_Telemetry)
 
 
 # ---- Django's tasks: TASKS = {"default": {"BACKEND": "backtick.DjangoBackend"}} -----------------
