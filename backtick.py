@@ -7487,9 +7487,7 @@ class _Http(http.server.ThreadingHTTPServer):
         self.routes, self.dashboard = routes, dashboard
         self.room = threading.BoundedSemaphore(self.MOST)
         self.streams = threading.BoundedSemaphore(self.MOST_STREAMS)
-        self.taken: dict[
-            Any, tuple[threading.BoundedSemaphore, threading.Timer]
-        ] = {}  # each thread has its own request
+        self.taken: dict[Any, tuple[threading.BoundedSemaphore, threading.Timer]] = {}  # a thread for each request
         if ":" in host:
             self.address_family = socket.AF_INET6
         try:
@@ -7855,18 +7853,15 @@ class _Dashboard:
             found[name] = values if words[name] == "*" else values[0]
         return found
 
-    def _look(self, viewer: _Viewer, function: str, given: dict[str, Any], **settings: str) -> str:
+    def _look(self, viewer: _Viewer, function: str, given: dict[str, Any]) -> str:
         """What a function of SQL returns, as a JSON object: now, rows, notices, and the SQL that asked."""
         heard: list[list[str | None]] = []
+
+        def hear(said: psycopg.errors.Diagnostic) -> None:
+            heard.append([said.message_primary, said.message_hint])
+
         with viewer.database() as database:
-            now, rows = _ask(
-                database,
-                function,
-                given,
-                lambda said: heard.append([said.message_primary, said.message_hint]),
-                transaction_read_only="on",
-                **settings,
-            )
+            now, rows = _ask(database, function, given, hear, transaction_read_only="on")
             text, values = _call_of(database.schema, function, given)
             asked = psycopg.ClientCursor(database.connection).mogrify(f"select * from {text}", values)  # noqa: S608
         more: dict[str, object] = {"now": str(now), "sql": asked, "notices": heard}
@@ -7897,19 +7892,16 @@ class _Dashboard:
         user, password, word = (str(given.get(name, "")) for name in ("user", "password", "token"))
         if not self.logins.acquire(timeout=5):
             raise _Refused(503, "too many try to log in; try again")
-        viewer = self.viewer
+        viewer, place = self.viewer, request.client_address[0]
         try:
             if self.login:
-                place = database_url(self.config)
-                url = psycopg.conninfo.make_conninfo(place, user=user or None, password=password)
+                url = psycopg.conninfo.make_conninfo(database_url(self.config), user=user or None, password=password)
                 viewer = _Viewer(dataclasses.replace(self.config, database_url=url), self.watchdog)
                 with viewer.database() as database:
                     database.run("bt_now")
             is_right = bool(user) if self.login else secrets.compare_digest(word.encode(), self.token.encode())
         except (BacktickError, psycopg.Error) as error:
-            log.warning(
-                "page: a login as %s from %s: %s", user[:60], request.client_address[0], hide_password(str(error))
-            )
+            log.warning("page: a login as %s from %s: %s", user[:60], place, hide_password(str(error)))
             is_right = False
         finally:
             self.logins.release()
@@ -7917,7 +7909,7 @@ class _Dashboard:
             self._leave(viewer)
             time.sleep(1)
             raise _Refused(401, "that is not right, or the database is away")
-        log.log(NOTICE, "page: a login as %s from %s", user or "who has the token", request.client_address[0])
+        log.log(NOTICE, "page: a login as %s from %s", user or "who has the token", place)
         key = secrets.token_urlsafe(32)
         with self.lock:
             now = time.monotonic()
@@ -8897,14 +8889,10 @@ def _pass_on(said: psycopg.errors.Diagnostic) -> None:
     print(f"{said.message_primary}{place}", file=sys.stderr)
 
 
-_TIMES = {
-    "since": "-",
-    "until": "-",
-    "from": "-",
-    "to": "-",
-    "run_at": "+",
-    "expires_at": "+",
-}  # 2h is so long ago, or from now
+_TIMES = {  # 2h is so long ago, or from now
+    **dict.fromkeys(("since", "until", "from", "to"), "-"),
+    **dict.fromkeys(("run_at", "expires_at"), "+"),
+}
 
 
 def _watch(verb: Verb, given: dict[str, Any], every: float, as_json: bool) -> int:
@@ -8989,23 +8977,17 @@ def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str],
     is_one = verb.record or verb.changes
     values = [json.loads(text) for text in found]
     is_false = is_one and values in ([], [None], [False], [0])
-    subject = next(
-        (f"the {kind} {given[kind]}" for kind in ("worker", "group", "schedule", "queue") if given.get(kind)), ""
-    )
+    subjects = [f"the {kind} {given[kind]}" for kind in ("worker", "group", "schedule", "queue") if given.get(kind)]
+    words: dict[str, Any] = {"subject": next(iter(subjects), ""), "result": next(iter(values), None)}
     if as_json:
         print((found[0] if found else "null") if is_one else "[" + ",\n ".join(found) + "]")
     elif is_false or not found:
-        where = (
-            ""
-            if verb.changes or Config.load().database_url
-            else " in the embedded database: BT_DATABASE_URL is not set"
-        )
-        print(
-            (verb.no or "there is nothing").format(*given.values(), subject=subject) + where,
-            file=sys.stdout if verb.changes else sys.stderr,
-        )
+        is_embedded = not (verb.changes or Config.load().database_url)
+        where = " in the embedded database: BT_DATABASE_URL is not set" * is_embedded
+        said = (verb.no or "there is nothing").format(*given.values(), **words)
+        print(said + where, file=sys.stdout if verb.changes else sys.stderr)
     elif verb.yes:
-        print(verb.yes.format(*given.values(), subject=subject, result=values[0]))
+        print(verb.yes.format(*given.values(), **words))
     elif values[0] and isinstance(values[0], str):
         print(values[0].rstrip("\n"))
     elif not sys.stdout.isatty():
@@ -9051,10 +9033,8 @@ def _lines(value: Any, width: int, now: dt.datetime) -> tuple[list[str], bool]:
     indent, lines, is_cut = max(map(len, parts), default=0) + 2, list[str](), False
     for name, part in parts.items():
         texts = part.splitlines() if isinstance(part, str) else [] if part is None else [part]
-        cells = [
-            json.dumps(text, ensure_ascii=False) if name in ("args", "result") else _cell(text, now, True)
-            for text in texts
-        ]
+        is_json = name in ("args", "result")
+        cells = [json.dumps(text, ensure_ascii=False) if is_json else _cell(text, now, True) for text in texts]
         step = (width - indent) // (1 if "".join(cells).isascii() else 2)  # as wide as characters may be
         if name in ("why", "sentence"):
             cells = [line for cell in cells for line in textwrap.wrap(cell, step)]
@@ -9075,12 +9055,11 @@ _MOST_LINES = 40  # of one part of what is shown, on a terminal
 
 def _table(rows: list[dict[str, Any]], width: int, now: dt.datetime) -> tuple[list[str], bool]:
     """Rows below each other, as wide as fits, numbers to the right. What not each row has stands last."""
-    names = [
-        name for name in rows[0] if name not in ("about", "place", "past", "runs") and all(name in row for row in rows)
-    ]
+    common = {name for name in rows[0] if all(name in row for row in rows)}
+    names = [name for name in rows[0] if name in common - {"about", "place", "past", "runs"}]
     names = [name for name in names if any(row[name] not in (None, []) for row in rows)]
     cells = [["~" * (name in (row.get("about") or ())) + _cell(row[name], now) for name in names] for row in rows]
-    others = {name for row in rows for name in row if not all(name in other for other in rows)} - {"traceback"}
+    others = {name for row in rows for name in row} - common - {"traceback"}
     if others:
         for row, line in zip(rows, cells, strict=True):
             line.append(", ".join(f"{_title(name)} {_cell(row[name], now)}" for name in row if name in others))
@@ -9102,11 +9081,8 @@ def _table(rows: list[dict[str, Any]], width: int, now: dt.datetime) -> tuple[li
     for line in lines:
         cut = [_cut(cell, size) for cell, size in zip(line, widths, strict=False)]
         gaps = [" " * (size - _width(cell)) for cell, size in zip(cut, widths, strict=True)]
-        shown.append(
-            "  ".join(
-                gap + c if right else c + gap for c, gap, right in zip(cut, gaps, is_number, strict=False)
-            ).rstrip()
-        )
+        wide = [gap + c if right else c + gap for c, gap, right in zip(cut, gaps, is_number, strict=False)]
+        shown.append("  ".join(wide).rstrip())
     return [_styled("1", shown[0]), *shown[1:]], is_cut
 
 
@@ -9390,9 +9366,8 @@ def _offset(instant: dt.datetime) -> dt.timedelta:
 def _mark(before: dt.datetime, fire: dt.datetime, skipped: dt.datetime | None) -> str:
     """What the clocks did from one fire to the next."""
     if skipped:
-        return f"clocks went forward over {skipped:%H:%M:%S}" + f" of {skipped:%Y-%m-%d}" * (
-            skipped.date() != fire.date()
-        )
+        of_day = f" of {skipped:%Y-%m-%d}" * (skipped.date() != fire.date())
+        return f"clocks went forward over {skipped:%H:%M:%S}{of_day}"
     if _offset(before) == _offset(fire):
         return ""
     return "clocks went forward" if _offset(before) < _offset(fire) else "clocks went back"
@@ -10063,11 +10038,8 @@ class _Clock:
 
     def tick(self, span: _Span = 0, **parts: float) -> dt.datetime:
         """Move on by a timedelta or seconds, or as in tick(hours=1); returns the time."""
-        return self._go(
-            self.ahead
-            + (span if isinstance(span, dt.timedelta) else dt.timedelta(seconds=span))
-            + dt.timedelta(**parts)
-        )
+        first = span if isinstance(span, dt.timedelta) else dt.timedelta(seconds=span)
+        return self._go(self.ahead + first + dt.timedelta(**parts))
 
     def at(self, when: dt.datetime) -> dt.datetime:
         """Move to a time with a time zone; from there the clock goes on."""
