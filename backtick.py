@@ -9423,7 +9423,7 @@ def _rekey(database: _Database, keyring: _Keyring, key: str, batch: int = 500) -
     schedules, jobs, left = 0, 0, Counter[str]()
     changed = "changed or locked meanwhile; run it again"
     # Schedules first: what they fire from then on is for the newest key.
-    for row in _list_sealed(database, p_key=key, p_after_id=None):
+    for row in map(_Sealed._make, database.run("bt_list_sealed", p_key=key, p_after_id=None)):
         try:
             args = row.resealed_args(keyring)
         except SealError as error:
@@ -9433,22 +9433,18 @@ def _rekey(database: _Database, keyring: _Keyring, key: str, batch: int = 500) -
         schedules += done
         left[changed] += not done
     after = 0
-    while rows := _list_sealed(database, p_key=key, p_after_id=after, p_limit=batch):
-        after = rows[-1].id
-        changes: dict[str, list[Any]] = {
-            name: [] for name in ("p_ids", "p_old_args", "p_args", "p_old_errors", "p_errors")
-        }
-        for row in rows:
+    while rows := database.run("bt_list_sealed", p_key=key, p_after_id=after, p_limit=batch):
+        after = rows[-1][0]
+        changes: list[tuple[Any, ...]] = []
+        for row in map(_Sealed._make, rows):
             try:
-                change = (row.id, row.args, row.resealed_args(keyring), row.error, row.resealed_error(keyring))
+                changes.append((row.id, row.args, row.resealed_args(keyring), row.error, row.resealed_error(keyring)))
             except SealError as error:
                 left[str(error)] += 1
-                continue
-            for values, value in zip(changes.values(), change, strict=True):
-                values.append(value)
-        done = len(database.run("bt_reseal", **changes))
+        names = ("p_ids", "p_old_args", "p_args", "p_old_errors", "p_errors")
+        done = len(database.run("bt_reseal", **{name: [one[n] for one in changes] for n, name in enumerate(names)}))
         jobs += done
-        left[changed] += len(changes["p_ids"]) - done
+        left[changed] += len(changes) - done
     return schedules, jobs, +left
 
 
@@ -9460,17 +9456,12 @@ def _rekey_results(database: _Database, keyring: _Keyring, key: str, left: Count
         for after, queue, name, stored in rows:
             try:
                 text = _unseal(keyring, "result", queue, name, _sealed_text(stored) or b"")
+                changes.append((after, stored, *_seal(keyring, "result", queue, name, [text.decode()])))
             except SealError as error:
                 left[str(error)] += 1
-                continue
-            changes.append((after, stored, *_seal(keyring, "result", queue, name, [text.decode()])))
         ids, old, new = ([change[n] for change in changes] for n in range(3))
         count += len(database.run("bt_reseal_results", p_ids=ids, p_old_results=old, p_results=new))
     return count
-
-
-def _list_sealed(database: _Database, **parameters: Any) -> list[_Sealed]:
-    return [_Sealed._make(row) for row in database.run("bt_list_sealed", **parameters)]
 
 
 class _Sealed(NamedTuple):
