@@ -8361,10 +8361,10 @@ class _TaskBackend:
 
     def _result_of(self, job: dict[str, Any]) -> Any:
         """The same of what bt_job_of says."""
-        tz, read = importlib.import_module("django.utils.timezone"), importlib.import_module("django.utils.dateparse")
+        tz = importlib.import_module("django.utils.timezone")
 
-        def time_of(text: str | None) -> Any:
-            time_ = text and read.parse_datetime(text)
+        def time_of(text: str | None) -> dt.datetime | None:
+            time_ = _time_of(text) if text else None
             return time_ if not time_ or tz.settings.USE_TZ else tz.make_naive(time_)
 
         begun = [one for one in job["timeline"] if one["what"] in ("failed", "crashed", "snoozed", "claimed")]
@@ -8375,19 +8375,13 @@ class _TaskBackend:
         args, kwargs = decode_args(open_args(keyring, json.dumps(job["args"]), *sealed)[0])
         how = {"priority": (job["headers"] or {}).get("django.priority", 0), "queue_name": job["queue"]}
         states = {"queued": "READY", "running": "RUNNING", "done": "SUCCESSFUL"}
-        result = self.result(
-            getattr(_by_name[job["name"]].function, "task").using(  # noqa: B009
-                **how, backend=self.alias
-            ),
-            states.get(job["state"], "FAILED"),
-            **{"id": str(job["id"]), "args": args, "kwargs": kwargs, "enqueued_at": time_of(job["created_at"])},
-            **{"started_at": time_of(next(iter(began), None)), "last_attempted_at": time_of((began or [None])[-1])},
-            finished_at=time_of(job["finished_at"]),
-            errors=[
-                _task_error(one.get("class") or job["state"], trace) for one, trace in zip(failed, traces, strict=False)
-            ],
-            worker_ids=[str(one.get("runner")) for one in begun],
-        )
+        errors = list(map(_task_error, (one.get("class") or job["state"] for one in failed), traces))
+        workers = [str(one.get("runner")) for one in begun]
+        facts = {"id": str(job["id"]), "args": args, "kwargs": kwargs, "errors": errors, "worker_ids": workers}
+        facts |= {"enqueued_at": time_of(job["created_at"]), "finished_at": time_of(job["finished_at"])}
+        facts |= {"started_at": time_of(next(iter(began), None)), "last_attempted_at": time_of((began or [None])[-1])}
+        task = cast(Any, _by_name[job["name"]].function).task.using(**how, backend=self.alias)
+        result = self.result(task, states.get(job["state"], "FAILED"), **facts)
         if job["state"] == "done":
             kept = _End(job["id"], "done", job["queue"], job["name"], json.dumps(job["result"]).encode(), None)
             object.__setattr__(result, "_return_value", _value(kept))
@@ -8395,9 +8389,8 @@ class _TaskBackend:
 
 
 def _task_error(kind: str, trace: str) -> Any:
-    return _of_tasks("base.TaskError")(
-        exception_class_path=kind if "." in kind else f"builtins.{kind}", traceback=trace
-    )
+    path = kind if "." in kind else f"builtins.{kind}"
+    return _of_tasks("base.TaskError")(exception_class_path=path, traceback=trace)
 
 
 def _task_call(backend: _TaskBackend, task: Any) -> Callable[..., Any]:
@@ -9004,8 +8997,6 @@ def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str],
 
 def _plain(value: Any, *before: str) -> list[str]:
     """Lines for programs: cells between tabs, and no head; of one thing a line for each part, its name first."""
-    if isinstance(value, str) and not before:
-        return value.splitlines()
     if isinstance(value, dict) and not before:
         return [line for name, part in value.items() for line in _plain(part, name)]
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
@@ -9023,8 +9014,6 @@ def _lines(value: Any, width: int, now: dt.datetime) -> tuple[list[str], bool]:
     """What people see of rows, or of one thing and its parts; and whether something is cut."""
     if isinstance(value, list):
         return _table(value, width, now)
-    if not isinstance(value, dict):
-        return [_printable(line) for line in str(value).splitlines()], False
     parts = {name: part for name, part in value.items() if part not in (None, [], {})}
     tables = {name: part for name, part in parts.items() if isinstance(part, list) and isinstance(part[0], dict)}
     parts = {name: part for name, part in parts.items() if name not in tables}
@@ -9089,8 +9078,8 @@ def _table(rows: list[dict[str, Any]], width: int, now: dt.datetime) -> tuple[li
 def _cell(value: Any, now: dt.datetime, is_alone: bool = False) -> str:
     """A value as people read it, on one line: times as ages, and also as such if there is room."""
     if isinstance(value, str):
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+[+]00:00", value):
-            seconds = (now - dt.datetime.fromisoformat(_six_digits(value))).total_seconds()
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?[+]00:00", value):
+            seconds = (now - _time_of(value)).total_seconds()
             age = _age_of(abs(seconds))
             return (f"{age} ago" if seconds >= 0 else f"in {age}") + f" ({value[:19]}Z)" * is_alone
         return _printable(value if is_alone else " ".join(value.split()))
@@ -9101,11 +9090,6 @@ def _cell(value: Any, now: dt.datetime, is_alone: bool = False) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{_title(name)} {_cell(part, now)}" for name, part in value.items() if part is not None)
     return _printable(json.dumps(value, ensure_ascii=False))
-
-
-def _six_digits(time: str) -> str:
-    """A time of PostgreSQL's as datetime.fromisoformat() of Python 3.10 reads it: without or with all digits."""
-    return re.sub(r"[.]([0-9]+)", lambda match: "." + match[1].ljust(6, "0"), time)
 
 
 def _age_of(seconds: float) -> str:
