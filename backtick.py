@@ -8023,8 +8023,8 @@ def _steps(plan: _Plan) -> Iterator[tuple[str, Callable[[], object]]]:
     if autodiscover:
         yield f"--autodiscover {autodiscover}", _set_up_django
         for app in sys.modules["django.apps"].apps.get_app_configs():
-            if importlib.util.find_spec(f"{app.name}.{autodiscover}"):
-                module = f"{app.name}.{autodiscover}"
+            module = f"{app.name}.{autodiscover}"
+            if importlib.util.find_spec(module):
                 yield module, functools.partial(_import_for_workers, module)
 
 
@@ -8334,8 +8334,7 @@ class _TaskBackend:
     def get_result(self, result_id: str) -> Any:
         """Raises TaskResultDoesNotExist."""
         is_number = re.fullmatch("[0-9]{1,18}", str(result_id))
-        found = _query(self._conn(), ("bt_job_of", {"p_id": int(result_id)})) if is_number else [None]
-        job = json.loads(found[0]) if isinstance(found[0], (bytes, str)) else found[0]
+        job = _job_of(self._conn(), int(result_id)) if is_number else None
         if job is None or job["name"] not in _by_name:
             raise _of_tasks("exceptions.TaskResultDoesNotExist")(result_id)
         return self._result_of(job)
@@ -8386,6 +8385,12 @@ class _TaskBackend:
             kept = _End(job["id"], "done", job["queue"], job["name"], json.dumps(job["result"]).encode(), None)
             object.__setattr__(result, "_return_value", _value(kept))
         return result
+
+
+def _job_of(conn: Any, id_: int) -> Any:
+    """What bt_job_of says of a job, whatever the driver makes of JSON; None if it is not there."""
+    (facts,) = _query(conn, ("bt_job_of", {"p_id": id_}))
+    return json.loads(facts) if isinstance(facts, (bytes, str)) else facts
 
 
 def _task_error(kind: str, trace: str) -> Any:
@@ -9947,12 +9952,6 @@ class _Seen:
         text, _ = open_args(keyring, json.dumps(facts["args"]), facts["queue"], facts["name"], False)
         self.args, self.kwargs = decode_args(text)
 
-    @classmethod
-    def of(cls, conn: Any, id_: int) -> _Seen:
-        """The job as it is now."""
-        (facts,) = _query(conn, ("bt_job_of", {"p_id": id_}))
-        return cls(facts if isinstance(facts, dict) else json.loads(facts))
-
     def __getattr__(self, name: str) -> Any:
         if name == "facts" or name not in self.facts:
             raise AttributeError(f"nothing is known of a job that is called {name!r}")
@@ -10078,7 +10077,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
             yield jobs
             while rows := _rows(None, ("bt_jobs", {"p_since": since, "p_after": place, "p_limit": 1000})):
                 ids, place = ids + [row[0] for row in rows], rows[-1][-1]
-            seen = [_Seen.of(None, id_) for id_ in sorted(ids)]
+            seen = [_Seen(_job_of(None, id_)) for id_ in sorted(ids)]
             jobs += [job for job in seen if job.created_at >= since.astimezone()]
 
     @staticmethod
@@ -10133,11 +10132,8 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
         Gives a connection in autocommit, which what is scheduled in the block takes. BT_DATABASE_URL names the database
         meanwhile. It is copied from a template, which the first call makes, and which stays.
         """
-        url = (
-            server
-            or os.environ.get("BT_TEST_DATABASE_URL")
-            or psycopg.conninfo.make_conninfo(embedded_url(), user="postgres")
-        )
+        url = server or os.environ.get("BT_TEST_DATABASE_URL")
+        url = url or psycopg.conninfo.make_conninfo(embedded_url(), user="postgres")
         name = f"bt_test_{os.getpid()}_{secrets.token_hex(4)}"
         was_url, was = os.environ.get("BT_DATABASE_URL"), _connections.config
         admin = _connect(url, dbname="postgres")
@@ -10280,7 +10276,7 @@ def _run_for_test(conn: Any, job: Job, raises: bool, ran: list[_Seen]) -> None:
     what |= {name: [value] for name, value in (more or {}).items() if name != "note"}
     try:
         _rows(conn, (report, what))
-        ran.append(_Seen.of(conn, job.id))
+        ran.append(_Seen(_job_of(conn, job.id)))
     except Exception:
         if not raised:
             raise
