@@ -10292,14 +10292,10 @@ def _wait_here(coroutine: Coroutine[Any, Any, Any]) -> Any:
         asyncio.get_running_loop()
     except RuntimeError:
         if "asgiref.sync" in sys.modules:  # so what is Django's in it comes back to this thread and its transaction
-            run = sys.modules["asgiref.sync"].async_to_sync(_awaited)
+            run = sys.modules["asgiref.sync"].async_to_sync(_run_what_is_left)
         return run(coroutine)
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(contextvars.copy_context().run, run, coroutine).result()
-
-
-async def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return await coroutine
 
 
 if TYPE_CHECKING:
