@@ -9083,10 +9083,11 @@ def _table(rows: list[dict[str, Any]], width: int, now: dt.datetime) -> tuple[li
 def _cell(value: Any, now: dt.datetime, is_alone: bool = False) -> str:
     """A value as people read it, on one line: times as ages, and also as such if there is room."""
     if isinstance(value, str):
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?[+]00:00", value):
-            seconds = (now - _time_of(value)).total_seconds()
-            age = _age_of(abs(seconds))
-            return (f"{age} ago" if seconds >= 0 else f"in {age}") + f" ({value[:19]}Z)" * is_alone
+        with contextlib.suppress(ValueError):  # somebody's tag may be of 30 February
+            if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?[+]00:00", value):
+                seconds = (now - _time_of(value)).total_seconds()
+                age = _age_of(abs(seconds))
+                return (f"{age} ago" if seconds >= 0 else f"in {age}") + f" ({value[:19]}Z)" * is_alone
         return _printable(value if is_alone else " ".join(value.split()))
     if isinstance(value, list) and not any(isinstance(item, (dict, list)) for item in value):
         return ", ".join(_cell(item, now) for item in value)
