@@ -9413,26 +9413,26 @@ def _rekey(database: _Database, keyring: _Keyring, key: str, batch: int = 500) -
     schedules, jobs, left = 0, 0, Counter[str]()
     changed = "changed or locked meanwhile; run it again"
     # Schedules first: what they fire from then on is for the newest key.
-    for row in map(_Sealed._make, database.run("bt_list_sealed", p_key=key, p_after_id=None)):
+    for _, schedule, queue, name, args, error in database.run("bt_list_sealed", p_key=key, p_after_id=None):
         try:
-            args = row.resealed_args(keyring)
-        except SealError as error:
-            left[str(error)] += 1
+            new_args, _ = _sealed_anew(keyring, queue, name, args, error)
+        except SealError as why:
+            left[str(why)] += 1
             continue
-        ((done,),) = database.run("bt_reseal_schedule", p_name=row.schedule, p_old_args=row.args, p_args=args)
+        ((done,),) = database.run("bt_reseal_schedule", p_name=schedule, p_old_args=args, p_args=new_args)
         schedules += done
         left[changed] += not done
     after = 0
     while rows := database.run("bt_list_sealed", p_key=key, p_after_id=after, p_limit=batch):
-        after = rows[-1][0]
         changes: list[tuple[Any, ...]] = []
-        for row in map(_Sealed._make, rows):
+        for after, _, queue, name, args, error in rows:
             try:
-                changes.append((row.id, row.args, row.resealed_args(keyring), row.error, row.resealed_error(keyring)))
-            except SealError as error:
-                left[str(error)] += 1
-        names = ("p_ids", "p_old_args", "p_args", "p_old_errors", "p_errors")
-        done = len(database.run("bt_reseal", **{name: [one[n] for one in changes] for n, name in enumerate(names)}))
+                changes.append((after, args, error, *_sealed_anew(keyring, queue, name, args, error)))
+            except SealError as why:
+                left[str(why)] += 1
+        ids, old_args, old_errors, new_args, errors = ([change[n] for change in changes] for n in range(5))
+        old = {"p_ids": ids, "p_old_args": old_args, "p_old_errors": old_errors}
+        done = len(database.run("bt_reseal", **old, p_args=new_args, p_errors=errors))
         jobs += done
         left[changed] += len(changes) - done
     return schedules, jobs, +left
@@ -9445,8 +9445,7 @@ def _rekey_results(database: _Database, keyring: _Keyring, key: str, left: Count
         changes: list[tuple[int, str, str]] = []
         for after, queue, name, stored in rows:
             try:
-                text = _unseal(keyring, "result", queue, name, _sealed_text(stored) or b"")
-                changes.append((after, stored, *_seal(keyring, "result", queue, name, [text.decode()])))
+                changes.append((after, stored, _anew(keyring, "result", queue, name, _sealed_text(stored) or b"")))
             except SealError as error:
                 left[str(error)] += 1
         ids, old, new = ([change[n] for change in changes] for n in range(3))
@@ -9454,29 +9453,19 @@ def _rekey_results(database: _Database, keyring: _Keyring, key: str, left: Count
     return count
 
 
-class _Sealed(NamedTuple):
-    """A row of bt_list_sealed."""
+def _sealed_anew(keyring: _Keyring, queue: str, name: str, args: str, error: str | None) -> tuple[str, str | None]:
+    """Arguments and error of a job, sealed with the newest key if they were sealed. Raises SealError."""
+    if (sealed := _sealed_text(args)) is not None:
+        args = _anew(keyring, "args", queue, name, sealed)
+    parts = json.loads(error or "null")
+    if isinstance(parts, dict) and "$sealed" in parts:
+        error = json.dumps(parts | json.loads(_anew(keyring, "error", queue, name, str(parts["$sealed"]).encode())))
+    return args, error
 
-    id: int
-    schedule: str | None
-    queue: str
-    name: str
-    args: str
-    error: str | None
 
-    def resealed_args(self, keyring: _Keyring) -> str:
-        """The arguments, sealed with the newest key if they were sealed. Raises SealError if they do not open."""
-        text, sealed = open_args(keyring, self.args, self.queue, self.name, False)
-        return _seal(keyring, "args", self.queue, self.name, [text.decode()])[0] if sealed else self.args
-
-    def resealed_error(self, keyring: _Keyring) -> str | None:
-        """The same for the error."""
-        error = json.loads(self.error or "null")
-        if not isinstance(error, dict) or "$sealed" not in error:
-            return self.error
-        text = _unseal(keyring, "error", self.queue, self.name, str(error["$sealed"]).encode())
-        (sealed,) = _seal(keyring, "error", self.queue, self.name, [text.decode()])
-        return json.dumps(error | json.loads(sealed))
+def _anew(keyring: _Keyring, kind: str, queue: str, name: str, sealed: bytes) -> str:
+    """What was sealed, sealed with the newest key. Raises SealError if it does not open."""
+    return _seal(keyring, kind, queue, name, [_unseal(keyring, kind, queue, name, sealed).decode()])[0]
 
 
 @contextlib.contextmanager
