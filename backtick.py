@@ -8376,7 +8376,13 @@ class _TaskBackend:
         states = {"queued": "READY", "running": "RUNNING", "done": "SUCCESSFUL"}
         errors = list(map(_task_error, (one.get("class") or job["state"] for one in failed), traces))
         workers = [str(one.get("runner")) for one in begun]
-        facts = {"id": str(job["id"]), "args": args, "kwargs": kwargs, "errors": errors, "worker_ids": workers}
+        facts: dict[str, Any] = {
+            "id": str(job["id"]),
+            "args": args,
+            "kwargs": kwargs,
+            "errors": errors,
+            "worker_ids": workers,
+        }
         facts |= {"enqueued_at": time_of(job["created_at"]), "finished_at": time_of(job["finished_at"])}
         facts |= {"started_at": time_of(next(iter(began), None)), "last_attempted_at": time_of((began or [None])[-1])}
         task = cast(Any, _by_name[job["name"]].function).task.using(**how, backend=self.alias)
@@ -9430,9 +9436,9 @@ def _rekey(database: _Database, keyring: _Keyring, key: str, batch: int = 500) -
                 changes.append((after, args, error, *_sealed_anew(keyring, queue, name, args, error)))
             except SealError as why:
                 left[str(why)] += 1
-        ids, old_args, old_errors, new_args, errors = ([change[n] for change in changes] for n in range(5))
-        old = {"p_ids": ids, "p_old_args": old_args, "p_old_errors": old_errors}
-        done = len(database.run("bt_reseal", **old, p_args=new_args, p_errors=errors))
+        names = ("p_ids", "p_old_args", "p_old_errors", "p_args", "p_errors")
+        columns = {column: [change[n] for change in changes] for n, column in enumerate(names)}
+        done = len(database.run("bt_reseal", **columns))
         jobs += done
         left[changed] += len(changes) - done
     return schedules, jobs, +left
