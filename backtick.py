@@ -7355,9 +7355,7 @@ class _Http(http.server.ThreadingHTTPServer):
         self.routes, self.dashboard = routes, dashboard
         self.room = threading.BoundedSemaphore(self.MOST)
         self.streams = threading.BoundedSemaphore(self.MOST_STREAMS)
-        self.taken: dict[
-            Any, tuple[threading.BoundedSemaphore, threading.Timer]
-        ] = {}  # each thread has its own request
+        self.taken: dict[Any, tuple[threading.BoundedSemaphore, threading.Timer]] = {}  # a thread for each request
         if ":" in host:
             self.address_family = socket.AF_INET6
         try:
@@ -7723,18 +7721,15 @@ class _Dashboard:
             found[name] = values if words[name] == "*" else values[0]
         return found
 
-    def _look(self, viewer: _Viewer, function: str, given: dict[str, Any], **settings: str) -> str:
+    def _look(self, viewer: _Viewer, function: str, given: dict[str, Any]) -> str:
         """What a function of SQL returns, as a JSON object: now, rows, notices, and the SQL that asked."""
         heard: list[list[str | None]] = []
+
+        def hear(said: psycopg.errors.Diagnostic) -> None:
+            heard.append([said.message_primary, said.message_hint])
+
         with viewer.database() as database:
-            now, rows = _ask(
-                database,
-                function,
-                given,
-                lambda said: heard.append([said.message_primary, said.message_hint]),
-                transaction_read_only="on",
-                **settings,
-            )
+            now, rows = _ask(database, function, given, hear, transaction_read_only="on")
             text, values = _call_of(database.schema, function, given)
             asked = psycopg.ClientCursor(database.connection).mogrify(f"select * from {text}", values)  # noqa: S608
         more: dict[str, object] = {"now": str(now), "sql": asked, "notices": heard}
@@ -7765,19 +7760,16 @@ class _Dashboard:
         user, password, word = (str(given.get(name, "")) for name in ("user", "password", "token"))
         if not self.logins.acquire(timeout=5):
             raise _Refused(503, "too many try to log in; try again")
-        viewer = self.viewer
+        viewer, place = self.viewer, request.client_address[0]
         try:
             if self.login:
-                place = database_url(self.config)
-                url = psycopg.conninfo.make_conninfo(place, user=user or None, password=password)
+                url = psycopg.conninfo.make_conninfo(database_url(self.config), user=user or None, password=password)
                 viewer = _Viewer(dataclasses.replace(self.config, database_url=url), self.watchdog)
                 with viewer.database() as database:
                     database.run("bt_now")
             is_right = bool(user) if self.login else secrets.compare_digest(word.encode(), self.token.encode())
         except (BacktickError, psycopg.Error) as error:
-            log.warning(
-                "page: a login as %s from %s: %s", user[:60], request.client_address[0], hide_password(str(error))
-            )
+            log.warning("page: a login as %s from %s: %s", user[:60], place, hide_password(str(error)))
             is_right = False
         finally:
             self.logins.release()
@@ -7785,7 +7777,7 @@ class _Dashboard:
             self._leave(viewer)
             time.sleep(1)
             raise _Refused(401, "that is not right, or the database is away")
-        log.log(NOTICE, "page: a login as %s from %s", user or "who has the token", request.client_address[0])
+        log.log(NOTICE, "page: a login as %s from %s", user or "who has the token", place)
         key = secrets.token_urlsafe(32)
         with self.lock:
             now = time.monotonic()
@@ -7899,8 +7891,8 @@ def _steps(plan: _Plan) -> Iterator[tuple[str, Callable[[], object]]]:
     if autodiscover:
         yield f"--autodiscover {autodiscover}", _set_up_django
         for app in sys.modules["django.apps"].apps.get_app_configs():
-            if importlib.util.find_spec(f"{app.name}.{autodiscover}"):
-                module = f"{app.name}.{autodiscover}"
+            module = f"{app.name}.{autodiscover}"
+            if importlib.util.find_spec(module):
                 yield module, functools.partial(_import_for_workers, module)
 
 
@@ -8086,11 +8078,6 @@ class _Told:
 # Names as in its conventions for messaging; the propagators and exporters are the program's.
 
 
-@functools.cache
-def _telemetry() -> _Telemetry:
-    return _Telemetry()
-
-
 class _Telemetry:
     """Spans and metrics. Raises ConfigError if the API is not installed."""
 
@@ -8098,73 +8085,63 @@ class _Telemetry:
     FIRST = "backtick.first"  # the header that has the span of the first try, for those of the others
 
     def __init__(self) -> None:
+        modules = ("opentelemetry.trace", "opentelemetry.propagate", "opentelemetry.metrics")
         try:
-            self.trace, self.propagate, metrics = map(
-                importlib.import_module, ("opentelemetry.trace", "opentelemetry.propagate", "opentelemetry.metrics")
-            )
+            self.trace, self.propagate, metrics = map(importlib.import_module, modules)
         except ImportError:
             raise ConfigError("otel (BT_OTEL) is on: that needs the package opentelemetry-api") from None
         self.tracer, meter = self.trace.get_tracer("backtick", __version__), metrics.get_meter("backtick", __version__)
-        self.sent = meter.create_counter("messaging.client.sent.messages", "{message}")
-        self.consumed = meter.create_counter("messaging.client.consumed.messages", "{message}")
-        self.called, self.processed = (
-            meter.create_histogram(name, "s", explicit_bucket_boundaries_advisory=self.BUCKETS)
-            for name in ("messaging.client.operation.duration", "messaging.process.duration")
-        )
+        count = functools.partial(meter.create_counter, unit="{message}")
+        seconds = functools.partial(meter.create_histogram, unit="s", explicit_bucket_boundaries_advisory=self.BUCKETS)
+        sent, called = count("messaging.client.sent.messages"), seconds("messaging.client.operation.duration")
+        consumed, processed = count("messaging.client.consumed.messages"), seconds("messaging.process.duration")
+        self.operations = {  # their type, their spans' kind, and the metrics that are told at their end
+            "enqueue": ("send", self.trace.SpanKind.PRODUCER, sent, called),
+            "process": ("process", self.trace.SpanKind.CONSUMER, consumed, processed),
+        }
 
     @contextlib.contextmanager
     def sending(self, parameters: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
         """Around a call that enqueues: its parameters with headers for the job, and the span."""
         many = parameters["p_args"] if isinstance(parameters["p_args"], list) else None
         count = 1 if many is None else len(many)
-        known = self._known("enqueue", "send", parameters.get("p_queue") or "default")
-        more = {} if many is None else {"messaging.batch.message_count": count}
-        with self._span(
-            known, {**more, "messaging.backtick.worker": parameters["p_name"]}, self.trace.SpanKind.PRODUCER
-        ) as (span, ends):
-            ends += [(self.sent.add, count), (self.called.record, None)]
+        own: dict[str, Any] = {} if many is None else {"messaging.batch.message_count": count}
+        own["messaging.backtick.worker"] = parameters["p_name"]
+        with self._span("enqueue", parameters.get("p_queue") or "default", count, own) as span:
             headers = json.loads(parameters.get("p_headers", "{}"))
             self.propagate.inject(headers)
             yield ({**parameters, "p_headers": json.dumps(headers)} if headers else parameters), span
 
     def processing(self, job: Job) -> Iterator[None]:
         """Around a job: the hook."""
-        known = self._known("process", "process", job.queue)
         own: dict[str, Any] = {"messaging.message.id": str(job.id), "messaging.backtick.worker": job.name}
         own["messaging.backtick.tries"] = job.tries
         headers = {name: value for name, value in job.headers.items() if isinstance(value, str)}
         first = job.headers.get(self.FIRST)
         links = []
         if isinstance(first, dict):
-            context = self.trace.get_current_span(self.propagate.extract(first)).get_span_context()
-            links = [self.trace.Link(context)] if context.is_valid else []
-        with self._span(known, own, self.trace.SpanKind.CONSUMER, self.propagate.extract(headers), links) as (_, ends):
-            ends += [(self.consumed.add, 1), (self.processed.record, None)]
+            span = self.trace.get_current_span(self.propagate.extract(first)).get_span_context()
+            links = [self.trace.Link(span)] if span.is_valid else []
+        context = self.propagate.extract(headers)
+        with self._span("process", job.queue, 1, own, context=context, links=links):
             carrier: dict[str, str] = {}
             self.propagate.inject(carrier)
             if carrier and not first:
                 job.first_span = json.dumps({self.FIRST: carrier})
             yield
 
-    def _known(self, name: str, kind: str, queue: str) -> dict[str, Any]:
-        return {
-            "messaging.system": "backtick",
-            "messaging.operation.name": name,
-            "messaging.operation.type": kind,
-            "messaging.destination.name": queue,
-        }
-
     @contextlib.contextmanager
     def _span(
-        self, known: dict[str, Any], own: dict[str, Any], kind: Any, context: Any = None, links: Sequence[Any] = ()
-    ) -> Iterator[tuple[Any, list[tuple[Callable[..., Any], int | None]]]]:
-        """A span, and a list of metrics that are told at its end: a number, or how many seconds it took."""
-        name = f"{known['messaging.operation.name']} {known['messaging.destination.name']}"
-        began, ends = time.monotonic(), list[tuple[Callable[..., Any], int | None]]()
-        options = {"record_exception": False, "set_status_on_exception": False}
-        with self.tracer.start_as_current_span(name, context, kind, {**known, **own}, links, **options) as span:
+        self, name: str, queue: str, count: int, own: dict[str, Any], *, context: Any = None, links: Any = ()
+    ) -> Iterator[Any]:
+        """The span of an operation with so many messages, and at its end their number, and how many seconds it took."""
+        type_, kind, counter, histogram = self.operations[name]
+        known = {"messaging.system": "backtick", "messaging.destination.name": queue}
+        known |= {"messaging.operation.name": name, "messaging.operation.type": type_}
+        began, options = time.monotonic(), {"record_exception": False, "set_status_on_exception": False}
+        with self.tracer.start_as_current_span(f"{name} {queue}", context, kind, known | own, links, **options) as span:
             try:
-                yield span, ends
+                yield span
             except BaseException as error:
                 if not isinstance(error, (Snooze, Cancel)):
                     known = {**known, "error.type": describe_error(error)["class"]}
@@ -8173,8 +8150,11 @@ class _Telemetry:
                     span.set_status(self.trace.Status(self.trace.StatusCode.ERROR, str(error)))
                 raise
             finally:
-                for tell, value in ends:
-                    tell(time.monotonic() - began if value is None else value, known)
+                counter.add(count, known)
+                histogram.record(time.monotonic() - began, known)
+
+
+_telemetry = functools.cache(_Telemetry)
 
 
 # ---- Django's tasks: TASKS = {"default": {"BACKEND": "backtick.DjangoBackend"}} -----------------
@@ -8222,8 +8202,7 @@ class _TaskBackend:
     def get_result(self, result_id: str) -> Any:
         """Raises TaskResultDoesNotExist."""
         is_number = re.fullmatch("[0-9]{1,18}", str(result_id))
-        found = _query(self._conn(), ("bt_job_of", {"p_id": int(result_id)})) if is_number else [None]
-        job = json.loads(found[0]) if isinstance(found[0], (bytes, str)) else found[0]
+        job = _job_of(self._conn(), int(result_id)) if is_number else None
         if job is None or job["name"] not in _by_name:
             raise _of_tasks("exceptions.TaskResultDoesNotExist")(result_id)
         return self._result_of(job)
@@ -8249,10 +8228,10 @@ class _TaskBackend:
 
     def _result_of(self, job: dict[str, Any]) -> Any:
         """The same of what bt_job_of says."""
-        tz, read = importlib.import_module("django.utils.timezone"), importlib.import_module("django.utils.dateparse")
+        tz = importlib.import_module("django.utils.timezone")
 
-        def time_of(text: str | None) -> Any:
-            time_ = text and read.parse_datetime(text)
+        def time_of(text: str | None) -> dt.datetime | None:
+            time_ = _time_of(text) if text else None
             return time_ if not time_ or tz.settings.USE_TZ else tz.make_naive(time_)
 
         begun = [one for one in job["timeline"] if one["what"] in ("failed", "crashed", "snoozed", "claimed")]
@@ -8263,29 +8242,34 @@ class _TaskBackend:
         args, kwargs = decode_args(open_args(keyring, json.dumps(job["args"]), *sealed)[0])
         how = {"priority": (job["headers"] or {}).get("django.priority", 0), "queue_name": job["queue"]}
         states = {"queued": "READY", "running": "RUNNING", "done": "SUCCESSFUL"}
-        result = self.result(
-            getattr(_by_name[job["name"]].function, "task").using(  # noqa: B009
-                **how, backend=self.alias
-            ),
-            states.get(job["state"], "FAILED"),
-            **{"id": str(job["id"]), "args": args, "kwargs": kwargs, "enqueued_at": time_of(job["created_at"])},
-            **{"started_at": time_of(next(iter(began), None)), "last_attempted_at": time_of((began or [None])[-1])},
-            finished_at=time_of(job["finished_at"]),
-            errors=[
-                _task_error(one.get("class") or job["state"], trace) for one, trace in zip(failed, traces, strict=False)
-            ],
-            worker_ids=[str(one.get("runner")) for one in begun],
-        )
+        errors = list(map(_task_error, (one.get("class") or job["state"] for one in failed), traces))
+        workers = [str(one.get("runner")) for one in begun]
+        facts: dict[str, Any] = {
+            "id": str(job["id"]),
+            "args": args,
+            "kwargs": kwargs,
+            "errors": errors,
+            "worker_ids": workers,
+        }
+        facts |= {"enqueued_at": time_of(job["created_at"]), "finished_at": time_of(job["finished_at"])}
+        facts |= {"started_at": time_of(next(iter(began), None)), "last_attempted_at": time_of((began or [None])[-1])}
+        task = cast(Any, _by_name[job["name"]].function).task.using(**how, backend=self.alias)
+        result = self.result(task, states.get(job["state"], "FAILED"), **facts)
         if job["state"] == "done":
             kept = _End(job["id"], "done", job["queue"], job["name"], json.dumps(job["result"]).encode(), None)
             object.__setattr__(result, "_return_value", _value(kept))
         return result
 
 
+def _job_of(conn: Any, id_: int) -> Any:
+    """What bt_job_of says of a job, whatever the driver makes of JSON; None if it is not there."""
+    (facts,) = _query(conn, ("bt_job_of", {"p_id": id_}))
+    return json.loads(facts) if isinstance(facts, (bytes, str)) else facts
+
+
 def _task_error(kind: str, trace: str) -> Any:
-    return _of_tasks("base.TaskError")(
-        exception_class_path=kind if "." in kind else f"builtins.{kind}", traceback=trace
-    )
+    path = kind if "." in kind else f"builtins.{kind}"
+    return _of_tasks("base.TaskError")(exception_class_path=path, traceback=trace)
 
 
 def _task_call(backend: _TaskBackend, task: Any) -> Callable[..., Any]:
@@ -8375,15 +8359,12 @@ class Runner:
         _connections.use(config)
         _hook_own(config)
         try:
-            self._sign_in(config, drain, executor)
+            self._set_up(config, drain, executor)
         except _LOST as error:
             lost = f"lost the database {database_url(config)} while starting: {_one_line(error)}; start again"
             raise DatabaseUnavailable(hide_password(lost)) from None
         self._keeper.alert = on_alert or self._keeper.alert
         self.id = self._poller.session.runner
-        self._keeper_thread = threading.Thread(target=self._keeper.run, name="backtick-keeper", daemon=True)
-        self._thread = threading.Thread(target=self._serve, name="backtick-poller", daemon=True)
-        self._http = self._serve_http(config) if config.http else None
         self._poller.told.start(self)
         self._keeper_thread.start()
         self._thread.start()
@@ -8391,19 +8372,25 @@ class Runner:
         # atexit comes too late for. concurrent.futures itself has no other hook.
         getattr(threading, "_register_atexit", atexit.register)(_stop_if_there, weakref.ref(self))
 
-    def _sign_in(self, config: Config, drain: bool, executor: Executor | None) -> None:
-        self._poller = _Poller(config, drain, executor)
-        try:
+    def _set_up(self, config: Config, drain: bool, executor: Executor | None) -> None:
+        with contextlib.ExitStack() as undo:  # unless all of it is there
+            self._poller = _Poller(config, drain, executor)
+            undo.callback(self._poller.session.watchdog.stop.set)
+            undo.callback(self._poller.leave)
             self._keeper = _Keeper(self._poller)
-        except BaseException:
-            self._poller.leave()
-            self._poller.session.watchdog.stop.set()
-            raise
+            undo.callback(self._keeper.close)
+            self._keeper_thread = threading.Thread(target=self._keeper.run, name="backtick-keeper", daemon=True)
+            self._thread = threading.Thread(target=self._serve, name="backtick-poller", daemon=True)
+            self._http = self._serve_http(config) if config.http else None
+            undo.pop_all()
 
     def _serve_http(self, config: Config) -> _Http:
-        def metrics() -> _Page:
+        def ask(function: str) -> list[Any]:
             with contextlib.closing(_Database(config, self._poller.session.watchdog)) as database:
-                ((text,),) = database.run("bt_metrics")
+                return database.run(function)
+
+        def metrics() -> _Page:
+            ((text,),) = ask("bt_metrics")
             return 200, "text/plain; version=0.0.4", text
 
         def healthy() -> _Page:
@@ -8411,31 +8398,16 @@ class Runner:
             return (200, "text/plain", "alive\n") if is_well else (503, "text/plain", "it does nothing any more\n")
 
         def ready() -> _Page:
-            with contextlib.closing(_Database(config, self._poller.session.watchdog)) as database:
-                findings = database.run("bt_check")
-            state = (
-                "stopping"
-                if self._poller.stop_at is not None
-                else "lost"
-                if self._poller.session.is_lost()
-                else "ready"
-            )
-            if state == "ready" and healthy()[0] != 200:
-                state = "hanging"
-            text = json.dumps(
-                {"state": state, "runner": self._poller.session.runner, "findings": [row[3] for row in findings]}
-            )
+            findings, session = [row[3] for row in ask("bt_check")], self._poller.session
+            state = "ready" if healthy()[0] == 200 else "hanging"
+            state = "lost" if session.is_lost() else state
+            state = "stopping" if self._poller.stop_at is not None else state
+            text = json.dumps({"state": state, "runner": session.runner, "findings": findings})
             return (200 if state == "ready" else 503), "application/json", text + "\n"
 
-        try:
-            place = dataclasses.replace(config, database_url=database_url(config))
-            page = _Dashboard(place) if _is_here(config.http) and (SQL_FOLDER / "dashboard").is_dir() else None
-            return _Http(config.http, {"/metrics": metrics, "/healthz": healthy, "/readyz": ready}, page)
-        except BaseException:
-            self._keeper.close()
-            self._poller.leave()
-            self._poller.session.watchdog.stop.set()
-            raise
+        place = dataclasses.replace(config, database_url=database_url(config))
+        page = _Dashboard(place) if _is_here(config.http) and (SQL_FOLDER / "dashboard").is_dir() else None
+        return _Http(config.http, {"/metrics": metrics, "/healthz": healthy, "/readyz": ready}, page)
 
     def _serve(self) -> None:
         try:
@@ -8789,14 +8761,10 @@ def _pass_on(said: psycopg.errors.Diagnostic) -> None:
     print(f"{said.message_primary}{place}", file=sys.stderr)
 
 
-_TIMES = {
-    "since": "-",
-    "until": "-",
-    "from": "-",
-    "to": "-",
-    "run_at": "+",
-    "expires_at": "+",
-}  # 2h is so long ago, or from now
+_TIMES = {  # 2h is so long ago, or from now
+    **dict.fromkeys(("since", "until", "from", "to"), "-"),
+    **dict.fromkeys(("run_at", "expires_at"), "+"),
+}
 
 
 def _watch(verb: Verb, given: dict[str, Any], every: float, as_json: bool) -> int:
@@ -8881,23 +8849,17 @@ def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str],
     is_one = verb.record or verb.changes
     values = [json.loads(text) for text in found]
     is_false = is_one and values in ([], [None], [False], [0])
-    subject = next(
-        (f"the {kind} {given[kind]}" for kind in ("worker", "group", "schedule", "queue") if given.get(kind)), ""
-    )
+    subjects = [f"the {kind} {given[kind]}" for kind in ("worker", "group", "schedule", "queue") if given.get(kind)]
+    words: dict[str, Any] = {"subject": next(iter(subjects), ""), "result": next(iter(values), None)}
     if as_json:
         print((found[0] if found else "null") if is_one else "[" + ",\n ".join(found) + "]")
     elif is_false or not found:
-        where = (
-            ""
-            if verb.changes or Config.load().database_url
-            else " in the embedded database: BT_DATABASE_URL is not set"
-        )
-        print(
-            (verb.no or "there is nothing").format(*given.values(), subject=subject) + where,
-            file=sys.stdout if verb.changes else sys.stderr,
-        )
+        is_embedded = not (verb.changes or Config.load().database_url)
+        where = " in the embedded database: BT_DATABASE_URL is not set" * is_embedded
+        said = (verb.no or "there is nothing").format(*given.values(), **words)
+        print(said + where, file=sys.stdout if verb.changes else sys.stderr)
     elif verb.yes:
-        print(verb.yes.format(*given.values(), subject=subject, result=values[0]))
+        print(verb.yes.format(*given.values(), **words))
     elif values[0] and isinstance(values[0], str):
         print(values[0].rstrip("\n"))
     elif not sys.stdout.isatty():
@@ -8914,8 +8876,6 @@ def _show(verb: Verb, given: dict[str, Any], now: dt.datetime, found: list[str],
 
 def _plain(value: Any, *before: str) -> list[str]:
     """Lines for programs: cells between tabs, and no head; of one thing a line for each part, its name first."""
-    if isinstance(value, str) and not before:
-        return value.splitlines()
     if isinstance(value, dict) and not before:
         return [line for name, part in value.items() for line in _plain(part, name)]
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
@@ -8933,8 +8893,6 @@ def _lines(value: Any, width: int, now: dt.datetime) -> tuple[list[str], bool]:
     """What people see of rows, or of one thing and its parts; and whether something is cut."""
     if isinstance(value, list):
         return _table(value, width, now)
-    if not isinstance(value, dict):
-        return [_printable(line) for line in str(value).splitlines()], False
     parts = {name: part for name, part in value.items() if part not in (None, [], {})}
     tables = {name: part for name, part in parts.items() if isinstance(part, list) and isinstance(part[0], dict)}
     parts = {name: part for name, part in parts.items() if name not in tables}
@@ -8943,10 +8901,8 @@ def _lines(value: Any, width: int, now: dt.datetime) -> tuple[list[str], bool]:
     indent, lines, is_cut = max(map(len, parts), default=0) + 2, list[str](), False
     for name, part in parts.items():
         texts = part.splitlines() if isinstance(part, str) else [] if part is None else [part]
-        cells = [
-            json.dumps(text, ensure_ascii=False) if name in ("args", "result") else _cell(text, now, True)
-            for text in texts
-        ]
+        is_json = name in ("args", "result")
+        cells = [json.dumps(text, ensure_ascii=False) if is_json else _cell(text, now, True) for text in texts]
         step = (width - indent) // (1 if "".join(cells).isascii() else 2)  # as wide as characters may be
         if name in ("why", "sentence"):
             cells = [line for cell in cells for line in textwrap.wrap(cell, step)]
@@ -8967,12 +8923,11 @@ _MOST_LINES = 40  # of one part of what is shown, on a terminal
 
 def _table(rows: list[dict[str, Any]], width: int, now: dt.datetime) -> tuple[list[str], bool]:
     """Rows below each other, as wide as fits, numbers to the right. What not each row has stands last."""
-    names = [
-        name for name in rows[0] if name not in ("about", "place", "past", "runs") and all(name in row for row in rows)
-    ]
+    common = {name for name in rows[0] if all(name in row for row in rows)}
+    names = [name for name in rows[0] if name in common - {"about", "place", "past", "runs"}]
     names = [name for name in names if any(row[name] not in (None, []) for row in rows)]
     cells = [["~" * (name in (row.get("about") or ())) + _cell(row[name], now) for name in names] for row in rows]
-    others = {name for row in rows for name in row if not all(name in other for other in rows)} - {"traceback"}
+    others = {name for row in rows for name in row} - common - {"traceback"}
     if others:
         for row, line in zip(rows, cells, strict=True):
             line.append(", ".join(f"{_title(name)} {_cell(row[name], now)}" for name in row if name in others))
@@ -8994,21 +8949,19 @@ def _table(rows: list[dict[str, Any]], width: int, now: dt.datetime) -> tuple[li
     for line in lines:
         cut = [_cut(cell, size) for cell, size in zip(line, widths, strict=False)]
         gaps = [" " * (size - _width(cell)) for cell, size in zip(cut, widths, strict=True)]
-        shown.append(
-            "  ".join(
-                gap + c if right else c + gap for c, gap, right in zip(cut, gaps, is_number, strict=False)
-            ).rstrip()
-        )
+        wide = [gap + c if right else c + gap for c, gap, right in zip(cut, gaps, is_number, strict=False)]
+        shown.append("  ".join(wide).rstrip())
     return [_styled("1", shown[0]), *shown[1:]], is_cut
 
 
 def _cell(value: Any, now: dt.datetime, is_alone: bool = False) -> str:
     """A value as people read it, on one line: times as ages, and also as such if there is room."""
     if isinstance(value, str):
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+[+]00:00", value):
-            seconds = (now - dt.datetime.fromisoformat(_six_digits(value))).total_seconds()
-            age = _age_of(abs(seconds))
-            return (f"{age} ago" if seconds >= 0 else f"in {age}") + f" ({value[:19]}Z)" * is_alone
+        with contextlib.suppress(ValueError):  # somebody's tag may be of 30 February
+            if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?[+]00:00", value):
+                seconds = (now - _time_of(value)).total_seconds()
+                age = _age_of(abs(seconds))
+                return (f"{age} ago" if seconds >= 0 else f"in {age}") + f" ({value[:19]}Z)" * is_alone
         return _printable(value if is_alone else " ".join(value.split()))
     if isinstance(value, list) and not any(isinstance(item, (dict, list)) for item in value):
         return ", ".join(_cell(item, now) for item in value)
@@ -9017,11 +8970,6 @@ def _cell(value: Any, now: dt.datetime, is_alone: bool = False) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{_title(name)} {_cell(part, now)}" for name, part in value.items() if part is not None)
     return _printable(json.dumps(value, ensure_ascii=False))
-
-
-def _six_digits(time: str) -> str:
-    """A time of PostgreSQL's as datetime.fromisoformat() of Python 3.10 reads it: without or with all digits."""
-    return re.sub(r"[.]([0-9]+)", lambda match: "." + match[1].ljust(6, "0"), time)
 
 
 def _age_of(seconds: float) -> str:
@@ -9295,9 +9243,8 @@ def _offset(instant: dt.datetime) -> dt.timedelta:
 def _mark(before: dt.datetime, fire: dt.datetime, skipped: dt.datetime | None) -> str:
     """What the clocks did from one fire to the next."""
     if skipped:
-        return f"clocks went forward over {skipped:%H:%M:%S}" + f" of {skipped:%Y-%m-%d}" * (
-            skipped.date() != fire.date()
-        )
+        of_day = f" of {skipped:%Y-%m-%d}" * (skipped.date() != fire.date())
+        return f"clocks went forward over {skipped:%H:%M:%S}{of_day}"
     if _offset(before) == _offset(fire):
         return ""
     return "clocks went forward" if _offset(before) < _offset(fire) else "clocks went back"
@@ -9353,32 +9300,28 @@ def _rekey(database: _Database, keyring: _Keyring, key: str, batch: int = 500) -
     schedules, jobs, left = 0, 0, Counter[str]()
     changed = "changed or locked meanwhile; run it again"
     # Schedules first: what they fire from then on is for the newest key.
-    for row in _list_sealed(database, p_key=key, p_after_id=None):
+    for _, schedule, queue, name, args, error in database.run("bt_list_sealed", p_key=key, p_after_id=None):
         try:
-            args = row.resealed_args(keyring)
-        except SealError as error:
-            left[str(error)] += 1
+            new_args, _ = _sealed_anew(keyring, queue, name, args, error)
+        except SealError as why:
+            left[str(why)] += 1
             continue
-        ((done,),) = database.run("bt_reseal_schedule", p_name=row.schedule, p_old_args=row.args, p_args=args)
+        ((done,),) = database.run("bt_reseal_schedule", p_name=schedule, p_old_args=args, p_args=new_args)
         schedules += done
         left[changed] += not done
     after = 0
-    while rows := _list_sealed(database, p_key=key, p_after_id=after, p_limit=batch):
-        after = rows[-1].id
-        changes: dict[str, list[Any]] = {
-            name: [] for name in ("p_ids", "p_old_args", "p_args", "p_old_errors", "p_errors")
-        }
-        for row in rows:
+    while rows := database.run("bt_list_sealed", p_key=key, p_after_id=after, p_limit=batch):
+        changes: list[tuple[Any, ...]] = []
+        for after, _, queue, name, args, error in rows:
             try:
-                change = (row.id, row.args, row.resealed_args(keyring), row.error, row.resealed_error(keyring))
-            except SealError as error:
-                left[str(error)] += 1
-                continue
-            for values, value in zip(changes.values(), change, strict=True):
-                values.append(value)
-        done = len(database.run("bt_reseal", **changes))
+                changes.append((after, args, error, *_sealed_anew(keyring, queue, name, args, error)))
+            except SealError as why:
+                left[str(why)] += 1
+        names = ("p_ids", "p_old_args", "p_old_errors", "p_args", "p_errors")
+        columns = {column: [change[n] for change in changes] for n, column in enumerate(names)}
+        done = len(database.run("bt_reseal", **columns))
         jobs += done
-        left[changed] += len(changes["p_ids"]) - done
+        left[changed] += len(changes) - done
     return schedules, jobs, +left
 
 
@@ -9389,43 +9332,27 @@ def _rekey_results(database: _Database, keyring: _Keyring, key: str, left: Count
         changes: list[tuple[int, str, str]] = []
         for after, queue, name, stored in rows:
             try:
-                text = _unseal(keyring, "result", queue, name, _sealed_text(stored) or b"")
+                changes.append((after, stored, _anew(keyring, "result", queue, name, _sealed_text(stored) or b"")))
             except SealError as error:
                 left[str(error)] += 1
-                continue
-            changes.append((after, stored, *_seal(keyring, "result", queue, name, [text.decode()])))
         ids, old, new = ([change[n] for change in changes] for n in range(3))
         count += len(database.run("bt_reseal_results", p_ids=ids, p_old_results=old, p_results=new))
     return count
 
 
-def _list_sealed(database: _Database, **parameters: Any) -> list[_Sealed]:
-    return [_Sealed._make(row) for row in database.run("bt_list_sealed", **parameters)]
+def _sealed_anew(keyring: _Keyring, queue: str, name: str, args: str, error: str | None) -> tuple[str, str | None]:
+    """Arguments and error of a job, sealed with the newest key if they were sealed. Raises SealError."""
+    if (sealed := _sealed_text(args)) is not None:
+        args = _anew(keyring, "args", queue, name, sealed)
+    parts = json.loads(error or "null")
+    if isinstance(parts, dict) and "$sealed" in parts:
+        error = json.dumps(parts | json.loads(_anew(keyring, "error", queue, name, str(parts["$sealed"]).encode())))
+    return args, error
 
 
-class _Sealed(NamedTuple):
-    """A row of bt_list_sealed."""
-
-    id: int
-    schedule: str | None
-    queue: str
-    name: str
-    args: str
-    error: str | None
-
-    def resealed_args(self, keyring: _Keyring) -> str:
-        """The arguments, sealed with the newest key if they were sealed. Raises SealError if they do not open."""
-        text, sealed = open_args(keyring, self.args, self.queue, self.name, False)
-        return _seal(keyring, "args", self.queue, self.name, [text.decode()])[0] if sealed else self.args
-
-    def resealed_error(self, keyring: _Keyring) -> str | None:
-        """The same for the error."""
-        error = json.loads(self.error or "null")
-        if not isinstance(error, dict) or "$sealed" not in error:
-            return self.error
-        text = _unseal(keyring, "error", self.queue, self.name, str(error["$sealed"]).encode())
-        (sealed,) = _seal(keyring, "error", self.queue, self.name, [text.decode()])
-        return json.dumps(error | json.loads(sealed))
+def _anew(keyring: _Keyring, kind: str, queue: str, name: str, sealed: bytes) -> str:
+    """What was sealed, sealed with the newest key. Raises SealError if it does not open."""
+    return _seal(keyring, kind, queue, name, [_unseal(keyring, kind, queue, name, sealed).decode()])[0]
 
 
 @contextlib.contextmanager
@@ -9907,12 +9834,6 @@ class _Seen:
         text, _ = open_args(keyring, json.dumps(facts["args"]), facts["queue"], facts["name"], False)
         self.args, self.kwargs = decode_args(text)
 
-    @classmethod
-    def of(cls, conn: Any, id_: int) -> _Seen:
-        """The job as it is now."""
-        (facts,) = _query(conn, ("bt_job_of", {"p_id": id_}))
-        return cls(facts if isinstance(facts, dict) else json.loads(facts))
-
     def __getattr__(self, name: str) -> Any:
         if name == "facts" or name not in self.facts:
             raise AttributeError(f"nothing is known of a job that is called {name!r}")
@@ -9973,11 +9894,8 @@ class _Clock:
 
     def tick(self, span: _Span = 0, **parts: float) -> dt.datetime:
         """Move on by a timedelta or seconds, or as in tick(hours=1); returns the time."""
-        return self._go(
-            self.ahead
-            + (span if isinstance(span, dt.timedelta) else dt.timedelta(seconds=span))
-            + dt.timedelta(**parts)
-        )
+        first = span if isinstance(span, dt.timedelta) else dt.timedelta(seconds=span)
+        return self._go(self.ahead + first + dt.timedelta(**parts))
 
     def at(self, when: dt.datetime) -> dt.datetime:
         """Move to a time with a time zone; from there the clock goes on."""
@@ -10041,7 +9959,7 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
             yield jobs
             while rows := _rows(None, ("bt_jobs", {"p_since": since, "p_after": place, "p_limit": 1000})):
                 ids, place = ids + [row[0] for row in rows], rows[-1][-1]
-            seen = [_Seen.of(None, id_) for id_ in sorted(ids)]
+            seen = [_Seen(_job_of(None, id_)) for id_ in sorted(ids)]
             jobs += [job for job in seen if job.created_at >= since.astimezone()]
 
     @staticmethod
@@ -10096,11 +10014,8 @@ class testing:  # noqa: N801, read as a module: from backtick import testing
         Gives a connection in autocommit, which what is scheduled in the block takes. BT_DATABASE_URL names the database
         meanwhile. It is copied from a template, which the first call makes, and which stays.
         """
-        url = (
-            server
-            or os.environ.get("BT_TEST_DATABASE_URL")
-            or psycopg.conninfo.make_conninfo(embedded_url(), user="postgres")
-        )
+        url = server or os.environ.get("BT_TEST_DATABASE_URL")
+        url = url or psycopg.conninfo.make_conninfo(embedded_url(), user="postgres")
         name = f"bt_test_{os.getpid()}_{secrets.token_hex(4)}"
         was_url, was = os.environ.get("BT_DATABASE_URL"), _connections.config
         admin = _connect(url, dbname="postgres")
@@ -10243,7 +10158,7 @@ def _run_for_test(conn: Any, job: Job, raises: bool, ran: list[_Seen]) -> None:
     what |= {name: [value] for name, value in (more or {}).items() if name != "note"}
     try:
         _rows(conn, (report, what))
-        ran.append(_Seen.of(conn, job.id))
+        ran.append(_Seen(_job_of(conn, job.id)))
     except Exception:
         if not raised:
             raise
@@ -10259,14 +10174,10 @@ def _wait_here(coroutine: Coroutine[Any, Any, Any]) -> Any:
         asyncio.get_running_loop()
     except RuntimeError:
         if "asgiref.sync" in sys.modules:  # so what is Django's in it comes back to this thread and its transaction
-            run = sys.modules["asgiref.sync"].async_to_sync(_awaited)
+            run = sys.modules["asgiref.sync"].async_to_sync(_run_what_is_left)
         return run(coroutine)
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(contextvars.copy_context().run, run, coroutine).result()
-
-
-async def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return await coroutine
 
 
 if TYPE_CHECKING:
@@ -10332,11 +10243,6 @@ def _tell_of_embedded() -> None:
     )
 
 
-@functools.cache
-def _embedded() -> EmbeddedPostgres:
-    return EmbeddedPostgres()
-
-
 class EmbeddedPostgres:
     """A PostgreSQL server in the folder `data`, shared by all processes that name this folder.
 
@@ -10351,7 +10257,7 @@ class EmbeddedPostgres:
 
     def __init__(self, data: Path | None = None, settings: Sequence[str] = ()) -> None:
         self.folder = _quotable((data or default_folder()).expanduser().resolve())
-        self._log = self.folder / "log"
+        self._data, self._log = self.folder / "data", self.folder / "log"
         self._settings = settings
         self._users: int | None = None  # the descriptor that holds our lock on users.lock
 
@@ -10363,7 +10269,7 @@ class EmbeddedPostgres:
         """
         try:
             self._prepare()
-            with self._start_lock():
+            with self._locked("start.lock"):
                 if not self._ready():
                     self._start()
                 if self._users is None:
@@ -10382,8 +10288,8 @@ class EmbeddedPostgres:
             return
         self._drop_users_lock()
         gone = (FileNotFoundError, DatabaseUnavailable)  # somebody has deleted the folder or the programs
-        with contextlib.suppress(*gone), self._start_lock(), self._last_one() as last:
-            if last:
+        with contextlib.suppress(*gone), self._locked("start.lock"), self._locked("users.lock", wait=False) as is_last:
+            if is_last:
                 self._stop()
 
     def stop(self) -> None:
@@ -10391,7 +10297,7 @@ class EmbeddedPostgres:
         self._drop_users_lock()
         if self.folder.exists():
             self._prepare()
-            with self._start_lock():
+            with self._locked("start.lock"):
                 self._stop()
 
     def __enter__(self) -> str:
@@ -10424,30 +10330,18 @@ class EmbeddedPostgres:
         return lock
 
     @contextlib.contextmanager
-    def _start_lock(self) -> Iterator[None]:
-        """Held by one thread of one process around initdb, start and stop."""
-        lock = self._open("start.lock")
+    def _locked(self, name: str, wait: bool = True) -> Iterator[bool]:
+        """Hold a lock, if not `wait` only if nobody else has it; tells whether it is held.
+
+        start.lock is held by one thread of one process around initdb, start and stop; users.lock, of which each user
+        has a share, by the last one, and keeps new ones waiting meanwhile.
+        """
+        lock = self._open(name)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            yield _try_lock(lock, wait)
         finally:
             fcntl.flock(lock, fcntl.LOCK_UN)  # closing is not enough: a child may have been forked meanwhile
             os.close(lock)
-
-    @contextlib.contextmanager
-    def _last_one(self) -> Iterator[bool]:
-        """Tell whether the server has no users left; keeps new ones waiting meanwhile."""
-        users = self._open("users.lock")
-        try:
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            last = True
-        except BlockingIOError:
-            last = False
-        try:
-            yield last
-        finally:
-            fcntl.flock(users, fcntl.LOCK_UN)
-            os.close(users)
 
     def _drop_users_lock(self) -> None:
         atexit.unregister(self.leave)
@@ -10478,14 +10372,13 @@ class EmbeddedPostgres:
 
     def _pid_file(self) -> list[str]:
         try:
-            return os.fsdecode((self.folder / "data" / "postmaster.pid").read_bytes()).splitlines()
+            return os.fsdecode((self._data / "postmaster.pid").read_bytes()).splitlines()
         except FileNotFoundError:
             return []
 
     def _start(self) -> None:
         programs = self._programs()
-        data = self.folder / "data"
-        if not data.exists():
+        if not self._data.exists():
             self._create(programs)
         self._check_version(programs)
         lock = self._server_lock()
@@ -10498,25 +10391,21 @@ class EmbeddedPostgres:
     def _server_lock(self) -> int:
         """Take the lock that a server holds while a process of it lives: elsewhere its pid means nothing."""
         lock, deadline = self._open("server.lock"), time.monotonic() + self.START_S
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return lock
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(lock)
-                    raise DatabaseUnavailable(
-                        f"a server that cannot be reached from here, in another container perhaps, has {self.folder} "
-                        f"open: stop that one, or set BT_PG_DATA to another folder {_OR_A_URL}"
-                    ) from None
+        while not _try_lock(lock):
+            if time.monotonic() > deadline:
+                os.close(lock)
+                raise DatabaseUnavailable(
+                    f"a server that cannot be reached from here, in another container perhaps, has {self.folder} "
+                    f"open: stop that one, or set BT_PG_DATA to another folder {_OR_A_URL}"
+                )
             time.sleep(0.05)
+        return lock
 
     def _start_server(self, programs: Path, lock: int) -> None:
-        data = self.folder / "data"
         place = f'unix_socket_directories="{self._socket.parent}"'
         settings = ["listen_addresses=", place, "unix_socket_permissions=0700", "port=5432", *self._settings]
         options = " ".join("-c " + shlex.quote(setting) for setting in settings)
-        where = ("-D", data, "-l", self._log, "-o", options)
+        where = ("-D", self._data, "-l", self._log, "-o", options)
         deadline = time.monotonic() + self.START_S
         while True:
             seen = self._log.stat().st_size if self._log.exists() else 0
@@ -10540,10 +10429,10 @@ class EmbeddedPostgres:
         os.sync()  # once, 0.04 s; an fsync for each of a thousand files took 3 s
         with contextlib.suppress(FileExistsError), open(self.folder / ".gitignore", "x") as ignore:
             ignore.write("*\n")
-        new.rename(self.folder / "data")
+        new.rename(self._data)
 
     def _check_version(self, programs: Path) -> None:
-        old = (self.folder / "data" / "PG_VERSION").read_text().strip()
+        old = (self._data / "PG_VERSION").read_text().strip()
         now = re.findall(r"\) (\d+)", self._output(programs / "initdb", "--version"))[0]
         if old != now:
             raise DatabaseUnavailable(
@@ -10554,13 +10443,13 @@ class EmbeddedPostgres:
     def _remove_stale_pid(self) -> None:
         """Remove the lock files of a dead server, even if a stranger has its pid, as in a new container."""
         pid = next(iter(self._pid_file()), "")
-        if not pid.isdigit() or not _is_server(int(pid), self.folder / "data"):
-            for lock in (self.folder / "data" / "postmaster.pid", self._socket.with_name(_SOCKET + ".lock")):
+        if not pid.isdigit() or not _is_server(int(pid), self._data):
+            for lock in (self._data / "postmaster.pid", self._socket.with_name(_SOCKET + ".lock")):
                 lock.unlink(missing_ok=True)
 
     def _stop(self) -> None:
         if self._status():
-            self._pg_ctl(self._programs(), "-D", self.folder / "data", "-m", "fast", "stop")
+            self._pg_ctl(self._programs(), "-D", self._data, "-m", "fast", "stop")
 
     def _programs(self) -> Path:
         """The folder of the programs, or of a copy if the server's user cannot reach it."""
@@ -10596,6 +10485,17 @@ class EmbeddedPostgres:
         return options
 
 
+def _try_lock(lock: int, wait: bool = False) -> bool:
+    """Take a lock; if not `wait`, tell whether it is ours, at once."""
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        return True
+    return False
+
+
+_embedded = functools.cache(EmbeddedPostgres)  # the one of embedded_url()
+
+
 def default_folder() -> Path:
     """$BT_PG_DATA, or .backtick/postgres beside this file; for root a folder in /var/lib/backtick."""
     if given := os.environ.get("BT_PG_DATA"):
@@ -10629,14 +10529,10 @@ def _candidates() -> Iterator[Path]:
         if spec and spec.submodule_search_locations:
             yield Path(spec.submodule_search_locations[0]).resolve() / install / "bin"
     for pattern in _INSTALLED:
-        newest_first = sorted(glob.glob(pattern), key=_numbers, reverse=True)
+        newest_first = sorted(glob.glob(pattern), key=lambda path: [*map(int, re.findall(r"\d+", path))], reverse=True)
         yield from map(Path, newest_first)
     if found := shutil.which("initdb"):
         yield Path(found).resolve().parent
-
-
-def _numbers(path: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", path)]
 
 
 def _server_user(folder: Path) -> pwd.struct_passwd:

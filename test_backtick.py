@@ -12345,6 +12345,16 @@ def test_a_table_has_numbers_to_the_right_ages_in_words_and_says_how_to_see_what
     assert look("show", job["id"])["args"] == ["x" * 300]
 
 
+@pytest.mark.parametrize("tag", ["2026-02-30T00:00:00+00:00", "2026-01-01T25:61:00.5+00:00", "2026-01-01T00:00+00:00"])
+def test_a_tag_that_only_looks_like_a_time_is_shown_as_it_is(project, db, tag):
+    job = enqueue(db, "jobs.mail", "[]", p_tags=[tag])
+
+    status, shown = on_terminal(project, 80, "show", job, env={"NO_COLOR": "1"})
+
+    assert status == 0
+    assert re.search(rf"^tags +{re.escape(tag)}$", "\n".join(shown), re.MULTILINE)
+
+
 def test_jobs_of_each_state_are_listed_page_by_page_each_once(db, full):
     for n in range(5):
         enqueue(db, f"jobs.{n}")
