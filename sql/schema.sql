@@ -703,7 +703,7 @@ begin
     end if;
     if not exists (select from pg_constraint where conname = 'backtick_queue_is_job' and conrelid = 'backtick_queue'::regclass) then
         alter table backtick_queue
-            drop constraint if exists backtick_queue_queue_is_short,  -- of version 4 before 0.2.1, and of older ones
+            drop constraint if exists backtick_queue_queue_is_short,  -- a check for each rule, as it was
             drop constraint if exists backtick_queue_name_is_short,
             drop constraint if exists backtick_queue_args_are_array_or_object,
             drop constraint if exists backtick_queue_priority_is_0_to_9,
