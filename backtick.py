@@ -6019,10 +6019,10 @@ class _Session:
         self.trip_ms += ((time.monotonic() - begun) * 1000 - self.trip_ms) / 8
         return answers
 
-    def hear(self) -> bool:
-        """Whether notifications of our queues have come since the last time. Raises if the connection was lost."""
+    def hear(self) -> list[str]:
+        """Of which of our queues notifications have come since the last time. Raises if the connection was lost."""
         heard = {notification.payload for notification in self.database.connection.notifies(timeout=0)}
-        return not heard.isdisjoint(self.queues)
+        return [queue for queue in self.queues if queue in heard] if heard else []
 
     def release(self, jobs: Sequence[Job]) -> None:
         """Hand back jobs that nobody has begun."""
@@ -6415,6 +6415,7 @@ class _Poller:
         self.is_heavy = False  # the last jobs claimed had long arguments: they are not to pile up here
         self.asleep_until: float | None = None  # until when the database has this runner down as asleep; None: awake
         self.deaf_until: float | None = None  # until when notifications are left unread
+        self.heard: list[str] = []  # the queues of which some have come, until the next claim
         self.reconcile = _Due()
         self.moved_at: float | None = None  # when this thread last did something, read by the keeper; None: it connects
         self.stop_at: float | None = None  # when running jobs are handed back; set by any thread
@@ -6758,6 +6759,9 @@ class _Poller:
         """
         reports = self.reports.calls()
         order = self.claims.order() if wish.limit and wish.names else []
+        if len(order) > self.claims.FEW and self.heard:  # first there, and by the next look, which follows, everywhere
+            order = [queue for queue in order if queue in self.heard]
+        self.heard = []
         if self.claims.slots:
             order = [queue for queue in order if self.claims.wish(wish, queue, self.held).limit]
         are_many = len(order) > self.claims.FEW
@@ -6906,7 +6910,8 @@ class _Poller:
 
     def _hear(self) -> bool:
         """Whether notifications of our queues have come; raises if the connection was lost."""
-        if not self.session.hear():
+        self.heard = self.session.hear()
+        if not self.heard:
             return False
         self.asleep_until = None  # something is due sooner than was known
         self.deaf_until = time.monotonic() + self.DEAF_S  # unless it was

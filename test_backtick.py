@@ -10296,6 +10296,25 @@ def test_many_queues_are_served_in_order_and_cost_one_call(db, clean_registry, r
     assert set(claims) == {"q0", "q7", "q9", "q190"}
 
 
+def test_of_many_queues_the_one_that_was_notified_is_looked_into_first_and_then_all(
+    db, clean_registry, runner, monkeypatch
+):
+    claims, call_ = [], backtick._Claims.call
+    monkeypatch.setattr(
+        backtick._Claims, "call", lambda self, queue, *wish: (claims.append(queue), call_(self, queue, *wish))[1]
+    )
+    begun = []
+    backtick.register(lambda: begun.append(list(claims)), "a")
+    handle = runner(queues=",".join(f"q{n}" for n in range(200)), poll_ms=600_000)
+    wait_until(lambda: handle._poller.asleep_until, "the runner to sleep")
+    claims.clear()
+
+    enqueue(db, "a", p_queue="q190")
+
+    wait_until(lambda: begun == [["q190"]], "the job to begin")
+    wait_until(lambda: claims[:2] == ["q190", "q0"], "a look at the others")
+
+
 def test_schedules_are_stored_a_hundred_at_a_time_and_what_is_as_it_was_is_not_written(
     db, clean_registry, runner, monkeypatch
 ):
