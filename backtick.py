@@ -2201,7 +2201,7 @@ class Filter(TypedDict, total=False):
 
 
 def cancel_all(*, conn: Any = None, **which: Unpack[Filter]) -> int:
-    """Withdraw all queued jobs, or those of a Filter; returns how many. Running ones go on."""
+    """Withdraw the queued jobs of a Filter, all if it is empty; returns how many. Running ones go on."""
     return int(_query(conn, ("bt_cancel_all", _filter(which)))[0])
 
 
@@ -4587,7 +4587,7 @@ class _Threads(_Kind):
             slot.abandoned = True  # the executor still has it in its line, and would count wrongly from now on
             self.executor.shutdown(wait=False)
             self.executor = self._new_executor()
-            log.error("a slot cannot be started, %d are there: %s", len(self.slots), error)
+            log.error("a slot cannot be started, %d are there already: %s", len(self.slots), error)
 
     def _new_executor(self) -> ThreadPoolExecutor:
         """With room for the slots that replace those that hang; a thread is started only when needed."""
@@ -6034,10 +6034,10 @@ class _Session:
         try:
             handed_back = self.database.run("bt_unregister_runner", p_runner=self.runner)
         except (psycopg.Error, OSError):
-            log.warning("runner %d could not sign out; others will find that out", self.runner)
+            log.warning("runner %d could not sign out: others give it up for dead, and run its jobs again", self.runner)
         else:
             if handed_back:
-                log.warning("handed back %d running jobs, no try used", len(handed_back))
+                log.warning("handed back %s, no try used", _many(len(handed_back), "running job"))
         self.database.close()
 
 
@@ -6530,7 +6530,7 @@ class _Poller:
         elif self.pool.abandoned() > self.config.max_abandoned:
             log.error(
                 "%s of stopped jobs not ended, max_abandoned is %d: this runner hands back and ends with status %d, to "
-                "be started again; such workers belong into processes",
+                "be started again; such workers belong in processes, @worker(process=True)",
                 _many(self.pool.abandoned(), "thread"),
                 self.config.max_abandoned,
                 EXIT_ABANDONED,
@@ -9150,11 +9150,16 @@ def _command_roles(parser: argparse.ArgumentParser, arguments: Sequence[str]) ->
 
 def _command_cron(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     """Say in words when a cron spec fires, and the next times, as bt_next_cron in the database computes them."""
-    parser.add_argument("spec", help="in quotes: second minute hour day month weekday, or an alias such as @daily")
+    parser.add_argument(
+        "spec", nargs="*", help="in quotes: second minute hour day month weekday, or an alias such as @daily"
+    )
     parser.add_argument("--tz", default="UTC", help="time zone whose clock the spec means, such as Europe/London")
     parser.add_argument("--after", type=_instant, metavar="TIME", help="such as 2026-03-28T00:00:00Z; default: now")
     parser.add_argument("--count", type=int, default=10, metavar="N", help="how many times, default 10")
     options = parser.parse_args(arguments)
+    if len(options.spec) != 1:
+        parser.error("a spec is one word for the shell, so it stands in quotes: cron '0 30 9 * * MON-FRI'")
+    (options.spec,) = options.spec
     if options.count < 1:
         parser.error(f"--count is {options.count}; give a number from 1")
     config = Config.load()

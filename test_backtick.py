@@ -15750,6 +15750,258 @@ def test_every_message_is_one_line_without_full_stop_and_without_a_plural_of_one
         assert not re.search(r"\b(please|invalid|illegal|sorry|oops|failed to|unable)\b", text, re.I), (line, text)
 
 
+def _itself():
+    items = []
+    items.append(items)
+    return items
+
+
+# Calls that are wrong, and a part of what they say; where no other test has the words.
+WRONG_CALLS = {
+    "log_level": (
+        lambda: backtick.Config(log_level="loud"),
+        "log_level (BT_LOG_LEVEL) is 'loud': it is one of debug, info",
+    ),
+    "setup": (lambda: backtick.Config(setup="boot"), "is 'boot': write a module and a function, shop.boot:prepare"),
+    "alert_command": (
+        lambda: backtick.Config(alert_command="'"),
+        'alert_command (BT_ALERT_COMMAND) is "\'": No closing',
+    ),
+    "a queue twice": (lambda: backtick.Config(queues="a,a"), "queues (BT_QUEUES) is 'a,a': a is named twice"),
+    "blank keys": (
+        lambda: backtick._keyring(backtick.Config(secret_key=" ,")),
+        "secret_key (BT_SECRET_KEY) holds no key",
+    ),
+    "a cut key": (
+        lambda: backtick._keyring(backtick.Config(secret_key="bt-secret-x")),
+        "key 1 is mistyped or cut: it must be bt-secret- and 48 characters, as keygen printed them",
+    ),
+    "long arguments": (
+        lambda: backtick.encode_args(["x" * 16_777_216], {}),
+        "bytes as JSON; pass at most 16777216, or a key",
+    ),
+    "a list in itself": (
+        lambda: backtick.encode_args(_itself(), {}),
+        "argument 1 is nested too deep, or contains itself",
+    ),
+    "a long time": (lambda: backtick.decode_args('[{"$timedelta": "1e99"}]'), "a timedelta has no 1e99 seconds"),
+    "colliding hashes": (
+        lambda: backtick.decode_args(json.dumps([{"$set": [n * (2**61 - 1) for n in range(40_000)]}])),
+        "a set of 40000 elements whose hashes collide",
+    ),
+    "a backoff": (
+        lambda: backtick.register(id, "w", backoff="quick"),
+        "it must be exponential, linear, constant, or a function",
+    ),
+    "no class": (
+        lambda: backtick.register(id, "w", retry_on=(1,)),
+        "retry_on has 1; it must be a class of exceptions, or a tuple",
+    ),
+    "a long name": (
+        lambda: backtick.register(id, "w" * 201),
+        "has 201 characters: it must have 1 to 200, none of them NUL",
+    ),
+    "tags": (
+        lambda: backtick.worker_named("a").options(tags="x"),
+        "tags are 'x'; they must be at most 20 texts of 1 to 100",
+    ),
+    "a span": (
+        lambda: backtick.worker_named("a").options(expires_in=-1),
+        "is -1; it must be a timedelta or seconds, more than none",
+    ),
+    "a number for a worker": (
+        lambda: backtick.schedule(3),
+        "the worker is 3; it must be a function, or the name of one as text",
+    ),
+    "no calls": (
+        lambda: backtick.schedule_many("known", 3),
+        "the calls are 3; pass a list, with a tuple or dict for each",
+    ),
+    "headers": (
+        lambda: backtick.worker_named("known").options(headers={"a": {1}}).schedule(),
+        "known: the headers are no JSON: Object of type set is not JSON serializable",
+    ),
+    "a time without zone": (
+        lambda: backtick.schedule_at(dt.datetime(2030, 1, 1), "known"),
+        "has no time zone; say which, as in datetime.now(timezone.utc)",
+    ),
+    "catch_up": (
+        lambda: backtick.schedule_cron("@daily", "known", catch_up="no"),
+        "catch_up is 'no'; it must be once, all or skip",
+    ),
+    "overlap": (
+        lambda: backtick.schedule_cron("@daily", "known", overlap="no"),
+        "overlap is 'no'; it must be skip, queue or allow",
+    ),
+    "a job": (
+        lambda: backtick.cancel("17"),
+        "the job is '17'; it must be its id, a whole number, as schedule() returned it",
+    ),
+    "which jobs": (
+        lambda: backtick.delete_all(),
+        "say which jobs are to be deleted, as in delete_all(tag=…), delete_all(state='done')",
+    ),
+    "a zone": (
+        lambda: backtick.check_zone("Mars"),
+        "time zone 'Mars' is unknown; take a name such as Europe/London or UTC",
+    ),
+    "a share": (lambda: backtick.beat(2), "share is 2; it must be from 0 to 1"),
+    "no hook": (lambda: backtick.on_failure()(3), "on_failure: 3 is no function"),
+    "no name here": (lambda: backtick.nothing, "module 'backtick' has no attribute 'nothing'"),
+    "no alert": (
+        lambda: backtick.start(on_alert=3),
+        "on_alert is 3: it must be a function that takes an Alert, or None",
+    ),
+    "no script": (
+        lambda: backtick._read_sql(Path("no.sql")),
+        "cannot read no.sql: No such file or directory; copy the folder sql/",
+    ),
+    "a sealed callback": (
+        lambda: backtick.batch(on_done="secret"),
+        "secret: jobs of it are sealed, and SQL, which makes the callback of a batch, cannot",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_CALLS)
+def test_a_wrong_call_names_value_rule_and_way_out(db, clean_registry, what):
+    backtick.register(lambda *_: None, "known")
+    backtick.register(lambda *_: None, "secret", sealed=True)
+    wrong, words = WRONG_CALLS[what]
+
+    with pytest.raises((backtick.BacktickError, ValueError, TypeError, AttributeError)) as raised:
+        wrong()
+
+    assert words in str(raised.value)
+    assert states(db) == {}
+
+
+def test_what_becomes_of_a_job_is_a_line_of_the_log(caplog):
+    caplog.set_level(logging.INFO, "backtick")
+    job = backtick.Job(*[1, 7, "q", "m.f", b"[]", 5, "", 2, 0, None, "", None])
+    error = {"class": "ValueError", "message": "no", "traceback": "…"}
+    for report, said, fate in (
+        ("bt_complete", None, [7]),
+        ("bt_cancel_held", None, [7]),
+        ("bt_snooze", error, [7, "noon"]),
+        ("bt_fail", error, [7, "queued", "noon"]),
+        ("bt_fail", error, [7, "exceeded", None]),
+        ("bt_release", error, [7]),
+    ):
+        backtick._log_outcome(backtick._Outcome(job, report, said, ms=12), fate)
+    backtick._log_fires([("s", None, None, 0, "why"), ("s", "noon", 8, 3, None), ("s", "noon", None, 0, None)])
+
+    assert caplog.messages == [
+        "job 7 m.f done in 12 ms",
+        "job 7 m.f canceled after 12 ms",
+        "job 7 m.f snoozed in 12 ms, again at noon: ValueError: no",
+        "job 7 m.f failed in 12 ms, try 2, again at noon: ValueError: no",
+        "job 7 m.f exceeded after 12 ms, try 2 was its last: ValueError: no",
+        "job 7 m.f handed back: no",
+        "schedule s is switched off: why",
+        "schedule s fired job 8 for noon, 3 ms late",
+        "schedule s left out noon: its last job has not ended",
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (
+            psycopg.OperationalError("gone"),
+            "runner 3 could not sign out: others give it up for dead, and run its jobs again",
+        ),
+        ([(1,)], "handed back 1 running job, no try used"),
+        ([(1,), (2,)], "handed back 2 running jobs, no try used"),
+    ],
+)
+def test_a_runner_says_what_it_leaves_behind(caplog, answer, words):
+    def run(*_, **__):
+        if isinstance(answer, list):
+            return answer
+        raise answer
+
+    database = argparse.Namespace(run=run, close=lambda: None)
+    backtick._Session.sign_out(argparse.Namespace(runner=3, database=database))
+
+    assert caplog.messages == [words]
+
+
+def test_a_success_of_which_not_even_a_note_can_be_stored_is_told_of(caplog):
+    def refuse(*_, **__):
+        raise errors.DataException("no")
+
+    reports = argparse.Namespace(session=argparse.Namespace(database=argparse.Namespace(run=refuse)), noted=set())
+    job = backtick.Job(*[1, 7, "q", "m.f", b"[]", 5, "", 2, 0, None, "", None])
+    backtick._Reports.note_success(reports, job)
+
+    assert (caplog.messages, reports.noted) == (["job 7 m.f: nor can it be noted that it succeeded: no"], set())
+    caplog.clear()
+
+
+def test_an_event_loop_outlives_what_its_tasks_raise_and_says_so_and_a_blocked_one_is_left(caplog, monkeypatch):
+    async def leave():
+        raise SystemExit(3)
+
+    loop, tasks = backtick._Loop(), []
+    loop.call(lambda: tasks.append(loop.loop.create_task(leave())))
+    wait_until(lambda: caplog.messages, "the loop to say so")
+    assert isinstance(tasks[0].exception(), SystemExit)
+    assert caplog.messages == ["SystemExit in a task of an async worker, or a stop of its loop: it goes on"]
+
+    kind = backtick._Coroutines(argparse.Namespace(config=backtick.Config()))
+    kind.loop = loop
+    monkeypatch.setattr(loop, "is_blocked", lambda: True)
+    monkeypatch.setattr(kind, "tell", lambda: None)
+    kind.leave_blocked_loop()
+    assert caplog.messages[1:] == [
+        "an async worker blocks the event loop, perhaps one that is overdue: others go on on a new one"
+    ]
+    loop.thread.join(PATIENCE_S)
+
+
+def test_a_spec_without_quotes_a_short_token_and_an_executor_that_is_none_are_told_of(project):
+    (project.path / "token").write_text("short")
+
+    assert project.python("backtick.py", "cron", "0", "30", "9")[2].endswith(
+        "a spec is one word for the shell, so it stands in quotes: cron '0 30 9 * * MON-FRI'; "
+        "python backtick.py cron --help tells more\n"
+    )
+    said = project.python("backtick.py", "dashboard", "--token", "token")[2]
+    assert said == "backtick: token holds 5 characters; a token has 16 or more\n"
+    said = project.python("backtick.py", "myjobs", "--executor", "nowhere:pool")[2]
+    assert said.endswith("--executor nowhere:pool gives none: ModuleNotFoundError: No module named 'nowhere'\n")
+
+
+# What no test provokes, by its beginning, and why.
+UNPROVOKED = {
+    "Unpadding failure": "caught where it is raised: SealError has the words",
+    "Decryption failed": "the same",
+    "cannot rebuild …": "a server that lets its databases be dropped, and none be made",
+    "PostgreSQL is … for … s": "a server that starts for a minute",
+    "PostgreSQL did not start": "a server that ends as it starts, of which the log is told",
+    "… failed: …; mend that": "an initdb that fails",
+    "no user …; set BT_PG_USER": "a machine without the users postgres and nobody",
+    "page: a login as": "in the log of a page; its tests read what the browser gets",
+}
+
+
+def test_every_message_is_provoked_by_a_test_or_it_is_said_why_not():
+    """A run of its words stands in this file: twelve characters between what is put in."""
+    source = re.sub(r"\nUNPROVOKED = \{.*?\n\}\n", "", Path(__file__).read_text(), flags=re.DOTALL)
+    said = re.sub(r"\\(.)", r"\1", re.sub(r"(['\"])\s*\n\s*[fr]*\1", "", source))  # as if each text were on one line
+    unsaid = []
+    for line, text in messages_of_the_program():
+        parts = [part.strip() for part in re.split(r"…|%[-+#0-9.]*[sdf]", text) if len(part.strip()) > 3]
+        size = min(12, max(map(len, parts), default=0))
+        runs = {part[at : at + size] for part in parts for at in range(len(part) - size + 1)}
+        if parts and not any(run in said for run in runs):
+            unsaid.append((line, text))
+
+    assert [(line, text) for line, text in unsaid if not text.startswith(tuple(UNPROVOKED))] == []
+    assert [start for start in UNPROVOKED if not any(text.startswith(start) for _, text in unsaid)] == []
+
+
 # ---- Installing ---------------------------------------------------------------------------------------------
 
 
