@@ -6758,12 +6758,7 @@ class _Poller:
         What was claimed before is handed out while the server works.
         """
         reports = self.reports.calls()
-        order = self.claims.order() if wish.limit and wish.names else []
-        if len(order) > self.claims.FEW and self.heard:  # first there, and by the next look, which follows, everywhere
-            order = [queue for queue in order if queue in self.heard]
-        self.heard = []
-        if self.claims.slots:
-            order = [queue for queue in order if self.claims.wish(wish, queue, self.held).limit]
+        order = self._order(wish)
         are_many = len(order) > self.claims.FEW
         now = time.monotonic()
         trip: dict[str, list[Call]] = {}
@@ -6799,6 +6794,16 @@ class _Poller:
         if claimed and len(wish.names) == len(_by_name):
             self._note_shares()
         return claimed
+
+    def _order(self, wish: _Wish) -> list[str]:
+        """Which queues to look into, in this order."""
+        order = self.claims.order() if wish.limit and wish.names else []
+        if len(order) > self.claims.FEW and self.heard:  # first there, and by the next look, which follows, everywhere
+            order = [queue for queue in order if queue in self.heard]
+        self.heard = []
+        if self.claims.slots:
+            order = [queue for queue in order if self.claims.wish(wish, queue, self.held).limit]
+        return order
 
     def _claimed(self, rows: list[Any], asked_at: float) -> int:
         jobs = [*map(_as_job, rows)]
@@ -7999,6 +8004,8 @@ class _Around:
             except BaseException as error:
                 if error is not raised:
                     self._log(hook)
+        if raised:  # Python 3.10 puts the frames of generators into it
+            raised.__traceback__ = told[2]
 
     def _log(self, hook: _Hook) -> None:
         extra = {"job": self.job.id, "worker": self.job.name}
