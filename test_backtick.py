@@ -135,6 +135,11 @@ except ImportError:  # Python 3.10
     import sre_parse as _regex_parser
 
 HERE = Path(__file__).resolve().parent
+
+# Who runs this in the background, or by nohup, has these ignored, and so would have the programs that tests send them.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, usual)
 PATIENCE_S = 90.0  # after which what is waited for will not come any more; a test that passes never waits it out
 SLACK_S = 5.0  # for a machine that is busy with other things
 NAMES = ["log_sum", "boom", "a", "b", "c"]
