@@ -15694,6 +15694,16 @@ def test_a_file_that_was_meant_as_a_module_is_named_as_one(project):
 VERB_OR_MODULE = "backtick: jobs is a verb; the module jobs that stands here runs by: python backtick.py run jobs\n"
 
 
+def test_backtick_as_a_module_of_python_does_the_same_and_so_do_its_processes(db, project):
+    (project.path / "own.py").write_text("from backtick import worker\n\n@worker(process=True)\ndef f(): ...\n")
+    enqueue(db, "own.f")
+    enqueue(db, "myjobs.note", "[1]")
+
+    status, _, said = project.python("-m", "backtick", "own", "myjobs", "--drain")
+
+    assert (status, states(db), project.lines()) == (0, {"done": 2}, ["1"]), said
+
+
 def test_a_module_with_the_name_of_a_verb_is_told_of_where_it_may_be_meant(db, project):
     """jobs.py is what a project's jobs are often called."""
     source = "from backtick import worker\n\n@worker\ndef hello(): ...\n"
