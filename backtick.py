@@ -4935,9 +4935,11 @@ class _Processes(_Threads):
         at_work = sum([isinstance(slot, _ProcessSlot) and slot.child is not None for slot in self.slots])
         if self.children or self.closed or at_work >= self.size or not self.starting.acquire(blocking=False):
             return
-        with contextlib.suppress(OSError):  # too many processes, or no memory: the next job tries it, and says so
-            self.children.append(self._new_child())
-        self.starting.release()
+        try:
+            with contextlib.suppress(OSError):  # too many processes, or no memory: the next job tries it, and says so
+                self.children.append(self._new_child())
+        finally:
+            self.starting.release()
         if self.closed:  # meanwhile
             self._close_idle()
 
@@ -9032,7 +9034,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if words[:1] == ["--version"]:
                 return _tell_version()
             return _help() or (0 if words else 2)
-        if words[1:] == [] and verb:
+        if verb and len(words) == 1:
             _tell_of_module(verb.name)
         verb, words = (verb, words[1:]) if verb else (next(verb for verb in VERBS if verb.name == "run"), words)
         act: Callable[[argparse.ArgumentParser, Sequence[str]], int] = globals().get(
